@@ -1,0 +1,3 @@
+from ipsrl.cli import main
+
+raise SystemExit(main())

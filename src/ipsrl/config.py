@@ -1,0 +1,74 @@
+"""Strict configuration: a typo is an error that names the file, the key and the nearest key."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ipsrl.errors import ConfigError
+
+
+class StrictConfig(BaseModel):
+    """Base of every `Config`: frozen, no unknown key, no silent conversion, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], source: str = "the configuration") -> Self:
+        """Config of these values; a `ConfigError` names `source` and every key that is wrong."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            problems = [_explain(cls, problem) for problem in error.errors()]
+            raise ConfigError(f"{source}: " + "; ".join(problems)) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Config of a TOML file.
+
+        Raises:
+          ConfigError: if the file cannot be read, is not TOML, or has a wrong key or value.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}). Pass the path of a TOML file.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+        return cls.parse(values, str(path))
+
+    def dump(self) -> str:
+        """The resolved configuration as TOML, every key written out."""
+        lines = (f"{key} = {json.dumps(value)}" for key, value in self.model_dump().items())
+        return "\n".join(lines) + "\n"
+
+    def digest(self) -> str:
+        """Hash that two configurations share iff they are equal."""
+        return hashlib.sha256(self.dump().encode()).hexdigest()[:16]
+
+
+def shipped_configs(folder: str) -> list[Path]:
+    """Configurations that come with ipsrl, such as `hypergrid/table-1`, sorted by name."""
+    installed = Path(str(files("ipsrl"))) / "configs"
+    root = installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
+    return sorted((root / folder).glob("*.toml"))
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.0)
+        return f"unknown key {key!r}; the nearest key is {near[0]!r}"
+    if not key:  # a check across several keys
+        return problem["msg"].removeprefix("Value error, ")
+    return f"{key} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,70 @@
+"""The array API as core uses it: one namespace per call, and checks that vanish under `jax.jit`.
+
+Every function of core takes NumPy, PyTorch or JAX arrays and answers in kind.  Plain lists and
+NumPy arrays given beside a PyTorch or JAX array move to its namespace and device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_numpy_array
+
+from ipsrl.errors import InvalidInput
+
+Array = Any  # an array of any namespace; shapes are in the docstrings
+
+
+def as_arrays(*values: Any) -> tuple[Any, ...]:
+    """Namespace of the values, then the values as its arrays on one device (None stays None)."""
+    arrays = [v if v is None or is_array_api_obj(v) else np.asarray(v) for v in values]
+    foreign = [a for a in arrays if a is not None and not is_numpy_array(a)]
+    xp = array_namespace(*(foreign or [a for a in arrays if a is not None]))
+    if foreign and not is_jax_array(foreign[0]):
+        place = device(foreign[0])
+        arrays = [xp.asarray(a, device=place) if is_numpy_array(a) else a for a in arrays]
+    elif foreign:  # a traced JAX array has no device to ask for
+        arrays = [xp.asarray(a) if is_numpy_array(a) else a for a in arrays]
+    return xp, *arrays
+
+
+def as_float(xp: Any, array: Array) -> Array:
+    """The array itself if it is floating, else in the default float of its namespace."""
+    return array if xp.isdtype(array.dtype, "real floating") else array * xp.asarray(1.0)
+
+
+def default_float(xp: Any, like: Array) -> Any:
+    """Default floating dtype of the namespace: float64 in NumPy, float32 in PyTorch and JAX."""
+    return like.dtype if xp.isdtype(like.dtype, "real floating") else xp.asarray(1.0).dtype
+
+
+def holds(condition: Array) -> bool:
+    """False only where the condition is known to fail somewhere.
+
+    Inside `jax.jit` the values are not known yet, so nothing can be checked: True.
+    """
+    try:
+        return bool(condition.all())
+    except TypeError:
+        if is_jax_array(condition):  # a TracerBoolConversionError
+            return True
+        raise
+
+
+def check_same_shape(what: str, a: Array, b: Array) -> None:
+    if tuple(a.shape) != tuple(b.shape):
+        raise InvalidInput(
+            f"{what} have shapes {tuple(a.shape)} and {tuple(b.shape)}, but must be aligned: "
+            "one entry per sample, the members of a group on the last axis. "
+            "Reshape both to (..., group_size)."
+        )
+
+
+def check_distribution(what: str, p: Array) -> None:
+    """Refuse what is not a distribution on the last axis (non-negative, sum 1 to 1e-3)."""
+    if not holds(p >= 0) or not holds(abs(p.sum(-1) - 1) <= 1e-3):  # 1e-3: float32 sums of 10^6 terms
+        raise InvalidInput(
+            f"{what} is not a distribution: its last axis must be non-negative and sum to 1. "
+            "Divide it by its sum (and check it for NaN)."
+        )

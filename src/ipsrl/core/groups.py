@@ -1,0 +1,203 @@
+"""What a finite group does to IPS: the closed form of its failure, and the diagnosis of a batch.
+
+Within one group an outcome that is present contributes its reward once, however often it was drawn,
+so the expected update of outcome i under group-frequency scaling is
+
+    r_i f(p_i) - p_i sum_j r_j f(p_j),    f(p) = E[min(1, n / (eps G))],   n ~ Binomial(G, p)
+
+and it rests where r_i f(p_i) / p_i = C for every outcome.  Because f(p)/p <= min(G, 1/eps), every
+outcome with r_i < C / min(G, 1/eps) goes extinct.  docs/theory.md has the proof; these are our
+results, not the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipsrl.core.arrays import Array
+from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.errors import InvalidInput
+
+
+def presence(p: Array, group_size: int, *, eps: float = 0.0) -> np.ndarray:
+    """Expected contribution of an outcome to its group, in units of its reward.
+
+        f(p) = E[min(1, n / (eps G))];   for eps <= 1/G:  f(p) = 1 - (1 - p)^G
+
+    Args:
+      p: probabilities [...].
+      group_size: G >= 1.
+      eps: clip of the group frequency.
+    Returns:
+      f in [0, 1] [...], float64.
+    """
+    p = np.asarray(p, dtype=float)
+    log_miss = np.log1p(-np.minimum(p, 1 - 1e-16))
+    if clip_is_noop(group_size, eps):
+        return -np.expm1(group_size * log_miss)
+    log_p = np.log(np.maximum(p, 1e-300))
+    f = np.ones_like(p)
+    for n in range(math.ceil(eps * group_size)):  # counts that the clip still scales down
+        log_choose = (
+            math.lgamma(group_size + 1) - math.lgamma(n + 1) - math.lgamma(group_size - n + 1)
+        )
+        pmf = np.exp(log_choose + n * log_p + (group_size - n) * log_miss)
+        f = f - (1 - n / (eps * group_size)) * pmf
+    return np.clip(f, 0.0, 1.0)
+
+
+def stationary_distribution(rewards: Array, group_size: int, *, eps: float = 0.0) -> np.ndarray:
+    """Where group-frequency IPS settles when every outcome starts with some probability.
+
+        r_i f(p_i) / p_i = C for the survivors, p_i = 0 for the rest, sum p = 1
+
+    As G grows it tends to the target r / sum r.
+
+    Args:
+      rewards: rewards >= 0 of all outcomes [K], at least one positive.
+      group_size: G >= 1.
+      eps: clip of the group frequency.
+    Returns:
+      the distribution [K], float64.
+    Raises:
+      InvalidInput: for negative, non-finite or all-zero rewards, or G < 1.
+    """
+    rewards = np.asarray(rewards, dtype=float)
+    if not (np.isfinite(rewards).all() and (rewards >= 0).all() and rewards.max(initial=0) > 0):
+        raise InvalidInput(
+            "rewards must be finite and non-negative, with at least one above 0: "
+            "they define the distribution that IPS should reach."
+        )
+    if group_size < 1:
+        raise InvalidInput(f"group_size is {group_size}; a group has at least 1 member.")
+    levels, which = np.unique(rewards, return_inverse=True)
+    count = np.bincount(which.ravel(), minlength=len(levels))
+
+    def settled(c: float) -> np.ndarray:
+        """Probability of one outcome per reward level at constant C: invert f(p)/p = C / r."""
+        low, high = np.zeros(len(levels)), np.ones(len(levels))
+        for _ in range(60):
+            middle = (low + high) / 2
+            grows = levels * presence(middle, group_size, eps=eps) > c * middle
+            low, high = np.where(grows, middle, low), np.where(grows, high, middle)
+        return np.where(high < 1e-15, 0.0, (low + high) / 2)
+
+    c_low, c_high = 0.0, float(levels.max()) * min(group_size, 1 / eps if eps > 0 else group_size)
+    for _ in range(200):
+        c = (c_low + c_high) / 2
+        if count @ settled(c) > 1:
+            c_low = c
+        else:
+            c_high = c
+    p = settled((c_low + c_high) / 2)
+    return (p / (count @ p))[which].reshape(rewards.shape)
+
+
+def floor_l1(rewards: Array, group_size: int, *, eps: float = 0.0) -> float:
+    """Total L1 between the stationary distribution of group-frequency IPS and the target r / R.
+
+    More training does not get below it; a larger group or another estimator does.
+    """
+    rewards = np.asarray(rewards, dtype=float)
+    stationary = stationary_distribution(rewards, group_size, eps=eps)
+    return float(np.abs(stationary - rewards / rewards.sum()).sum())
+
+
+def clip_is_noop(group_size: int, eps: float) -> bool:
+    """Whether eps <= 1/G: no share of a group lies below the clip, so it changes nothing."""
+    return eps * group_size <= 1 + 1e-12  # 1e-12: 0.1 * 10 and its like
+
+
+def minority_survives(group_size: int, reward_ratio: float) -> bool:
+    """Whether the lesser of two outcomes can live beside one with `reward_ratio` times its reward.
+
+        G - 1 > R_max / R_min        (mean baseline)
+    """
+    return group_size - 1 > reward_ratio
+
+
+@dataclass(frozen=True)
+class GroupDiagnosis:
+    """What a batch of groups says about IPS; fractions are over the groups with any outcome.
+
+    Attributes:
+      all_distinct: fraction of groups whose outcomes are all different: the weights are all G,
+        and scaling is inert.
+      single_outcome: fraction of groups with one outcome only: IPS has nothing to tell apart.
+      clip_is_noop: eps <= 1/G.
+      reward_ratio: R_max / R_min over the positive rewards; None if there is none.
+      minority_at_risk: G - 1 <= R_max / R_min.
+      warnings: one sentence per problem, with what to do about it.
+    """
+
+    all_distinct: float
+    single_outcome: float
+    clip_is_noop: bool
+    reward_ratio: float | None
+    minority_at_risk: bool
+    warnings: tuple[str, ...]
+
+
+def diagnose(
+    rewards: Array, ids: Array, *, eps: float = 0.0, mask: Array | None = None
+) -> GroupDiagnosis:
+    """Will group-frequency IPS act on groups like these?
+
+    Args:
+      rewards: raw rewards >= 0 [..., G].
+      ids: outcome ids [..., G].
+      eps: the clip in use.
+      mask: True where a sample exists [..., G]; None for all.
+    Returns:
+      the diagnosis; `warnings` is empty when nothing stands against it.
+    Raises:
+      InvalidInput: if rewards and ids are not aligned.
+    """
+    rewards, ids = np.asarray(rewards, dtype=float), np.asarray(ids)
+    if rewards.shape != ids.shape or ids.ndim == 0:
+        raise InvalidInput(
+            f"rewards and ids have shapes {rewards.shape} and {ids.shape}. "
+            "Pass both as (..., group_size)."
+        )
+    group_size = ids.shape[-1]
+    valid = (ids != NO_OUTCOME) & (np.ones_like(ids, bool) if mask is None else np.asarray(mask))
+    # Sorting puts equal ids side by side, so a new outcome is a change between neighbours.
+    order = np.sort(np.where(valid, ids, np.iinfo(ids.dtype).max).reshape(-1, group_size), axis=-1)
+    size = valid.reshape(-1, group_size).sum(-1)
+    changes = (order[:, 1:] != order[:, :-1]) & (np.arange(1, group_size) < size[:, None])
+    distinct = (size > 0) + changes.sum(-1)
+    groups = max(int((size > 0).sum()), 1)
+    all_distinct = float(((distinct == size) & (size > 1)).sum() / groups)
+    single = float((distinct == 1).sum() / groups)
+
+    positive = rewards[valid & (rewards > 0)]
+    ratio = float(positive.max() / positive.min()) if positive.size else None
+    noop = clip_is_noop(group_size, eps)
+    at_risk = ratio is not None and ratio > 1 and not minority_survives(group_size, ratio)
+
+    warnings = []
+    if all_distinct > 0.5:
+        warnings.append(
+            f"All outcomes differ in {all_distinct:.0%} of the groups, so every weight is the same "
+            "and IPS is inert there. Name a coarser outcome, or use the replay, likelihood or "
+            "kernel estimator."
+        )
+    if single > 0.5:
+        warnings.append(
+            f"{single:.0%} of the groups have a single outcome and give no signal: the policy has "
+            "collapsed there before IPS began. Raise the temperature or start from an earlier model."
+        )
+    if eps > 0 and noop:
+        warnings.append(
+            f"eps = {eps:g} has no effect: no share of {group_size} samples is below "
+            f"1/{group_size}. Leave it out, or choose eps > {1 / group_size:.3g}."
+        )
+    if at_risk:
+        warnings.append(
+            f"Rewards differ by a factor of {ratio:.3g}, but G - 1 = {group_size - 1} must exceed "
+            "it for the lesser outcome to survive. Use larger groups or another estimator."
+        )
+    return GroupDiagnosis(all_distinct, single, noop, ratio, at_risk, tuple(warnings))

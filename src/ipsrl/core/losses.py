@@ -1,0 +1,174 @@
+"""Losses and residuals as pure functions: log-probabilities and rewards in, one number each out.
+
+Nothing is averaged over samples here and nothing is detached: the caller decides both.  A residual
+is squared by its caller.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ipsrl.core.arrays import Array, as_arrays, check_same_shape
+from ipsrl.errors import InvalidInput
+
+
+def clipped_surrogate(
+    log_new: Array,
+    log_old: Array,
+    advantages: Array,
+    *,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    level: Literal["token", "sequence"] = "token",
+    mask: Array | None = None,
+) -> Array:
+    """PPO's clipped policy-gradient loss.
+
+        L = -min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
+
+    Token level: rho_t = pi_new(a_t) / pi_old(a_t), one loss per token (PPO, GRPO).
+    Sequence level: rho = exp(mean_t log rho_t), one loss per sequence (GSPO).  Trajectories whose
+    ratio is the plain product go in as sequences of one token.
+    Source: PPO (1707.06347), Eq. 7; GSPO (2507.18071).
+
+    Args:
+      log_new: log-probabilities under the policy that learns [..., T].
+      log_old: under the policy that sampled [..., T].
+      advantages: one per sequence [...].
+      clip_low: how far below 1 the ratio may take effect.
+      clip_high: how far above 1.
+      level: what is clipped.
+      mask: True where a token exists [..., T]; None for all.
+    Returns:
+      token level: losses [..., T], 0 outside the mask; sequence level: losses [...].
+    Raises:
+      InvalidInput: if the log-probabilities and the mask are not aligned, or level is unknown.
+    """
+    xp, log_new, log_old, advantages, mask = as_arrays(log_new, log_old, advantages, mask)
+    check_same_shape("log_new and log_old", log_new, log_old)
+    log_ratio = log_new - log_old
+    if mask is not None:
+        check_same_shape("log_new and mask", log_new, mask)
+        # Before exp: padding may hold -inf, and inf * 0 would be NaN in the gradient.
+        log_ratio = xp.where(mask, log_ratio, xp.zeros_like(log_ratio))
+    if level == "token":
+        advantages = advantages[..., None]
+    elif level == "sequence":
+        if mask is None:
+            log_ratio = xp.mean(log_ratio, axis=-1)
+        else:
+            length = xp.sum(xp.astype(mask, log_ratio.dtype), axis=-1)
+            log_ratio = xp.sum(log_ratio, axis=-1) / xp.clip(length, min=1.0)
+    else:
+        raise InvalidInput(f"level is {level!r}. Use 'token' (PPO, GRPO) or 'sequence' (GSPO).")
+    ratio = xp.exp(log_ratio)
+    clipped = xp.clip(ratio, min=1 - clip_low, max=1 + clip_high)
+    loss = -xp.minimum(ratio * advantages, clipped * advantages)
+    if mask is not None and level == "token":
+        loss = xp.where(mask, loss, xp.zeros_like(loss))
+    return loss
+
+
+def kl_estimate(log_p: Array, log_q: Array, *, kind: Literal["k1", "k2", "k3"] = "k3") -> Array:
+    """Estimate of KL(p || q) from one sample of p.
+
+        d = log p(x) - log q(x);   k1 = d,   k2 = d^2 / 2,   k3 = exp(-d) - 1 + d
+
+    k1 and k3 are unbiased; k3 is never negative and varies less; k2 is biased, but its gradient
+    is that of the KL.  Source: Schulman, "Approximating KL divergence" (2020).
+
+    Args:
+      log_p: log-probability of the sample under the policy that drew it [...].
+      log_q: under the reference [...].
+      kind: the estimator.
+    Returns:
+      estimates in nats [...].
+    Raises:
+      InvalidInput: for another kind, or arrays that are not aligned.
+    """
+    xp, log_p, log_q = as_arrays(log_p, log_q)
+    check_same_shape("log_p and log_q", log_p, log_q)
+    difference = log_p - log_q
+    if kind == "k1":
+        return difference
+    if kind == "k2":
+        return difference**2 / 2
+    if kind == "k3":
+        return xp.exp(-difference) - 1 + difference
+    raise InvalidInput(f"kind is {kind!r}. Use 'k1', 'k2' or 'k3'.")
+
+
+def policy_entropy(log_probs: Array) -> Array:
+    """Entropy of a categorical policy, H = -sum_a pi_a log pi_a, with 0 log 0 = 0.
+
+    Args:
+      log_probs: normalised log-probabilities [..., A]; -inf for impossible actions.
+    Returns:
+      entropies in nats [...].
+    """
+    xp, log_probs = as_arrays(log_probs)
+    possible = log_probs > -1e4  # exp(-1e4) is 0 in every format; also masks written as -1e9
+    finite = xp.where(possible, log_probs, xp.zeros_like(log_probs))
+    return -xp.sum(xp.where(possible, xp.exp(finite) * finite, xp.zeros_like(finite)), axis=-1)
+
+
+def flowrl_residual(
+    log_z: Array, mean_log_pi: Array, mean_log_ref: Array, reward: Array, *, beta: float = 15.0
+) -> Array:
+    """FlowRL's residual; the loss is its square times a detached importance ratio.
+
+        delta = log Z(x) + (1/T) log pi(y|x) - beta r^ - (1/T) log pi_ref(y|x)
+
+    r^ is the group-normalised reward.  Without a backward policy the fixed point weighs
+    trajectories, not outcomes.  Source: FlowRL (2509.15207).
+
+    Args:
+      log_z: log of the partition function of the prompt [...].
+      mean_log_pi: mean log-probability of the tokens under the policy [...].
+      mean_log_ref: under the reference [...].
+      reward: group-normalised rewards r^ [...].
+      beta: inverse temperature.
+    Returns:
+      residuals [...].
+    """
+    return log_z + mean_log_pi - beta * reward - mean_log_ref
+
+
+def trajectory_balance_residual(
+    log_z: Array, log_pf: Array, log_pb: Array, log_reward: Array
+) -> Array:
+    """Residual of trajectory balance; the loss is its square.
+
+        delta = log Z + log P_F(tau) - log P_B(tau | o) - log R(o)
+
+    0 on every trajectory iff outcomes are drawn in proportion to R.  Source: Malkin et al. 2022 (2201.13259).
+
+    Args:
+      log_z: learned log of the total reward [...].
+      log_pf: log-probability of the trajectory under the policy [...].
+      log_pb: log-probability of the trajectory given its end [...].
+      log_reward: log of the terminal reward [...].
+    Returns:
+      residuals [...].
+    """
+    return log_z + log_pf - log_pb - log_reward
+
+
+def reinvent_residual(
+    log_prior: Array, log_agent: Array, score: Array, *, sigma: float = 128.0
+) -> Array:
+    """REINVENT's residual between the augmented and the agent's log-likelihood; squared in the loss.
+
+        delta = log P_prior(y) + sigma s(y) - log P_agent(y)
+
+    Source: Olivecrona et al. 2017 (1704.07555).
+
+    Args:
+      log_prior: log-likelihood of the molecule under the frozen prior [...].
+      log_agent: under the agent [...].
+      score: score in [0, 1] [...].
+      sigma: how many nats a score of 1 is worth.
+    Returns:
+      residuals [...].
+    """
+    return log_prior + sigma * score - log_agent

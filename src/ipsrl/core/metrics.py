@@ -1,0 +1,198 @@
+"""What is measured of a distribution over outcomes, and of the samples found so far.
+
+Distributions are on the last axis.  Distances are between what the policy does and its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+
+from ipsrl.core.arrays import Array, as_arrays, as_float, check_distribution, check_same_shape
+from ipsrl.errors import InvalidInput
+
+
+def total_l1(p: Array, target: Array) -> Array:
+    """Total L1 distance, sum_o |p(o) - target(o)|, in [0, 2].
+
+    Args:
+      p: distributions [..., K].
+      target: distributions [..., K].
+    Returns:
+      distances [...].
+    Raises:
+      InvalidInput: for different numbers of outcomes, or what is not a distribution.
+    """
+    xp, p, target = _pair(p, target)
+    return xp.sum(xp.abs(p - target), axis=-1)
+
+
+def mean_l1(p: Array, target: Array) -> Array:
+    """Mean L1 distance per outcome, `total_l1` / K: what Table 1 of the paper reports."""
+    return total_l1(p, target) / p.shape[-1]
+
+
+def total_variation(p: Array, target: Array) -> Array:
+    """Total variation distance, `total_l1` / 2, in [0, 1]."""
+    return total_l1(p, target) / 2
+
+
+def kl_divergence(p: Array, q: Array) -> Array:
+    """KL(p || q) = sum_o p log(p / q) in nats; infinite where q = 0 < p.
+
+    Args:
+      p: distributions [..., K].
+      q: distributions [..., K].
+    Returns:
+      divergences [...].
+    """
+    xp, p, q = _pair(p, q)
+    one = xp.ones_like(p)
+    log_ratio = xp.log(xp.where(p > 0, p, one)) - xp.log(xp.where(q > 0, q, one))
+    terms = xp.where(p > 0, p * log_ratio, xp.zeros_like(p))
+    return xp.sum(xp.where((p > 0) & (q <= 0), xp.inf * one, terms), axis=-1)
+
+
+def jensen_shannon(p: Array, q: Array) -> Array:
+    """Jensen-Shannon divergence, KL(p || m)/2 + KL(q || m)/2 with m = (p + q)/2, in [0, log 2]."""
+    xp, p, q = _pair(p, q)
+    middle = (p + q) / 2
+    return (kl_divergence(p, middle) + kl_divergence(q, middle)) / 2
+
+
+def entropy(p: Array) -> Array:
+    """Entropy -sum_o p log p in nats, with 0 log 0 = 0; p [..., K], result [...]."""
+    xp, p = as_arrays(p)
+    p = as_float(xp, p)
+    check_distribution("p", p)
+    return -xp.sum(xp.where(p > 0, p * xp.log(xp.where(p > 0, p, xp.ones_like(p))), 0.0), axis=-1)
+
+
+def effective_outcomes(p: Array) -> Array:
+    """exp(entropy): the number of equally likely outcomes with the same entropy, in [1, K]."""
+    xp, p = as_arrays(p)
+    return xp.exp(entropy(p))
+
+
+def coverage(p: Array, target: Array, *, share: float = 0.1) -> Array:
+    """Fraction of the target's outcomes that get at least `share` of their target probability.
+
+    Coverage alone misleads: all modes can be covered at a total L1 above 1.
+
+    Args:
+      p: distributions [..., K], or masses of modes.
+      target: distributions [..., K].
+      share: an outcome counts from p(o) >= share * target(o) on.
+    Returns:
+      fractions in [0, 1] [...].
+    """
+    xp, p, target = as_arrays(p, target)
+    p = as_float(xp, p)
+    _check_outcomes(p, target)
+    wanted = target > 0
+    found = xp.astype((p >= share * target) & wanted, p.dtype)
+    return xp.sum(found, axis=-1) / xp.sum(xp.astype(wanted, p.dtype), axis=-1)
+
+
+def recovery(found: Iterable[Hashable | None], admissible: Iterable[Hashable]) -> float:
+    """Fraction of the admissible outcomes found, |found and admissible| / |admissible|.
+
+    Source: HypoSpace (2510.15614).
+
+    Args:
+      found: outcome keys, repeated or not; None for none.
+      admissible: the keys that count, at least one.
+    Returns:
+      a fraction in [0, 1].
+    Raises:
+      InvalidInput: if nothing is admissible.
+    """
+    wanted = set(admissible)
+    if not wanted:
+        raise InvalidInput(
+            "no outcome is admissible, so the recovered share is not defined. "
+            "Leave out tasks without a solution."
+        )
+    return len(wanted.intersection(found)) / len(wanted)
+
+
+def distinct_yield(rewards: Array, ids: Array, *, threshold: float) -> int:
+    """Number of distinct outcomes with a reward above the threshold (the paper, Table 3: yield).
+
+    Args:
+      rewards: raw rewards [N].
+      ids: outcome ids [N]; -1 does not count.
+      threshold: rewards must exceed it.
+    """
+    return len(_first_hits(rewards, ids, threshold))
+
+
+def oracle_burden(rewards: Array, ids: Array, *, threshold: float, count: int = 100) -> int | None:
+    """Calls spent until `count` distinct outcomes are above the threshold (Table 3: OB100).
+
+    Args:
+      rewards: raw rewards in the order of the calls [N].
+      ids: outcome ids [N]; -1 does not count.
+      threshold: rewards must exceed it.
+      count: how many outcomes are asked for.
+    Returns:
+      a number of calls, or None if N calls were not enough.
+    """
+    hits = _first_hits(rewards, ids, threshold)
+    return int(hits[count - 1]) + 1 if len(hits) >= count else None
+
+
+def sampling_floor(p: Array, samples: int) -> float:
+    """Total L1 that a *perfect* sampler of p scores when measured with N samples.
+
+        E sum_o |n_o / N - p_o|,   n_o ~ Binomial(N, p_o)
+        E |n - N p| = 2 m C(N, m) p^m (1 - p)^(N - m + 1),   m = floor(N p) + 1   (de Moivre)
+
+    A sampled distance near this floor says nothing against the policy.
+
+    Args:
+      p: a distribution [K].
+      samples: N >= 1.
+    Returns:
+      the expected total L1.
+    Raises:
+      InvalidInput: for N < 1, or what is not a distribution.
+    """
+    if samples < 1:
+        raise InvalidInput(f"samples is {samples}; an empirical distribution needs at least 1.")
+    p = np.asarray(p, dtype=float)
+    check_distribution("p", p)
+    inner = p[(p > 0) & (p < 1)]
+    m = np.floor(samples * inner) + 1
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, samples + 2)))])
+    mi = np.minimum(m, samples).astype(int)  # N p = N - small rounds to m = N + 1 at most
+    log_choose = log_factorial[samples] - log_factorial[mi] - log_factorial[samples - mi]
+    log_term = log_choose + mi * np.log(inner) + (samples - mi + 1) * np.log1p(-inner)
+    return float(np.sum(2 * mi * np.exp(log_term)) / samples)
+
+
+def _check_outcomes(p: Array, q: Array) -> None:
+    if p.ndim == 0 or q.ndim == 0 or p.shape[-1] != q.shape[-1]:
+        raise InvalidInput(
+            f"the distributions have shapes {tuple(p.shape)} and {tuple(q.shape)}. "
+            "List the same outcomes in the same order on the last axis of both."
+        )
+
+
+def _pair(p: Array, q: Array) -> tuple:
+    xp, p, q = as_arrays(p, q)
+    _check_outcomes(p, q)
+    p, q = as_float(xp, p), as_float(xp, q)
+    check_distribution("the first argument", p)
+    check_distribution("the second argument", q)
+    return xp, p, q
+
+
+def _first_hits(rewards: Array, ids: Array, threshold: float) -> np.ndarray:
+    """Positions at which a new outcome exceeds the threshold, ascending."""
+    rewards, ids = np.asarray(rewards), np.asarray(ids)
+    check_same_shape("rewards and ids", rewards, ids)
+    good = np.flatnonzero((rewards > threshold) & (ids >= 0))
+    _, first = np.unique(ids[good], return_index=True)
+    return np.sort(good[first])

@@ -1,0 +1,82 @@
+"""Outcome keys as integers: the same key has the same id on every machine, process and run.
+
+Python's own `hash` is salted per process for strings, so ranks of one job would disagree on it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Hashable, Iterable
+from hashlib import blake2b
+
+import numpy as np
+
+from ipsrl.errors import InvalidInput
+
+NO_OUTCOME = -1
+"""Id of a sample without an outcome (an answer that does not parse): IPS leaves its reward alone."""
+
+_MAX_DEPTH = 100  # of nested tuples and frozensets; far below Python's recursion limit
+
+
+def outcome_ids(keys: Iterable[Hashable | None]) -> np.ndarray:
+    """Stable 63-bit integers for outcome keys.
+
+    Equal keys give equal ids; different keys collide with probability about n^2 / 2^64 for n keys.
+    `True` is the integer 1, as it is for Python's `==`.  Without x64, JAX keeps the low 32 bits of
+    an id, which still tells the members of a group apart.
+
+    Args:
+      keys: one `str`, `int`, `bytes`, or (nested) `tuple` or `frozenset` of these per sample;
+        None for a sample that has no outcome.
+    Returns:
+      int64 array [N]: 0 <= id < 2^63, and `NO_OUTCOME` (-1) for None.
+    Raises:
+      InvalidInput: for a key of another type, whose identity across processes is unknown.
+    """
+    if isinstance(keys, str | bytes):
+        raise InvalidInput(
+            f"outcome_ids got the single key {keys[:40]!r}, and would read each character as a key. "
+            "Pass a list with one key per sample."
+        )
+    return np.fromiter((_id(key) for key in keys), dtype=np.int64)
+
+
+def _id(key: Hashable | None) -> int:
+    if key is None:
+        return NO_OUTCOME
+    return int.from_bytes(_digest(key, 0), "big") >> 1
+
+
+def _digest(key: object, depth: int) -> bytes:
+    """Eight bytes that depend on the type tag and the content only (Merkle style)."""
+    if depth > _MAX_DEPTH:
+        raise InvalidInput(
+            f"an outcome key nests deeper than {_MAX_DEPTH} levels. "
+            "Flatten it, or use a string that names the outcome."
+        )
+    match key:
+        case str():
+            content = b"s" + key.encode("utf-8", "surrogatepass")
+        case bytes():
+            content = b"b" + key
+        case tuple():
+            content = b"t" + b"".join(_digest(part, depth + 1) for part in key)
+        case frozenset():
+            content = b"f" + b"".join(sorted(_digest(part, depth + 1) for part in key))
+        case None:
+            content = b"n"
+        case _:
+            content = b"i" + str(_integer(key)).encode()
+    return blake2b(content, digest_size=8).digest()
+
+
+def _integer(key: object) -> int:
+    try:
+        return operator.index(key)  # type: ignore[arg-type]  # NumPy integers too
+    except TypeError:
+        raise InvalidInput(
+            f"an outcome key has type {type(key).__name__!r}, which has no identity that is the "
+            "same in every process. Use a str, int, bytes, or a tuple or frozenset of these "
+            "(round a float to the precision that makes two outcomes equal, and use its text)."
+        ) from None

@@ -1,0 +1,112 @@
+"""Inverse probability scaling: a terminal reward divided by the probability of its outcome.
+
+Maximising expected return multiplies the update of an outcome by its own probability, so frequent
+outcomes grow until they are alone.  Division by p removes that multiplier (paper, section 4).
+"""
+
+from __future__ import annotations
+
+from ipsrl.core.arrays import Array, as_arrays, as_float, check_same_shape, holds
+from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.core.probability import group_frequency
+from ipsrl.errors import InvalidInput
+
+
+def ips_weights(p: Array, *, eps: float = 0.0, alpha: float = 1.0) -> Array:
+    """Weight of a terminal reward whose outcome has probability p.
+
+        w = max(p, eps)^(-alpha)
+
+    alpha = 1 makes outcomes settle in proportion to their reward r, alpha in proportion to
+    r^(1/alpha); alpha = 0 is plain expected return.  eps bounds the weight by eps^(-alpha); where p
+    is a share of G samples, eps <= 1/G does nothing.  Source: the paper, Eq. 3 and 9.
+
+    Args:
+      p: probabilities in (0, 1] [...].
+      eps: lower clip of p, in [0, 1].
+      alpha: exponent >= 0.
+    Returns:
+      weights >= 1 [...].
+    Raises:
+      InvalidInput: for p outside (0, 1], eps outside [0, 1] or a negative alpha.
+    """
+    xp, p = as_arrays(p)
+    if not holds(p <= 1 + 1e-4):  # 1e-4: float32 sums of a policy's probabilities
+        raise InvalidInput(
+            "p has values above 1, so it is no probability. Pass p(outcome) (a share, not a "
+            "count); for the ratio P_F / P_B, which may exceed 1, use ips_rewards(..., p=ratio)."
+        )
+    return _weights(as_float(xp, p), eps, alpha)
+
+
+def ips_rewards(
+    rewards: Array,
+    ids: Array,
+    *,
+    eps: float = 0.0,
+    alpha: float = 1.0,
+    mask: Array | None = None,
+    p: Array | None = None,
+) -> Array:
+    """Rewards scaled by the inverse probability of their outcomes.
+
+        r~_g = r_g / max(p^(o_g), eps)^alpha
+
+    A sample without an outcome (id -1) keeps its reward; a sample outside the mask gets 0.  No
+    gradient belongs through r~: it is a number, like any reward.  Source: the paper, Eq. 9.
+
+    Args:
+      rewards: terminal rewards >= 0 [..., G].
+      ids: outcome ids [..., G], from `outcome_ids`; the last axis is the group.
+      eps: lower clip of p^, in [0, 1].
+      alpha: exponent >= 0, see `ips_weights`.
+      mask: True where a sample exists [..., G]; None for all.
+      p: p^ from another estimator [..., G]; None counts within the group.
+    Returns:
+      scaled rewards [..., G], in the dtype of the rewards.
+    Raises:
+      InvalidInput: for negative or non-finite rewards, or arrays that are not aligned.
+    """
+    xp, rewards, ids, mask, p = as_arrays(rewards, ids, mask, p)
+    rewards = as_float(xp, rewards)
+    check_same_shape("rewards and ids", rewards, ids)
+    if mask is not None:
+        check_same_shape("rewards and mask", rewards, mask)
+        rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
+    if not holds(xp.isfinite(rewards)):
+        raise InvalidInput(
+            "rewards have NaN or infinite values, which would spread to the whole group through "
+            "its mean. Mask those samples (mask=...), or give them reward 0."
+        )
+    if not holds(rewards >= 0):
+        raise InvalidInput(
+            "rewards have negative values: division by p would punish rare outcomes hardest and "
+            "drive the policy onto frequent ones. Shift the rewards so that the worst is 0."
+        )
+    if p is None:
+        p = group_frequency(ids, mask=mask)
+    check_same_shape("rewards and p", rewards, p)
+    weights = _weights(as_float(xp, p), eps, alpha)
+    weights = xp.where(ids == NO_OUTCOME, xp.ones_like(weights), weights)
+    return rewards * xp.astype(weights, rewards.dtype)
+
+
+def _weights(p: Array, eps: float, alpha: float) -> Array:
+    if not 0 <= eps <= 1:
+        raise InvalidInput(
+            f"eps is {eps}, but it clips a probability from below. Use a value in [0, 1], "
+            "such as 0.2; at or below 1/G it has no effect."
+        )
+    if not alpha >= 0:
+        raise InvalidInput(
+            f"alpha is {alpha}, which rewards frequent outcomes for being frequent. "
+            "Use alpha >= 0; 1 is the paper's."
+        )
+    xp, p = as_arrays(p)
+    if not holds(xp.isfinite(p) & (p > 0)):
+        raise InvalidInput(
+            "p has values that are 0, negative or not finite, so the weight 1/p is not defined. "
+            "An outcome that was sampled has p > 0: count the sample itself, or smooth the estimate."
+        )
+    p = xp.clip(p, min=eps)
+    return 1 / p if alpha == 1 else p**-alpha

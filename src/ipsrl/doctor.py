@@ -1,0 +1,54 @@
+"""What is installed, what is missing and how to get it, and whether it works."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+import ipsrl
+
+FAMILIES = {
+    "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
+    "grids": ("jax", "optax", "equinox"),
+    "report": ("matplotlib", "jinja2"),
+}
+
+
+def examine() -> int:
+    """Print the state of every family; 0 if all that is installed works."""
+    print(f"ipsrl {ipsrl.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for family, packages in FAMILIES.items():
+        versions = {name: _version(name) for name in packages}
+        missing = [name for name, found in versions.items() if found is None]
+        if missing:
+            print(f'{family:8} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
+        else:
+            print(f"{family:8} " + ", ".join(f"{name} {found}" for name, found in versions.items()))
+    healthy = True
+    for name in ("numpy", "torch", "jax.numpy"):
+        try:
+            xp = importlib.import_module(name)
+        except ImportError:
+            print(f"{name:10} not installed")
+            continue
+        works = _self_test(xp)
+        healthy &= works
+        print(f"{name:10} " + ("works" if works else "WRONG NUMBERS: please report this"))
+    return 0 if healthy else 1
+
+
+def _self_test(xp) -> bool:
+    """The paper's Eq. 9 by hand: outcomes a a a b with reward 1 have p^ = 3/4 and 1/4."""
+    ids = xp.asarray(ipsrl.outcome_ids(["a", "a", "a", "b"]))
+    scaled = np.asarray(ipsrl.ips_rewards(xp.ones(4), ids))
+    return np.allclose(scaled, [4 / 3, 4 / 3, 4 / 3, 4])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,36 @@
+"""Every error that ipsrl raises on purpose.
+
+    IpsrlError
+    ├── InvalidInput    a value passed to a function cannot mean what it must mean (also ValueError)
+    ├── ConfigError     a configuration names an unknown key or an impossible value (also ValueError)
+    ├── MissingExtra    a family was used whose libraries are not installed (also ImportError)
+    └── RunError        a run directory cannot be created, read or resumed
+
+Each message says what is wrong, why it matters, and what to write instead.
+"""
+
+
+class IpsrlError(Exception):
+    """Root of the tree: `except IpsrlError` catches whatever ipsrl raises on purpose."""
+
+
+class InvalidInput(IpsrlError, ValueError):
+    """An argument has the wrong shape, range or kind."""
+
+
+class ConfigError(IpsrlError, ValueError):
+    """A configuration has an unknown key or an impossible value."""
+
+
+class MissingExtra(IpsrlError, ImportError):
+    """A family of ipsrl needs libraries that are not installed."""
+
+    def __init__(self, extra: str, missing: str) -> None:
+        super().__init__(
+            f"{missing!r} is not installed, and this part of ipsrl needs it. "
+            f'Install it with:  pip install "ipsrl[{extra}]"'
+        )
+
+
+class RunError(IpsrlError):
+    """A run directory cannot be created, read or resumed."""

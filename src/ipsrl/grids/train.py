@@ -1,0 +1,156 @@
+"""Train policies on the hyper-grid, one per seed, and keep what they did."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
+from ipsrl.errors import MissingExtra
+from ipsrl.grids.config import Config
+from ipsrl.runs import Run, progress
+
+THRESHOLDS = (0.3, 0.15, 0.05)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a run; lists have one entry per seed.
+
+    Attributes:
+      total_l1: sum |p - p*| of the exact terminal distribution; None where it cannot be enumerated.
+      mean_l1: total_l1 / number of states, as in Table 1 of the paper.
+      modes_found: modes with at least a tenth of their target mass.
+      modes_total: number of modes.
+      trajectories: drawn per seed.
+      trajectories_to: for each total L1, trajectories until it was first reached; None if never.
+      floor_l1: closed-form floor of group-frequency IPS at this G and eps; None for other methods.
+    """
+
+    total_l1: list[float | None]
+    mean_l1: list[float | None]
+    modes_found: list[int]
+    modes_total: int
+    trajectories: int
+    trajectories_to: dict[str, list[int | None]]
+    floor_l1: float | None
+
+
+def train(config: Config, out: Path | None = None, *, resume: bool = False) -> Result:
+    """Train all seeds of a configuration in one compiled loop.
+
+    Args:
+      config: what to train.
+      out: run directory to write; None keeps nothing.
+      resume: continue the run in `out` from its last checkpoint, bit for bit.
+    Returns:
+      the result, also written to `out`/result.json.
+    Raises:
+      MissingExtra: without the libraries of `ipsrl[grids]`.
+      RunError: if `out` holds a run and `resume` is False, or the other way round.
+    """
+    try:
+        import jax
+        import jax.numpy as jnp
+
+        from ipsrl.grids.loop import Loop
+    except ImportError as error:
+        raise MissingExtra("grids", error.name or "jax") from None
+
+    run = None
+    if out is not None:
+        run = Run.open(out) if resume else Run.create(out, config)
+    loop, grid = Loop(config), config.grid()
+    seeds = jnp.arange(config.seed, config.seed + config.seeds)
+    carry = loop.init(seeds)
+    leaves, structure = jax.tree.flatten(carry)
+    done = 0
+    # What the result needs of the evaluations; -1 stands for "not reached".
+    summary = {"trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1)}
+    if run is not None and resume and (restored := run.restore()) is not None:
+        done, arrays = restored
+        leaves = [jnp.asarray(arrays.pop(f"carry.{i}")) for i in range(len(leaves))]
+        carry, summary = jax.tree.unflatten(structure, leaves), arrays
+
+    with progress(f"{config.method} {config.side}^{config.dims}", config.iterations) as advance:
+        while done < config.iterations:
+            carry, chunk = loop.run(carry, seeds, done)
+            ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every
+            ends = np.minimum(ends, config.iterations)[: chunk.loss.shape[1]]
+            chunk = jax.tree.map(lambda x, n=len(ends): np.asarray(x[:, :n]), chunk)
+            final = chunk.final_B[:, -1]
+            rewards = grid.rewards_of(final)
+            if done == 0 and config.uses("group"):
+                groups = (-1, config.group_size)
+                _warn(diagnose(rewards.reshape(groups), final.reshape(groups), eps=config.eps))
+            summary = {
+                "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
+                "total_l1": chunk.total_l1[:, -1],
+                "modes_found": chunk.modes_found[:, -1],
+            }
+            done = int(ends[-1])
+            if run is not None:
+                run.log(_rows(config, chunk, ends * config.batch))
+                run.log_outcomes(done * config.batch, final, rewards)
+                carried = {f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))}
+                run.checkpoint(done, {**carried, **summary})
+            l1 = np.median(summary["total_l1"])
+            advance(done, f"total L1 {l1:.3f}" if config.tabulated else "")
+
+    result = _result(config, summary)
+    if run is not None:
+        arrays = {}
+        if config.tabulated:
+            arrays["target"] = grid.target.astype(np.float32)
+            arrays["terminal"] = np.asarray(loop.terminal_distribution(carry.policy))
+        run.finish(asdict(result), arrays)
+    return result
+
+
+def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarray) -> np.ndarray:
+    """Trajectories at which each threshold was first reached [thresholds, seeds]."""
+    reached = l1[None] <= np.array(THRESHOLDS)[:, None, None]
+    first = np.where(reached.any(-1), trajectories[reached.argmax(-1)], -1)
+    return np.where(summary["trajectories_to"] >= 0, summary["trajectories_to"], first)
+
+
+def _rows(config: Config, chunk: Any, trajectories: np.ndarray) -> Iterator[dict[str, Any]]:
+    names = ("total_l1", "modes_found", "effective_outcomes", "expected_reward", "loss")
+    for e, drawn in enumerate(trajectories):
+        for seed in range(config.seeds):
+            values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
+            yield {"trajectories": int(drawn), "seed": config.seed + seed, **values}
+
+
+def _result(config: Config, summary: dict[str, np.ndarray]) -> Result:
+    grid = config.grid()
+    has_floor = config.uses("group") and config.tabulated
+    has_floor = has_floor and config.alpha == 1 and config.transform == "id"
+    total_l1 = [_number(value) for value in summary["total_l1"]]
+    return Result(
+        total_l1=total_l1,
+        mean_l1=[None if value is None else value / grid.states for value in total_l1],
+        modes_found=[int(found) for found in summary["modes_found"]],
+        modes_total=grid.num_modes,
+        trajectories=config.iterations * config.batch,
+        trajectories_to={
+            str(threshold): [int(n) if n >= 0 else None for n in first]
+            for threshold, first in zip(THRESHOLDS, summary["trajectories_to"], strict=True)
+        },
+        floor_l1=floor_l1(grid.rewards, config.group_size, eps=config.eps) if has_floor else None,
+    )
+
+
+def _number(value: Any) -> float | int | None:
+    """A JSON number; None for what is not known (JSON has no NaN)."""
+    return value.item() if np.isfinite(value) else None
+
+
+def _warn(diagnosis: GroupDiagnosis) -> None:
+    for warning in diagnosis.warnings:
+        print(f"warning: {warning}", file=sys.stderr)

@@ -1,0 +1,101 @@
+"""A self-contained HTML page of runs: no request leaves it, and data is shown as text."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ipsrl.errors import MissingExtra
+from ipsrl.runs import Run
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem }
+  th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+  th:first-child, td:first-child { text-align: left }
+  img { max-width: 100% }
+  .wide { overflow-x: auto }
+</style>
+<h1>{{ title }}</h1>
+{% if rows %}
+<p>Median [lowest, highest] over the seeds.</p>
+<div class="wide"><table>
+<tr>{% for name in rows[0] %}<th>{{ name.replace("_", " ") }}</th>{% endfor %}</tr>
+{% for row in rows %}<tr>
+{% for value in row.values() %}<td>{{ show(value) }}</td>{% endfor %}
+</tr>{% endfor %}
+</table></div>
+{% endif %}
+{% for caption, image in images.items() %}
+<h2>{{ caption }}</h2>
+<img alt="{{ caption }}" src="data:image/png;base64,{{ image }}">
+{% endfor %}
+</html>
+"""
+
+
+def write_report(
+    runs: Mapping[str, Path],
+    out: Path,
+    *,
+    title: str = "ipsrl report",
+    rows: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write a page with the figures of finished hyper-grid runs, and each figure as PNG beside it.
+
+    Args:
+      runs: run directories by label.
+      out: HTML file to write.
+      title: heading of the page.
+      rows: table above the figures; a value may be a dict of median, low and high.
+    Raises:
+      MissingExtra: without the libraries of `ipsrl[report]`.
+      RunError: if a directory holds no finished run.
+    """
+    try:
+        from jinja2 import Environment
+
+        from ipsrl.report.figures import (
+            GridShape,
+            as_png,
+            learning_curves,
+            terminal_distributions,
+        )
+    except ImportError as error:
+        raise MissingExtra("report", error.name or "matplotlib") from None
+
+    by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
+    for label, directory in runs.items():
+        shape = Run.open(directory).config(GridShape)
+        by_grid[shape.dims, shape.side][label] = directory
+    images = {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for (dims, side), members in by_grid.items():
+        grid = "x".join([str(side)] * dims)
+        figures = {f"{grid}: distance to the target": ("l1", learning_curves(members))}
+        enumerable = {k: v for k, v in members.items() if Run.open(v).arrays()}
+        if enumerable:
+            drawn = terminal_distributions(enumerable)
+            figures[f"{grid}: terminal distributions"] = ("terminal", drawn)
+        for caption, (kind, figure) in figures.items():
+            png = as_png(figure)
+            (out.parent / f"{out.stem}-{grid}-{kind}.png").write_bytes(png)
+            images[caption] = b64encode(png).decode()
+    page = Environment(autoescape=True).from_string(_PAGE)
+    out.write_text(page.render(title=title, rows=list(rows), images=images, show=_show), "utf-8")
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return f"{value['median']:.3g} [{value['low']:.3g}, {value['high']:.3g}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

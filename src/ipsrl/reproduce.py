@@ -1,0 +1,152 @@
+"""Items of the paper (and ours): the configurations behind them, and our numbers beside its own."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ipsrl.config import shipped_configs
+from ipsrl.errors import ConfigError
+from ipsrl.grids import Config, train
+from ipsrl.report.page import write_report
+from ipsrl.runs import Run
+
+
+@dataclass(frozen=True)
+class Item:
+    """One folder of configurations, one file per cell.
+
+    Attributes:
+      folder: below configs/.
+      cells: glob of the files in it.
+      paper: the paper's mean L1 by cell.
+      quick: what the quick preset changes, by cell prefix.
+    """
+
+    folder: str
+    cells: str = "*"
+    paper: Mapping[str, float] = field(default_factory=dict)
+    quick: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+# Table 1 of the paper: mean per-state L1.
+_TABLE_1 = {
+    "2d-grpo": 2.8e-2,
+    "2d-flowrl": 2.8e-2,
+    "2d-ips-grpo": 3.0e-3,
+    "4d-grpo": 5.2e-4,
+    "4d-flowrl": 5.2e-4,
+    "4d-ips-grpo": 3.7e-4,
+}
+ITEMS = {
+    "table-1": Item(
+        "hypergrid/table-1", paper=_TABLE_1, quick={"4d": {"iterations": 500, "seeds": 2}}
+    ),
+    "figure-1": Item("hypergrid/table-1", cells="2d-*", paper=_TABLE_1),
+    "group-size": Item("hypergrid/group-size", quick={"": {"seeds": 2}}),
+    "estimators": Item("hypergrid/estimators", quick={"": {"seeds": 2}}),
+}
+
+
+def reproduce(name: str, preset: str, out: Path) -> None:
+    """Train every cell of an item, print the table, and write figures and a page to `out`.
+
+    Runs in `out` that have ended are used again, and interrupted ones continue.
+    """
+    item = ITEMS[name]
+    runs = {}
+    for path in shipped_configs(item.folder):
+        if not path.match(item.cells + ".toml"):
+            continue
+        cell, config = path.stem, Config.load(path)
+        if preset == "quick":
+            for prefix, changes in item.quick.items():
+                if cell.startswith(prefix):
+                    config = Config.parse({**config.model_dump(), **changes}, f"preset of {cell}")
+        runs[cell] = out / cell
+        _train_once(config, runs[cell])
+    rows = [_row(cell, run, item.paper.get(cell)) for cell, run in runs.items()]
+    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    _print(name, preset, rows)
+    write_report(runs, out / "index.html", title=f"{name}, {preset} preset", rows=rows)
+    print(f"figures and page: {out / 'index.html'}")
+
+
+def _train_once(config: Config, directory: Path) -> None:
+    if not (directory / "config.toml").exists():
+        train(config, directory)
+        return
+    run = Run.open(directory)
+    if run.config(Config) != config:
+        raise ConfigError(
+            f"{directory} holds a run of another configuration, which would be mixed into this "
+            "table. Remove it, or choose another --out."
+        )
+    if not run.finished:
+        train(config, directory, resume=True)
+
+
+def _row(cell: str, directory: Path, paper: float | None) -> dict[str, Any]:
+    run = Run.open(directory)
+    result, config = run.result(), run.config(Config)
+    reached = [
+        trajectories if trajectories is not None else float("inf")
+        for trajectories in result["trajectories_to"]["0.05"]
+    ]
+    typical = statistics.median(reached)
+    return {
+        "cell": cell,
+        "paper_mean_l1": paper,
+        "mean_l1": _interval(result["mean_l1"]),
+        "total_l1": _interval(result["total_l1"]),
+        "floor_l1": result["floor_l1"],
+        "modes_found": statistics.median(result["modes_found"]),
+        "modes_total": result["modes_total"],
+        "trajectories": result["trajectories"],
+        "trajectories_to_0.05": None if typical == float("inf") else typical,
+        "seeds": config.seeds,
+    }
+
+
+def _interval(values: list[float]) -> dict[str, float]:
+    """Median and range; of five seeds the range holds the true median with 94 % (1 - 2/2^5)."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def _print(name: str, preset: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=f"{name}, {preset} preset: median [lowest, highest] over the seeds")
+    headings = (
+        "cell", "paper mean L1", "our mean L1", "our total L1", "floor", "modes",
+        "trajectories", "to L1 .05", "seeds",
+    )  # fmt: skip
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a pipe has no width; rich would cut at 80
+    console.print(table)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    mean, total = row["mean_l1"], row["total_l1"]
+    reached = row["trajectories_to_0.05"]
+    return [
+        row["cell"],
+        "" if row["paper_mean_l1"] is None else f"{row['paper_mean_l1']:.1e}",
+        f"{mean['median']:.1e} [{mean['low']:.1e}, {mean['high']:.1e}]",
+        f"{total['median']:.3f} [{total['low']:.3f}, {total['high']:.3f}]",
+        "" if row["floor_l1"] is None else f"{row['floor_l1']:.3f}",
+        f"{row['modes_found']:g}/{row['modes_total']}",
+        f"{row['trajectories']:,}",
+        "never" if reached is None else f"{reached:,.0f}",
+        str(row["seeds"]),
+    ]
