@@ -34,8 +34,8 @@ GRIDS = ((2, 8), (4, 8))
 BATCH, HIDDEN = 256, 64
 # Enough for 10 to 20 seconds a run on a slow core.
 ITERATIONS: Mapping[tuple[str, int], int] = {
-    (OURS, 2): 3000,
-    (OURS, 4): 1000,
+    (OURS, 2): 50_000,
+    (OURS, 4): 5_000,
     ("torchgfn", 2): 1000,
     ("torchgfn", 4): 600,
     ("gfnx", 2): 3000,
@@ -174,7 +174,7 @@ def run_once(
 def measure(
     interpreters: dict[str, str | BenchError], repetitions: int, scale: float
 ) -> list[Cell]:
-    """Run everything, repetitions outermost; a library that failed on a grid is not tried on it again."""
+    """Run everything, repetitions outermost; what failed on a grid is not tried on it again."""
     cells = [Cell(library, dims, side) for dims, side in GRIDS for library in interpreters]
     for repetition in range(repetitions):
         for cell in cells:

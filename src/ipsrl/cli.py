@@ -1,4 +1,4 @@
-"""The command `ipsrl`.  Libraries are loaded by the command that needs them, so --help is instant."""
+"""The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant."""
 
 import argparse
 import sys

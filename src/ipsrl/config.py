@@ -42,7 +42,9 @@ class StrictConfig(BaseModel):
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read ({error}). Pass the path of a TOML file.") from None
+            raise ConfigError(
+                f"{path} cannot be read ({error}). Pass the path of a TOML file."
+            ) from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path} is not valid TOML: {error}.") from None
         return cls.parse(values, str(path))

@@ -2,7 +2,7 @@
 
     IpsrlError
     ├── InvalidInput    a value passed to a function cannot mean what it must mean (also ValueError)
-    ├── ConfigError     a configuration names an unknown key or an impossible value (also ValueError)
+    ├── ConfigError     a configuration has an unknown key or impossible value (also ValueError)
     ├── MissingExtra    a family was used whose libraries are not installed (also ImportError)
     └── RunError        a run directory cannot be created, read or resumed
 

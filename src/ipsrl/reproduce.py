@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,14 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     Runs in `out` that have ended are used again, and interrupted ones continue.
     """
     item = ITEMS[name]
+    files = {path.stem: path for path in shipped_configs(item.folder)}
+    # The paper's rows first, in its order.
+    order = [cell for cell in item.paper if cell in files]
     runs = {}
-    for path in shipped_configs(item.folder):
-        if not path.match(item.cells + ".toml"):
+    for cell in [*order, *(cell for cell in files if cell not in order)]:
+        if not fnmatch(cell, item.cells):
             continue
-        cell, config = path.stem, Config.load(path)
+        config = Config.load(files[cell])
         if preset == "quick":
             for prefix, changes in item.quick.items():
                 if cell.startswith(prefix):
@@ -121,7 +125,7 @@ def _interval(values: list[float]) -> dict[str, float]:
 
 
 def _print(name: str, preset: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{name}, {preset} preset: median [lowest, highest] over the seeds")
+    table = Table(title=f"{name}, {preset} preset: median \\[lowest, highest] over the seeds")
     headings = (
         "cell", "paper mean L1", "our mean L1", "our total L1", "floor", "modes",
         "trajectories", "to L1 .05", "seeds",

@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save
 
@@ -73,7 +74,9 @@ class Run:
             run.metrics_path.write_bytes(b"")
             _write(directory / "config.toml", config.dump().encode())
         except OSError as error:
-            raise RunError(f"{directory} cannot be written ({error}). Choose another --out.") from None
+            raise RunError(
+                f"{directory} cannot be written ({error}). Choose another --out."
+            ) from None
         return run
 
     @classmethod
@@ -137,14 +140,14 @@ class Run:
             old.with_suffix(".safetensors").unlink()
 
     def restore(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Step and arrays of the newest checkpoint, or None; what was logged after it is dropped."""
+        """Step and arrays of the newest checkpoint, or None; what came after it is dropped."""
         checkpoints = self._checkpoints()
         state = json.loads(checkpoints[-1].read_bytes()) if checkpoints else None
         os.truncate(self.metrics_path, state["metrics_bytes"] if state else 0)
         if self.outcomes_path.exists():
             table = pq.read_table(self.outcomes_path)
-            kept = pa.compute.less_equal(table["step"], state["step"] if state else -1)
-            self._write_outcomes(table.filter(kept))
+            last = state["step"] if state else -1
+            self._write_outcomes(table.filter(pc.field("step") <= last))
         if state is None:
             return None
         return state["step"], load_file(checkpoints[-1].with_suffix(".safetensors"))
@@ -203,7 +206,7 @@ _OUTCOMES = pa.schema(
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Any]:
-    """Yields `advance(done, note)`: a bar on a terminal, at most a line every two seconds elsewhere."""
+    """Yields `advance(done, note)`: a bar on a terminal, a line every two seconds elsewhere."""
     if sys.stderr.isatty():
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

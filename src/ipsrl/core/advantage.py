@@ -30,8 +30,8 @@ def group_advantage(
 
     The baseline b is the mean of the group (GRPO), the mean of its other members (RLOO), or 0.  The
     scale is the standard deviation of the group (GRPO), of the whole batch, or 1 (Dr. GRPO).
-    TRL: the defaults.  verl: `std_eps=1e-6`.  Where no deviation exists (one member) it counts as
-    0, and so does the advantage of a group of one under either baseline (verl passes its reward on).
+    TRL: the defaults.  verl: `std_eps=1e-6`.  A group of one has deviation 0 and advantage 0 under
+    either baseline (verl passes its reward on).
     Source: GRPO (2402.03300); Dr. GRPO (2503.20783); RLOO (2402.14740).
 
     Args:

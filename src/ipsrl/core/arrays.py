@@ -63,7 +63,9 @@ def check_same_shape(what: str, a: Array, b: Array) -> None:
 
 def check_distribution(what: str, p: Array) -> None:
     """Refuse what is not a distribution on the last axis (non-negative, sum 1 to 1e-3)."""
-    if not holds(p >= 0) or not holds(abs(p.sum(-1) - 1) <= 1e-3):  # 1e-3: float32 sums of 10^6 terms
+    if not holds(p >= 0) or not holds(
+        abs(p.sum(-1) - 1) <= 1e-3
+    ):  # 1e-3: float32 sums of 10^6 terms
         raise InvalidInput(
             f"{what} is not a distribution: its last axis must be non-negative and sum to 1. "
             "Divide it by its sum (and check it for NaN)."

@@ -114,7 +114,7 @@ def clip_is_noop(group_size: int, eps: float) -> bool:
 def minority_survives(group_size: int, reward_ratio: float) -> bool:
     """Whether the lesser of two outcomes can live beside one with `reward_ratio` times its reward.
 
-        G - 1 > R_max / R_min        (mean baseline)
+    G - 1 > R_max / R_min        (mean baseline)
     """
     return group_size - 1 > reward_ratio
 
@@ -187,8 +187,9 @@ def diagnose(
         )
     if single > 0.5:
         warnings.append(
-            f"{single:.0%} of the groups have a single outcome and give no signal: the policy has "
-            "collapsed there before IPS began. Raise the temperature or start from an earlier model."
+            f"{single:.0%} of the groups have a single outcome and give no signal: the policy "
+            "has collapsed there before IPS began. Raise the temperature, or start from an earlier "
+            "model."
         )
     if eps > 0 and noop:
         warnings.append(

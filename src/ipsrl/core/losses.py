@@ -141,7 +141,8 @@ def trajectory_balance_residual(
 
         delta = log Z + log P_F(tau) - log P_B(tau | o) - log R(o)
 
-    0 on every trajectory iff outcomes are drawn in proportion to R.  Source: Malkin et al. 2022 (2201.13259).
+    0 on every trajectory iff outcomes are drawn in proportion to R.
+    Source: Malkin et al. 2022 (2201.13259).
 
     Args:
       log_z: learned log of the total reward [...].
@@ -157,7 +158,7 @@ def trajectory_balance_residual(
 def reinvent_residual(
     log_prior: Array, log_agent: Array, score: Array, *, sigma: float = 128.0
 ) -> Array:
-    """REINVENT's residual between the augmented and the agent's log-likelihood; squared in the loss.
+    """REINVENT's residual: augmented minus agent's log-likelihood; the loss is its square.
 
         delta = log P_prior(y) + sigma s(y) - log P_agent(y)
 

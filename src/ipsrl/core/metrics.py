@@ -56,7 +56,7 @@ def kl_divergence(p: Array, q: Array) -> Array:
 
 def jensen_shannon(p: Array, q: Array) -> Array:
     """Jensen-Shannon divergence, KL(p || m)/2 + KL(q || m)/2 with m = (p + q)/2, in [0, log 2]."""
-    xp, p, q = _pair(p, q)
+    _, p, q = _pair(p, q)
     middle = (p + q) / 2
     return (kl_divergence(p, middle) + kl_divergence(q, middle)) / 2
 

@@ -14,7 +14,7 @@ import numpy as np
 from ipsrl.errors import InvalidInput
 
 NO_OUTCOME = -1
-"""Id of a sample without an outcome (an answer that does not parse): IPS leaves its reward alone."""
+"""Id of a sample without an outcome (it does not parse): IPS leaves its reward alone."""
 
 _MAX_DEPTH = 100  # of nested tuples and frozensets; far below Python's recursion limit
 
@@ -36,7 +36,7 @@ def outcome_ids(keys: Iterable[Hashable | None]) -> np.ndarray:
     """
     if isinstance(keys, str | bytes):
         raise InvalidInput(
-            f"outcome_ids got the single key {keys[:40]!r}, and would read each character as a key. "
+            f"outcome_ids got the single key {keys[:40]!r}, whose characters would be keys. "
             "Pass a list with one key per sample."
         )
     return np.fromiter((_id(key) for key in keys), dtype=np.int64)

@@ -235,7 +235,9 @@ class Likelihood(_Stateless):
     """`likelihood` of `Samples.log_pf` and `Samples.log_pb`."""
 
     def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        return _unscaled(likelihood(_needed(samples, "log_pf", self), samples.log_pb), samples), state
+        return _unscaled(
+            likelihood(_needed(samples, "log_pf", self), samples.log_pb), samples
+        ), state
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _weights(p: Array, eps: float, alpha: float) -> Array:
     if not holds(xp.isfinite(p) & (p > 0)):
         raise InvalidInput(
             "p has values that are 0, negative or not finite, so the weight 1/p is not defined. "
-            "An outcome that was sampled has p > 0: count the sample itself, or smooth the estimate."
+            "A sampled outcome has p > 0: count the sample itself, or smooth the estimate."
         )
     p = xp.clip(p, min=eps)
     return 1 / p if alpha == 1 else p**-alpha

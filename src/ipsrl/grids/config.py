@@ -99,15 +99,16 @@ class Config(StrictConfig):
             raise ValueError("r0 = 0 has no logarithm, which tb and transform log need. Use r0 > 0")
         if self.side**self.dims >= 2**31:
             raise ValueError(
-                f"side^dims = {self.side}^{self.dims} states do not fit 32-bit ids. Use fewer than 2^31"
+                f"side^dims = {self.side}^{self.dims} states do not fit 32-bit ids. "
+                "Use fewer than 2^31"
             )
         if not self.tabulated and (
             self.policy == "tabular" or self.uses("replay") or self.uses("exact")
         ):
             raise ValueError(
-                f"{self.side}^{self.dims} states are too many for a table, which policy tabular and "
-                f"the estimators replay and exact need (limit {TABLE_LIMIT}). Use policy mlp with "
-                "the estimator likelihood or group"
+                f"{self.side}^{self.dims} states are more than {TABLE_LIMIT}, too many for the "
+                "table that policy tabular and the estimators replay and exact need. Use "
+                "policy mlp with estimator likelihood or group"
             )
         return self
 

@@ -20,38 +20,37 @@ _IMPOSSIBLE = -1e9  # a logit; finite, because -inf would make NaN gradients of 
 class MLPPolicy(eqx.Module):
     """Two hidden layers on one-hot coordinates.
 
-    The first layer of a one-hot input is a sum of rows, one per coordinate, so it is stored as rows.
+    The first layer of a one-hot input is a sum of rows, one per coordinate, and stored as such.
     """
 
-    rows: Float[Array, "D H hidden"]
-    bias: Float[Array, " hidden"]
-    hidden: eqx.nn.Linear
-    out: eqx.nn.Linear
+    first: tuple[Float[Array, "D H hidden"], Float[Array, " hidden"]]
+    second: tuple[Float[Array, "hidden hidden"], Float[Array, " hidden"]]
+    out: tuple[Float[Array, "hidden A"], Float[Array, " A"]]
 
     def __init__(self, grid: HyperGrid, width: int, key: Key[Array, ""]) -> None:
-        first, second, third = jax.random.split(key, 3)
-        # Uniform in +-1/sqrt(fan in), the default of Equinox and PyTorch, for a one-hot of D H.
-        bound = (grid.dims * grid.side) ** -0.5
-        shape = (grid.dims, grid.side, width)
-        self.rows = jax.random.uniform(first, shape, minval=-bound, maxval=bound)
-        self.bias = jnp.zeros(width)
-        self.hidden = eqx.nn.Linear(width, width, key=second)
-        self.out = eqx.nn.Linear(width, grid.actions, key=third)
+        keys = jax.random.split(key, 3)
+        rows, bias = _linear(keys[0], grid.dims * grid.side, width)
+        self.first = rows.reshape(grid.dims, grid.side, width), bias
+        self.second = _linear(keys[1], width, width)
+        self.out = _linear(keys[2], width, grid.actions)
 
     def table(self, grid: HyperGrid) -> Float[Array, "S A"]:
-        first = self.bias
+        rows, first = self.first
         for d in range(grid.dims):
             axes = [1] * d + [grid.side] + [1] * (grid.dims - 1 - d)
-            first = first + self.rows[d].reshape(*axes, -1)
+            first = first + rows[d].reshape(*axes, -1)
         return self._log_probs(first.reshape(grid.states, -1), jnp.asarray(grid.legal))
 
     def at(self, grid: HyperGrid, coordinates: Int[Array, "*N D"]) -> Float[Array, "*N A"]:
-        first = self.bias + sum(self.rows[d][coordinates[..., d]] for d in range(grid.dims))
+        rows, first = self.first
+        for d in range(grid.dims):
+            first = first + rows[d][coordinates[..., d]]
         return self._log_probs(first, _legal(grid, coordinates))
 
     def _log_probs(self, first, legal):
-        hidden = jax.nn.relu(jax.nn.relu(first) @ self.hidden.weight.T + self.hidden.bias)
-        logits = hidden @ self.out.weight.T + self.out.bias
+        (weight, bias), (out_weight, out_bias) = self.second, self.out
+        hidden = jax.nn.relu(jax.nn.relu(first) @ weight + bias)
+        logits = hidden @ out_weight + out_bias
         return jax.nn.log_softmax(jnp.where(legal, logits, _IMPOSSIBLE))
 
 
@@ -69,6 +68,14 @@ class TabularPolicy(eqx.Module):
     def at(self, grid: HyperGrid, coordinates: Int[Array, "*N D"]) -> Float[Array, "*N A"]:
         logits = self.logits[coordinates @ jnp.asarray(grid.strides[:-1])]
         return jax.nn.log_softmax(jnp.where(_legal(grid, coordinates), logits, _IMPOSSIBLE))
+
+
+def _linear(key: Key[Array, ""], fan_in: int, fan_out: int) -> tuple[Array, Array]:
+    """Weight and bias, uniform in +-1/sqrt(fan in): the default of PyTorch and Equinox."""
+    weight_key, bias_key = jax.random.split(key)
+    bound = fan_in**-0.5
+    weight = jax.random.uniform(weight_key, (fan_in, fan_out), minval=-bound, maxval=bound)
+    return weight, jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound)
 
 
 def _legal(grid: HyperGrid, coordinates):

@@ -81,8 +81,10 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
         while done < config.iterations:
             carry, chunk = loop.run(carry, seeds, done)
             ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every
-            ends = np.minimum(ends, config.iterations)[: chunk.loss.shape[1]]
-            chunk = jax.tree.map(lambda x, n=len(ends): np.asarray(x[:, :n]), chunk)
+            ends = np.minimum(ends, config.iterations)[
+                : config.checkpoint_every // config.eval_every
+            ]
+            chunk = chunk._make(np.asarray(x)[:, : len(ends)] for x in chunk)
             final = chunk.final_B[:, -1]
             rewards = grid.rewards_of(final)
             if done == 0 and config.uses("group"):
@@ -97,7 +99,9 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
             if run is not None:
                 run.log(_rows(config, chunk, ends * config.batch))
                 run.log_outcomes(done * config.batch, final, rewards)
-                carried = {f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))}
+                carried = {
+                    f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))
+                }
                 run.checkpoint(done, {**carried, **summary})
             l1 = np.median(summary["total_l1"])
             advance(done, f"total L1 {l1:.3f}" if config.tabulated else "")

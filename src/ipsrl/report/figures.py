@@ -79,7 +79,9 @@ def learning_curves(runs: Mapping[str, Path]) -> Figure:
     axis.set_ylabel("total L1 to the target")
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.grid(alpha=0.3)
-    axis.set_title("median and range over the seeds; dotted: floor of the group frequency", fontsize=9)
+    axis.set_title(
+        "median and range over the seeds; dotted: floor of the group frequency", fontsize=9
+    )
     return figure
 
 

@@ -17,7 +17,8 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
+         padding: 0 1rem }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem }
   th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
   th:first-child, td:first-child { text-align: left }
