@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ipsrl.core.arrays import Array, as_arrays, as_float, check_same_shape, default_float, holds
 from ipsrl.core.outcomes import NO_OUTCOME
@@ -124,7 +124,9 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
         p^ = P_F(tau) / P_B(tau | o),    E_tau[1 / p^ | o] = 1 / p(o)  for any backward policy
 
     Where every outcome has one trajectory (strings, SMILES, answers) P_B = 1 and p^ = p(o) exactly.
-    Its *reciprocal* is unbiased; p^ itself may exceed 1 when P_B < 1.
+    Its *reciprocal* is unbiased; p^ itself may exceed 1 when P_B < 1.  The weight differs between
+    the trajectories of one outcome, so IPS also draws these towards their shares under P_B: it
+    ascends sum_o r(o) E_{P_B}[log P_F(tau)].
 
     Args:
       log_pf: log-probability of the trajectory under the policy [...], at most 0.
@@ -185,6 +187,7 @@ class Samples(NamedTuple):
     history_log_pf: Array | None = None
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """p^(outcome) for every sample of a batch.  State goes in and comes out; nothing is hidden."""
 

@@ -8,7 +8,7 @@ grids with too many states.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ class Rollout(NamedTuple):
     final_B: Int[Array, " B"]
 
 
+@runtime_checkable
 class View(Protocol):
     """Where the policy is evaluated.  `log_pi` is opaque to the caller, but differentiable."""
 

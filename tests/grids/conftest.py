@@ -1,0 +1,67 @@
+"""All trajectories of a small grid, one by one: the brute force that the tests compare with."""
+
+import itertools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ipsrl.grids import HyperGrid
+from ipsrl.grids.rollout import Rollout, Steps
+
+
+@dataclass(frozen=True)
+class AllTrajectories:
+    """Every trajectory of a grid: states and actions [T, N] padded as the sampler pads them."""
+
+    grid: HyperGrid
+    steps: Steps
+    final: np.ndarray
+
+    def log_probs(self, log_pi_SA: jax.Array) -> jax.Array:
+        """log P_F of every trajectory [N], written without the code under test."""
+        per_step = log_pi_SA[self.steps.states_TB, self.steps.actions_TB]
+        return (per_step * self.steps.live_TB).sum(0)
+
+    def groups(self, size: int):
+        """Indices of every ordered group of that size [N^size, size]."""
+        return np.array(list(itertools.product(range(len(self.final)), repeat=size)))
+
+    def rollout(self, index) -> Rollout:
+        steps = Steps(*(jnp.asarray(part)[:, index] for part in self.steps))
+        return Rollout(steps, jnp.asarray(self.final, jnp.int32)[index])
+
+
+def enumerate_trajectories(grid: HyperGrid) -> AllTrajectories:
+    found = []
+
+    def extend(state, path):
+        stop = [*path, (state, grid.dims)]
+        found.append(stop)
+        for d in range(grid.dims):
+            if grid.coordinates[state][d] < grid.side - 1:
+                extend(state + int(grid.strides[d]), [*path, (state, d)])
+
+    extend(0, [])
+    shape = (grid.horizon, len(found))
+    states, actions, live = np.zeros(shape, int), np.full(shape, grid.dims), np.zeros(shape, bool)
+    for n, path in enumerate(found):
+        for t, (state, action) in enumerate(path):
+            states[t, n], actions[t, n], live[t, n] = state, action, True
+        states[len(path) :, n] = path[-1][0]
+    final = np.array([path[-1][0] for path in found])
+    return AllTrajectories(
+        grid, Steps(states.astype(np.int32), actions.astype(np.int32), live), final
+    )
+
+
+@pytest.fixture(params=[(1, 4), (2, 2), (2, 3), (3, 2)], ids=lambda p: f"{p[1]}^{p[0]}")
+def small(request) -> AllTrajectories:
+    return enumerate_trajectories(HyperGrid(*request.param))
+
+
+@pytest.fixture
+def two_by_two() -> AllTrajectories:
+    return enumerate_trajectories(HyperGrid(2, 2))

@@ -1,0 +1,210 @@
+"""The update that the loop makes, against enumeration of every group that could be drawn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ipsrl.core.groups import presence
+from ipsrl.grids import Config
+from ipsrl.grids.loop import Loop
+
+FLOAT32 = 2e-5  # sums of some hundred float32 products
+
+
+def loop_of(all_trajectories, group_size, **options):
+    grid = all_trajectories.grid
+    config = Config(
+        dims=grid.dims, side=grid.side, policy="tabular", group_size=group_size,
+        batch=group_size, scale="none", **options,
+    )  # fmt: skip
+    return Loop(config)
+
+
+def carry_of(loop, seed=0):
+    carry = jax.tree.map(lambda x: x[0], loop.init(jnp.array([seed])))
+    logits = jax.random.normal(jax.random.key(seed), carry.policy.logits.shape)
+    return carry._replace(policy=jax.tree.map(lambda _: logits, carry.policy))
+
+
+def expected_update(loop, carry, trajectories):
+    """E over all groups of -d loss / d logits, exactly: each group with its probability."""
+    view, policy = loop.view, carry.policy
+    log_pi, pullback = jax.vjp(lambda p: p.table(loop.grid), policy)
+    probs = np.exp(np.asarray(trajectories.log_probs(log_pi), float))
+
+    @jax.vmap
+    def update(index):
+        rollout = trajectories.rollout(index)
+        log_old = view.taken(log_pi, rollout.steps)
+        signal, _, _ = loop._signal(carry, log_pi, log_old, rollout)
+        gradient = jax.grad(loop._loss)(
+            log_pi, carry.log_z, rollout.steps, log_old, log_old, signal
+        )
+        return -pullback(gradient)[0].logits
+
+    groups = trajectories.groups(loop.config.group_size)
+    weight = probs[groups].prod(-1)
+    return np.tensordot(weight, np.asarray(update(jnp.asarray(groups)), float), 1)
+
+
+def gradient_of(loop, carry, objective):
+    """Gradient of a function of the exact terminal distribution, with respect to the logits."""
+    grid = loop.grid
+    return jax.grad(lambda p: objective(grid.terminal_distribution(p.table(grid))))(
+        carry.policy
+    ).logits
+
+
+@pytest.mark.parametrize("group_size", [2, 3])
+def test_grpo_ascends_the_expected_return(two_by_two, group_size):
+    """The mean of a group contains the sample itself, which costs the factor (G - 1) / G."""
+    loop = loop_of(two_by_two, group_size, method="grpo")
+    carry = carry_of(loop)
+    expected = gradient_of(loop, carry, lambda p: p @ jnp.asarray(loop.grid.rewards))
+    ours = expected_update(loop, carry, two_by_two)
+    np.testing.assert_allclose(ours, expected * (group_size - 1) / group_size, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("group_size", [2, 3])
+def test_ips_ascends_the_paper_objective(two_by_two, group_size):
+    """sum_o p_o sg[r_o / p_o] (Eq. 3), whose gradient is that of sum_o r_o log p_o."""
+    loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="exact")
+    carry = carry_of(loop)
+    expected = gradient_of(loop, carry, lambda p: jnp.asarray(loop.grid.rewards) @ jnp.log(p))
+    ours = expected_update(loop, carry, two_by_two)
+    np.testing.assert_allclose(ours, expected * (group_size - 1) / group_size, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("group_size", [2, 3])
+def test_likelihood_ascends_the_same_objective_path_by_path(two_by_two, group_size):
+    """sum_o r_o E_{tau ~ P_B}[log pi(tau)]: the forward KL from r P_B / R to the trajectories."""
+    loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="likelihood")
+    carry = carry_of(loop)
+    weight = loop.grid.rewards[two_by_two.final] * np.exp(loop.view.log_backward(two_by_two.steps))
+    expected = jax.grad(
+        lambda policy: (weight * two_by_two.log_probs(policy.table(loop.grid))).sum()
+    )(carry.policy).logits
+    ours = expected_update(loop, carry, two_by_two)
+    np.testing.assert_allclose(ours, expected * (group_size - 1) / group_size, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.5])
+@pytest.mark.parametrize("group_size", [2, 3])
+def test_the_group_frequency_ascends_the_closed_form(two_by_two, group_size, eps):
+    """sum_o (r_o f(p_o) - p_o sum_j r_j f(p_j)) d log p_o, up to the baseline's cross terms.
+
+    The mean reward M = sum over present outcomes is not independent of a sample, so the second
+    term is E[M n_o / G] rather than p_o E[M]; both are enumerated here over outcomes alone.
+    """
+    loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="group", eps=eps)
+    carry = carry_of(loop)
+    grid = loop.grid
+    p = np.asarray(grid.terminal_distribution(carry.policy.table(grid)), float)
+    rewards = grid.rewards
+    first = rewards * presence(p, group_size, eps=eps)
+    second = np.zeros_like(p)
+    for outcomes in np.ndindex(*[grid.states] * group_size):
+        counts = np.bincount(outcomes, minlength=grid.states)
+        share = counts / group_size
+        mean = sum(rewards[o] / max(share[o], eps) for o in outcomes) / group_size
+        second += p[list(outcomes)].prod() * mean * share
+    direction = jnp.asarray(first - second)
+    expected = gradient_of(loop, carry, lambda q: direction @ jnp.log(q))
+    np.testing.assert_allclose(expected_update(loop, carry, two_by_two), expected, atol=FLOAT32)
+
+
+def test_trajectory_balance_descends_its_squared_residual(two_by_two):
+    """E over the policy of d delta^2 / d logits, with delta from its definition."""
+    loop = loop_of(two_by_two, 1, method="tb")
+    carry = carry_of(loop)._replace(log_z=jnp.asarray(0.7))
+    log_pb = np.asarray(loop.view.log_backward(two_by_two.steps))
+    log_reward = np.log(loop.grid.rewards)[two_by_two.final]
+
+    def loss(policy):
+        log_pf = two_by_two.log_probs(policy.table(loop.grid))
+        weight = jax.lax.stop_gradient(jnp.exp(log_pf))
+        return (weight * (0.7 + log_pf - log_pb - log_reward) ** 2).sum()
+
+    expected = -jax.grad(loss)(carry.policy).logits
+    ours = expected_update(loop, carry, two_by_two)
+    np.testing.assert_allclose(ours, expected, atol=10 * FLOAT32)  # gradients of size ten
+
+
+def test_at_the_target_ips_with_exact_probabilities_rests(two_by_two):
+    """p = r / R makes every scaled reward equal to R: no advantage, no update, in any batch."""
+    loop = loop_of(two_by_two, 3, method="ips-grpo", estimator="exact")
+    grid, carry = loop.grid, carry_of(loop)
+    # A policy with that distribution: go right or up by the target mass beyond, half of (1,1) each.
+    t = grid.target
+    half = t[3] / 2
+    logits = jnp.log(
+        jnp.array(
+            [
+                [t[2] + half, t[1] + half, t[0]],
+                [half, 1e-30, t[1]],
+                [1e-30, half, t[2]],
+                [1e-30, 1e-30, 1.0],
+            ]
+        )
+    )
+    carry = carry._replace(policy=jax.tree.map(lambda _: logits, carry.policy))
+    p = grid.terminal_distribution(carry.policy.table(grid))
+    np.testing.assert_allclose(p, t, atol=FLOAT32)
+    np.testing.assert_allclose(expected_update(loop, carry, two_by_two), 0, atol=FLOAT32)
+
+
+def test_replay_of_one_batch_is_the_group_frequency(two_by_two):
+    group = loop_of(two_by_two, 4, method="ips-grpo", estimator="group")
+    replay = loop_of(two_by_two, 4, method="ips-grpo", estimator="replay", replay_batches=1)
+    key = jax.random.key(5)
+    carry = carry_of(group)
+    log_pi, _, rollout = group.view.sample(carry.policy, key, 4)
+    log_old = group.view.taken(log_pi, rollout.steps)
+    by_group, _, _ = group._signal(carry, log_pi, log_old, rollout)
+    by_replay, _, _ = replay._signal(carry_of(replay), log_pi, log_old, rollout)
+    np.testing.assert_allclose(by_group, by_replay, atol=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 3},
+        {"entropy": 0.1, "kl": 0.1},
+        {"method": "flowrl", "epochs": 2},
+        {"transform": "log", "estimator": "likelihood", "lr_end": 1e-4},
+        {"transform": "sqrt", "estimator": "leave-one-out", "group_size": 16, "scale": "batch"},
+        {"estimator": "replay", "replay_batches": 3, "group_size": 16},
+        {"policy": "tabular", "estimator": "exact"},
+    ],
+    ids=str,
+)
+def test_every_option_trains(options):
+    """Finite losses, a distribution that moved, and the same numbers on a second run."""
+    config = Config(
+        side=5, hidden=8, iterations=20, checkpoint_every=20, seeds=2,
+        **{"batch": 64, "group_size": 64, "lr": 1e-2, **options},
+    )  # fmt: skip
+    loop, seeds = Loop(config), jnp.arange(2)
+    runs = [loop.run(loop.init(seeds), seeds, 0) for _ in range(2)]
+    (_, first), (_, second) = runs
+    assert np.isfinite(first.loss).all()
+    assert (first.total_l1[:, 0] != first.total_l1[:, -1]).all()
+    np.testing.assert_array_equal(first.total_l1, second.total_l1)
+    assert (first.total_l1[0] != first.total_l1[1]).any(), "seeds must differ"
+
+
+def test_entropy_and_kl_hold_the_policy_back():
+    """Strong regularisation keeps more outcomes alive than none."""
+
+    def outcomes(**options):
+        config = Config(
+            method="grpo", side=5, policy="tabular", lr=0.1, iterations=100, checkpoint_every=100,
+            batch=64, group_size=64, seeds=1, **options,
+        )  # fmt: skip
+        loop, seeds = Loop(config), jnp.arange(1)
+        return float(loop.run(loop.init(seeds), seeds, 0)[1].effective_outcomes[0, -1])
+
+    free = outcomes()
+    assert outcomes(entropy=1.0) > 1.5 * free
+    assert outcomes(kl=1.0) > 1.5 * free

@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ipsrl import floor_l1, total_l1
+from ipsrl.grids import Config, HyperGrid, train
+from ipsrl.runs import Run
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A finished run whose iterations are no multiple of the intervals."""
+    config = Config(
+        side=5, hidden=8, iterations=37, eval_every=5, checkpoint_every=10, batch=64,
+        group_size=32, seeds=3, seed=7, lr=1e-2,
+    )  # fmt: skip
+    out = tmp_path_factory.mktemp("run") / "tiny"
+    return config, train(config, out), Run.open(out)
+
+
+def test_result_file_holds_what_train_returns(tiny):
+    config, result, run = tiny
+    assert run.result() == json.loads(json.dumps(vars(result)))
+    assert result.trajectories == 37 * 64
+    assert len(result.total_l1) == len(result.modes_found) == config.seeds
+    assert set(result.trajectories_to) == {"0.3", "0.15", "0.05"}
+    assert result.floor_l1 == floor_l1(HyperGrid(2, 5).rewards, 32)
+
+
+def test_distances_agree_by_two_routes(tiny):
+    config, result, run = tiny
+    arrays = run.arrays()
+    np.testing.assert_allclose(  # 1e-6: float32 sums over 25 states
+        total_l1(arrays["terminal"] / arrays["terminal"].sum(-1, keepdims=True), arrays["target"]),
+        result.total_l1, atol=1e-6,
+    )  # fmt: skip
+    np.testing.assert_allclose(np.array(result.mean_l1) * 25, result.total_l1)
+    last = [row["total_l1"] for row in run.metrics()[-config.seeds :]]
+    assert last == result.total_l1
+
+
+def test_metrics_have_one_line_per_evaluation_and_seed(tiny):
+    _, _, run = tiny
+    rows = run.metrics()
+    expected = [5 * 64 * k for k in range(1, 8)] + [37 * 64]
+    assert [row["trajectories"] for row in rows[::3]] == expected
+    assert [row["seed"] for row in rows[:3]] == [7, 8, 9]
+
+
+def test_outcomes_are_counted_with_their_rewards(tiny):
+    config, _, run = tiny
+    table = pq.read_table(run.outcomes_path).to_pydict()
+    steps = np.array(table["step"])
+    assert sorted(set(table["step"])) == [64 * k for k in (10, 20, 30, 37)]
+    counts = np.array(table["count"])
+    for step in set(table["step"]):
+        assert counts[steps == step].sum() == config.seeds * config.batch
+    rewards = HyperGrid(2, 5).rewards_of(np.array(table["outcome"]))
+    np.testing.assert_allclose(table["mean_reward"], rewards)
+
+
+def test_first_passage_times_are_those_of_the_metrics(tmp_path):
+    config = Config(
+        side=5, policy="tabular", estimator="exact", lr=0.1, iterations=300, batch=64,
+        group_size=64, seeds=2, checkpoint_every=100,
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    rows = Run.open(tmp_path / "run").metrics()
+    for threshold, reached in result.trajectories_to.items():
+        for seed in range(2):
+            below = [
+                row["trajectories"]
+                for row in rows
+                if row["seed"] == seed and row["total_l1"] <= float(threshold)
+            ]
+            assert reached[seed] == (below[0] if below else None)
+    assert all(result.trajectories_to["0.3"]), "the test needs a threshold that is reached"
+
+
+def test_nothing_is_written_without_a_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(Config(side=3, hidden=4, iterations=2, batch=8, group_size=8, seeds=1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_grid_too_large_to_enumerate_trains_on_visited_states(tmp_path):
+    """8^7 is 2 million states: no table, no exact distance, but modes and rewards are seen."""
+    config = Config(
+        dims=7, hidden=8, estimator="likelihood", advantage_clip=5.0, iterations=4, eval_every=2,
+        checkpoint_every=2, batch=32, group_size=32, seeds=2,
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    assert result.total_l1 == [None, None]
+    assert result.floor_l1 is None
+    assert result.modes_total == 128
+    rows = Run.open(tmp_path / "run").metrics()
+    assert all(1 <= row["effective_outcomes"] <= 32 for row in rows)
+    assert all(np.isfinite(row["loss"]) and row["expected_reward"] > 0 for row in rows)
+
+
+def test_methods_other_than_group_ips_have_no_floor():
+    options = {"side": 3, "hidden": 4, "iterations": 1, "batch": 8, "group_size": 8, "seeds": 1}
+    assert train(Config(method="grpo", **options)).floor_l1 is None
+    assert train(Config(estimator="exact", **options)).floor_l1 is None
+
+
+def test_a_small_group_is_warned_of(capsys):
+    train(Config(hidden=4, iterations=1, batch=16, group_size=16, eps=0.05, seeds=1))
+    warnings = capsys.readouterr().err
+    assert "eps = 0.05 has no effect" in warnings
+    assert "G - 1 = 15" in warnings
