@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -17,20 +16,22 @@ from ipsrl.errors import ConfigError
 
 
 class StrictConfig(BaseModel):
-    """Base of every `Config`: frozen, no unknown key, no silent conversion, no NaN or infinity."""
+    """Base of every `Config`: frozen, no unknown key, no silent conversion, no NaN or infinity.
+
+    Raises:
+      ConfigError: naming every key that is unknown (with the nearest known one) or out of range.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any], source: str = "the configuration") -> Self:
-        """Config of these values; a `ConfigError` names `source` and every key that is wrong."""
+    def __init__(self, **values: Any) -> None:
         try:
-            return cls(**values)
+            super().__init__(**values)
         except ValidationError as error:
-            problems = [_explain(cls, problem) for problem in error.errors()]
-            raise ConfigError(f"{source}: " + "; ".join(problems)) from None
+            problems = (_explain(type(self), problem) for problem in error.errors())
+            raise ConfigError("; ".join(problems)) from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -47,7 +48,10 @@ class StrictConfig(BaseModel):
             ) from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-        return cls.parse(values, str(path))
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
 
     def dump(self) -> str:
         """The resolved configuration as TOML, every key written out."""

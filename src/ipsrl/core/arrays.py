@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_numpy_array
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_jax_array,
+    is_numpy_array,
+    is_torch_array,
+)
 
 from ipsrl.errors import InvalidInput
 
@@ -27,6 +34,14 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
     elif foreign:  # a traced JAX array has no device to ask for
         arrays = [xp.asarray(a) if is_numpy_array(a) else a for a in arrays]
     return xp, *arrays
+
+
+def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
+    """The values on the host, wherever they are."""
+    if is_torch_array(array):
+        array = array.detach().cpu()
+        array = (array.double() if array.is_floating_point() else array).numpy()
+    return np.asarray(array, dtype=dtype)
 
 
 def as_float(xp: Any, array: Array) -> Array:

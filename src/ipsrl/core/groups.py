@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ipsrl.core.arrays import Array
+from ipsrl.core.arrays import Array, to_numpy
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput
 
@@ -34,7 +34,7 @@ def presence(p: Array, group_size: int, *, eps: float = 0.0) -> np.ndarray:
     Returns:
       f in [0, 1] [...], float64.
     """
-    p = np.asarray(p, dtype=float)
+    p = to_numpy(p, float)
     log_miss = np.log1p(-np.minimum(p, 1 - 1e-16))
     if clip_is_noop(group_size, eps):
         return -np.expm1(group_size * log_miss)
@@ -65,7 +65,7 @@ def stationary_distribution(rewards: Array, group_size: int, *, eps: float = 0.0
     Raises:
       InvalidInput: for negative, non-finite or all-zero rewards, or G < 1.
     """
-    rewards = np.asarray(rewards, dtype=float)
+    rewards = to_numpy(rewards, float)
     if not (np.isfinite(rewards).all() and (rewards >= 0).all() and rewards.max(initial=0) > 0):
         raise InvalidInput(
             "rewards must be finite and non-negative, with at least one above 0: "
@@ -101,7 +101,7 @@ def floor_l1(rewards: Array, group_size: int, *, eps: float = 0.0) -> float:
 
     More training does not get below it; a larger group or another estimator does.
     """
-    rewards = np.asarray(rewards, dtype=float)
+    rewards = to_numpy(rewards, float)
     stationary = stationary_distribution(rewards, group_size, eps=eps)
     return float(np.abs(stationary - rewards / rewards.sum()).sum())
 
@@ -156,14 +156,14 @@ def diagnose(
     Raises:
       InvalidInput: if rewards and ids are not aligned.
     """
-    rewards, ids = np.asarray(rewards, dtype=float), np.asarray(ids)
+    rewards, ids = to_numpy(rewards, float), to_numpy(ids)
     if rewards.shape != ids.shape or ids.ndim == 0:
         raise InvalidInput(
             f"rewards and ids have shapes {rewards.shape} and {ids.shape}. "
             "Pass both as (..., group_size)."
         )
     group_size = ids.shape[-1]
-    valid = (ids != NO_OUTCOME) & (np.ones_like(ids, bool) if mask is None else np.asarray(mask))
+    valid = (ids != NO_OUTCOME) & (np.ones_like(ids, bool) if mask is None else to_numpy(mask))
     # Sorting puts equal ids side by side, so a new outcome is a change between neighbours.
     order = np.sort(np.where(valid, ids, np.iinfo(ids.dtype).max).reshape(-1, group_size), axis=-1)
     size = valid.reshape(-1, group_size).sum(-1)

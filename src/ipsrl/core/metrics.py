@@ -9,7 +9,14 @@ from collections.abc import Hashable, Iterable
 
 import numpy as np
 
-from ipsrl.core.arrays import Array, as_arrays, as_float, check_distribution, check_same_shape
+from ipsrl.core.arrays import (
+    Array,
+    as_arrays,
+    as_float,
+    check_distribution,
+    check_same_shape,
+    to_numpy,
+)
 from ipsrl.errors import InvalidInput
 
 
@@ -161,7 +168,7 @@ def sampling_floor(p: Array, samples: int) -> float:
     """
     if samples < 1:
         raise InvalidInput(f"samples is {samples}; an empirical distribution needs at least 1.")
-    p = np.asarray(p, dtype=float)
+    p = to_numpy(p, float)
     check_distribution("p", p)
     inner = p[(p > 0) & (p < 1)]
     m = np.floor(samples * inner) + 1
@@ -191,7 +198,7 @@ def _pair(p: Array, q: Array) -> tuple:
 
 def _first_hits(rewards: Array, ids: Array, threshold: float) -> np.ndarray:
     """Positions at which a new outcome exceeds the threshold, ascending."""
-    rewards, ids = np.asarray(rewards), np.asarray(ids)
+    rewards, ids = to_numpy(rewards), to_numpy(ids)
     check_same_shape("rewards and ids", rewards, ids)
     good = np.flatnonzero((rewards > threshold) & (ids >= 0))
     _, first = np.unique(ids[good], return_index=True)
