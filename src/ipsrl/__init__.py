@@ -48,7 +48,6 @@ from ipsrl.core.scaling import ips_rewards, ips_weights
 __version__ = "0.1.0"
 
 __all__ = [
-    "NO_OUTCOME",
     "Estimator",
     "Exact",
     "GroupAdvantage",
@@ -57,6 +56,7 @@ __all__ = [
     "Kernel",
     "LeaveOneOut",
     "Likelihood",
+    "NO_OUTCOME",
     "Replay",
     "Samples",
     "coverage",

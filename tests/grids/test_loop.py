@@ -92,24 +92,12 @@ def test_likelihood_ascends_the_same_objective_path_by_path(two_by_two, group_si
 @pytest.mark.parametrize("eps", [0.0, 0.5])
 @pytest.mark.parametrize("group_size", [2, 3])
 def test_the_group_frequency_ascends_the_closed_form(two_by_two, group_size, eps):
-    """sum_o (r_o f(p_o) - p_o sum_j r_j f(p_j)) d log p_o, up to the baseline's cross terms.
-
-    The mean reward M = sum over present outcomes is not independent of a sample, so the second
-    term is E[M n_o / G] rather than p_o E[M]; both are enumerated here over outcomes alone.
-    """
+    """sum_o (r_o f(p_o) - p_o sum_j r_j f(p_j)) d log p_o, with f of the mean baseline."""
     loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="group", eps=eps)
     carry = carry_of(loop)
-    grid = loop.grid
-    p = np.asarray(grid.terminal_distribution(carry.policy.table(grid)), float)
-    rewards = grid.rewards
-    first = rewards * presence(p, group_size, eps=eps)
-    second = np.zeros_like(p)
-    for outcomes in np.ndindex(*[grid.states] * group_size):
-        counts = np.bincount(outcomes, minlength=grid.states)
-        share = counts / group_size
-        mean = sum(rewards[o] / max(share[o], eps) for o in outcomes) / group_size
-        second += p[list(outcomes)].prod() * mean * share
-    direction = jnp.asarray(first - second)
+    p = np.asarray(loop.grid.terminal_distribution(carry.policy.table(loop.grid)), float)
+    gain = loop.grid.rewards * presence(p, group_size, eps=eps, baseline="mean")
+    direction = jnp.asarray(gain - p * gain.sum())
     expected = gradient_of(loop, carry, lambda q: direction @ jnp.log(q))
     np.testing.assert_allclose(expected_update(loop, carry, two_by_two), expected, atol=FLOAT32)
 

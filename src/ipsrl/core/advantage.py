@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ipsrl.core.arrays import Array, as_arrays, as_float, check_same_shape, holds
+from ipsrl.core.arrays import Array, as_arrays, as_float, check_has_group, check_same_shape, holds
 from ipsrl.errors import InvalidInput
 
 
@@ -53,8 +53,7 @@ def group_advantage(
         )
     xp, rewards, mask = as_arrays(rewards, mask)
     rewards = as_float(xp, rewards)
-    if rewards.ndim == 0:
-        raise InvalidInput("rewards is a scalar, which has no group. Pass (..., group_size).")
+    check_has_group("rewards", rewards)
     if mask is None:
         present = xp.ones_like(rewards)
     else:

@@ -28,19 +28,25 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
     arrays = [v if v is None or is_array_api_obj(v) else np.asarray(v) for v in values]
     foreign = [a for a in arrays if a is not None and not is_numpy_array(a)]
     xp = array_namespace(*(foreign or [a for a in arrays if a is not None]))
-    if foreign and not is_jax_array(foreign[0]):
-        place = device(foreign[0])
-        arrays = [xp.asarray(a, device=place) if is_numpy_array(a) else a for a in arrays]
-    elif foreign:  # a traced JAX array has no device to ask for
-        arrays = [xp.asarray(a) if is_numpy_array(a) else a for a in arrays]
+    if foreign:
+        where = placement(foreign[0])
+        # Copied: PyTorch does not share read-only or reversed memory.
+        arrays = [xp.asarray(np.array(a), **where) if is_numpy_array(a) else a for a in arrays]
     return xp, *arrays
+
+
+def placement(array: Array) -> dict[str, Any]:
+    """Arguments that make new arrays on the device of this one (JAX places them by itself)."""
+    return {} if is_jax_array(array) else {"device": device(array)}
 
 
 def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
     """The values on the host, wherever they are."""
     if is_torch_array(array):
         array = array.detach().cpu()
-        array = (array.double() if array.is_floating_point() else array).numpy()
+        if array.dtype.itemsize < 4 and array.is_floating_point():
+            array = array.float()  # NumPy has no bfloat16
+        array = array.numpy()
     return np.asarray(array, dtype=dtype)
 
 
@@ -73,6 +79,14 @@ def check_same_shape(what: str, a: Array, b: Array) -> None:
             f"{what} have shapes {tuple(a.shape)} and {tuple(b.shape)}, but must be aligned: "
             "one entry per sample, the members of a group on the last axis. "
             "Reshape both to (..., group_size)."
+        )
+
+
+def check_has_group(what: str, array: Array) -> None:
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise InvalidInput(
+            f"{what} have shape {tuple(array.shape)}, which has no group. "
+            "Pass (..., group_size) with at least one member."
         )
 
 

@@ -3,53 +3,71 @@
 Within one group an outcome that is present contributes its reward once, however often it was drawn,
 so the expected update of outcome i under group-frequency scaling is
 
-    r_i f(p_i) - p_i sum_j r_j f(p_j),    f(p) = E[min(1, n / (eps G))],   n ~ Binomial(G, p)
+    r_i f(p_i) - p_i sum_j r_j f(p_j),    f(p) = E[min(1, n / (eps G))],   n ~ Binomial(N, p)
 
-and it rests where r_i f(p_i) / p_i = C for every outcome.  Because f(p)/p <= min(G, 1/eps), every
-outcome with r_i < C / min(G, 1/eps) goes extinct.  docs/theory.md has the proof; these are our
-results, not the paper's.
+with N = G without a baseline, and N = G - 1 with the mean of the group as baseline.  It rests
+where r_i f(p_i) / p_i = C for every outcome.  Because f(p)/p is bounded, by N for small eps, every
+outcome with r_i < C/N goes extinct.  docs/theory.md has the proof; these are our results, not the
+paper's.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from ipsrl.core.arrays import Array, to_numpy
+from ipsrl.core.arrays import Array, check_has_group, check_same_shape, to_numpy
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput
 
 
-def presence(p: Array, group_size: int, *, eps: float = 0.0) -> np.ndarray:
+def presence(
+    p: Array, group_size: int, *, eps: float = 0.0, baseline: Literal["none", "mean"] = "none"
+) -> np.ndarray:
     """Expected contribution of an outcome to its group, in units of its reward.
 
-        f(p) = E[min(1, n / (eps G))];   for eps <= 1/G:  f(p) = 1 - (1 - p)^G
+        f(p) = E[min(1, n / (eps G))],   n ~ Binomial(N, p);   for eps <= 1/G:  f(p) = 1 - (1 - p)^N
 
     Args:
       p: probabilities [...].
       group_size: G >= 1.
       eps: clip of the group frequency.
+      baseline: "none", N = G; "mean", N = G - 1.  GRPO subtracts the mean and divides by the
+        standard deviation, which together come close to "none" (docs/theory.md).
     Returns:
       f in [0, 1] [...], float64.
+    Raises:
+      InvalidInput: for a group or a clip that cannot be.
     """
+    trials = _trials(group_size, eps, baseline)
     p = to_numpy(p, float)
     log_miss = np.log1p(-np.minimum(p, 1 - 1e-16))
     if clip_is_noop(group_size, eps):
-        return -np.expm1(group_size * log_miss)
+        return -np.expm1(trials * log_miss)
     log_p = np.log(np.maximum(p, 1e-300))
-    f = np.ones_like(p)
-    for n in range(math.ceil(eps * group_size)):  # counts that the clip still scales down
-        log_choose = (
-            math.lgamma(group_size + 1) - math.lgamma(n + 1) - math.lgamma(group_size - n + 1)
-        )
-        pmf = np.exp(log_choose + n * log_p + (group_size - n) * log_miss)
-        f = f - (1 - n / (eps * group_size)) * pmf
-    return np.clip(f, 0.0, 1.0)
+    # Counts that the clip still scales down, and what each lacks.
+    n = np.arange(min(math.ceil(eps * group_size), trials + 1))
+    lacking = 1 - n / (eps * group_size)
+    log_choose = np.concatenate([[0.0], np.cumsum(np.log((trials - n[1:] + 1) / n[1:]))])
+    f = np.empty(p.size)
+    chunk = max(1, 1_000_000 // len(n))  # 8 MB of probabilities at a time
+    for start in range(0, p.size, chunk):
+        part = slice(start, start + chunk)
+        hit, miss = log_p.reshape(-1, 1)[part], log_miss.reshape(-1, 1)[part]
+        f[part] = 1 - np.exp(log_choose + n * hit + (trials - n) * miss) @ lacking
+    return np.clip(f.reshape(p.shape), 0.0, 1.0)
 
 
-def stationary_distribution(rewards: Array, group_size: int, *, eps: float = 0.0) -> np.ndarray:
+def stationary_distribution(
+    rewards: Array,
+    group_size: int,
+    *,
+    eps: float = 0.0,
+    baseline: Literal["none", "mean"] = "none",
+) -> np.ndarray:
     """Where group-frequency IPS settles when every outcome starts with some probability.
 
         r_i f(p_i) / p_i = C for the survivors, p_i = 0 for the rest, sum p = 1
@@ -60,10 +78,11 @@ def stationary_distribution(rewards: Array, group_size: int, *, eps: float = 0.0
       rewards: rewards >= 0 of all outcomes [K], at least one positive.
       group_size: G >= 1.
       eps: clip of the group frequency.
+      baseline: see `presence`.
     Returns:
       the distribution [K], float64.
     Raises:
-      InvalidInput: for negative, non-finite or all-zero rewards, or G < 1.
+      InvalidInput: for negative, non-finite or all-zero rewards, or a group or clip that cannot be.
     """
     rewards = to_numpy(rewards, float)
     if not (np.isfinite(rewards).all() and (rewards >= 0).all() and rewards.max(initial=0) > 0):
@@ -71,38 +90,45 @@ def stationary_distribution(rewards: Array, group_size: int, *, eps: float = 0.0
             "rewards must be finite and non-negative, with at least one above 0: "
             "they define the distribution that IPS should reach."
         )
-    if group_size < 1:
-        raise InvalidInput(f"group_size is {group_size}; a group has at least 1 member.")
+    trials = _trials(group_size, eps, baseline)
     levels, which = np.unique(rewards, return_inverse=True)
     count = np.bincount(which.ravel(), minlength=len(levels))
 
     def settled(c: float) -> np.ndarray:
         """Probability of one outcome per reward level at constant C: invert f(p)/p = C / r."""
         low, high = np.zeros(len(levels)), np.ones(len(levels))
-        for _ in range(60):
+        for _ in range(50):
             middle = (low + high) / 2
-            grows = levels * presence(middle, group_size, eps=eps) > c * middle
-            low, high = np.where(grows, middle, low), np.where(grows, high, middle)
-        return np.where(high < 1e-15, 0.0, (low + high) / 2)
+            gain = levels * presence(middle, group_size, eps=eps, baseline=baseline)
+            low, high = np.where(gain > c * middle, (middle, high), (low, middle))
+        return np.where(high < 1e-14, 0.0, (low + high) / 2)  # 2^-50 is 1e-15: never left zero
 
-    c_low, c_high = 0.0, float(levels.max()) * min(group_size, 1 / eps if eps > 0 else group_size)
-    for _ in range(200):
+    c_low, c_high = 0.0, float(levels.max()) * trials / max(1.0, eps * group_size)
+    for _ in range(60):
         c = (c_low + c_high) / 2
         if count @ settled(c) > 1:
             c_low = c
         else:
             c_high = c
-    p = settled((c_low + c_high) / 2)
+    p = settled(c_high)
+    if not p.any():  # f(p)/p is constant in groups of one: equal rewards rest anywhere
+        p = settled(c_low)
     return (p / (count @ p))[which].reshape(rewards.shape)
 
 
-def floor_l1(rewards: Array, group_size: int, *, eps: float = 0.0) -> float:
-    """Total L1 between the stationary distribution of group-frequency IPS and the target r / R.
+def floor_l1(
+    rewards: Array,
+    group_size: int,
+    *,
+    eps: float = 0.0,
+    baseline: Literal["none", "mean"] = "none",
+) -> float:
+    """Total L1 between `stationary_distribution` and the target r / sum r.
 
     More training does not get below it; a larger group or another estimator does.
     """
     rewards = to_numpy(rewards, float)
-    stationary = stationary_distribution(rewards, group_size, eps=eps)
+    stationary = stationary_distribution(rewards, group_size, eps=eps, baseline=baseline)
     return float(np.abs(stationary - rewards / rewards.sum()).sum())
 
 
@@ -117,6 +143,21 @@ def minority_survives(group_size: int, reward_ratio: float) -> bool:
     G - 1 > R_max / R_min        (mean baseline)
     """
     return group_size - 1 > reward_ratio
+
+
+def _trials(group_size: int, eps: float, baseline: str) -> int:
+    """N of the binomial distribution, after a look at the settings."""
+    if not 0 <= eps <= 1:
+        raise InvalidInput(f"eps is {eps}, but it clips a probability. Use a value in [0, 1].")
+    if baseline not in ("none", "mean"):
+        raise InvalidInput(f"baseline is {baseline!r}. Use 'none' or 'mean'.")
+    trials = group_size if baseline == "none" else group_size - 1
+    if not (trials >= 1 and trials == int(trials)):
+        raise InvalidInput(
+            f"group_size is {group_size}, which gives no signal with baseline {baseline!r}. "
+            "A group has at least 1 member, and 2 to be compared with their mean."
+        )
+    return int(trials)
 
 
 @dataclass(frozen=True)
@@ -157,13 +198,12 @@ def diagnose(
       InvalidInput: if rewards and ids are not aligned.
     """
     rewards, ids = to_numpy(rewards, float), to_numpy(ids)
-    if rewards.shape != ids.shape or ids.ndim == 0:
-        raise InvalidInput(
-            f"rewards and ids have shapes {rewards.shape} and {ids.shape}. "
-            "Pass both as (..., group_size)."
-        )
+    mask = np.ones_like(ids, bool) if mask is None else to_numpy(mask)
+    check_has_group("ids", ids)
+    check_same_shape("rewards and ids", rewards, ids)
+    check_same_shape("ids and mask", ids, mask)
     group_size = ids.shape[-1]
-    valid = (ids != NO_OUTCOME) & (np.ones_like(ids, bool) if mask is None else to_numpy(mask))
+    valid = (ids != NO_OUTCOME) & mask
     # Sorting puts equal ids side by side, so a new outcome is a change between neighbours.
     order = np.sort(np.where(valid, ids, np.iinfo(ids.dtype).max).reshape(-1, group_size), axis=-1)
     size = valid.reshape(-1, group_size).sum(-1)

@@ -46,6 +46,11 @@ def clipped_surrogate(
     """
     xp, log_new, log_old, advantages, mask = as_arrays(log_new, log_old, advantages, mask)
     check_same_shape("log_new and log_old", log_new, log_old)
+    if log_new.ndim == 0 or tuple(advantages.shape) != tuple(log_new.shape[:-1]):
+        raise InvalidInput(
+            f"advantages have shape {tuple(advantages.shape)} for log-probabilities "
+            f"{tuple(log_new.shape)}. Pass one advantage per sequence: drop the last axis."
+        )
     log_ratio = log_new - log_old
     if mask is not None:
         check_same_shape("log_new and mask", log_new, mask)
@@ -61,7 +66,8 @@ def clipped_surrogate(
             log_ratio = xp.sum(log_ratio, axis=-1) / xp.clip(length, min=1.0)
     else:
         raise InvalidInput(f"level is {level!r}. Use 'token' (PPO, GRPO) or 'sequence' (GSPO).")
-    ratio = xp.exp(log_ratio)
+    # exp(20) is far outside any clip, and finite: infinity times 0 would be a NaN gradient.
+    ratio = xp.exp(xp.clip(log_ratio, min=-20.0, max=20.0))
     clipped = xp.clip(ratio, min=1 - clip_low, max=1 + clip_high)
     loss = -xp.minimum(ratio * advantages, clipped * advantages)
     if mask is not None and level == "token":

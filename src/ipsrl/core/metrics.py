@@ -17,6 +17,7 @@ from ipsrl.core.arrays import (
     check_same_shape,
     to_numpy,
 )
+from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput
 
 
@@ -37,6 +38,7 @@ def total_l1(p: Array, target: Array) -> Array:
 
 def mean_l1(p: Array, target: Array) -> Array:
     """Mean L1 distance per outcome, `total_l1` / K: what Table 1 of the paper reports."""
+    _, p, target = _pair(p, target)
     return total_l1(p, target) / p.shape[-1]
 
 
@@ -146,6 +148,8 @@ def oracle_burden(rewards: Array, ids: Array, *, threshold: float, count: int = 
     Returns:
       a number of calls, or None if N calls were not enough.
     """
+    if count < 1:
+        raise InvalidInput(f"count is {count}; ask for at least one outcome.")
     hits = _first_hits(rewards, ids, threshold)
     return int(hits[count - 1]) + 1 if len(hits) >= count else None
 
@@ -200,6 +204,6 @@ def _first_hits(rewards: Array, ids: Array, threshold: float) -> np.ndarray:
     """Positions at which a new outcome exceeds the threshold, ascending."""
     rewards, ids = to_numpy(rewards), to_numpy(ids)
     check_same_shape("rewards and ids", rewards, ids)
-    good = np.flatnonzero((rewards > threshold) & (ids >= 0))
+    good = np.flatnonzero((rewards > threshold) & (ids != NO_OUTCOME))
     _, first = np.unique(ids[good], return_index=True)
     return np.sort(good[first])

@@ -67,7 +67,8 @@ def _digest(key: object, depth: int) -> bytes:
         case None:
             content = b"n"
         case _:
-            content = b"i" + str(_integer(key)).encode()
+            number = _integer(key)
+            content = b"i" + number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
     return blake2b(content, digest_size=8).digest()
 
 

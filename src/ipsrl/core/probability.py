@@ -20,7 +20,16 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from ipsrl.core.arrays import Array, as_arrays, as_float, check_same_shape, default_float, holds
+from ipsrl.core.arrays import (
+    Array,
+    as_arrays,
+    as_float,
+    check_has_group,
+    check_same_shape,
+    default_float,
+    holds,
+    placement,
+)
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput
 
@@ -73,10 +82,11 @@ def leave_one_out_frequency(
         )
     xp, ids, mask = _ids_and_mask(ids, mask)
     dtype = default_float(xp, ids)
-    present = None if mask is None else xp.astype(mask, dtype)
-    size = ids.shape[-1] if present is None else xp.sum(present, axis=-1, keepdims=True)
-    count = _share(xp, ids, ids, present, dtype) * size
-    share = (count - 1 + smoothing) / (size - 1 + smoothing)
+    present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
+    size = xp.sum(present, axis=-1, keepdims=True)
+    others = _share(xp, ids, ids, present, dtype) * size - 1
+    # An empty group divides by something, and is masked.
+    share = (others + smoothing) / xp.clip(size - 1 + smoothing, min=smoothing)
     return _one_where_unscaled(xp, share, ids, mask)
 
 
@@ -102,6 +112,10 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
             "value: pass (..., G, G)."
         )
     similarity = as_float(xp, similarity)
+    if mask is not None:
+        check_same_shape("similarity rows and mask", similarity[..., 0], mask)
+        itself = xp.eye(mask.shape[-1], dtype=similarity.dtype, **placement(similarity))
+        similarity = xp.where(mask[..., None] & mask[..., None, :], similarity, itself)
     own = xp.linalg.diagonal(similarity)
     in_range = holds((similarity >= 0) & (similarity <= 1 + 1e-6))  # 1e-6: a float32 cosine of 1
     if not in_range or not holds(abs(own - 1) <= 1e-5):
@@ -111,11 +125,9 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
         )
     if mask is None:
         return xp.mean(similarity, axis=-1)
-    check_same_shape("similarity rows and mask", own, mask)
-    present = xp.astype(mask, similarity.dtype)
-    total = xp.sum(similarity * present[..., None, :], axis=-1)
-    size = xp.sum(present, axis=-1, keepdims=True)
-    return xp.where(mask, total / xp.where(size > 0, size, xp.ones_like(size)), 1.0)
+    size = xp.sum(xp.astype(mask, similarity.dtype), axis=-1, keepdims=True)
+    p = xp.sum(similarity, axis=-1) / xp.where(size > 0, size, xp.ones_like(size))
+    return xp.where(mask, p, xp.ones_like(p))
 
 
 def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
@@ -238,9 +250,11 @@ class Likelihood(_Stateless):
     """`likelihood` of `Samples.log_pf` and `Samples.log_pb`."""
 
     def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        return _unscaled(
-            likelihood(_needed(samples, "log_pf", self), samples.log_pb), samples
-        ), state
+        log_pf, log_pb = _needed(samples, "log_pf", self), samples.log_pb
+        if samples.mask is not None:
+            log_pf = _zero_outside(samples.mask, log_pf)
+            log_pb = None if log_pb is None else _zero_outside(samples.mask, log_pb)
+        return _unscaled(likelihood(log_pf, log_pb), samples), state
 
 
 @dataclass(frozen=True)
@@ -279,27 +293,30 @@ class Replay:
 
     def init(self, samples: Samples) -> ReplayState:
         xp, ids = as_arrays(samples.ids)
-        shape = (self.batches, *ids.shape)
-        zeros = xp.zeros(shape, dtype=default_float(xp, ids))
-        return ReplayState(xp.zeros(shape, dtype=ids.dtype), zeros, zeros, xp.asarray(0))
+        shape, where = (self.batches, *ids.shape), placement(ids)
+        zeros = xp.zeros(shape, dtype=default_float(xp, ids), **where)
+        no_ids = xp.zeros(shape, dtype=ids.dtype, **where)
+        return ReplayState(no_ids, zeros, zeros, xp.asarray(0, **where))
 
     def __call__(self, samples: Samples, state: ReplayState) -> tuple[Array, ReplayState]:
         xp, ids, mask, log_pf = as_arrays(samples.ids, samples.mask, samples.log_pf)
         dtype = state.log_pf.dtype
-        log_pf = xp.zeros(ids.shape, dtype=dtype) if log_pf is None else log_pf
-        present = xp.ones(ids.shape, dtype=dtype) if mask is None else xp.astype(mask, dtype)
-        slot = xp.arange(self.batches) == state.turn % self.batches
+        log_pf = xp.zeros_like(ids, dtype=dtype) if log_pf is None else log_pf
+        present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
+        slot = xp.arange(self.batches, **placement(ids)) == state.turn % self.batches
         slot = xp.reshape(slot, (self.batches, *[1] * ids.ndim))
         state = ReplayState(
             xp.where(slot, ids, state.ids),
-            xp.where(slot, log_pf, state.log_pf),
+            xp.where(slot, xp.where(present > 0, log_pf, present), state.log_pf),
             xp.where(slot, present, state.present),
             state.turn + 1,
         )
         weights = state.present
         if samples.history_log_pf is not None:
-            now = xp.where(slot, log_pf, samples.history_log_pf)
-            weights = weights * importance_weights(now, state.log_pf, clip=self.clip)
+            now = xp.where(slot, state.log_pf, samples.history_log_pf)
+            now = xp.where(weights > 0, now, weights)  # what is not there may hold anything
+            ratio = importance_weights(now, state.log_pf, clip=self.clip)
+            weights = xp.where(weights > 0, ratio, weights)
         flat = xp.reshape(ids, (-1,))
         p = _share(xp, flat, xp.reshape(state.ids, (-1,)), xp.reshape(weights, (-1,)), dtype)
         return _one_where_unscaled(xp, xp.reshape(p, ids.shape), ids, mask), state
@@ -317,11 +334,7 @@ def _share(xp: Any, ids: Array, others: Array, weights: Array | None, dtype: Any
 
 def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | None]:
     xp, ids, mask = as_arrays(ids, mask)
-    if ids.ndim == 0 or ids.shape[-1] == 0:
-        raise InvalidInput(
-            f"ids have shape {tuple(ids.shape)}, which has no group. "
-            "Pass (..., group_size) with at least one member."
-        )
+    check_has_group("ids", ids)
     if mask is not None:
         check_same_shape("ids and mask", ids, mask)
     return xp, ids, mask
@@ -336,6 +349,12 @@ def _unscaled(p: Array, samples: Samples) -> Array:
     xp, p, ids, mask = as_arrays(p, samples.ids, samples.mask)
     check_same_shape("p and ids", p, ids)
     return _one_where_unscaled(xp, p, ids, mask)
+
+
+def _zero_outside(mask: Array, value: Array) -> Array:
+    """Padding may hold anything, also NaN."""
+    xp, mask, value = as_arrays(mask, value)
+    return xp.where(mask, value, xp.zeros_like(value))
 
 
 def _needed(samples: Samples, field: str, estimator: object) -> Array:

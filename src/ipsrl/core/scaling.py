@@ -6,6 +6,8 @@ outcomes grow until they are alone.  Division by p removes that multiplier (pape
 
 from __future__ import annotations
 
+import math
+
 from ipsrl.core.arrays import Array, as_arrays, as_float, check_same_shape, holds
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.core.probability import group_frequency
@@ -97,10 +99,10 @@ def _weights(p: Array, eps: float, alpha: float) -> Array:
             f"eps is {eps}, but it clips a probability from below. Use a value in [0, 1], "
             "such as 0.2; at or below 1/G it has no effect."
         )
-    if not alpha >= 0:
+    if not 0 <= alpha < math.inf:
         raise InvalidInput(
-            f"alpha is {alpha}, which rewards frequent outcomes for being frequent. "
-            "Use alpha >= 0; 1 is the paper's."
+            f"alpha is {alpha}, which gives no sensible weight. "
+            "Use a finite alpha >= 0; 1 is the paper's."
         )
     xp, p = as_arrays(p)
     if not holds(xp.isfinite(p) & (p > 0)):

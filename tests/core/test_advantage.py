@@ -1,0 +1,190 @@
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from helpers import assert_close, assert_same, numpy_of
+
+from ipsrl import group_advantage
+from ipsrl.errors import InvalidInput
+
+SETTINGS = list(itertools.product(["mean", "leave-one-out", "none"], ["group", "batch", "none"]))
+
+
+def rewards_of(shape, seed=0):
+    return np.random.default_rng(seed).random(shape)
+
+
+def test_by_hand(xp):
+    # r = 1 2 6: mean 3, deviations -2 -1 3, variance (4 + 1 + 9)/2 = 7
+    std = math.sqrt(7)
+    r = xp.floats([[1, 2, 6]])
+    assert_close(group_advantage(r, std_eps=0.0).advantages, np.array([[-2, -1, 3]]) / std)
+    # leave-one-out: 1 - (2 + 6)/2 = -3, 2 - 7/2 = -3/2, 6 - 3/2 = 9/2
+    rloo = group_advantage(r, baseline="leave-one-out", scale="none")
+    assert_close(rloo.advantages, [[-3, -1.5, 4.5]])
+    # ddof 0: variance 14/3
+    population = group_advantage(r, ddof=0, std_eps=0.5)
+    assert_close(population.advantages, np.array([[-2, -1, 3]]) / (math.sqrt(14 / 3) + 0.5))
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("baseline", ["mean", "leave-one-out"])
+def test_advantages_sum_to_zero_in_every_group(xp, baseline, scale):
+    result = group_advantage(xp.floats(rewards_of((7, 9))), baseline=baseline, scale=scale)
+    assert np.abs(numpy_of(result.advantages).sum(-1)).max() < 2e-5  # 9 float32 terms of order 1
+    assert np.abs(numpy_of(result.advantages)).max() > 0.1
+
+
+@pytest.mark.parametrize("std_eps", [1e-4, 1e-6], ids=["TRL", "verl"])
+def test_grpo_as_other_libraries_write_it(std_eps):
+    rewards = torch.tensor(rewards_of(40), dtype=torch.float32)
+    grouped = rewards.view(-1, 8)
+    mean = grouped.mean(dim=1).repeat_interleave(8)
+    std = grouped.std(dim=1).repeat_interleave(8)
+    theirs = (rewards - mean) / (std + std_eps)
+    ours = group_advantage(grouped, std_eps=std_eps).advantages
+    assert_close(ours.view(-1), theirs)
+
+
+def test_defaults_are_trl():
+    rewards = torch.tensor(rewards_of((5, 8)))
+    explicit = group_advantage(rewards, baseline="mean", scale="group", std_eps=1e-4, ddof=1)
+    assert_same(group_advantage(rewards).advantages, explicit.advantages)
+    assert np.abs(numpy_of(group_advantage(rewards, std_eps=1e-2)[0] - explicit[0])).max() > 1e-3
+
+
+def test_batch_scale_divides_by_the_deviation_of_all_rewards():
+    rewards = torch.tensor(rewards_of((5, 8)))
+    theirs = (rewards - rewards.mean(dim=1, keepdim=True)) / (rewards.std() + 1e-4)
+    assert_close(group_advantage(rewards, scale="batch").advantages, theirs)
+
+
+def test_dr_grpo_only_subtracts_the_mean(xp):
+    r = rewards_of((5, 8))
+    ours = group_advantage(xp.floats(r), scale="none").advantages
+    assert_close(ours, r - r.mean(-1, keepdims=True))
+
+
+def test_leave_one_out_compares_with_the_other_members(xp):
+    r = rewards_of((5, 8))
+    others = np.stack([np.delete(r, g, axis=-1).mean(-1) for g in range(8)], axis=-1)
+    ours = group_advantage(xp.floats(r), baseline="leave-one-out", scale="none").advantages
+    assert_close(ours, r - others)
+
+
+def test_no_baseline_and_no_scale_is_the_reward(xp):
+    r = xp.floats(rewards_of((5, 8)))
+    assert_same(group_advantage(r, baseline="none", scale="none").advantages, r)
+
+
+def test_shift_and_scale_of_rewards_do_not_matter(xp):
+    r = rewards_of((5, 8))
+    plain = group_advantage(xp.floats(r), std_eps=0.0).advantages
+    assert_close(group_advantage(xp.floats(4 * r + 2), std_eps=0.0).advantages, plain)
+
+
+def test_order_within_the_group_does_not_matter(xp):
+    r, order = rewards_of((5, 8)), np.array([3, 1, 7, 0, 2, 6, 5, 4])
+    plain = numpy_of(group_advantage(xp.floats(r)).advantages)
+    assert_close(group_advantage(xp.floats(r[:, order])).advantages, plain[:, order])
+
+
+@pytest.mark.parametrize(("baseline", "scale"), SETTINGS)
+def test_a_ragged_group_is_the_smaller_group(xp, baseline, scale):
+    r, lengths = rewards_of((6, 7)), np.array([7, 3, 1, 5, 2, 7])
+    mask = np.arange(7) < lengths[:, None]
+    padded = np.where(mask, r, math.nan)
+    kept = {"baseline": baseline, "scale": "none" if scale == "batch" else scale}
+    ours = group_advantage(
+        xp.floats(padded), baseline=baseline, scale=scale, mask=xp.booleans(mask)
+    ).advantages
+    assert (numpy_of(ours)[~mask] == 0).all()
+    factor = 1 / (r[mask].std(ddof=1) + 1e-4) if scale == "batch" else 1.0
+    # A group of one under the scale "group" is its reward / std_eps: 1e4 times the rounding.
+    tolerance = None if xp.name == "numpy" else 1e-4
+    for row, full, n in zip(ours, r, lengths, strict=True):
+        alone = group_advantage(xp.floats(full[:n]), **kept).advantages
+        assert_close(row[:n], numpy_of(alone) * factor, tolerance=tolerance)
+
+
+@pytest.mark.parametrize(("baseline", "scale"), SETTINGS)
+def test_leading_axes_are_batches(xp, baseline, scale):
+    r = rewards_of((2, 3, 4, 5))
+    cube = group_advantage(xp.floats(r), baseline=baseline, scale=scale)
+    flat = group_advantage(xp.floats(r.reshape(-1, 5)), baseline=baseline, scale=scale)
+    assert tuple(cube.advantages.shape) == r.shape
+    assert tuple(cube.zero_variance.shape) == (2, 3, 4)
+    assert_close(cube.advantages, numpy_of(flat.advantages).reshape(r.shape))
+
+
+def test_a_single_group_needs_no_leading_axis(xp):
+    result = group_advantage(xp.floats([1, 2, 6]))
+    assert tuple(result.advantages.shape) == (3,)
+    assert tuple(result.zero_variance.shape) == ()
+
+
+@pytest.mark.parametrize("baseline", ["mean", "leave-one-out"])
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_equal_rewards_give_exactly_zero(xp, size, baseline):
+    result = group_advantage(xp.floats(np.full((1, size), 0.1)), baseline=baseline)
+    assert (numpy_of(result.advantages) == 0).all()
+    assert bool(result.zero_variance[0])
+
+
+def test_the_flag_marks_equal_empty_and_single_groups_only(xp):
+    r = xp.floats([[1, 1, 1], [1, 1, 2], [5, 9, 9], [5, 9, 9], [1, 1, 2]])
+    mask = xp.booleans([[1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 0, 0], [1, 1, 0]])
+    result = group_advantage(r, mask=mask)
+    assert numpy_of(result.zero_variance).tolist() == [1, 0, 1, 1, 1]
+    assert np.isfinite(numpy_of(result.advantages)).all()
+
+
+def test_the_smallest_difference_is_a_signal():
+    r = np.array([[1.0, np.nextafter(1.0, 2.0)]])
+    assert not group_advantage(r).zero_variance[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_dtype_is_kept(dtype):
+    result = group_advantage(torch.tensor([[1.0, 2.0, 3.0]], dtype=dtype))
+    assert result.advantages.dtype == dtype
+    assert_close(result.advantages, np.array([[-1, 0, 1]]) / (1 + 1e-4))
+
+
+def test_integer_rewards_become_floats(xp):
+    assert_close(group_advantage(xp.integers([[0, 1]]), scale="none").advantages, [[-0.5, 0.5]])
+
+
+def test_the_same_under_jit_and_vmap():
+    r = jnp.asarray(rewards_of((5, 8)), dtype=jnp.float32)
+    plain = group_advantage(r).advantages
+    assert_close(jax.jit(group_advantage)(r).advantages, plain)
+    assert_close(jax.vmap(group_advantage)(r).advantages, plain)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_non_finite_rewards_are_refused(xp, bad):
+    with pytest.raises(InvalidInput, match="NaN or infinite.*spread to the whole group.*mask"):
+        group_advantage(xp.floats([[1.0, bad]]))
+
+
+@pytest.mark.parametrize("wrong", [{"baseline": "median"}, {"scale": "std"}])
+def test_unknown_settings_are_refused(xp, wrong):
+    with pytest.raises(InvalidInput, match="Use baseline 'mean'.*and scale 'group'"):
+        group_advantage(xp.floats([[1.0, 2.0]]), **wrong)
+
+
+def test_misaligned_arrays_are_refused(xp):
+    with pytest.raises(InvalidInput, match=r"no group.*\(\.\.\., group_size\)"):
+        group_advantage(xp.floats(1.0))
+    with pytest.raises(InvalidInput, match="rewards and mask have shapes"):
+        group_advantage(xp.floats([[1.0, 2.0]]), mask=xp.booleans([True, True]))
+
+
+def test_groups_without_members_are_refused(xp):
+    with pytest.raises(InvalidInput, match="group"):
+        group_advantage(xp.floats(np.zeros((3, 0))))

@@ -1,0 +1,353 @@
+import itertools
+import math
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import ENUMERATION, PRINTED_DIGITS, assert_close
+
+from ipsrl import (
+    diagnose,
+    floor_l1,
+    group_advantage,
+    ips_rewards,
+    minority_survives,
+    stationary_distribution,
+)
+from ipsrl.core.groups import clip_is_noop, presence
+from ipsrl.errors import InvalidInput
+
+
+def hypergrid_rewards(dimensions, side):
+    """Rewards of the hyper-grid with R0 = .1, in integers up to the last step.
+
+    With a = |2 x - (side - 1)|:  |x/(side-1) - 1/2| > 1/4  iff  2 a > side - 1,  and
+    3/10 < |x/(side-1) - 1/2| < 4/10  iff  3 (side - 1) < 5 a < 4 (side - 1).
+    """
+    n = side - 1
+    a = [abs(2 * x - n) for x in range(side)]
+    outer = [2 * v > n for v in a]
+    ring = [3 * n < 5 * v < 4 * n for v in a]
+    cells = itertools.product(range(side), repeat=dimensions)
+    tenths = [1 + 5 * all(outer[x] for x in c) + 20 * all(ring[x] for x in c) for c in cells]
+    return np.array(tenths) / 10
+
+
+GRIDS = {"8x8": (2, 8), "16x16": (2, 16), "20x20": (2, 20), "8^3": (3, 8), "8^4": (4, 8)}
+FLOORS = {
+    "8x8": {16: 1.071, 64: 0.429, 256: 0.220, 1024: 0.004},
+    "16x16": {16: 1.683, 64: 0.585, 256: 0.585, 1024: 0.138},
+    "20x20": {16: 1.318, 64: 1.318, 256: 0.492, 1024: 0.412},
+    "8^3": {16: 1.581, 64: 0.903, 256: 0.903, 1024: 0.342},
+    "8^4": {16: 1.854, 64: 1.854, 256: 1.348, 1024: 1.348},
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("size", [16, 64, 256, 1024])
+def test_floor_of_the_hyper_grids(grid, size):
+    floor = floor_l1(hypergrid_rewards(*GRIDS[grid]), size)
+    assert abs(floor - FLOORS[grid][size]) < PRINTED_DIGITS
+
+
+@pytest.mark.parametrize(
+    ("eps", "floor"), [(0.004, 0.230), (0.01, 0.429), (0.02, 0.429), (0.05, 0.805), (0.1, 1.071)]
+)
+def test_floor_under_a_clip(eps, floor):
+    assert abs(floor_l1(hypergrid_rewards(2, 8), 256, eps=eps) - floor) < PRINTED_DIGITS
+
+
+@pytest.mark.parametrize(
+    ("size", "low", "high"),
+    [(4, 0.011, 0.467), (8, 0.068, 0.297), (16, 0.091, 0.228), (32, 0.099, 0.204), (64, 0.1, 0.2)],
+)
+def test_two_to_one_rewards(size, low, high):
+    p = stationary_distribution(np.array([1.0] * 6 + [2.0] * 2), size)
+    assert np.abs(p - np.array([low] * 6 + [high] * 2)).max() < PRINTED_DIGITS
+
+
+# The closed form is the expected update.
+
+
+def expected_update(rewards, p, size, *, eps, baseline):
+    """E sum_g A_g grad log p(o_g) with respect to the logits, over all groups of this size."""
+    total = np.zeros(len(p))
+    for group in itertools.product(range(len(p)), repeat=size):
+        ids = np.array(group)
+        scaled = ips_rewards(rewards[ids], ids, eps=eps)
+        advantages = group_advantage(scaled, baseline=baseline, scale="none").advantages
+        total += p[ids].prod() * (advantages @ (np.eye(len(p))[ids] - p))
+    return total
+
+
+def closed_form(rewards, p, size, *, eps):
+    f = presence(p, size, eps=eps)
+    return rewards * f - p * (rewards @ f)
+
+
+P, R = np.array([0.5, 0.3, 0.2]), np.array([1.0, 2.0, 0.7])
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.3, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_expected_update_without_baseline(size, eps):
+    """G [r f(p) - p sum r f(p)], over all 9, 27 and 81 groups."""
+    update = expected_update(R, P, size, eps=eps, baseline="none")
+    assert_close(update, size * closed_form(R, P, size, eps=eps), tolerance=ENUMERATION)
+
+
+@pytest.mark.parametrize(("baseline", "factor"), [("mean", 1.0), ("leave-one-out", 1.5)])
+@pytest.mark.parametrize("eps", [0.0, 0.5, 0.8])
+def test_expected_update_with_a_baseline_of_the_group(baseline, factor, eps):
+    """A baseline from the group takes one member away: the closed form of G - 1, times G.
+
+    With w(n) = min(1, n/(eps G)), the baseline is sum_j r_j w(n_j) and multiplies n_i.  From
+    E[n_i w(n_j)] = G p_i E[w(m)], m ~ Binomial(G - 1, p_j), and E[n_i w(n_i)] = G p_i E[w(1 + m)]
+    every r_i (E[w(n_i)] - p_i E[w(1 + m)]) = r_i (1 - p_i) E[w(m)].  Leave-one-out: G/(G - 1) more.
+    """
+    update = expected_update(R, P, 3, eps=eps, baseline=baseline)
+    f = presence(P, 3, eps=eps, baseline="mean")
+    assert_close(update, factor * 3 * (R * f - P * (R @ f)), tolerance=ENUMERATION)
+
+
+def test_a_baseline_decides_over_small_groups():
+    """Two-to-one, G = 4: the lesser dies out with the mean as baseline, and not without.
+
+    N = 3: the six outcomes of .1 need C < .1 N = .3, but the two of .2 alone rest at p = 1/2 with
+    C = .2 (1 - 1/8) / (1/2) = .35.
+    """
+    rewards = np.array([0.1] * 6 + [0.2] * 2)
+    with_mean = stationary_distribution(rewards, 4, baseline="mean")
+    assert_close(with_mean, np.array([0.0] * 6 + [0.5] * 2))
+    assert stationary_distribution(rewards, 4).min() > 0.01
+    with pytest.raises(InvalidInput, match="2 to be compared"):
+        stationary_distribution(rewards, 1, baseline="mean")
+
+
+# Presence.
+
+
+@pytest.mark.parametrize(
+    ("size", "eps"), [(1, 0), (4, 0), (4, 0.25), (5, 0.3), (16, 0.5), (9, 1.0)]
+)
+def test_presence_against_the_binomial_sum(size, eps):
+    p = np.array([0.0, 1e-9, 0.03, 0.5, 0.97, 1.0])
+    expected = [
+        sum(
+            math.comb(size, n) * q**n * (1 - q) ** (size - n) * min(1, n / max(eps * size, 1))
+            for n in range(1, size + 1)
+        )
+        for q in p
+    ]
+    assert_close(presence(p, size, eps=eps), np.array(expected))
+
+
+def test_presence_of_rare_outcomes_is_relatively_exact():
+    # 1 - (1 - p)^G = G p (1 - ...): a difference from 1 would leave nothing of p = 1e-20
+    assert abs(presence(np.array(1e-20), 8) / 8e-20 - 1) < 1e-12
+
+
+def test_presence_of_a_large_group_does_not_overflow():
+    start = time.perf_counter()
+    f = presence(np.array([0.0, 1e-6, 0.1, 0.2, 0.5, 1.0]), 65_536, eps=0.2)
+    assert time.perf_counter() - start < 5
+    # Far below the clip f = p / eps; far above it f = 1.
+    assert_close(f[[0, 1, 2]], [0, 5e-6, 0.5], tolerance=1e-9)
+    assert_close(f[4:], [1, 1], tolerance=1e-9)
+    assert 0.99 < f[3] < 1
+
+
+def test_floor_of_a_large_group_takes_seconds():
+    code = "from ipsrl import floor_l1; print(floor_l1([.1] * 6 + [.3] * 2, 65_536, eps=.2) >= 0)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=5
+    )
+    assert answer.stdout.strip() == "True"
+
+
+# The stationary distribution.
+
+
+@pytest.mark.parametrize(("size", "eps"), [(4, 0.0), (16, 0.0), (64, 0.0), (16, 0.2)])
+def test_it_is_a_rest_point(size, eps):
+    r = np.array([0.05, 1.0, 1.0, 2.0, 3.5])
+    p = stationary_distribution(r, size, eps=eps)
+    assert abs(p.sum() - 1) < ENUMERATION
+    assert np.abs(closed_form(r, p, size, eps=eps)).max() < 1e-9  # bisection to 2^-60, then 1e-12 C
+
+
+@pytest.mark.parametrize(("size", "eps"), [(4, 0.0), (8, 0.0), (16, 0.0), (64, 0.0), (32, 0.2)])
+def test_outcomes_below_c_over_g_go_extinct_and_no_others(size, eps):
+    r = np.array([0.02, 0.1, 0.3, 1.0, 2.0, 3.0])
+    p = stationary_distribution(r, size, eps=eps)
+    alive = p > 0
+    c = (r[alive] * presence(p[alive], size, eps=eps) / p[alive]).max()
+    limit = c / min(size, 1 / eps if eps else size)
+    # An outcome at the limit itself (r = 1 under eps = .2) is kept out of the comparison.
+    clear = np.abs(r / limit - 1) > 1e-3
+    assert (alive == (r >= limit))[clear].all()
+    assert clear.sum() >= 5
+    assert alive.any()
+    if size == 4:
+        assert not alive.all()
+
+
+def test_equal_rewards_give_uniform():
+    for size, eps in [(1, 0.0), (2, 0.0), (16, 0.0), (16, 0.5)]:
+        p = stationary_distribution(np.full(7, 0.3), size, eps=eps)
+        assert_close(p, np.full(7, 1 / 7))
+        assert floor_l1(np.full(7, 0.3), size, eps=eps) < 1e-12
+
+
+def test_groups_of_one_give_everything_to_the_best():
+    assert_close(stationary_distribution([1.0, 3.0, 2.0], 1), np.array([0, 1, 0]))
+
+
+def test_large_groups_reach_the_target():
+    r = np.array([1.0, 2.0, 5.0])
+    floors = [floor_l1(r, size) for size in (4, 8, 16, 32, 64, 128)]
+    assert floors == sorted(floors, reverse=True)
+    assert floors[0] > 0.1
+    assert floors[-1] < 1e-6
+
+
+def test_a_clip_only_raises_the_floor():
+    r = np.array([0.1] * 6 + [2.0] * 2)
+    floors = [floor_l1(r, 64, eps=eps) for eps in (0.0, 1 / 64, 0.05, 0.1, 0.3, 1.0)]
+    assert floors[0] == floors[1]
+    assert all(a <= b + 1e-9 for a, b in itertools.pairwise(floors))
+    assert floors[-1] > floors[0] + 0.1
+
+
+def test_order_and_unit_of_rewards_do_not_matter():
+    r = np.array([0.5, 1.0, 2.0, 4.0])
+    p = stationary_distribution(r, 8)
+    assert_close(stationary_distribution(r[::-1], 8), p[::-1])
+    np.testing.assert_allclose(stationary_distribution(1000 * r, 8), p, atol=1e-9)
+
+
+def test_two_outcomes_by_hand():
+    # G = 2: f(p)/p = 2 - p.  At rest 1 (2 - p1) = 1.5 (2 - p2) = 1.5 (1 + p1), so p1 = .5/2.5 = .2
+    assert_close(stationary_distribution([1.0, 1.5], 2), np.array([0.2, 0.8]), tolerance=1e-9)
+
+
+@pytest.mark.parametrize("rewards", [[], [0.0, 0.0], [1.0, -1.0], [math.nan, 1.0], [math.inf, 1.0]])
+def test_bad_rewards_are_refused(rewards):
+    with pytest.raises(InvalidInput, match="finite and non-negative, with at least one above 0"):
+        stationary_distribution(rewards, 8)
+
+
+def test_bad_groups_and_clips_are_refused():
+    with pytest.raises(InvalidInput, match="group_size is 0.*at least 1 member"):
+        stationary_distribution([1.0, 2.0], 0)
+    for eps in (-0.1, 1.5, math.nan):
+        with pytest.raises(InvalidInput, match="eps"):
+            stationary_distribution([1.0, 2.0], 4, eps=eps)
+
+
+# Rules of thumb.
+
+
+def test_minority_rule_at_the_boundary():
+    assert minority_survives(4, 2.999)
+    assert not minority_survives(4, 3.0)
+    assert not minority_survives(1, 1.0)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_minority_rule_is_the_sign_of_the_expected_update(size):
+    """A vanishing minority grows under the mean baseline iff G - 1 exceeds the ratio of rewards."""
+    for ratio in (size - 1.1, size - 0.9):
+        p = np.array([1 - 1e-4, 1e-4])
+        update = expected_update(np.array([ratio, 1.0]), p, size, eps=0.0, baseline="mean")
+        assert (update[1] > 0) == minority_survives(size, ratio)
+
+
+@pytest.mark.parametrize("size", range(1, 200))
+def test_clip_is_noop_at_one_over_g(size):
+    assert clip_is_noop(size, 1 / size)
+    assert clip_is_noop(size, np.nextafter(1 / size, 2))  # rounding of eps itself
+    assert clip_is_noop(size, 0.0)
+    assert not clip_is_noop(size, 1.001 / size)
+
+
+# Diagnosis.
+
+VARIED = np.array([[1, 1, 2, 3, 3], [4, 4, 4, 5, 6]])
+
+
+def test_nothing_stands_against_a_varied_batch():
+    d = diagnose(np.ones(VARIED.shape), VARIED, eps=0.4)
+    assert (d.all_distinct, d.single_outcome, d.clip_is_noop) == (0, 0, False)
+    assert (d.reward_ratio, d.minority_at_risk, d.warnings) == (1.0, False, ())
+
+
+def test_fractions_are_over_groups_with_an_outcome(xp):
+    # distinct; single; distinct but for a missing one; varied; empty (not counted)
+    ids = [[1, 2, 3], [4, 4, 4], [7, 8, -1], [1, 1, 2], [-1, -1, -1]]
+    d = diagnose(xp.floats(np.ones((5, 3))), xp.integers(ids))
+    assert (d.all_distinct, d.single_outcome) == (2 / 4, 1 / 4)
+    assert d.warnings == ()  # no fraction is above one half
+
+
+def test_ragged_groups_are_the_smaller_groups(xp):
+    # Within the mask: 1 2 -> distinct;  4 4 -> single;  5 -> single;  nothing
+    ids = xp.integers([[1, 2, 2], [4, 4, 9], [5, 6, 6], [1, 1, 1]])
+    mask = xp.booleans([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    rewards = xp.floats([[1, 2, 99], [1, 1, 99], [1, 99, 99], [99, 99, 99]])
+    d = diagnose(rewards, ids, mask=mask)
+    assert (d.all_distinct, d.single_outcome) == (1 / 3, 2 / 3)
+    assert d.reward_ratio == 2
+
+
+@pytest.mark.parametrize(
+    ("rewards", "ids", "eps", "warns"),
+    [
+        ([[1, 1, 1]], [[1, 2, 3]], 0.0, r"All outcomes differ in 100%.*coarser outcome"),
+        ([[1, 1, 1]], [[1, 1, 1]], 0.0, r"100% of the groups have a single outcome.*temperature"),
+        ([[1, 1, 1]], [[1, 1, 2]], 0.3, r"eps = 0\.3 has no effect.*eps > 0\.333"),
+        ([[1, 1, 2]], [[1, 1, 2]], 0.0, r"factor of 2, but G - 1 = 2.*larger groups"),
+    ],
+    ids=["distinct", "single", "clip", "minority"],
+)
+def test_each_warning(rewards, ids, eps, warns):
+    d = diagnose(rewards, ids, eps=eps)
+    assert len(d.warnings) == 1
+    assert re.search(warns, d.warnings[0])
+
+
+def test_reward_ratio_is_over_positive_rewards_of_outcomes():
+    d = diagnose([[0, 2, 8, 100]], [[1, 1, 2, -1]])
+    assert (d.reward_ratio, d.minority_at_risk) == (4, True)
+    assert diagnose([[0, 0]], [[1, 1]]).reward_ratio is None
+    assert not diagnose([[0, 0]], [[1, 1]]).minority_at_risk
+
+
+def test_a_batch_without_any_outcome_is_diagnosed():
+    d = diagnose([[1, 1]], [[-1, -1]])
+    assert (d.all_distinct, d.single_outcome, d.reward_ratio) == (0, 0, None)
+
+
+def test_any_leading_axes_and_one_group():
+    cube = diagnose(np.ones((2, 1, 5)), VARIED[:, None, :])
+    assert cube == diagnose(np.ones((2, 5)), VARIED)
+    assert diagnose([1, 1, 1], [1, 2, 3]).all_distinct == 1
+
+
+def test_half_precision_is_diagnosed():
+    import torch
+
+    d = diagnose(torch.ones((1, 3), dtype=torch.bfloat16), torch.tensor([[1, 1, 2]]))
+    assert d.reward_ratio == 1
+
+
+def test_misaligned_batches_are_refused():
+    with pytest.raises(InvalidInput, match=r"rewards and ids have shapes \(1, 2\) and \(1, 3\)"):
+        diagnose([[1, 1]], [[1, 1, 1]])
+    with pytest.raises(InvalidInput, match="group_size"):
+        diagnose(1.0, 1)
+    with pytest.raises(InvalidInput, match="mask"):
+        diagnose([[1, 1]], [[1, 1]], mask=[[True, True, True]])

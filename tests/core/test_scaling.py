@@ -1,0 +1,319 @@
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from helpers import ENUMERATION, assert_close, assert_same, numpy_of, std_eps_drift
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import groups
+
+from ipsrl import group_advantage, group_frequency, ips_rewards, ips_weights
+from ipsrl.errors import InvalidInput
+
+
+def rng_groups(seed, shape, outcomes):
+    rng = np.random.default_rng(seed)
+    return rng.random(shape), rng.integers(0, outcomes, shape)
+
+
+# By hand.
+
+
+def test_by_hand(xp):
+    # G = 4: outcome 7 has p^ = 3/4, outcome 8 has 1/4.
+    # 3/(3/4) = 4,  6/(3/4) = 8,  1/(1/4) = 4,  0/(3/4) = 0
+    scaled = ips_rewards(xp.floats([3, 6, 1, 0]), xp.integers([7, 7, 8, 7]))
+    assert_close(scaled, [4, 8, 4, 0])
+
+
+def test_clip_and_exponent_by_hand(xp):
+    # p^ = 3/4, 1/4, eps = 1/2, alpha = 2:  w = (3/4)^-2 = 16/9 and (1/2)^-2 = 4
+    rewards, ids = xp.floats([9, 9, 1, 9]), xp.integers([7, 7, 8, 7])
+    assert_close(ips_rewards(rewards, ids, eps=0.5, alpha=2), [16, 16, 4, 16])
+    assert_close(ips_weights(xp.floats([0.75, 0.25]), eps=0.5, alpha=2.0), [16 / 9, 4])
+
+
+def test_a_given_p_takes_the_place_of_the_count(xp):
+    # 1/.5, 1/.25; and 1/2 for a ratio P_F / P_B above 1
+    rewards, ids = xp.floats([1, 1, 1]), xp.integers([7, 7, 8])
+    assert_close(ips_rewards(rewards, ids, p=xp.floats([0.5, 0.25, 2.0])), [2, 4, 0.5])
+
+
+# Laws.
+
+
+def test_unbiased_under_the_exact_probability(xp):
+    """Theorem 4.1: E[(r/p) grad log p] = r - p R, here for a softmax policy of three outcomes."""
+    p, r = np.array([0.6, 0.3, 0.1]), np.array([1.0, 2.0, 0.5])
+    scaled = ips_rewards(xp.floats(r), xp.integers([0, 1, 2]), p=xp.floats(p))
+    score = np.eye(3) - p  # grad of log p_i with respect to the logits
+    expected = (p * numpy_of(scaled)) @ score
+    tolerance = ENUMERATION if xp.name == "numpy" else None
+    assert_close(expected, r - p * r.sum(), tolerance=tolerance or 1e-6)
+
+
+def test_uniform_frequencies_reduce_to_grpo(xp):
+    """Where every outcome is as frequent as any other, scaling is a common factor."""
+    rewards, _ = rng_groups(0, (5, 12), 1)
+    ids = np.tile([1, 2, 3, 4], 3) + np.zeros((5, 1), int)
+    scaled = ips_rewards(xp.floats(rewards), xp.integers(ids))
+    assert_close(scaled, 4 * rewards)
+    plain = numpy_of(group_advantage(xp.floats(rewards)).advantages)
+    inverse = numpy_of(group_advantage(scaled).advantages)
+    drift = std_eps_drift(np.abs(plain).max(), 1e-4, rewards.std(-1, ddof=1).min())
+    assert_close(inverse, plain, tolerance=drift)
+    assert drift < 2e-3
+
+
+def test_alpha_zero_leaves_rewards_alone(xp):
+    rewards, ids = rng_groups(1, (5, 12), 3)
+    assert_same(ips_rewards(xp.floats(rewards), xp.integers(ids), alpha=0), xp.floats(rewards))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_clip_at_or_below_one_over_g_does_nothing(xp, alpha):
+    # JAX compiles for each size; 25 is a size whose 1/G rounds down in float32.
+    for size in [1, 3, 25] if xp.name == "jax" else range(1, 65):
+        rewards, ids = rng_groups(size, (4, size), 2 + size // 2)
+        rewards, ids = xp.floats(rewards), xp.integers(ids)
+        plain = ips_rewards(rewards, ids, alpha=alpha)
+        for eps in (1 / size, 0.3 / size):
+            assert_same(ips_rewards(rewards, ids, eps=eps, alpha=alpha), plain)
+        if size > 2:
+            clipped = ips_rewards(rewards, ids, eps=1.0, alpha=alpha)
+            assert_same(clipped, rewards)  # eps = 1: every weight is 1
+
+
+def test_weights_fall_with_p_and_are_bounded_by_the_clip(xp):
+    p = np.linspace(0.01, 1, 50)
+    for eps, alpha in [(0.0, 1.0), (0.2, 1.0), (0.0, 0.5), (0.1, 2.0)]:
+        w = numpy_of(ips_weights(xp.floats(p), eps=eps, alpha=alpha))
+        assert (np.diff(w) <= 0).all()
+        assert (np.diff(w)[p[:-1] > eps] < 0).all()
+        assert w[-1] == 1
+        assert w.min() >= 1
+        if eps:
+            assert_close(w.max(), eps**-alpha, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_samples_without_outcome_keep_their_reward(xp, alpha):
+    rewards = xp.floats([0.3, 5.0, 2.0])
+    for p in (None, xp.floats([0.5, 0.5, 0.5])):
+        scaled = numpy_of(ips_rewards(rewards, xp.integers([-1, 4, -1]), alpha=alpha, p=p))
+        assert scaled[[0, 2]].tolist() == numpy_of(rewards)[[0, 2]].tolist()
+        assert scaled[1] > 5
+
+
+def test_masked_samples_get_zero_and_do_not_count(xp):
+    # Of the group 7 7 8 | 7 without the last: p^ = 2/3, 2/3, 1/3; NaN in padding is not read.
+    rewards, ids = xp.floats([1, 1, 1, math.nan]), xp.integers([7, 7, 8, 7])
+    scaled = ips_rewards(rewards, ids, mask=xp.booleans([True, True, True, False]))
+    assert_close(scaled, [1.5, 1.5, 3, 0])
+
+
+def test_each_present_outcome_contributes_its_reward_once(xp):
+    """sum_g r_g / p^_g = G sum over the outcomes that are present of r_o."""
+    value = np.array([0.5, 1.0, 3.0, 0.25, 2.0])
+    for seed in range(20):
+        ids = np.random.default_rng(seed).integers(0, 5, 9)
+        scaled = numpy_of(ips_rewards(xp.floats(value[ids]), xp.integers(ids)))
+        assert_close(scaled.sum() / 9, value[np.unique(ids)].sum(), tolerance=1e-6)
+
+
+def test_group_frequency_is_the_default(xp):
+    rewards, ids = rng_groups(2, (3, 8), 3)
+    rewards, ids = xp.floats(rewards), xp.integers(ids)
+    given_p = ips_rewards(rewards, ids, p=group_frequency(ids), eps=0.2)
+    assert_same(ips_rewards(rewards, ids, eps=0.2), given_p)
+
+
+@pytest.mark.parametrize(
+    "rewards",
+    [
+        np.ones(3, np.float32),
+        np.ones(3),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.ones(3, dtype=torch.float16),
+        torch.ones(3, dtype=torch.float64),
+        jnp.ones(3, jnp.bfloat16),
+    ],
+    ids=lambda r: f"{type(r).__module__.split('.')[0]}-{r.dtype}",
+)
+def test_the_dtype_of_rewards_is_kept(rewards):
+    scaled = ips_rewards(rewards, [1, 1, 2])
+    assert scaled.dtype == rewards.dtype
+    assert_close(scaled, [1.5, 1.5, 3], tolerance=4e-3)  # ulp of bfloat16 at 1.5: 8e-3
+
+
+@pytest.mark.parametrize("kind", ["integers", "booleans"])
+def test_counted_rewards_become_floats(xp, kind):
+    scaled = ips_rewards(getattr(xp, kind)([1, 0, 1]), xp.integers([1, 1, 2]))
+    assert scaled.dtype == xp.floats([1.0]).dtype
+    assert_close(scaled, [1.5, 0, 3])
+
+
+# Errors.
+
+REWARDS, IDS = [1.0, 2.0, 3.0], [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("bad", "teaches"),
+    [
+        (-0.1, "negative values.*Shift the rewards"),
+        (math.nan, "NaN or infinite.*Mask those samples"),
+        (math.inf, "NaN or infinite.*reward 0"),
+    ],
+)
+def test_bad_rewards_are_refused(xp, bad, teaches):
+    with pytest.raises(InvalidInput, match=teaches):
+        ips_rewards(xp.floats([1.0, bad, 3.0]), xp.integers(IDS))
+    mask = xp.booleans([True, False, True])
+    assert numpy_of(ips_rewards(xp.floats([1.0, bad, 3.0]), xp.integers(IDS), mask=mask))[1] == 0
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.5, math.nan, math.inf])
+def test_bad_probabilities_are_refused(xp, bad):
+    p = xp.floats([0.5, bad, 0.5])
+    with pytest.raises(InvalidInput, match="not finite.*smooth the estimate"):
+        ips_rewards(xp.floats(REWARDS), xp.integers(IDS), p=p)
+    with pytest.raises(InvalidInput, match="smooth the estimate|above 1"):
+        ips_weights(p)
+    with pytest.raises(InvalidInput, match="smooth the estimate"):  # a clip hides no mistake
+        ips_rewards(xp.floats(REWARDS), xp.integers(IDS), p=p, eps=0.2)
+
+
+def test_weights_of_counts_are_refused(xp):
+    with pytest.raises(InvalidInput, match="above 1.*a share, not a count.*ips_rewards"):
+        ips_weights(xp.floats([1.0, 2.0]))
+    with pytest.raises(InvalidInput, match="a share, not a count"):
+        ips_weights(xp.integers([3]))
+
+
+@pytest.mark.parametrize("eps", [-0.1, 1.1, math.nan])
+def test_bad_clips_are_refused(xp, eps):
+    with pytest.raises(InvalidInput, match=rf"eps is {eps}.*in \[0, 1\]"):
+        ips_rewards(xp.floats(REWARDS), xp.integers(IDS), eps=eps)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, math.nan, math.inf])
+def test_bad_exponents_are_refused(xp, alpha):
+    with pytest.raises(InvalidInput, match=rf"alpha is {alpha}.*Use"):
+        ips_rewards(xp.floats(REWARDS), xp.integers(IDS), alpha=alpha)
+
+
+def test_misaligned_arrays_are_refused(xp):
+    rewards, ids = xp.floats(REWARDS), xp.integers(IDS)
+    with pytest.raises(InvalidInput, match=r"rewards and ids have shapes \(2,\) and \(3,\)"):
+        ips_rewards(rewards[:2], ids)
+    with pytest.raises(InvalidInput, match="rewards and mask have shapes.*group_size"):
+        ips_rewards(rewards, ids, mask=xp.booleans([True, True]))
+    with pytest.raises(InvalidInput, match="rewards and p have shapes"):
+        ips_rewards(rewards, ids, p=xp.floats([0.5]))
+
+
+def test_tracing_raises_no_error_about_values():
+    """Under `jax.jit` values are not known, so that even bad ones pass without a check."""
+    traced = jax.jit(lambda r, i, p: (ips_rewards(r, i), ips_rewards(r, i, p=p), ips_weights(p)))
+    counted, given_p, weights = traced(
+        jnp.array([-1.0, 1.0]), jnp.array([1, 2]), jnp.array([0, 0.5])
+    )
+    assert_close(counted, [-2, 2])
+    assert_close(given_p[1], 2.0)
+    assert_close(weights[1], 2.0)
+
+
+# The promise: advantages equal the closed form on 10,000 random groups.
+
+
+def closed_form(rewards, ids, eps, alpha, std_eps=1e-4):
+    """Eq. 9 and GRPO's advantage for one group, in plain Python."""
+    size, count = len(ids), Counter(ids)
+    scaled = [
+        r if o == -1 else r / max(count[o] / size, eps) ** alpha
+        for r, o in zip(rewards, ids, strict=True)
+    ]
+    mean = math.fsum(scaled) / size
+    variance = math.fsum((x - mean) ** 2 for x in scaled) / max(size - 1, 1)
+    return [(x - mean) / (math.sqrt(variance) + std_eps) for x in scaled]
+
+
+@settings(max_examples=200, deadline=None)
+@given(groups(count=50), st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from([1.0, 0.5, 0.0]))
+def test_advantages_equal_the_closed_form(batch, eps, alpha):
+    rewards, ids, mask = batch
+    scaled = ips_rewards(rewards, ids, eps=eps, alpha=alpha, mask=mask)
+    advantages, flat = group_advantage(scaled, mask=mask)
+    assert np.isfinite(advantages).all()
+    for r, o, m, a in zip(rewards, ids, mask, advantages, strict=True):
+        expected = closed_form(r[m].tolist(), o[m].tolist(), eps, alpha)
+        np.testing.assert_allclose(a[m], expected, rtol=1e-9, atol=1e-9)  # 1e6 / std_eps * ulp
+        assert (a[~m] == 0).all()
+    nothing = (np.where(mask, ids, -1) == -1).all(-1) & (np.ptp(rewards, -1) == 0)
+    assert flat[nothing].all()
+    assert (advantages[flat] == 0).all()
+    assert flat[mask.sum(-1) == 1].all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(groups(count=20), st.integers(0, 2**32 - 1))
+def test_advantages_follow_the_samples_and_not_the_names(batch, seed):
+    rewards, ids, mask = batch
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(ids.shape[-1])
+    names = rng.permutation(1000)
+    plain = group_advantage(ips_rewards(rewards, ids, mask=mask), mask=mask).advantages
+    renamed = np.where(ids == -1, -1, names[ids])
+    assert_same(group_advantage(ips_rewards(rewards, renamed, mask=mask), mask=mask)[0], plain)
+    r, o, m = (array[:, order] for array in batch)
+    reordered = group_advantage(ips_rewards(r, o, mask=m), mask=m).advantages
+    np.testing.assert_allclose(reordered, plain[:, order], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "ids"),
+    [
+        ([0.7], [3]),
+        ([0.7], [-1]),
+        ([0.1] * 7, [-1] * 7),
+        ([0.1] * 7, [4] * 7),
+        ([0.0] * 3, [1, 1, 2]),
+    ],
+    ids=["one", "one-invalid", "all-invalid", "all-equal", "all-zero"],
+)
+def test_groups_without_signal_have_zero_advantage(xp, rewards, ids):
+    advantages, flat = group_advantage(ips_rewards(xp.floats([rewards]), xp.integers([ids])))
+    assert (numpy_of(advantages) == 0).all()
+    assert bool(flat[0])
+
+
+# Speed.
+
+SPEED = """
+import time, torch
+from ipsrl import group_advantage, ips_rewards
+torch.set_num_threads(1)
+rewards = torch.rand((1024, 64))
+ids = torch.randint(0, 2**62, (8,))[torch.randint(0, 8, (1024, 64))]
+taken = []
+for _ in range(20):
+    start = time.perf_counter()
+    group_advantage(ips_rewards(rewards, ids))
+    taken.append(time.perf_counter() - start)
+print(min(taken))
+"""
+
+
+def test_a_batch_of_1024_groups_takes_under_ten_milliseconds():
+    # In a process of its own: the threads and the memory of the other tests are no part of it.
+    answer = subprocess.run(
+        [sys.executable, "-c", SPEED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert float(answer.stdout) < 0.010

@@ -1,0 +1,111 @@
+"""Every tolerance of the tests with its reason, and the array namespaces that core runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Relative to 1 + |expected|.  What is summed in these tests has at most a few hundred terms of
+# order 1, so rounding is below 300 ulp; the division by a standard deviation loses another digit.
+TOLERANCE = {
+    "float64": 1e-12,  # ulp 2e-16
+    "float32": 2e-5,  # ulp 6e-8
+    "bfloat16": 3e-2,  # ulp 4e-3, and only a handful of terms
+}
+
+PRINTED_DIGITS = (
+    6e-4  # half a unit in the third decimal of a printed table, and 1e-4 for its search
+)
+
+ENUMERATION = 1e-12  # float64 sums over every group or trajectory: tens of terms of order 1
+
+FLOAT32_DRIFT = 1e-6  # a bounded float32 result may leave its bounds by a few ulp
+
+SIGMAS = 4  # a Monte-Carlo mean leaves 4 standard errors once in 16,000 tries; the seed is fixed
+
+
+def std_eps_drift(scale: float, std_eps: float, std: float) -> float:
+    """What `std_eps` leaves of a common factor of the rewards.
+
+    x / (s + e) against c x / (c s + e): relative difference e (c - 1) / (c s + e) <= e / s.
+    """
+    return scale * std_eps / std
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One array library: arrays in its default precision, and what a test needs of it."""
+
+    name: str
+    floats: Callable[[Any], Any]
+    integers: Callable[[Any], Any]
+    booleans: Callable[[Any], Any]
+
+    def like(self, array: np.ndarray | None) -> Any:
+        """A NumPy array as one of this library, in the default precision of its kind."""
+        if array is None:
+            return None
+        make = {"f": self.floats, "i": self.integers, "b": self.booleans}[array.dtype.kind]
+        return make(array)
+
+
+def namespace(name: str) -> Namespace:
+    if name == "torch":
+        import torch
+
+        return Namespace(
+            name,
+            lambda v: torch.tensor(np.asarray(v), dtype=torch.float32),
+            lambda v: torch.tensor(np.asarray(v), dtype=torch.int64),
+            lambda v: torch.tensor(np.asarray(v), dtype=torch.bool),
+        )
+    if name == "jax":
+        import jax.numpy as jnp
+
+        return Namespace(
+            name,
+            lambda v: jnp.asarray(np.asarray(v), dtype=jnp.float32),
+            lambda v: jnp.asarray(np.asarray(v), dtype=jnp.int32),
+            lambda v: jnp.asarray(np.asarray(v), dtype=jnp.bool_),
+        )
+    return Namespace(
+        "numpy",
+        lambda v: np.array(v, dtype=np.float64),
+        lambda v: np.array(v, dtype=np.int64),
+        lambda v: np.array(v, dtype=np.bool_),
+    )
+
+
+def numpy_of(array: Any) -> np.ndarray:
+    """The values in float64, from any library and precision."""
+    if hasattr(array, "detach"):
+        array = array.detach().double()
+    return np.asarray(array, dtype=np.float64)
+
+
+def assert_close(actual: Any, expected: Any, *, tolerance: float | None = None) -> None:
+    """Same shape, and equal up to the tolerance of the dtype that was computed in."""
+    if tolerance is None:
+        tolerance = TOLERANCE[str(getattr(actual, "dtype", "float64")).removeprefix("torch.")]
+    actual, expected = numpy_of(actual), numpy_of(expected)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+def assert_same(actual: Any, expected: Any) -> None:
+    """Same shape, equal bit for bit."""
+    np.testing.assert_array_equal(numpy_of(actual), numpy_of(expected), strict=True)
+
+
+def gradient(xp: Namespace, function: Callable[[Any], Any], at: Any) -> np.ndarray:
+    """Gradient of the sum of a function's values, by PyTorch or JAX."""
+    if xp.name == "torch":
+        variable = at.clone().requires_grad_(True)
+        function(variable).sum().backward()
+        return numpy_of(variable.grad)
+    import jax
+
+    return numpy_of(jax.grad(lambda x: function(x).sum())(at))

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import ipsrl
+
+PUBLIC = [
+    "Estimator",
+    "Exact",
+    "GroupAdvantage",
+    "GroupDiagnosis",
+    "GroupFrequency",
+    "Kernel",
+    "LeaveOneOut",
+    "Likelihood",
+    "NO_OUTCOME",
+    "Replay",
+    "Samples",
+    "coverage",
+    "diagnose",
+    "distinct_yield",
+    "effective_outcomes",
+    "entropy",
+    "floor_l1",
+    "group_advantage",
+    "group_frequency",
+    "ips_rewards",
+    "ips_weights",
+    "jensen_shannon",
+    "kl_divergence",
+    "mean_l1",
+    "minority_survives",
+    "oracle_burden",
+    "outcome_ids",
+    "recovery",
+    "sampling_floor",
+    "stationary_distribution",
+    "total_l1",
+    "total_variation",
+]
+
+
+def test_public_names_are_pinned():
+    assert sorted(ipsrl.__all__) == PUBLIC
+
+
+def test_public_names_are_sorted_and_exist():
+    assert ipsrl.__all__ == sorted(ipsrl.__all__)
+    assert all(hasattr(ipsrl, name) for name in ipsrl.__all__)
+
+
+def test_every_public_object_of_the_door_is_listed():
+    defined = {
+        name
+        for name, value in vars(ipsrl).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("ipsrl.core")
+    }
+    assert defined <= set(ipsrl.__all__)
+
+
+def test_every_public_object_has_a_docstring():
+    assert [
+        n for n in ipsrl.__all__ if callable(getattr(ipsrl, n)) and not getattr(ipsrl, n).__doc__
+    ] == []
+
+
+def test_import_loads_no_framework():
+    heavy = "{'torch', 'jax', 'pydantic', 'matplotlib', 'pyarrow', 'tyro', 'optax', 'equinox'}"
+    code = f"import ipsrl, sys; print(sorted({heavy} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert answer.stdout.strip() == "[]"
