@@ -81,7 +81,7 @@ def train_hypergrid(argv: list[str]) -> int:
     from ipsrl.runs import Run
 
     if parsed.resume is not None:
-        if parsed.options != defaults or parsed.out is not None:
+        if len(argv) != (1 if argv[0].startswith("--resume=") else 2):
             from ipsrl.errors import ConfigError
 
             raise ConfigError(
@@ -147,7 +147,9 @@ def report(argv: list[str]) -> int:
         print("ipsrl report: name at least one run directory", file=sys.stderr)
         return 2
     out = options.out or options.runs[0] / "report.html"
-    write_report({run.name: run for run in options.runs}, out)
+    names = [run.resolve().name for run in options.runs]
+    labels = names if len(set(names)) == len(names) else map(str, options.runs)
+    write_report(dict(zip(labels, options.runs, strict=True)), out)
     print(f"written to {out}")
     return 0
 

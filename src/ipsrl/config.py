@@ -55,8 +55,12 @@ class StrictConfig(BaseModel):
 
     def dump(self) -> str:
         """The resolved configuration as TOML, every key written out."""
-        lines = (f"{key} = {json.dumps(value)}" for key, value in self.model_dump().items())
-        return "\n".join(lines) + "\n"
+        # A JSON number, boolean or string is one in TOML too, but for the delete character.
+        lines = (
+            f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+            for key, value in self.model_dump().items()
+        )
+        return "".join(lines).replace("\x7f", "\\u007f")
 
     def digest(self) -> str:
         """Hash that two configurations share iff they are equal."""
@@ -73,7 +77,7 @@ def shipped_configs(folder: str) -> list[Path]:
 def _explain(model: type[BaseModel], problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(key.lower(), model.model_fields, n=1, cutoff=0.0)
         return f"unknown key {key!r}; the nearest key is {near[0]!r}"
     if not key:  # a check across several keys
         return problem["msg"].removeprefix("Value error, ")

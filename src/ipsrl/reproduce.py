@@ -17,7 +17,7 @@ from rich.table import Table
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, train
-from ipsrl.report.page import write_report
+from ipsrl.report.page import check_libraries, write_report
 from ipsrl.runs import Run
 
 
@@ -62,6 +62,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
 
     Runs in `out` that have ended are used again, and interrupted ones continue.
     """
+    check_libraries()
     item = ITEMS[name]
     files = {path.stem: path for path in shipped_configs(item.folder)}
     # The paper's rows first, in its order.

@@ -111,7 +111,7 @@ class Run:
         """Append counts of a batch to outcomes.parquet.
 
         Args:
-          step: samples drawn so far, per seed.
+          step: as the checkpoint that follows.
           ids: outcome ids [seeds, N].
           rewards: raw rewards [seeds, N].
         """
@@ -132,7 +132,7 @@ class Run:
     def checkpoint(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Make everything so far permanent.  The two newest checkpoints are kept."""
         stem = self.directory / "checkpoints" / f"step-{step:012d}"
-        _write(stem.with_suffix(".safetensors"), save(dict(arrays)))
+        _write(stem.with_suffix(".safetensors"), _pack(arrays))
         state = {"step": step, "metrics_bytes": self.metrics_path.stat().st_size}
         _write(stem.with_suffix(".json"), _json(state))
         for old in self._checkpoints()[:-2]:
@@ -154,7 +154,7 @@ class Run:
 
     def finish(self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write the final arrays and, last, result.json."""
-        _write(self.directory / "arrays.safetensors", save(dict(arrays)))
+        _write(self.directory / "arrays.safetensors", _pack(arrays))
         _write(self.directory / "result.json", _json(result))
 
     # --- afterwards -----------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Run:
 
     def _write_outcomes(self, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
+        pq.write_table(table.combine_chunks(), sink)  # else the bytes depend on the history
         _write(self.outcomes_path, sink.getvalue().to_pybytes())
 
 
@@ -245,6 +245,11 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(directory)  # the rename itself must survive a power cut
     finally:
         os.close(directory)
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """As safetensors, which stores memory as it lies: a slice must be made contiguous first."""
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -98,7 +98,7 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
             done = int(ends[-1])
             if run is not None:
                 run.log(_rows(config, chunk, ends * config.batch))
-                run.log_outcomes(done * config.batch, final, rewards)
+                run.log_outcomes(done, final, rewards)
                 carried = {
                     f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))
                 }

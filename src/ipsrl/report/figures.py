@@ -33,11 +33,11 @@ def terminal_distributions(runs: Mapping[str, Path]) -> Figure:
     panels = {}
     for label, directory in runs.items():
         run = Run.open(directory)
-        shape, arrays, result = run.config(GridShape), run.arrays(), run.result()
+        shape, result, arrays = run.config(GridShape), run.result(), run.arrays()
         middle = int(np.argsort(result["total_l1"])[len(result["total_l1"]) // 2])
         panels.setdefault("target", _plane(arrays["target"], shape))
         distance = f"total L1 {result['total_l1'][middle]:.3f}"
-        panels[f"{label}\n{distance}"] = _plane(arrays["terminal"][middle], shape)
+        panels[f"{_text(label)}\n{distance}"] = _plane(arrays["terminal"][middle], shape)
     figure = Figure(figsize=(2.3 * len(panels) + 0.8, 2.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     # One scale for all, set by the target; a collapsed policy saturates it.
@@ -61,23 +61,27 @@ def learning_curves(runs: Mapping[str, Path]) -> Figure:
     axis = figure.subplots()
     for label, directory in runs.items():
         run = Run.open(directory)
+        floor = run.result()["floor_l1"]
         by_trajectories = defaultdict(list)
         for row in run.metrics():
-            if row["total_l1"] is not None:
+            if row["total_l1"] is not None:  # not enumerable, or diverged
                 by_trajectories[row["trajectories"]].append(row["total_l1"])
         if not by_trajectories:
             continue
-        x = np.array(list(by_trajectories))
-        l1 = np.array(list(by_trajectories.values()))
-        (line,) = axis.plot(x, np.median(l1, -1), label=label)
-        axis.fill_between(x, l1.min(-1), l1.max(-1), color=line.get_color(), alpha=0.2, linewidth=0)
-        floor = run.result()["floor_l1"]
+        x = list(by_trajectories)
+        middle, low, high = (
+            [statistic(l1) for l1 in by_trajectories.values()]
+            for statistic in (np.median, min, max)
+        )
+        (line,) = axis.plot(x, middle, label=_text(label))
+        axis.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         if floor is not None:
             axis.axhline(floor, color=line.get_color(), linestyle=":", linewidth=1)
     axis.set_yscale("log")
     axis.set_xlabel("trajectories per seed")
     axis.set_ylabel("total L1 to the target")
-    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    if axis.get_lines():
+        axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.grid(alpha=0.3)
     axis.set_title(
         "median and range over the seeds; dotted: floor of the group frequency", fontsize=9
@@ -90,6 +94,12 @@ def as_png(figure: Figure) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _text(label: str) -> str:
+    """A label as it is: no formula between dollars, not hidden for its first underscore."""
+    label = label.replace("$", r"\$")
+    return label if label and not label.startswith("_") else " " + label
 
 
 def _plane(p: np.ndarray, shape: GridShape) -> np.ndarray:

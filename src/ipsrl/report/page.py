@@ -43,6 +43,20 @@ _PAGE = """<!doctype html>
 """
 
 
+def check_libraries() -> None:
+    """Refuse now what could not be drawn after hours of training.
+
+    Raises:
+      MissingExtra: without the libraries of `ipsrl[report]`.
+    """
+    try:
+        import jinja2  # noqa: F401
+
+        import ipsrl.report.figures  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("report", error.name or "matplotlib") from None
+
+
 def write_report(
     runs: Mapping[str, Path],
     out: Path,
@@ -61,17 +75,10 @@ def write_report(
       MissingExtra: without the libraries of `ipsrl[report]`.
       RunError: if a directory holds no finished run.
     """
-    try:
-        from jinja2 import Environment
+    check_libraries()
+    from jinja2 import Environment
 
-        from ipsrl.report.figures import (
-            GridShape,
-            as_png,
-            learning_curves,
-            terminal_distributions,
-        )
-    except ImportError as error:
-        raise MissingExtra("report", error.name or "matplotlib") from None
+    from ipsrl.report.figures import GridShape, as_png, learning_curves, terminal_distributions
 
     by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
     for label, directory in runs.items():
