@@ -101,7 +101,7 @@ class Run:
 
     def log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append lines to metrics.jsonl; they count from the next checkpoint on."""
-        with self.metrics_path.open("ab") as file:
+        with self._writing(), self.metrics_path.open("ab") as file:
             for row in rows:
                 file.write(json.dumps(row).encode() + b"\n")
             file.flush()
@@ -125,37 +125,40 @@ class Run:
             columns["count"] += counts.tolist()
             columns["mean_reward"] += means.tolist()
         table = pa.table(columns, schema=_OUTCOMES)
-        if self.outcomes_path.exists():
-            table = pa.concat_tables([pq.read_table(self.outcomes_path), table])
-        self._write_outcomes(table)
+        with self._writing():
+            if self.outcomes_path.exists():
+                table = pa.concat_tables([pq.read_table(self.outcomes_path), table])
+            self._write_outcomes(table)
 
     def checkpoint(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Make everything so far permanent.  The two newest checkpoints are kept."""
         stem = self.directory / "checkpoints" / f"step-{step:012d}"
-        _write(stem.with_suffix(".safetensors"), _pack(arrays))
-        state = {"step": step, "metrics_bytes": self.metrics_path.stat().st_size}
-        _write(stem.with_suffix(".json"), _json(state))
-        for old in self._checkpoints()[:-2]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink()
+        with self._writing():
+            _write(stem.with_suffix(".safetensors"), _pack(arrays))
+            state = {"step": step, "metrics_bytes": self.metrics_path.stat().st_size}
+            _write(stem.with_suffix(".json"), _json(state))
+            self._prune()
 
     def restore(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """Step and arrays of the newest checkpoint, or None; what came after it is dropped."""
         checkpoints = self._checkpoints()
         state = json.loads(checkpoints[-1].read_bytes()) if checkpoints else None
-        os.truncate(self.metrics_path, state["metrics_bytes"] if state else 0)
-        if self.outcomes_path.exists():
-            table = pq.read_table(self.outcomes_path)
-            last = state["step"] if state else -1
-            self._write_outcomes(table.filter(pc.field("step") <= last))
+        with self._writing():
+            os.truncate(self.metrics_path, state["metrics_bytes"] if state else 0)
+            if self.outcomes_path.exists():
+                table = pq.read_table(self.outcomes_path)
+                last = state["step"] if state else -1
+                self._write_outcomes(table.filter(pc.field("step") <= last))
+            self._prune()
         if state is None:
             return None
         return state["step"], load_file(checkpoints[-1].with_suffix(".safetensors"))
 
     def finish(self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write the final arrays and, last, result.json."""
-        _write(self.directory / "arrays.safetensors", _pack(arrays))
-        _write(self.directory / "result.json", _json(result))
+        with self._writing():
+            _write(self.directory / "arrays.safetensors", _pack(arrays))
+            _write(self.directory / "result.json", _json(result))
 
     # --- afterwards -----------------------------------------------------------------------------
 
@@ -186,6 +189,23 @@ class Run:
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.directory / "checkpoints").glob("step-*.json"))
+
+    def _prune(self) -> None:
+        """Keep the two newest checkpoints, and nothing that a death in the middle has left."""
+        kept = [path.stem for path in self._checkpoints()[-2:]]
+        for path in (self.directory / "checkpoints").iterdir():
+            if path.stem not in kept:
+                path.unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self.directory} cannot be written ({error}). What it holds up to its last "
+                f"checkpoint is intact: make room, then continue with --resume {self.directory}."
+            ) from None
 
     def _write_outcomes(self, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()

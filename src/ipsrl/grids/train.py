@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
-from ipsrl.errors import MissingExtra
+from ipsrl.errors import MissingExtra, RunError
 from ipsrl.grids.config import Config
 from ipsrl.runs import Run, progress
 
@@ -65,6 +65,11 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
     run = None
     if out is not None:
         run = Run.open(out) if resume else Run.create(out, config)
+        if run.config(Config) != config:
+            raise RunError(
+                f"{out} was started with another configuration, so it cannot go on with this one. "
+                "Pass the configuration in its config.toml, or start a new run elsewhere."
+            )
     loop, grid = Loop(config), config.grid()
     seeds = jnp.arange(config.seed, config.seed + config.seeds)
     carry = loop.init(seeds)

@@ -1,0 +1,57 @@
+"""What the documentation shows runs, and says what it prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def code_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_the_readme_says_what_its_code_prints():
+    (code,) = code_of("README.md")
+    printed = run("-c", code)
+    # Group 1 scaled: 4/3 4/3 4 4/3, mean 2, deviation 4/3.  Group 2: eps does nothing to 3/4, the
+    # wrong answer keeps 0: 4/3 4/3 0 4/3, mean 1, deviation 2/3.
+    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", printed)]
+    expected = [-0.5, -0.5, 1.5, -0.5, 0.5, 0.5, -1.5, 0.5]
+    assert numbers == pytest.approx(expected, abs=1e-3)  # std_eps = 1e-4
+    assert printed.splitlines()[-1] == "()"
+
+
+def test_code_of_the_guide_runs():
+    for code in code_of("docs/core.md"):
+        run("-c", code)
+
+
+def test_bandit_example():
+    lines = run(ROOT / "examples" / "bandit.py").splitlines()
+    distance = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}
+    assert distance["IPS-GRPO"] < 0.1 < 0.3 < distance["GRPO"]
+
+
+def test_hypergrid_example():
+    printed = run(ROOT / "examples" / "hypergrid.py")
+    group, floor, likelihood = printed.splitlines()
+    assert float(floor.split()[-1]) == pytest.approx(0.356, abs=0.001)
+    best = [min(float(x) for x in re.findall(r"\d\.\d+", line)) for line in (group, likelihood)]
+    assert best[1] < 0.1 < 0.3 < best[0]
+
+
+def test_every_local_link_of_the_documentation_leads_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,251 @@
+"""A run directory holds whole files, drops what no checkpoint covers, and runs no foreign code."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import ipsrl
+from ipsrl.config import StrictConfig
+from ipsrl.errors import ConfigError, RunError
+from ipsrl.runs import Run
+
+
+class Toy(StrictConfig):
+    rate: float = 0.5
+
+
+IDS = np.array([[7, 3, 7, 7], [3, 3, 3, 3]])
+REWARDS = np.array([[1.0, 4.0, 2.0, 3.0], [0.0, 0.0, 0.0, 2.0]])
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.create(tmp_path / "run", Toy())
+
+
+def advance(run: Run, step: int) -> None:
+    """What a trainer does up to its checkpoint at `step`."""
+    run.log([{"step": step, "loss": 1 / step}])
+    run.log_outcomes(step, IDS, REWARDS)
+    run.checkpoint(step, {"weights": np.arange(step, dtype=np.float32)})
+
+
+def steps_of_outcomes(run: Run) -> list[int]:
+    return sorted(set(pq.read_table(run.outcomes_path)["step"].to_pylist()))
+
+
+def test_a_new_run_holds_its_configuration_and_environment(run):
+    assert run.config(Toy) == Toy()
+    environment = json.loads((run.directory / "environment.json").read_bytes())
+    assert environment["config_digest"] == Toy().digest()
+    assert environment["versions"]["ipsrl"] == ipsrl.__version__
+    assert environment["versions"]["numpy"] == np.__version__
+    assert run.metrics() == []
+    assert run.restore() is None
+    assert not run.finished
+
+
+def test_an_existing_run_is_not_overwritten(run):
+    with pytest.raises(RunError, match=f"--resume {run.directory}"):
+        Run.create(run.directory, Toy(rate=0.25))
+    assert run.config(Toy) == Toy()
+
+
+def test_a_directory_without_a_run_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"not a run directory.*--out"):
+        Run.open(tmp_path)
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        Run.create(tmp_path / "file" / "run", Toy())
+
+
+def test_a_run_of_another_kind_is_refused(run):
+    class Other(StrictConfig):
+        speed: float = 0.5
+
+    with pytest.raises(ConfigError, match=r"unknown key 'rate'; the nearest key is 'speed'"):
+        run.config(Other)
+
+
+def test_outcomes_are_counted_per_seed(run):
+    """Seed 0 drew 7 three times, mean (1 + 2 + 3) / 3, and 3 once; seed 1 drew 3 four times."""
+    run.log_outcomes(10, IDS, REWARDS)
+    assert pq.read_table(run.outcomes_path).to_pylist() == [
+        {"step": 10, "seed": 0, "outcome": 3, "count": 1, "mean_reward": 4.0},
+        {"step": 10, "seed": 0, "outcome": 7, "count": 3, "mean_reward": 2.0},
+        {"step": 10, "seed": 1, "outcome": 3, "count": 4, "mean_reward": 0.5},
+    ]
+
+
+def test_outcome_ids_of_63_bits_survive(run):
+    ids = np.array([[2**63 - 1, 2**62 + 1]])
+    run.log_outcomes(1, ids, np.ones((1, 2)))
+    assert pq.read_table(run.outcomes_path)["outcome"].to_pylist() == sorted(ids[0].tolist())
+
+
+def test_restore_returns_the_newest_checkpoint(run):
+    for step in (1, 2, 3):
+        advance(run, step)
+    step, arrays = run.restore()
+    assert step == 3
+    np.testing.assert_array_equal(arrays["weights"], np.arange(3, dtype=np.float32))
+    assert arrays["weights"].dtype == np.float32
+    assert [row["step"] for row in run.metrics()] == [1, 2, 3]
+    assert steps_of_outcomes(run) == [1, 2, 3]
+
+
+STRIDED = {
+    "column": np.arange(6.0).reshape(2, 3)[:, -1],
+    "transposed": np.arange(6.0).reshape(2, 3).T,
+    "backwards": np.arange(6.0)[::-1],
+    "scalar": np.array(0.5),
+    "empty": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_arrays_of_any_layout_in_memory_survive(name, run):
+    run.checkpoint(1, {name: STRIDED[name]})
+    np.testing.assert_array_equal(run.restore()[1][name], STRIDED[name])
+    run.finish({}, {name: STRIDED[name]})
+    np.testing.assert_array_equal(run.arrays()[name], STRIDED[name])
+
+
+def test_restore_drops_what_came_after_the_checkpoint(run):
+    advance(run, 1)
+    advance(run, 2)
+    run.log([{"step": 3, "loss": 0.0}])
+    with run.metrics_path.open("ab") as file:
+        file.write(b'{"step": 4, "lo')  # a line that death cut
+    run.log_outcomes(3, IDS, REWARDS)
+    assert run.restore()[0] == 2
+    assert [row["step"] for row in run.metrics()] == [1, 2]
+    assert steps_of_outcomes(run) == [1, 2]
+
+
+def test_without_a_checkpoint_everything_is_dropped(run):
+    run.log([{"step": 1}])
+    run.log_outcomes(1, IDS, REWARDS)
+    assert run.restore() is None
+    assert run.metrics() == []
+    assert steps_of_outcomes(run) == []
+
+
+def test_restore_is_idempotent(run):
+    advance(run, 1)
+    run.restore()
+    before = {path: path.read_bytes() for path in run.directory.rglob("*") if path.is_file()}
+    run.restore()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_arrays_without_their_json_are_no_checkpoint(run):
+    advance(run, 1)
+    (run.directory / "checkpoints" / "step-000000000002.safetensors").write_bytes(b"half of i")
+    assert run.restore()[0] == 1
+
+
+def test_two_checkpoints_are_kept(run):
+    for step in range(1, 6):
+        advance(run, step)
+    names = sorted(path.name for path in (run.directory / "checkpoints").iterdir())
+    assert names == [
+        f"step-{step:012d}.{kind}" for step in (4, 5) for kind in ("json", "safetensors")
+    ]
+
+
+def test_steps_are_ordered_as_numbers(run):
+    for step in (9, 10, 100):
+        advance(run, step)
+    assert run.restore()[0] == 100
+
+
+def test_a_result_makes_a_run_finished(run):
+    with pytest.raises(RunError, match=rf"has not ended.*--resume {run.directory}"):
+        run.result()
+    run.finish({"total_l1": [0.25, None]}, {"terminal": np.eye(2)})
+    assert run.finished
+    assert run.result() == {"total_l1": [0.25, None]}
+    np.testing.assert_array_equal(run.arrays()["terminal"], np.eye(2))
+
+
+def test_no_arrays_are_no_arrays(run):
+    run.finish({}, {})
+    assert run.arrays() == {}
+
+
+def test_a_result_that_is_not_json_leaves_the_run_unfinished(run):
+    with pytest.raises(ValueError, match="JSON"):
+        run.finish({"total_l1": float("nan")}, {})
+    assert not run.finished
+
+
+# --- no load path runs code ----------------------------------------------------------------------
+
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def dangers(source: str) -> list[str]:
+    """What in this source could run code that a file brought along."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [a.name for a in names if a.name.split(".")[0] in FORBIDDEN_MODULES]
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in FORBIDDEN_MODULES:
+                found.append(module)
+            case ast.Call(func=ast.Name(id=name)) if name in FORBIDDEN_CALLS:
+                found.append(name)
+            case ast.Attribute(value=ast.Name(id="torch"), attr="load"):
+                found.append("torch.load")
+            case ast.Attribute(attr="load_module" | "unsafe_load" as name):
+                found.append(name)
+            case ast.keyword(arg="allow_pickle" as name):
+                found.append(name)
+            case ast.keyword(arg="shell", value=ast.Constant(value=True)):
+                found.append("shell=True")
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "eval('1')",
+        "exec(text)",
+        "torch.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "subprocess.run(line, shell=True)",
+    ],
+)
+def test_the_scan_sees_what_it_looks_for(source):
+    assert dangers(source)
+
+
+def test_the_sources_neither_unpickle_nor_evaluate():
+    sources = sorted(Path(ipsrl.__file__).parent.rglob("*.py"))
+    assert len(sources) > 20
+    assert {str(p): found for p in sources if (found := dangers(p.read_text("utf-8")))} == {}
+
+
+def test_arrays_that_are_a_pickle_run_no_code(run, tmp_path):
+    canary = tmp_path / "canary"
+    # A pickle that would call os.system("touch canary").
+    payload = b"cposix\nsystem\n(S'touch " + str(canary).encode() + b"'\ntR."
+    advance(run, 1)
+    (run.directory / "checkpoints" / "step-000000000001.safetensors").write_bytes(payload)
+    with pytest.raises(Exception, match=r"(?i)header|safetensor"):
+        run.restore()
+    (run.directory / "arrays.safetensors").write_bytes(payload)
+    with pytest.raises(Exception, match=r"(?i)header|safetensor"):
+        run.arrays()
+    assert not canary.exists()

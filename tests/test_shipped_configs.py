@@ -1,0 +1,118 @@
+"""Every shipped configuration says what its name says, and trains."""
+
+import json
+import math
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from ipsrl.config import shipped_configs
+from ipsrl.grids import Config, train
+from ipsrl.runs import Run
+
+COUNTS = {"hypergrid/estimators": 12, "hypergrid/group-size": 4, "hypergrid/table-1": 8}
+CELLS = [(folder, path) for folder in COUNTS for path in shipped_configs(folder)]
+NAMES = [f"{folder.split('/')[1]}-{path.stem}" for folder, path in CELLS]
+
+
+def toy(config: Config) -> Config:
+    """The same algorithm on a smaller grid with smaller groups, for two iterations."""
+    smaller = {
+        "side": 3,
+        "hidden": 4,
+        "group_size": config.group_size // 8,
+        "batch": config.batch // 8,
+        "replay_batches": 2,
+        "iterations": 2,
+        "seeds": 1,
+        "eval_every": 1,
+        "checkpoint_every": 2,
+    }
+    return Config(**{**config.model_dump(), **smaller})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly(tmp_path_factory):
+    """The real loop; but two iterations repay no optimisation, and cells share what is equal."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    settings = {  # while these tests run, and the defaults
+        "jax_disable_most_optimizations": (True, False),
+        "jax_compilation_cache_dir": (folder, None),
+        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
+    }
+    for moment in (0, 1):
+        for name, values in settings.items():
+            jax.config.update(name, values[moment])
+        compilation_cache.reset_cache()
+        if moment == 0:
+            yield
+
+
+def test_there_are_24_and_no_folder_is_forgotten():
+    root = shipped_configs("hypergrid/table-1")[0].parents[2]
+    found = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    assert found == sorted(path.relative_to(root) for _, path in CELLS)
+    assert {f: sum(folder == f for folder, _ in CELLS) for f in COUNTS} == COUNTS
+    assert len(CELLS) == 24
+
+
+def test_no_two_cells_are_the_same_experiment_within_a_folder():
+    digests = [(folder, Config.load(path).digest()) for folder, path in CELLS]
+    assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize(("folder", "path"), CELLS, ids=NAMES)
+def test_the_name_says_what_is_in_the_file(folder, path):
+    config = Config.load(path)
+    scaled_by = config.estimator if config.method == "ips-grpo" else None
+    match folder.split("/")[1]:
+        case "table-1":
+            beyond = {"likelihood": "ips-likelihood"}
+            name = f"{config.dims}d-{beyond.get(scaled_by, config.method)}"
+        case "group-size":
+            grid = "x".join([str(config.side)] * config.dims)
+            assert scaled_by == "group"
+            name = f"{grid}-{config.group_size:04}"
+        case "estimators":
+            grid = "x".join([str(config.side)] * config.dims)
+            name = f"{grid}-{scaled_by or config.method}"
+    assert path.stem == name
+
+
+@pytest.mark.parametrize("folder", COUNTS)
+def test_cells_of_one_grid_have_equal_budgets(folder):
+    """A table compares methods only at equal trajectories and seeds."""
+    budgets = {}
+    for path in shipped_configs(folder):
+        config = Config.load(path)
+        budget = config.batch * config.iterations, config.seeds
+        budgets.setdefault((config.dims, config.side), set()).add(budget)
+    assert all(len(found) == 1 for found in budgets.values())
+
+
+@pytest.mark.parametrize(("folder", "path"), CELLS, ids=NAMES)
+def test_the_configuration_trains(folder, path, tmp_path):
+    config = toy(Config.load(path))
+    train(config, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    result = run.result()
+    assert set(result) == {
+        "total_l1", "mean_l1", "modes_found", "modes_total", "trajectories", "trajectories_to",
+        "floor_l1",
+    }  # fmt: skip
+    assert [len(result[name]) for name in ("total_l1", "mean_l1", "modes_found")] == [1, 1, 1]
+    assert set(result["trajectories_to"]) == {"0.3", "0.15", "0.05"}
+    assert result["trajectories"] == 2 * config.batch
+    (l1,) = result["total_l1"]
+    assert 0 < l1 <= 2  # two distributions are never further apart
+    assert result["mean_l1"] == [l1 / 3**config.dims]
+    assert (result["floor_l1"] is not None) == config.uses("group")
+    assert run.config(Config) == config
+    losses = [row["loss"] for row in run.metrics()]
+    assert len(losses) == 2
+    assert all(loss is not None and math.isfinite(loss) for loss in losses)
+    distances = [row["total_l1"] for row in run.metrics()]
+    assert distances[0] != distances[1]  # it learns
+    assert distances[1] == l1
+    assert json.loads((run.directory / "result.json").read_text()) == result
