@@ -284,8 +284,11 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision() -> str | None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():  # installed: a repository around it is somebody else's
+        return None
     try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -14,7 +14,7 @@ TABLE_LIMIT = 2**20
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=10)]
-Coefficient = Annotated[float, Field(ge=0)]
+Coefficient = Annotated[float, Field(ge=0, le=1e6)]  # far from the end of float32
 
 
 class Config(StrictConfig):
