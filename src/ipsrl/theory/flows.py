@@ -2,7 +2,7 @@
 
 A policy p = softmax(theta) over K outcomes with rewards r follows the gradient of
 
-    J(theta) = sum_o p_o sg[r_o p_o^(-alpha)] - beta KL(p || ref)        (sg: no gradient through it)
+    J(theta) = sum_o p_o sg[r_o p_o^(-alpha)] - beta KL(p || ref)     (sg: no gradient)
 
     dtheta_i/dt = p_i (w_i - sum_k p_k w_k),    w = r p^(-alpha) - beta log(p / ref)
 
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import logsumexp, softmax, wrightomega
+from scipy.special import softmax, wrightomega
 
 from ipsrl.core.arrays import as_arrays
 from ipsrl.errors import InvalidInput
@@ -37,13 +37,13 @@ class Flow:
       beta: weight >= 0 of the KL divergence to the reference.
       reference: positive distribution [K]; None for uniform.
     Raises:
-      InvalidInput: for negative or all-zero rewards, or a reference that is no positive distribution.
+      InvalidInput: for negative or all-zero rewards, or a reference that excludes an outcome.
     """
 
     rewards: np.ndarray
     alpha: float = 1.0
     beta: float = 0.0
-    reference: np.ndarray | None = None
+    reference: Any = None  # an array once initialised
 
     def __post_init__(self) -> None:
         r = np.asarray(self.rewards, float)
@@ -145,12 +145,12 @@ class Flow:
 
         # sum p falls with c: from large at -bound to small at +bound.
         bound = 1.0 + r.sum()
-        while logsumexp(log_p(-bound)) < 0:
+        while np.logaddexp.reduce(log_p(-bound)) < 0:
             bound *= 2
         high = bound
-        while logsumexp(log_p(high)) > 0:
+        while np.logaddexp.reduce(log_p(high)) > 0:
             high *= 2
-        c = brentq(lambda c: logsumexp(log_p(c)), -bound, high, xtol=1e-15, rtol=8.9e-16)
+        c: Any = brentq(lambda c: np.logaddexp.reduce(log_p(c)), -bound, high, xtol=1e-15)
         return softmax(log_p(c))
 
 
@@ -178,7 +178,7 @@ def solve(flow: Flow, start: np.ndarray, times: np.ndarray) -> np.ndarray:
 
         def one(theta):
             solution = diffrax.diffeqsolve(
-                diffrax.ODETerm(lambda t, theta, args: flow.velocity(theta)),
+                diffrax.ODETerm(lambda _t, theta, _args: flow.velocity(theta)),
                 diffrax.Dopri8(),
                 t0=times[0],
                 t1=times[-1],

@@ -220,3 +220,28 @@ def advise(
             f"{group_size * (group_size - 1) / (2 * len(rewarded) ** 2):.2g}."
         )
     return Advice(p.tolist(), floor, extinct, needed, " ".join(said))
+
+
+def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.ndarray:
+    """Rewards [K] as a user names them: a list, or a number of outcomes and R_max / R_min.
+
+    Raises:
+      InvalidInput: if neither or both are given, or they name no rewards.
+    """
+    if (text is None) == (outcomes is None):
+        raise InvalidInput(
+            "name the outcomes once: --rewards 1,1,0.1 or --outcomes 500 --reward-ratio 20."
+        )
+    if text is not None:
+        try:
+            return np.array([float(part) for part in text.split(",")])
+        except ValueError:
+            raise InvalidInput(
+                f"--rewards {text!r} is no list of numbers. Write it as 1,1,0.1."
+            ) from None
+    if outcomes is None or outcomes < 1 or not 1 <= ratio < np.inf:
+        raise InvalidInput(
+            f"{outcomes} outcomes with a reward ratio of {ratio} cannot be. "
+            "Use at least 1 outcome, and the largest reward over the smallest, at least 1."
+        )
+    return np.geomspace(1.0, 1 / ratio, outcomes)
