@@ -1,9 +1,10 @@
 """The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,8 @@ Reinforcement learning that keeps every good answer.
 
   train hypergrid      train policies on a hyper-grid
   reproduce ITEM       run an item of the paper beside its numbers: table-1, figure-1,
-                       or of ours: group-size, estimators
+                       figure-3, theory, or of ours: group-size, estimators
+  advise               will IPS-GRPO work with my group size, eps and rewards?
   report RUN...        figures and a page of finished runs
   doctor               what is installed, and whether it works
 
@@ -115,7 +117,9 @@ def reproduce(argv: list[str]) -> int:
     class Options:
         """Run an item of the paper, and print our numbers beside the paper's."""
 
-        item: tyro.conf.Positional[Literal["table-1", "figure-1", "group-size", "estimators"]]
+        item: tyro.conf.Positional[
+            Literal["table-1", "figure-1", "figure-3", "theory", "group-size", "estimators"]
+        ]
         """What to reproduce."""
         preset: Literal["quick", "paper"] = "quick"
         """quick: minutes on two cores; paper: the full budget."""
@@ -125,6 +129,55 @@ def reproduce(argv: list[str]) -> int:
     options = tyro.cli(Options, args=argv, prog="ipsrl reproduce")
     out = options.out or Path("runs") / f"{options.item}-{options.preset}"
     items.reproduce(options.item, options.preset, out)
+    return 0
+
+
+def advise(argv: list[str]) -> int:
+    import tyro
+
+    from ipsrl.theory import groups
+
+    @dataclass(frozen=True)
+    class Options:
+        """Predict what IPS-GRPO with group frequency will do to the outcomes of one prompt.
+
+        Name the rewards of all outcomes, or how many there are and how far their rewards differ.
+        """
+
+        rewards: str | None = None
+        """Rewards of all outcomes, such as 1,1,0.1."""
+        outcomes: int | None = None
+        """Number of outcomes; their rewards are spread evenly in log between 1 and 1/ratio."""
+        reward_ratio: float = 1.0
+        """Largest reward over smallest, with --outcomes."""
+        group_size: int = 8
+        """Samples per prompt, G (TRL: num_generations)."""
+        eps: float = 0.0
+        """Clip of the share."""
+        target_l1: float = 0.1
+        """Total L1 to the reward-proportional distribution that is good enough."""
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl advise")
+    rewards = groups.parse_rewards(options.rewards, options.outcomes, options.reward_ratio)
+    advice = groups.advise(
+        rewards, options.group_size, eps=options.eps, target_l1=options.target_l1
+    )
+    if options.json:
+        print(json.dumps(asdict(advice), indent=2))
+        return 0
+    target = rewards / rewards.sum()
+    print("outcome   reward   target   predicted")
+    shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
+    for i in shown:
+        dies = "  dies out" if i % len(rewards) in advice.extinct else ""
+        print(
+            f"{i % len(rewards):7} {rewards[i]:8.4g} {target[i]:8.4f} "
+            f"{advice.distribution[i]:11.4f}{dies}"
+        )
+    print(f"total L1 {advice.floor_l1:.4f}; needed group size {advice.needed_group_size or 'none'}")
+    print(advice.recommendation)
     return 0
 
 
@@ -166,6 +219,7 @@ def doctor(argv: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train hypergrid": train_hypergrid,
     "reproduce": reproduce,
+    "advise": advise,
     "report": report,
     "doctor": doctor,
 }

@@ -1,12 +1,14 @@
-"""Configuration of a hyper-grid run.  Separate from the loop so that `--help` need not load JAX."""
+"""Configuration of a run on a grid.  Separate from the loop so that `--help` need not load JAX."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from abc import abstractmethod
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ipsrl.config import StrictConfig
+from ipsrl.grids.grid import Grid
 from ipsrl.grids.hypergrid import HyperGrid
 
 TABLE_LIMIT = 2**20
@@ -17,19 +19,9 @@ Rate = Annotated[float, Field(gt=0, le=10)]
 Coefficient = Annotated[float, Field(ge=0, le=1e6)]  # far from the end of float32
 
 
-class Config(StrictConfig):
-    """Training of policies on the hyper-grid; section 5.1 of the paper."""
+class Learning(StrictConfig):
+    """How a policy learns on a grid, whichever grid it is."""
 
-    dims: Annotated[int, Field(ge=1, le=20)] = 2
-    """Dimensions of the grid, D."""
-    side: Annotated[int, Field(ge=2, le=1000)] = 8
-    """Cells per dimension, H."""
-    r0: Coefficient = 0.1
-    """Reward of every cell."""
-    r1: Coefficient = 0.5
-    """Added in the corners."""
-    r2: Coefficient = 2.0
-    """Added in the modes."""
     method: Literal["grpo", "ips-grpo", "flowrl", "tb"] = "ips-grpo"
     """Learning algorithm; tb is trajectory balance with a uniform backward policy."""
     estimator: Literal["group", "leave-one-out", "replay", "likelihood", "exact"] = "group"
@@ -82,7 +74,7 @@ class Config(StrictConfig):
     """Iterations between checkpoints; a multiple of eval_every."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Config:
+    def _consistent(self) -> Self:
         if self.batch % self.group_size:
             raise ValueError(
                 f"batch = {self.batch} is not a multiple of group_size = {self.group_size}, so a "
@@ -93,6 +85,38 @@ class Config(StrictConfig):
                 f"checkpoint_every = {self.checkpoint_every} is not a multiple of "
                 f"eval_every = {self.eval_every}. Choose a multiple"
             )
+        return self
+
+    @abstractmethod
+    def grid(self) -> Grid:
+        """The environment."""
+
+    @property
+    def tabulated(self) -> bool:
+        """Whether all states are evaluated at once."""
+        return self.grid().states <= TABLE_LIMIT
+
+    def uses(self, estimator: str) -> bool:
+        """Whether this run scales rewards with that estimator."""
+        return self.method == "ips-grpo" and self.estimator == estimator
+
+
+class Config(Learning):
+    """Training of policies on the hyper-grid; section 5.1 of the paper."""
+
+    dims: Annotated[int, Field(ge=1, le=20)] = 2
+    """Dimensions of the grid, D."""
+    side: Annotated[int, Field(ge=2, le=1000)] = 8
+    """Cells per dimension, H."""
+    r0: Coefficient = 0.1
+    """Reward of every cell."""
+    r1: Coefficient = 0.5
+    """Added in the corners."""
+    r2: Coefficient = 2.0
+    """Added in the modes."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
         if self.r0 + self.r1 + self.r2 == 0:
             raise ValueError("r0, r1 and r2 are all 0, so there is no reward. Give one a value")
         if self.r0 == 0 and (self.method == "tb" or self.transform == "log"):
@@ -113,14 +137,4 @@ class Config(StrictConfig):
         return self
 
     def grid(self) -> HyperGrid:
-        """The environment."""
         return HyperGrid(self.dims, self.side, self.r0, self.r1, self.r2)
-
-    @property
-    def tabulated(self) -> bool:
-        """Whether all states are evaluated at once."""
-        return self.side**self.dims <= TABLE_LIMIT
-
-    def uses(self, estimator: str) -> bool:
-        """Whether this run scales rewards with that estimator."""
-        return self.method == "ips-grpo" and self.estimator == estimator

@@ -1,4 +1,4 @@
-"""The compiled training loop of the hyper-grid: sample, score, scale, update, in one `lax.scan`.
+"""The compiled training loop on a grid: sample, score, scale, update, in one `lax.scan`.
 
 Every loss is a sum over trajectories of coef(tau) log pi(tau), so its gradient with respect to the
 table of log-probabilities is all that goes back through the network, once per update.  Seeds are
@@ -34,7 +34,7 @@ from ipsrl.core.probability import (
     group_frequency,
 )
 from ipsrl.core.scaling import ips_rewards
-from ipsrl.grids.config import Config
+from ipsrl.grids.config import Learning
 from ipsrl.grids.policy import MLPPolicy, TabularPolicy
 from ipsrl.grids.rollout import Everywhere, Rollout, Steps, View, WhereVisited
 
@@ -56,6 +56,7 @@ class Evaluation(NamedTuple):
     """What is recorded at one moment of one seed."""
 
     total_l1: jax.Array
+    mode_mass: jax.Array
     modes_found: jax.Array
     effective_outcomes: jax.Array
     expected_reward: jax.Array
@@ -73,7 +74,7 @@ class Loop:
     end), evaluated every `eval_every`; results are [seeds, evaluations].
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Learning) -> None:
         self.config = config
         self.grid = grid = config.grid()
         self.view: View = Everywhere(grid) if config.tabulated else WhereVisited(grid)
@@ -87,9 +88,7 @@ class Loop:
         )
         self.init = jax.jit(jax.vmap(self._init))
         self.run = jax.jit(jax.vmap(self._chunk, in_axes=(0, 0, None)))
-        self.terminal_distribution = jax.jit(
-            jax.vmap(lambda policy: grid.terminal_distribution(policy.table(grid)))
-        )
+        self.behaviour = jax.jit(jax.vmap(self._behaviour))
 
     def _init(self, seed: jax.Array) -> Carry:
         config, grid = self.config, self.grid
@@ -241,14 +240,21 @@ class Loop:
             loss = loss - config.entropy * entropy_TB.sum() / live_TB.sum()
         return loss
 
+    def _behaviour(self, policy: Any) -> tuple[jax.Array, jax.Array]:
+        """Exact terminal distribution [S], and the probabilities of all actions [S, A]."""
+        log_pi = policy.table(self.grid)
+        return self.grid.terminal_distribution(log_pi), jnp.exp(log_pi)
+
     def _evaluate(self, carry: Carry, final_B: jax.Array, loss: jax.Array) -> Evaluation:
         """Exact where the grid can be enumerated; else from the last batch, distances unknown."""
         grid = self.grid
+        modes = grid.num_modes
         if not self.config.tabulated:
-            visited = jnp.zeros(grid.num_modes + 1).at[grid.modes_of(final_B, jnp)].set(1)
+            share = jnp.zeros(modes + 1).at[grid.modes_of(final_B, jnp)].add(1 / len(final_B))
             return Evaluation(
                 total_l1=jnp.asarray(jnp.nan),
-                modes_found=visited[:-1].sum().astype(jnp.int32),
+                mode_mass=share[:-1],
+                modes_found=(share[:-1] > 0).sum(),
                 effective_outcomes=jnp.exp(-jnp.log(group_frequency(final_B)).mean()),
                 expected_reward=self.view.rewards(final_B).mean(),
                 loss=loss,
@@ -256,27 +262,21 @@ class Loop:
             )
         p_S = grid.terminal_distribution(carry.policy.table(grid))
         p_S = p_S / p_S.sum()  # float32 rounding
+        target_S = jnp.asarray(grid.target, jnp.float32)
+        mode_S = jnp.asarray(grid.modes_of(np.arange(grid.states)))
+        mass, wanted = (jnp.zeros(modes + 1).at[mode_S].add(q_S)[:-1] for q_S in (p_S, target_S))
         return Evaluation(
-            total_l1=total_l1(p_S, jnp.asarray(grid.target, jnp.float32)),
-            modes_found=self._modes_found(p_S),
+            total_l1=total_l1(p_S, target_S),
+            mode_mass=mass,
+            modes_found=jnp.round(coverage(mass, wanted) * modes) if modes else jnp.zeros(()),
             effective_outcomes=effective_outcomes(p_S),
             expected_reward=p_S @ self.view.rewards(jnp.arange(grid.states)),
             loss=loss,
             final_B=final_B,
         )
 
-    def _modes_found(self, p_S: jax.Array) -> jax.Array:
-        count = self.grid.num_modes
-        if count == 0:
-            return jnp.zeros((), jnp.int32)
-        modes_S = jnp.asarray(self.grid.modes_of(np.arange(self.grid.states)))
-        mass, wanted = (
-            jnp.zeros(count + 1).at[modes_S].add(q_S)[:-1] for q_S in (p_S, self.grid.target)
-        )
-        return jnp.round(coverage(mass, wanted) * count).astype(jnp.int32)
 
-
-def _estimator(config: Config) -> Estimator:
+def _estimator(config: Learning) -> Estimator:
     match config.estimator:
         case "group":
             return GroupFrequency()

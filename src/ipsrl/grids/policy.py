@@ -1,4 +1,4 @@
-"""Policies of the hyper-grid: the probability of every action in a state.
+"""Policies on a grid: the probability of every action in a state.
 
 Both answer two questions: `table()`, the log-probabilities in all states at once, which costs one
 pass per iteration however many trajectories are drawn; and `at(coordinates)`, for grids whose
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from ipsrl.grids.hypergrid import HyperGrid
+from ipsrl.grids.grid import Grid
 
 _IMPOSSIBLE = -1e9  # a logit; finite, because -inf would make NaN gradients of the log-softmax
 
@@ -27,25 +27,25 @@ class MLPPolicy(eqx.Module):
     second: tuple[Float[Array, "hidden hidden"], Float[Array, " hidden"]]
     out: tuple[Float[Array, "hidden A"], Float[Array, " A"]]
 
-    def __init__(self, grid: HyperGrid, width: int, key: Key[Array, ""]) -> None:
+    def __init__(self, grid: Grid, width: int, key: Key[Array, ""]) -> None:
         keys = jax.random.split(key, 3)
         rows, bias = _linear(keys[0], grid.dims * grid.side, width)
         self.first = rows.reshape(grid.dims, grid.side, width), bias
         self.second = _linear(keys[1], width, width)
         self.out = _linear(keys[2], width, grid.actions)
 
-    def table(self, grid: HyperGrid) -> Float[Array, "S A"]:
+    def table(self, grid: Grid) -> Float[Array, "S A"]:
         rows, first = self.first
         for d in range(grid.dims):
             axes = [1] * d + [grid.side] + [1] * (grid.dims - 1 - d)
             first = first + rows[d].reshape(*axes, -1)
         return self._log_probs(first.reshape(grid.states, -1), jnp.asarray(grid.legal))
 
-    def at(self, grid: HyperGrid, coordinates: Int[Array, "*N D"]) -> Float[Array, "*N A"]:
+    def at(self, grid: Grid, coordinates: Int[Array, "*N D"]) -> Float[Array, "*N A"]:
         rows, first = self.first
         for d in range(grid.dims):
             first = first + rows[d][coordinates[..., d]]
-        return self._log_probs(first, _legal(grid, coordinates))
+        return self._log_probs(first, grid.legal_at(coordinates, jnp))
 
     def _log_probs(self, first, legal):
         (weight, bias), (out_weight, out_bias) = self.second, self.out
@@ -59,15 +59,15 @@ class TabularPolicy(eqx.Module):
 
     logits: Float[Array, "S A"]
 
-    def __init__(self, grid: HyperGrid) -> None:
+    def __init__(self, grid: Grid) -> None:
         self.logits = jnp.zeros((grid.states, grid.actions))
 
-    def table(self, grid: HyperGrid) -> Float[Array, "S A"]:
+    def table(self, grid: Grid) -> Float[Array, "S A"]:
         return jax.nn.log_softmax(jnp.where(jnp.asarray(grid.legal), self.logits, _IMPOSSIBLE))
 
-    def at(self, grid: HyperGrid, coordinates: Int[Array, "*N D"]) -> Float[Array, "*N A"]:
+    def at(self, grid: Grid, coordinates: Int[Array, "*N D"]) -> Float[Array, "*N A"]:
         logits = self.logits[coordinates @ jnp.asarray(grid.strides[:-1])]
-        return jax.nn.log_softmax(jnp.where(_legal(grid, coordinates), logits, _IMPOSSIBLE))
+        return jax.nn.log_softmax(jnp.where(grid.legal_at(coordinates, jnp), logits, _IMPOSSIBLE))
 
 
 def _linear(key: Key[Array, ""], fan_in: int, fan_out: int) -> tuple[Array, Array]:
@@ -76,8 +76,3 @@ def _linear(key: Key[Array, ""], fan_in: int, fan_out: int) -> tuple[Array, Arra
     bound = fan_in**-0.5
     weight = jax.random.uniform(weight_key, (fan_in, fan_out), minval=-bound, maxval=bound)
     return weight, jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound)
-
-
-def _legal(grid: HyperGrid, coordinates):
-    stop = jnp.ones((*coordinates.shape[:-1], 1), bool)
-    return jnp.concatenate([coordinates < grid.side - 1, stop], -1)

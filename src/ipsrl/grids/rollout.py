@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ipsrl.core.losses import policy_entropy
-from ipsrl.grids.hypergrid import HyperGrid
+from ipsrl.grids.grid import Grid
 
 
 class Steps(NamedTuple):
@@ -68,7 +68,7 @@ class View(Protocol):
 class Everywhere:
     """All states at once; `log_pi` is a table [S, A]."""
 
-    def __init__(self, grid: HyperGrid) -> None:
+    def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.rewards_S = jnp.asarray(grid.rewards, jnp.float32)
         parents_S = np.maximum((grid.coordinates > 0).sum(-1), 1)  # the origin is never left by P_B
@@ -77,7 +77,14 @@ class Everywhere:
     def sample(self, policy, key, batch):
         log_pi, pullback = jax.vjp(lambda p: p.table(self.grid), policy)
         thresholds_SA = _thresholds(log_pi)
-        rollout = _walk(self.grid, key, batch, lambda state_B: thresholds_SA[state_B])
+        nearest_SA = jnp.asarray(self.grid.nearest_legal)
+        rollout = _walk(
+            self.grid,
+            key,
+            batch,
+            lambda state_B: thresholds_SA[state_B],
+            lambda state_B, action_B: nearest_SA[state_B, action_B],
+        )
         return log_pi, pullback, rollout
 
     def log_probs(self, policy, steps):
@@ -100,14 +107,20 @@ class Everywhere:
 class WhereVisited:
     """Along the trajectories; `log_pi` is [T, B, A], one row per step."""
 
-    def __init__(self, grid: HyperGrid) -> None:
+    def __init__(self, grid: Grid) -> None:
         self.grid = grid
 
     def sample(self, policy, key, batch):
         def thresholds(state_B):
             return _thresholds(policy.at(self.grid, self.grid.coordinates_of(state_B, jnp)))
 
-        rollout = _walk(self.grid, key, batch, thresholds)
+        def nearest_legal(state_B, action_B):
+            legal = self.grid.legal_at(self.grid.coordinates_of(state_B, jnp), jnp)
+            last_B = self.grid.actions - 1 - jnp.argmax(legal[:, ::-1], axis=-1)
+            allowed = jnp.take_along_axis(legal, action_B[:, None], -1)[:, 0]
+            return jnp.where(allowed, action_B, last_B)
+
+        rollout = _walk(self.grid, key, batch, thresholds, nearest_legal)
         log_pi, pullback = jax.vjp(lambda p: self.log_probs(p, rollout.steps), policy)
         return log_pi, pullback, rollout
 
@@ -134,18 +147,18 @@ def _thresholds(log_pi: Float[Array, "*N A"]) -> Float[Array, "*N moves"]:
     return jnp.cumsum(jnp.exp(log_pi), -1)[..., :-1]
 
 
-def _walk(grid: HyperGrid, key: Key[Array, ""], batch: int, thresholds_of: Callable) -> Rollout:
+def _walk(
+    grid: Grid, key: Key[Array, ""], batch: int, thresholds_of: Callable, nearest_legal: Callable
+) -> Rollout:
     """All trajectories of a batch, side by side, until the longest possible one has stopped."""
     strides = jnp.asarray(grid.strides)
 
     def step(carry, uniform_B):
         state_B, live_B = carry
         action_B = (uniform_B[:, None] > thresholds_of(state_B)).sum(-1)
-        # At a border a cumulative sum rounds to just below 1, and a draw above it would move out.
-        position_B = state_B // jnp.maximum(strides[action_B], 1) % grid.side
-        stops_B = (action_B == grid.dims) | (position_B == grid.side - 1)
-        action_B = jnp.where(stops_B, grid.dims, action_B)
-        moves_B = live_B & ~stops_B
+        # A cumulative sum may round to just below 1, and a draw above it would be illegal.
+        action_B = nearest_legal(state_B, action_B)
+        moves_B = live_B & (action_B < grid.dims)
         after_B = jnp.where(moves_B, state_B + strides[action_B], state_B)
         return (after_B, moves_B), (state_B, action_B, live_B)
 

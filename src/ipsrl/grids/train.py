@@ -1,4 +1,4 @@
-"""Train policies on the hyper-grid, one per seed, and keep what they did."""
+"""Train policies on a grid, one per seed, and keep what they did."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
 from ipsrl.errors import MissingExtra, RunError
-from ipsrl.grids.config import Config
+from ipsrl.grids.config import Learning
 from ipsrl.runs import Run, progress
 
 THRESHOLDS = (0.3, 0.15, 0.05)
@@ -41,7 +41,7 @@ class Result:
     floor_l1: float | None
 
 
-def train(config: Config, out: Path | None = None, *, resume: bool = False) -> Result:
+def train(config: Learning, out: Path | None = None, *, resume: bool = False) -> Result:
     """Train all seeds of a configuration in one compiled loop.
 
     Args:
@@ -65,7 +65,7 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
     run = None
     if out is not None:
         run = Run.open(out) if resume else Run.create(out, config)
-        if run.config(Config) != config:
+        if run.config(type(config)) != config:
             raise RunError(
                 f"{out} was started with another configuration, so it cannot go on with this one. "
                 "Pass the configuration in its config.toml, or start a new run elsewhere."
@@ -82,7 +82,7 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
         leaves = [jnp.asarray(arrays.pop(f"carry.{i}")) for i in range(len(leaves))]
         carry, summary = jax.tree.unflatten(structure, leaves), arrays
 
-    with progress(f"{config.method} {config.side}^{config.dims}", config.iterations) as advance:
+    with progress(f"{config.method} {grid.side}^{grid.dims}", config.iterations) as advance:
         while done < config.iterations:
             carry, chunk = loop.run(carry, seeds, done)
             ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every
@@ -116,7 +116,7 @@ def train(config: Config, out: Path | None = None, *, resume: bool = False) -> R
         arrays = {}
         if config.tabulated:
             arrays["target"] = grid.target.astype(np.float32)
-            arrays["terminal"] = np.asarray(loop.terminal_distribution(carry.policy))
+            arrays["terminal"], arrays["policy"] = loop.behaviour(carry.policy)
         run.finish(asdict(result), arrays)
     return result
 
@@ -128,15 +128,16 @@ def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarr
     return np.where(summary["trajectories_to"] >= 0, summary["trajectories_to"], first)
 
 
-def _rows(config: Config, chunk: Any, trajectories: np.ndarray) -> Iterator[dict[str, Any]]:
+def _rows(config: Learning, chunk: Any, trajectories: np.ndarray) -> Iterator[dict[str, Any]]:
     names = ("total_l1", "modes_found", "effective_outcomes", "expected_reward", "loss")
     for e, drawn in enumerate(trajectories):
         for seed in range(config.seeds):
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
+            values["mode_mass"] = chunk.mode_mass[seed, e].tolist()
             yield {"trajectories": int(drawn), "seed": config.seed + seed, **values}
 
 
-def _result(config: Config, summary: dict[str, np.ndarray]) -> Result:
+def _result(config: Learning, summary: dict[str, np.ndarray]) -> Result:
     grid = config.grid()
     has_floor = config.uses("group") and config.tabulated
     has_floor = has_floor and config.alpha == 1 and config.transform == "id"

@@ -17,8 +17,8 @@ from ipsrl.runs import Run
 class GridShape(StrictConfig, extra="ignore"):
     """What a figure needs to know of a hyper-grid run's configuration."""
 
-    dims: int
-    side: int
+    dims: int = 2  # the lattice's, which has no such keys
+    side: int = 8
 
 
 def terminal_distributions(runs: Mapping[str, Path]) -> Figure:

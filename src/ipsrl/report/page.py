@@ -6,10 +6,13 @@ from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipsrl.errors import MissingExtra
 from ipsrl.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -57,6 +60,35 @@ def check_libraries() -> None:
         raise MissingExtra("report", error.name or "matplotlib") from None
 
 
+def write_page(
+    out: Path,
+    *,
+    title: str,
+    figures: Mapping[str, tuple[str, Figure]],
+    rows: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write a page of figures under a table, and each figure as PNG beside it.
+
+    Args:
+      out: HTML file to write.
+      title: heading of the page.
+      figures: end of the file name, and figure, by caption.
+      rows: table above the figures; a value may be a dict of median, low and high.
+    """
+    from jinja2 import Environment
+
+    from ipsrl.report.figures import as_png
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    images = {}
+    for caption, (name, figure) in figures.items():
+        png = as_png(figure)
+        (out.parent / f"{out.stem}-{name}.png").write_bytes(png)
+        images[caption] = b64encode(png).decode()
+    page = Environment(autoescape=True).from_string(_PAGE)
+    out.write_text(page.render(title=title, rows=list(rows), images=images, show=_show), "utf-8")
+
+
 def write_report(
     runs: Mapping[str, Path],
     out: Path,
@@ -64,41 +96,33 @@ def write_report(
     title: str = "ipsrl report",
     rows: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write a page with the figures of finished hyper-grid runs, and each figure as PNG beside it.
+    """Write a page with the figures of finished runs on grids.
 
     Args:
       runs: run directories by label.
       out: HTML file to write.
       title: heading of the page.
-      rows: table above the figures; a value may be a dict of median, low and high.
+      rows: table above the figures, see `write_page`.
     Raises:
       MissingExtra: without the libraries of `ipsrl[report]`.
       RunError: if a directory holds no finished run.
     """
     check_libraries()
-    from jinja2 import Environment
-
-    from ipsrl.report.figures import GridShape, as_png, learning_curves, terminal_distributions
+    from ipsrl.report.figures import GridShape, learning_curves, terminal_distributions
 
     by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
     for label, directory in runs.items():
         shape = Run.open(directory).config(GridShape)
         by_grid[shape.dims, shape.side][label] = directory
-    images = {}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, tuple[str, Figure]] = {}
     for (dims, side), members in by_grid.items():
         grid = "x".join([str(side)] * dims)
-        figures = {f"{grid}: distance to the target": ("l1", learning_curves(members))}
+        figures[f"{grid}: distance to the target"] = f"{grid}-l1", learning_curves(members)
         enumerable = {k: v for k, v in members.items() if Run.open(v).arrays()}
         if enumerable:
             drawn = terminal_distributions(enumerable)
-            figures[f"{grid}: terminal distributions"] = ("terminal", drawn)
-        for caption, (kind, figure) in figures.items():
-            png = as_png(figure)
-            (out.parent / f"{out.stem}-{grid}-{kind}.png").write_bytes(png)
-            images[caption] = b64encode(png).decode()
-    page = Environment(autoescape=True).from_string(_PAGE)
-    out.write_text(page.render(title=title, rows=list(rows), images=images, show=_show), "utf-8")
+            figures[f"{grid}: terminal distributions"] = f"{grid}-terminal", drawn
+    write_page(out, title=title, figures=figures, rows=rows)
 
 
 def _show(value: Any) -> str:

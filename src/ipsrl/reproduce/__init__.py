@@ -17,6 +17,7 @@ from rich.table import Table
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, train
+from ipsrl.grids.config import Learning
 from ipsrl.report.page import check_libraries, write_report
 from ipsrl.runs import Run
 
@@ -63,6 +64,20 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     Runs in `out` that have ended are used again, and interrupted ones continue.
     """
     check_libraries()
+    if name == "figure-3":
+        from ipsrl.reproduce.lattice import reproduce_figure_3
+
+        reproduce_figure_3(preset, out)
+    elif name == "theory":
+        from ipsrl.reproduce.theory import reproduce_theory
+
+        reproduce_theory(preset, out)
+    else:
+        _reproduce_table(name, preset, out)
+    print(f"figures and page: {out / 'index.html'}")
+
+
+def _reproduce_table(name: str, preset: str, out: Path) -> None:
     item = ITEMS[name]
     files = {path.stem: path for path in shipped_configs(item.folder)}
     # The paper's rows first, in its order.
@@ -77,20 +92,24 @@ def reproduce(name: str, preset: str, out: Path) -> None:
                 if cell.startswith(prefix):
                     config = Config(**{**config.model_dump(), **changes})
         runs[cell] = out / cell
-        _train_once(config, runs[cell])
+        train_once(config, runs[cell])
     rows = [_row(cell, run, item.paper.get(cell)) for cell, run in runs.items()]
     (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     _print(name, preset, rows)
     write_report(runs, out / "index.html", title=f"{name}, {preset} preset", rows=rows)
-    print(f"figures and page: {out / 'index.html'}")
 
 
-def _train_once(config: Config, directory: Path) -> None:
+def train_once(config: Learning, directory: Path) -> None:
+    """Train into the directory, unless that is done; go on if it was interrupted.
+
+    Raises:
+      ConfigError: if the directory holds a run of another configuration.
+    """
     if not (directory / "config.toml").exists():
         train(config, directory)
         return
     run = Run.open(directory)
-    if run.config(Config) != config:
+    if run.config(type(config)) != config:
         raise ConfigError(
             f"{directory} holds a run of another configuration, which would be mixed into this "
             "table. Remove it, or choose another --out."
@@ -138,6 +157,11 @@ def _print(name: str, preset: str, rows: list[dict[str, Any]]) -> None:
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row))
+    show(table)
+
+
+def show(table: Table) -> None:
+    """Print a table, uncut where nobody looks at a terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a pipe has no width; rich would cut at 80

@@ -1,0 +1,112 @@
+"""The theorems as figures: log-ratios, simplex trajectories, and the floor of finite groups."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from safetensors.numpy import save_file
+
+from ipsrl.config import shipped_configs
+from ipsrl.core.groups import floor_l1
+from ipsrl.grids import Config, HyperGrid
+from ipsrl.report.page import write_page
+from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
+from ipsrl.reproduce import show, train_once
+from ipsrl.runs import Run
+from ipsrl.theory.flows import Flow, solve
+
+REWARDS = np.array([1.0, 0.7, 0.3])
+FLOWS = {
+    "expected return (Theorem 3.1)": Flow(REWARDS, alpha=0.0),
+    "expected return + entropy": Flow(REWARDS, alpha=0.0, beta=0.1),
+    "expected return + KL": Flow(REWARDS, alpha=0.0, beta=0.1, reference=np.array([0.1, 0.2, 0.7])),
+    "IPS (Theorem 4.1)": Flow(REWARDS),
+    "IPS + KL (Eq. 8)": Flow(REWARDS, beta=1.0, reference=np.array([0.1, 0.2, 0.7])),
+}
+TIMES = np.concatenate([[0.0], np.geomspace(0.01, 300.0, 400)])
+
+
+def reproduce_theory(preset: str, out: Path) -> None:
+    """Integrate the flows, train the hyper-grids of the floor, draw a figure per statement."""
+    out.mkdir(parents=True, exist_ok=True)
+    flows = out / "flows.safetensors"
+    save_file(_integrate(), flows)
+
+    runs = {}
+    for folder in ("hypergrid/group-size", "hypergrid/eps"):
+        for path in shipped_configs(folder):
+            config = Config.load(path)
+            if preset == "quick":
+                config = Config(**{**config.model_dump(), "seeds": 2})
+            runs[path.stem] = out / path.stem
+            train_once(config, runs[path.stem])
+    rows = [_row(cell, run) for cell, run in runs.items()]
+    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    rewards = HyperGrid(2, 8).rewards
+    sizes = np.unique(np.geomspace(8, 2048, 60).astype(int))
+    clips = np.geomspace(1 / 256, 0.3, 40)
+    predicted = {
+        "group_size": sizes,
+        "floor_of_group_size": np.array([floor_l1(rewards, int(size)) for size in sizes]),
+        "eps": clips,
+        "floor_of_eps": np.array([floor_l1(rewards, 256, eps=float(eps)) for eps in clips]),
+    }
+    floor = out / "floor.safetensors"
+    save_file(predicted, floor)
+
+    table = Table(title=f"theory, {preset} preset: total L1 on 8x8, predicted and trained")
+    for heading in ("cell", "G", "eps", "predicted", "trained \\[lowest, highest]", "seeds"):
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    for row in rows:
+        l1 = row["total_l1"]
+        trained = f"{l1['median']:.3f} \\[{l1['low']:.3f}, {l1['high']:.3f}]"
+        table.add_row(
+            row["cell"], str(row["group_size"]), f"{row['eps']:g}", f"{row['floor_l1']:.3f}",
+            trained, str(row["seeds"]),
+        )  # fmt: skip
+    show(table)
+    figures = {
+        "Theorems 3.1 and 4.1: measured and predicted slopes": ("slopes", log_ratio_slopes(flows)),
+        "Three outcomes under five objectives": ("simplex", simplex_trajectories(flows)),
+        "The floor of finite groups": ("floor", finite_group_floor(floor, rows)),
+    }
+    write_page(out / "index.html", title=f"theory, {preset} preset", rows=rows, figures=figures)
+
+
+def _integrate() -> dict[str, np.ndarray]:
+    """Trajectories from a ring of starts; slopes along the first, from the path and the formula."""
+    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    starts = 1.5 * np.stack([np.cos(angles), np.cos(angles + 2), np.cos(angles + 4)], -1)
+    arrays: dict[str, np.ndarray] = {"times": TIMES, "rewards": REWARDS}
+    for name, flow in FLOWS.items():
+        theta = solve(flow, starts, TIMES)
+        p = np.exp(theta - theta.max(-1, keepdims=True))
+        arrays[f"{name}/p"] = p / p.sum(-1, keepdims=True)
+        if flow.alpha > 0 or flow.beta > 0:
+            arrays[f"{name}/end"] = flow.stationary()
+        if flow.beta == 0:
+            logits = theta[0]
+            measured = np.gradient(logits, TIMES, axis=0, edge_order=2)
+            for i, j in ((0, 1), (0, 2), (1, 2)):
+                arrays[f"{name}/measured/{i}{j}"] = measured[:, i] - measured[:, j]
+                arrays[f"{name}/predicted/{i}{j}"] = flow.log_ratio_slopes(logits)[:, i, j]
+    return {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+
+
+def _row(cell: str, directory: Path) -> dict[str, Any]:
+    run = Run.open(directory)
+    result, config = run.result(), run.config(Config)
+    l1 = result["total_l1"]
+    return {
+        "cell": cell,
+        "group_size": config.group_size,
+        "eps": config.eps,
+        "floor_l1": result["floor_l1"],
+        "total_l1": {"median": statistics.median(l1), "low": min(l1), "high": max(l1)},
+        "seeds": config.seeds,
+    }

@@ -1,0 +1,247 @@
+"""Will IPS-GRPO work with my group size?  Expected updates, a simulation, and advice in advance.
+
+The closed form itself (presence, stationary distribution, floor) is in `ipsrl.core.groups`, because
+training reports it too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ipsrl.core.groups import (
+    clip_is_noop,
+    floor_l1,
+    minority_survives,
+    presence,
+    stationary_distribution,
+)
+from ipsrl.errors import InvalidInput
+
+LARGEST_GROUP = 2**16
+
+
+def expected_update(
+    p: np.ndarray,
+    rewards: np.ndarray,
+    group_size: int,
+    *,
+    estimator: Literal["group", "exact"] = "group",
+    eps: float = 0.0,
+    baseline: Literal["none", "mean"] = "mean",
+) -> np.ndarray:
+    """Expected gradient of mean_g A_g log p(o_g) with respect to the logits of a softmax bandit.
+
+        u_i = r_i f(p_i) - p_i sum_j r_j f(p_j)
+
+    with f = `presence` for the group frequency, and f(p) = min(1, p / eps), times (G - 1)/G for the
+    mean as baseline, for exact probabilities: then u = r - p R without a clip (Theorem 4.1).
+    Advantages are not divided by a standard deviation.
+
+    Args:
+      p: current distribution [K].
+      rewards: r >= 0 [K].
+      group_size: G.
+      estimator: how p^ is obtained.
+      eps: clip of p^.
+      baseline: what a reward is compared with.
+    Returns:
+      u [K].
+    """
+    p, rewards = np.asarray(p, float), np.asarray(rewards, float)
+    if estimator == "group":
+        f = presence(p, group_size, eps=eps, baseline=baseline)
+    elif estimator == "exact":
+        f = np.minimum(1.0, p / eps) if eps > 0 else np.ones_like(p)
+        f = f * ((group_size - 1) / group_size if baseline == "mean" else 1.0)
+    else:
+        raise InvalidInput(f"estimator is {estimator!r}. Use 'group' or 'exact'.")
+    gain = rewards * f
+    return gain - p * gain.sum()
+
+
+def simulate(
+    rewards: np.ndarray,
+    group_size: int,
+    *,
+    eps: float = 0.0,
+    baseline: Literal["mean", "leave-one-out", "none"] = "mean",
+    scale: Literal["group", "batch", "none"] = "group",
+    lr: float = 0.02,
+    iterations: int = 20_000,
+    groups: int = 16,
+    seeds: int = 5,
+    seed: int = 0,
+) -> np.ndarray:
+    """Train a softmax bandit with the functions that train everything else, and see where it stays.
+
+    Args:
+      rewards: r >= 0 [K].
+      group_size: G.
+      eps: clip of the group frequency.
+      baseline: of `group_advantage`.
+      scale: of `group_advantage`; rewards are normalised to sum 1 first, which matters for "none".
+      lr: step of plain gradient ascent.
+      iterations: steps; the distribution is averaged over the second half.
+      groups: groups per step.
+      seeds: independent runs, side by side.
+      seed: the first of them.
+    Returns:
+      average distribution of each seed [seeds, K].
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from ipsrl.core.advantage import group_advantage
+    from ipsrl.core.scaling import ips_rewards
+
+    r = jnp.asarray(np.asarray(rewards, float) / np.sum(rewards), jnp.float32)
+
+    def step(carry, key):
+        theta, total, i = carry
+        p = jax.nn.softmax(theta)
+        ids = jax.random.categorical(key, theta, shape=(groups, group_size))
+        scaled = ips_rewards(r[ids], ids, eps=eps)
+        advantages, _ = group_advantage(scaled, baseline=baseline, scale=scale)
+        drawn = jnp.zeros_like(p).at[ids.reshape(-1)].add(advantages.reshape(-1))
+        theta = theta + lr * (drawn / ids.size - p * advantages.mean())
+        return (theta, total + jnp.where(2 * i >= iterations, p, 0.0), i + 1), None
+
+    def one(key):
+        zeros = jnp.zeros(len(r))
+        keys = jax.random.split(key, iterations)
+        (_, total, _), _ = jax.lax.scan(step, (zeros, zeros, 0), keys)
+        return total / total.sum()
+
+    keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + seeds))
+    return np.asarray(jax.jit(jax.vmap(one))(keys))
+
+
+def needed_group_size(
+    rewards: np.ndarray, *, eps: float = 0.0, target_l1: float = 0.1
+) -> int | None:
+    """Smallest G at which every rewarded outcome survives within `target_l1` of the target.
+
+    Args:
+      rewards: r >= 0 [K].
+      eps: clip of the group frequency.
+      target_l1: total L1 that is good enough.
+    Returns:
+      G, or None if no group of up to 2^16 is enough: eps above the least target probability.
+    """
+    rewards = np.asarray(rewards, float)
+
+    def enough(group_size: int) -> bool:
+        p = stationary_distribution(rewards, group_size, eps=eps)
+        alive = (p[rewards > 0] > 0).all()
+        return bool(alive and np.abs(p - rewards / rewards.sum()).sum() <= target_l1)
+
+    high = 1
+    while not enough(high):
+        high *= 2
+        if high > LARGEST_GROUP:
+            return None
+    low = high // 2  # not enough, or 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What group-frequency IPS will do to these rewards.
+
+    Attributes:
+      distribution: predicted stationary distribution [K].
+      floor_l1: its total L1 to r / sum r.
+      extinct: indices of the rewarded outcomes that die out.
+      needed_group_size: smallest sufficient G at this eps; None if there is none.
+      recommendation: what to do, in a few sentences.
+    """
+
+    distribution: list[float]
+    floor_l1: float
+    extinct: list[int]
+    needed_group_size: int | None
+    recommendation: str
+
+
+def advise(
+    rewards: np.ndarray, group_size: int, *, eps: float = 0.0, target_l1: float = 0.1
+) -> Advice:
+    """Predict whether IPS-GRPO will keep all outcomes, and say what to change if not.
+
+    Args:
+      rewards: r >= 0 of every outcome of one prompt [K].
+      group_size: G.
+      eps: clip of the group frequency.
+      target_l1: total L1 that is good enough.
+    Returns:
+      the advice.
+    Raises:
+      InvalidInput: for rewards, a group or a clip that cannot be.
+    """
+    rewards = np.asarray(rewards, float)
+    p = stationary_distribution(rewards, group_size, eps=eps)
+    floor = floor_l1(rewards, group_size, eps=eps)
+    needed = needed_group_size(rewards, eps=eps, target_l1=target_l1)
+    extinct = np.flatnonzero((rewards > 0) & (p == 0)).tolist()
+    rewarded = rewards[rewards > 0]
+    ratio = float(rewarded.max() / rewarded.min())
+
+    said = []
+    if extinct:
+        said.append(f"{len(extinct)} of {len(rewarded)} rewarded outcomes will die out.")
+    if floor <= target_l1 and not extinct:
+        said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
+    else:
+        said.append(f"Group frequency ends at a total L1 of about {floor:.3f}.")
+        if needed is not None:
+            said.append(f"Use groups of at least {needed}")
+        elif eps > 0:
+            said.append(f"No group is large enough with eps = {eps:g}: lower it")
+        else:
+            said.append(f"Even groups of {LARGEST_GROUP} are too small")
+        said[-1] += (
+            ", or estimate p otherwise: by likelihood where an outcome has one trajectory or a "
+            "backward policy, else by replay."
+        )
+    if eps > 0 and clip_is_noop(group_size, eps):
+        said.append(f"eps = {eps:g} has no effect at or below 1/G = {1 / group_size:.3g}.")
+    if ratio > 1 and not minority_survives(group_size, ratio):
+        said.append(f"Rewards differ by {ratio:.3g}, and G - 1 = {group_size - 1} must exceed it.")
+    if len(rewarded) > group_size:
+        said.append(
+            f"With {len(rewarded)} outcomes and groups of {group_size} most weights are equal: the "
+            f"force towards the target shrinks like G(G - 1) / (2 K^2) = "
+            f"{group_size * (group_size - 1) / (2 * len(rewarded) ** 2):.2g}."
+        )
+    return Advice(p.tolist(), floor, extinct, needed, " ".join(said))
+
+
+def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.ndarray:
+    """Rewards [K] as a user names them: a list, or a number of outcomes and R_max / R_min.
+
+    Raises:
+      InvalidInput: if neither or both are given, or they name no rewards.
+    """
+    if (text is None) == (outcomes is None):
+        raise InvalidInput(
+            "name the outcomes once: --rewards 1,1,0.1 or --outcomes 500 --reward-ratio 20."
+        )
+    if text is not None:
+        try:
+            return np.array([float(part) for part in text.split(",")])
+        except ValueError:
+            raise InvalidInput(
+                f"--rewards {text!r} is no list of numbers. Write it as 1,1,0.1."
+            ) from None
+    if outcomes is None or outcomes < 1 or not 1 <= ratio < np.inf:
+        raise InvalidInput(
+            f"{outcomes} outcomes with a reward ratio of {ratio} cannot be. "
+            "Use at least 1 outcome, and the largest reward over the smallest, at least 1."
+        )
+    return np.geomspace(1.0, 1 / ratio, outcomes)
