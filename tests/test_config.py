@@ -271,3 +271,21 @@ def test_shipped_configurations_are_sorted_and_an_unknown_folder_is_empty():
     assert shipped_configs("hypergrid/table-1") == sorted(shipped_configs("hypergrid/table-1"))
     assert shipped_configs("hypergrid/no-such-folder") == []
     assert all(isinstance(path, Path) and path.is_file() for path in SHIPPED)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"method": "grpo", "estimator": "exact"},
+        {"method": "grpo", "eps": 0.1},
+        {"method": "flowrl", "alpha": 2.0},
+        {"method": "tb", "scale": "none"},
+        {"method": "ips-grpo", "beta": 1.0},
+        {"method": "grpo", "lr_log_z": 0.2},
+    ],
+    ids=str,
+)
+def test_options_without_effect_are_refused(values):
+    (key,) = values.keys() - {"method"}
+    with pytest.raises(ConfigError, match=f"{key} has no effect with method {values['method']}"):
+        Config(**values)

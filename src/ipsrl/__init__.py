@@ -1,6 +1,6 @@
 """Inverse probability scaling for reinforcement learning that keeps every good answer.
 
-The functions here are pure and run on NumPy, PyTorch and JAX arrays, also under `jax.jit`:
+The functions here are pure and take NumPy, PyTorch and JAX arrays (docs/core.md: which under jit):
 
     ids = outcome_ids(keys)                    what each sample ended in
     rewards = ips_rewards(rewards, ids)        divided by the probability of that outcome

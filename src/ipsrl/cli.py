@@ -111,8 +111,6 @@ def train_hypergrid(argv: list[str]) -> int:
 def reproduce(argv: list[str]) -> int:
     import tyro
 
-    from ipsrl import reproduce as items
-
     @dataclass(frozen=True)
     class Options:
         """Run an item of the paper, and print our numbers beside the paper's."""
@@ -128,6 +126,8 @@ def reproduce(argv: list[str]) -> int:
 
     options = tyro.cli(Options, args=argv, prog="ipsrl reproduce")
     out = options.out or Path("runs") / f"{options.item}-{options.preset}"
+    from ipsrl import reproduce as items
+
     items.reproduce(options.item, options.preset, out)
     return 0
 
@@ -184,8 +184,6 @@ def advise(argv: list[str]) -> int:
 def report(argv: list[str]) -> int:
     import tyro
 
-    from ipsrl.report.page import write_report
-
     @dataclass(frozen=True)
     class Options:
         """Figures and a self-contained page of finished runs."""
@@ -199,6 +197,8 @@ def report(argv: list[str]) -> int:
     if not options.runs:
         print("ipsrl report: name at least one run directory", file=sys.stderr)
         return 2
+    from ipsrl.report.page import write_report
+
     out = options.out or options.runs[0] / "report.html"
     names = [run.resolve().name for run in options.runs]
     labels = names if len(set(names)) == len(names) else map(str, options.runs)

@@ -28,7 +28,8 @@ class MissingExtra(IpsrlError, ImportError):
     def __init__(self, extra: str, missing: str) -> None:
         super().__init__(
             f"{missing!r} is not installed, and this part of ipsrl needs it. "
-            f'Install it with:  pip install "ipsrl[{extra}]"'
+            f'Install it with:  pip install "ipsrl[{extra}]"  '
+            f"(in a clone:  pip install -e '.[{extra}]')"
         )
 
 

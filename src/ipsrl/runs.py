@@ -65,6 +65,7 @@ class Run:
             (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
             environment = {
                 "config_digest": config.digest(),
+                "seeds": {key: value for key, value in config if key.startswith("seed")},
                 "git_revision": _git_revision(),
                 "platform": platform.platform(),
                 "python": platform.python_version(),

@@ -307,7 +307,7 @@ def test_ragged_groups_are_the_smaller_groups(xp):
     ("rewards", "ids", "eps", "warns"),
     [
         ([[1, 1, 1]], [[1, 2, 3]], 0.0, r"All outcomes differ in 100%.*coarser outcome"),
-        ([[1, 1, 1]], [[1, 1, 1]], 0.0, r"100% of the groups have a single outcome.*temperature"),
+        ([[1, 1, 1]], [[1, 1, 1]], 0.0, r"100% of the groups have a single outcome.*more randomly"),
         ([[1, 1, 1]], [[1, 1, 2]], 0.3, r"eps = 0\.3 has no effect.*eps > 0\.333"),
         ([[1, 1, 2]], [[1, 1, 2]], 0.0, r"factor of 2, but G - 1 = 2.*larger groups"),
     ],
@@ -351,3 +351,14 @@ def test_misaligned_batches_are_refused():
         diagnose(1.0, 1)
     with pytest.raises(InvalidInput, match="mask"):
         diagnose([[1, 1]], [[1, 1]], mask=[[True, True, True]])
+
+
+def test_a_group_of_one_is_not_called_collapsed():
+    (warning,) = diagnose(np.ones((4, 1)), np.arange(4)[:, None]).warnings
+    assert "nothing to be compared with" in warning
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan])
+def test_diagnose_refuses_what_ips_refuses(bad):
+    with pytest.raises(InvalidInput, match="rewards have"):
+        diagnose(np.array([[1.0, bad]]), np.array([[1, 2]]))

@@ -269,7 +269,7 @@ def test_sampling_floor_falls_with_the_root_of_the_samples():
 
 
 def test_bad_sampling_floors_are_refused():
-    with pytest.raises(InvalidInput, match="samples is 0.*at least 1"):
+    with pytest.raises(InvalidInput, match="0 samples.*at least 1"):
         sampling_floor([0.5, 0.5], 0)
     with pytest.raises(InvalidInput, match="p is not a distribution"):
         sampling_floor([0.5, 0.6], 5)

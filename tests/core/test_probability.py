@@ -19,12 +19,14 @@ from ipsrl import (
     Samples,
     group_frequency,
 )
+from ipsrl.core.advantage import group_advantage
 from ipsrl.core.probability import (
     importance_weights,
     kernel_frequency,
     leave_one_out_frequency,
     likelihood,
 )
+from ipsrl.core.scaling import ips_rewards
 from ipsrl.errors import InvalidInput
 
 # Two successive batches of three groups: shared, single, distinct and missing outcomes.
@@ -495,3 +497,18 @@ def test_fields_must_be_aligned_with_the_ids(xp):
     samples = Samples(xp.integers([[1, 2]]), probability=xp.floats([0.5, 0.5]))
     with pytest.raises(InvalidInput, match="p and ids have shapes"):
         Exact()(samples, ())
+
+
+def test_likelihoods_of_long_texts_stay_usable(xp):
+    """A text of 200 tokens has log p about -200, whose exponential is 0 in float32."""
+    p = likelihood(xp.floats([-200.0, -1000.0, -20.0]))
+    assert_close(p[:2], [math.exp(-40), math.exp(-40)])
+    rewards = ips_rewards(xp.floats([1.0, 1.0, 1.0]), xp.integers([1, 2, 3]), p=p)
+    advantages = group_advantage(rewards).advantages
+    assert np.isfinite(np.asarray(advantages)).all()
+
+
+@pytest.mark.parametrize("wrong", [{"batches": 0}, {"clip": 0.0}])
+def test_replay_that_remembers_nothing_is_refused(wrong):
+    with pytest.raises(InvalidInput, match="at least one batch"):
+        Replay(**wrong)

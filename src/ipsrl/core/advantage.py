@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ipsrl.core.arrays import Array, as_arrays, as_float, check_has_group, check_same_shape, holds
+from ipsrl.core.arrays import (
+    Array,
+    as_arrays,
+    as_float,
+    as_mask,
+    check_has_group,
+    check_same_shape,
+    holds,
+)
 from ipsrl.errors import InvalidInput
 
 
@@ -51,7 +59,7 @@ def group_advantage(
             f"group_advantage got baseline={baseline!r} and scale={scale!r}. Use baseline 'mean', "
             "'leave-one-out' or 'none', and scale 'group', 'batch' or 'none'."
         )
-    xp, rewards, mask = as_arrays(rewards, mask)
+    xp, rewards, mask = as_arrays(rewards, as_mask(mask))
     rewards = as_float(xp, rewards)
     check_has_group("rewards", rewards)
     if mask is None:

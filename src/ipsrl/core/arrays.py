@@ -6,6 +6,7 @@ NumPy arrays given beside a PyTorch or JAX array move to its namespace and devic
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,23 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
 def placement(array: Array) -> dict[str, Any]:
     """Arguments that make new arrays on the device of this one (JAX places them by itself)."""
     return {} if is_jax_array(array) else {"device": device(array)}
+
+
+def as_mask(mask: Array | None) -> Array | None:
+    """The mask as booleans; hosts also write 0 and 1 (Hugging Face's attention masks)."""
+    if mask is None:
+        return None
+    xp, values = as_arrays(mask)
+    return values if xp.isdtype(values.dtype, "bool") else values != 0
+
+
+def stop_gradient(array: Array) -> Array:
+    """The same numbers, through which no gradient flows: sg[.] in the paper's Eq. 3."""
+    if is_torch_array(array):
+        return array.detach()
+    if is_jax_array(array):
+        return import_module("jax").lax.stop_gradient(array)  # loaded already
+    return array
 
 
 def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
@@ -87,6 +105,29 @@ def check_has_group(what: str, array: Array) -> None:
         raise InvalidInput(
             f"{what} have shape {tuple(array.shape)}, which has no group. "
             "Pass (..., group_size) with at least one member."
+        )
+
+
+def check_ids(ids: Array) -> None:
+    xp, ids = as_arrays(ids)
+    if not xp.isdtype(ids.dtype, "integral"):
+        raise InvalidInput(
+            f"ids have dtype {ids.dtype}, so they are no outcome ids. "
+            "Turn the keys into ids first: outcome_ids(keys)."
+        )
+
+
+def check_rewards(rewards: Array) -> None:
+    xp, rewards = as_arrays(rewards)
+    if not holds(xp.isfinite(rewards)):
+        raise InvalidInput(
+            "rewards have NaN or infinite values, which would spread to the whole group through "
+            "its mean. Mask those samples (mask=...), or give them reward 0."
+        )
+    if not holds(rewards >= 0):
+        raise InvalidInput(
+            "rewards have negative values: division by p would punish rare outcomes hardest and "
+            "drive the policy onto frequent ones. Shift the rewards so that the worst is 0."
         )
 
 

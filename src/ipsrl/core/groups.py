@@ -19,7 +19,14 @@ from typing import Literal
 
 import numpy as np
 
-from ipsrl.core.arrays import Array, check_has_group, check_same_shape, to_numpy
+from ipsrl.core.arrays import (
+    Array,
+    check_has_group,
+    check_ids,
+    check_rewards,
+    check_same_shape,
+    to_numpy,
+)
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput
 
@@ -195,13 +202,15 @@ def diagnose(
     Returns:
       the diagnosis; `warnings` is empty when nothing stands against it.
     Raises:
-      InvalidInput: if rewards and ids are not aligned.
+      InvalidInput: for bad rewards, ids that are no ids, or arrays that are not aligned.
     """
     rewards, ids = to_numpy(rewards, float), to_numpy(ids)
-    mask = np.ones_like(ids, bool) if mask is None else to_numpy(mask)
+    mask = np.ones_like(ids, bool) if mask is None else to_numpy(mask).astype(bool)
     check_has_group("ids", ids)
     check_same_shape("rewards and ids", rewards, ids)
     check_same_shape("ids and mask", ids, mask)
+    check_ids(ids)
+    check_rewards(rewards[mask])
     group_size = ids.shape[-1]
     valid = (ids != NO_OUTCOME) & mask
     # Sorting puts equal ids side by side, so a new outcome is a change between neighbours.
@@ -225,11 +234,12 @@ def diagnose(
             "and IPS is inert there. Name a coarser outcome, or use the replay, likelihood or "
             "kernel estimator."
         )
-    if single > 0.5:
+    if group_size == 1:
+        warnings.append("A group of one has nothing to be compared with. Use larger groups.")
+    elif single > 0.5:
         warnings.append(
             f"{single:.0%} of the groups have a single outcome and give no signal: the policy "
-            "has collapsed there before IPS began. Raise the temperature, or start from an earlier "
-            "model."
+            "has collapsed there. Sample it more randomly, or start from an earlier policy."
         )
     if eps > 0 and noop:
         warnings.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ipsrl.core.arrays import Array, as_arrays, check_same_shape
+from ipsrl.core.arrays import Array, as_arrays, as_mask, check_same_shape
 from ipsrl.errors import InvalidInput
 
 
@@ -44,7 +44,7 @@ def clipped_surrogate(
     Raises:
       InvalidInput: if the log-probabilities and the mask are not aligned, or level is unknown.
     """
-    xp, log_new, log_old, advantages, mask = as_arrays(log_new, log_old, advantages, mask)
+    xp, log_new, log_old, advantages, mask = as_arrays(log_new, log_old, advantages, as_mask(mask))
     check_same_shape("log_new and log_old", log_new, log_old)
     if log_new.ndim == 0 or tuple(advantages.shape) != tuple(log_new.shape[:-1]):
         raise InvalidInput(

@@ -170,9 +170,12 @@ def sampling_floor(p: Array, samples: int) -> float:
     Raises:
       InvalidInput: for N < 1, or what is not a distribution.
     """
-    if samples < 1:
-        raise InvalidInput(f"samples is {samples}; an empirical distribution needs at least 1.")
     p = to_numpy(p, float)
+    if samples < 1 or samples != int(samples) or p.ndim != 1:
+        raise InvalidInput(
+            f"sampling_floor got {samples} samples of a distribution of shape {p.shape}. "
+            "Pass a whole number of samples, at least 1, and one distribution [K]."
+        )
     check_distribution("p", p)
     inner = p[(p > 0) & (p < 1)]
     m = np.floor(samples * inner) + 1

@@ -73,6 +73,8 @@ def _digest(key: object, depth: int) -> bytes:
 
 
 def _integer(key: object) -> int:
+    if isinstance(key, np.bool_):
+        return int(key)
     try:
         return operator.index(key)  # type: ignore[arg-type]  # NumPy integers too
     except TypeError:

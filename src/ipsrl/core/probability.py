@@ -24,7 +24,9 @@ from ipsrl.core.arrays import (
     Array,
     as_arrays,
     as_float,
+    as_mask,
     check_has_group,
+    check_ids,
     check_same_shape,
     default_float,
     holds,
@@ -32,6 +34,9 @@ from ipsrl.core.arrays import (
 )
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput
+
+LOG_P_MIN = -40.0
+"""Least log of a likelihood: what is rarer is never seen twice, and 1/p^2 must fit a float32."""
 
 
 def group_frequency(ids: Array, *, mask: Array | None = None) -> Array:
@@ -105,7 +110,7 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
     Raises:
       InvalidInput: if k is not square on its last axes, leaves [0, 1], or k(o, o) is not 1.
     """
-    xp, similarity, mask = as_arrays(similarity, mask)
+    xp, similarity, mask = as_arrays(similarity, as_mask(mask))
     if similarity.ndim < 2 or similarity.shape[-1] != similarity.shape[-2]:
         raise InvalidInput(
             f"similarity has shape {tuple(similarity.shape)}, but every pair of the group needs a "
@@ -138,7 +143,8 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
     Where every outcome has one trajectory (strings, SMILES, answers) P_B = 1 and p^ = p(o) exactly.
     Its *reciprocal* is unbiased; p^ itself may exceed 1 when P_B < 1.  The weight differs between
     the trajectories of one outcome, so IPS also draws these towards their shares under P_B: it
-    ascends sum_o r(o) E_{P_B}[log P_F(tau)].
+    ascends sum_o r(o) E_{P_B}[log P_F(tau)].  Below e^-40 it is e^-40: long texts then all
+    weigh the same, and need an outcome that more than one text can have.
 
     Args:
       log_pf: log-probability of the trajectory under the policy [...], at most 0.
@@ -156,10 +162,11 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
                 f"{name} has values above 0 or not finite, so it is no log-probability. Pass the "
                 "sum over the steps of log pi(action), not probabilities or negated losses."
             )
-    if log_pb is None:
-        return xp.exp(log_pf)
-    check_same_shape("log_pf and log_pb", log_pf, log_pb)
-    return xp.exp(log_pf - log_pb)
+    log_p = log_pf
+    if log_pb is not None:
+        check_same_shape("log_pf and log_pb", log_pf, log_pb)
+        log_p = log_pf - log_pb
+    return xp.exp(xp.clip(log_p, min=LOG_P_MIN))
 
 
 def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -> Array:
@@ -291,6 +298,13 @@ class Replay:
     batches: int = 64
     clip: float = 10.0
 
+    def __post_init__(self) -> None:
+        if self.batches < 1 or not self.clip > 0:
+            raise InvalidInput(
+                f"Replay got batches={self.batches} and clip={self.clip}. It remembers at least "
+                "one batch, and truncates weights at a positive number."
+            )
+
     def init(self, samples: Samples) -> ReplayState:
         xp, ids = as_arrays(samples.ids)
         shape, where = (self.batches, *ids.shape), placement(ids)
@@ -299,7 +313,7 @@ class Replay:
         return ReplayState(no_ids, zeros, zeros, xp.asarray(0, **where))
 
     def __call__(self, samples: Samples, state: ReplayState) -> tuple[Array, ReplayState]:
-        xp, ids, mask, log_pf = as_arrays(samples.ids, samples.mask, samples.log_pf)
+        xp, ids, mask, log_pf = as_arrays(samples.ids, as_mask(samples.mask), samples.log_pf)
         dtype = state.log_pf.dtype
         log_pf = xp.zeros_like(ids, dtype=dtype) if log_pf is None else log_pf
         present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
@@ -333,8 +347,9 @@ def _share(xp: Any, ids: Array, others: Array, weights: Array | None, dtype: Any
 
 
 def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | None]:
-    xp, ids, mask = as_arrays(ids, mask)
+    xp, ids, mask = as_arrays(ids, as_mask(mask))
     check_has_group("ids", ids)
+    check_ids(ids)
     if mask is not None:
         check_same_shape("ids and mask", ids, mask)
     return xp, ids, mask
@@ -346,14 +361,14 @@ def _one_where_unscaled(xp: Any, p: Array, ids: Array, mask: Array | None) -> Ar
 
 
 def _unscaled(p: Array, samples: Samples) -> Array:
-    xp, p, ids, mask = as_arrays(p, samples.ids, samples.mask)
+    xp, p, ids, mask = as_arrays(p, samples.ids, as_mask(samples.mask))
     check_same_shape("p and ids", p, ids)
     return _one_where_unscaled(xp, p, ids, mask)
 
 
 def _zero_outside(mask: Array, value: Array) -> Array:
     """Padding may hold anything, also NaN."""
-    xp, mask, value = as_arrays(mask, value)
+    xp, mask, value = as_arrays(as_mask(mask), value)
     return xp.where(mask, value, xp.zeros_like(value))
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import math
 
-from ipsrl.core.arrays import Array, as_arrays, as_float, check_same_shape, holds
+from ipsrl.core.arrays import (
+    Array,
+    as_arrays,
+    as_float,
+    as_mask,
+    check_ids,
+    check_rewards,
+    check_same_shape,
+    holds,
+    stop_gradient,
+)
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
@@ -55,7 +65,7 @@ def ips_rewards(
         r~_g = r_g / max(p^(o_g), eps)^alpha
 
     A sample without an outcome (id -1) keeps its reward; a sample outside the mask gets 0.  No
-    gradient belongs through r~: it is a number, like any reward.  Source: the paper, Eq. 9.
+    gradient flows through r~ (sg in Eq. 3).  Source: the paper, Eq. 9.
 
     Args:
       rewards: terminal rewards >= 0 [..., G].
@@ -69,31 +79,25 @@ def ips_rewards(
     Raises:
       InvalidInput: for negative or non-finite rewards, or arrays that are not aligned.
     """
-    xp, rewards, ids, mask, p = as_arrays(rewards, ids, mask, p)
+    xp, rewards, ids, mask, p = as_arrays(rewards, ids, as_mask(mask), p)
     rewards = as_float(xp, rewards)
+    check_ids(ids)
     check_same_shape("rewards and ids", rewards, ids)
     if mask is not None:
         check_same_shape("rewards and mask", rewards, mask)
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
-    if not holds(xp.isfinite(rewards)):
-        raise InvalidInput(
-            "rewards have NaN or infinite values, which would spread to the whole group through "
-            "its mean. Mask those samples (mask=...), or give them reward 0."
-        )
-    if not holds(rewards >= 0):
-        raise InvalidInput(
-            "rewards have negative values: division by p would punish rare outcomes hardest and "
-            "drive the policy onto frequent ones. Shift the rewards so that the worst is 0."
-        )
+    check_rewards(rewards)
     if p is None:
         p = group_frequency(ids, mask=mask)
     check_same_shape("rewards and p", rewards, p)
-    weights = _weights(as_float(xp, p), eps, alpha)
-    weights = xp.where(ids == NO_OUTCOME, xp.ones_like(weights), weights)
-    return rewards * xp.astype(weights, rewards.dtype)
+    p = as_float(xp, p)
+    scaled = ids != NO_OUTCOME if mask is None else mask & (ids != NO_OUTCOME)
+    weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)
+    return stop_gradient(rewards * xp.astype(weights, rewards.dtype))
 
 
 def _weights(p: Array, eps: float, alpha: float) -> Array:
+    xp, p = as_arrays(p)
     if not 0 <= eps <= 1:
         raise InvalidInput(
             f"eps is {eps}, but it clips a probability from below. Use a value in [0, 1], "
@@ -104,7 +108,6 @@ def _weights(p: Array, eps: float, alpha: float) -> Array:
             f"alpha is {alpha}, which gives no sensible weight. "
             "Use a finite alpha >= 0; 1 is the paper's."
         )
-    xp, p = as_arrays(p)
     if not holds(xp.isfinite(p) & (p > 0)):
         raise InvalidInput(
             "p has values that are 0, negative or not finite, so the weight 1/p is not defined. "

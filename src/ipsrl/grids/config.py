@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,19 @@ TABLE_LIMIT = 2**20
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 Coefficient = Annotated[float, Field(ge=0, le=1e6)]  # far from the end of float32
+
+
+_ONLY_WITH = {
+    "estimator": ("ips-grpo",),
+    "transform": ("ips-grpo",),
+    "eps": ("ips-grpo",),
+    "alpha": ("ips-grpo",),
+    "scale": ("grpo", "ips-grpo", "flowrl"),
+    "advantage_clip": ("grpo", "ips-grpo", "flowrl"),
+    "clip": ("grpo", "ips-grpo", "flowrl"),
+    "beta": ("flowrl",),
+    "lr_log_z": ("flowrl", "tb"),
+}
 
 
 class Learning(StrictConfig):
@@ -74,7 +87,7 @@ class Learning(StrictConfig):
     """Iterations between checkpoints; a multiple of eval_every."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> Learning:
         if self.batch % self.group_size:
             raise ValueError(
                 f"batch = {self.batch} is not a multiple of group_size = {self.group_size}, so a "
@@ -85,6 +98,13 @@ class Learning(StrictConfig):
                 f"checkpoint_every = {self.checkpoint_every} is not a multiple of "
                 f"eval_every = {self.eval_every}. Choose a multiple"
             )
+        for key, methods in _ONLY_WITH.items():
+            default = type(self).model_fields[key].default
+            if self.method not in methods and getattr(self, key) != default:
+                raise ValueError(
+                    f"{key} has no effect with method {self.method}, only with "
+                    f"{', '.join(methods)}. Leave it out"
+                )
         return self
 
     @abstractmethod
@@ -116,7 +136,7 @@ class Config(Learning):
     """Added in the modes."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self) -> Config:
         if self.r0 + self.r1 + self.r2 == 0:
             raise ValueError("r0, r1 and r2 are all 0, so there is no reward. Give one a value")
         if self.r0 == 0 and (self.method == "tb" or self.transform == "log"):

@@ -93,7 +93,7 @@ class Loop:
     def _init(self, seed: jax.Array) -> Carry:
         config, grid = self.config, self.grid
         if config.policy == "mlp":
-            policy = MLPPolicy(grid, config.hidden, jax.random.key(seed))
+            policy = MLPPolicy(grid, config.hidden, jax.random.fold_in(jax.random.key(seed), 0))
         else:
             policy = TabularPolicy(grid)
         log_z = jnp.zeros(())
@@ -117,7 +117,7 @@ class Loop:
             nothing_yet = jnp.zeros(config.batch, jnp.int32), jnp.zeros(())
 
             def iterate(i: jax.Array, state: Any) -> Any:
-                # Key 0 of the seed made the initial policy.
+                # 0 made the initial policy.
                 return self._iteration(state[0], jax.random.fold_in(key, i + 1))
 
             carry, (final_B, loss) = jax.lax.fori_loop(start, stop, iterate, (carry, nothing_yet))

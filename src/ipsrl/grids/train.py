@@ -13,7 +13,6 @@ import numpy as np
 from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
 from ipsrl.errors import MissingExtra, RunError
 from ipsrl.grids.config import Learning
-from ipsrl.runs import Run, progress
 
 THRESHOLDS = (0.3, 0.15, 0.05)
 
@@ -25,7 +24,8 @@ class Result:
     Attributes:
       total_l1: sum |p - p*| of the exact terminal distribution; None where it cannot be enumerated.
       mean_l1: total_l1 / number of states, as in Table 1 of the paper.
-      modes_found: modes with at least a tenth of their target mass.
+      modes_found: modes with at least a tenth of their target mass; where states cannot be
+        enumerated, modes in the last batch.
       modes_total: number of modes.
       trajectories: drawn per seed.
       trajectories_to: for each total L1, trajectories until it was first reached; None if never.
@@ -59,6 +59,7 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
         import jax.numpy as jnp
 
         from ipsrl.grids.loop import Loop
+        from ipsrl.runs import Run, progress  # here, because Parquet is slow to load for --help
     except ImportError as error:
         raise MissingExtra("grids", error.name or "jax") from None
 
@@ -93,8 +94,8 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
             final = chunk.final_B[:, -1]
             rewards = grid.rewards_of(final)
             if done == 0 and config.uses("group"):
-                groups = (-1, config.group_size)
-                _warn(diagnose(rewards.reshape(groups), final.reshape(groups), eps=config.eps))
+                early = chunk.final_B[:, 0].reshape(-1, config.group_size)
+                _warn(diagnose(grid.rewards_of(early), early, eps=config.eps))
             summary = {
                 "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
                 "total_l1": chunk.total_l1[:, -1],

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipsrl.errors import MissingExtra
+from ipsrl.errors import MissingExtra, RunError
 from ipsrl.runs import Run
 
 if TYPE_CHECKING:
@@ -79,14 +79,17 @@ def write_page(
 
     from ipsrl.report.figures import as_png
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    images = {}
-    for caption, (name, figure) in figures.items():
-        png = as_png(figure)
-        (out.parent / f"{out.stem}-{name}.png").write_bytes(png)
-        images[caption] = b64encode(png).decode()
-    page = Environment(autoescape=True).from_string(_PAGE)
-    out.write_text(page.render(title=title, rows=list(rows), images=images, show=_show), "utf-8")
+    pngs = {caption: (name, as_png(figure)) for caption, (name, figure) in figures.items()}
+    images = {caption: b64encode(png).decode() for caption, (_, png) in pngs.items()}
+    template = Environment(autoescape=True).from_string(_PAGE)
+    page = template.render(title=title, rows=list(rows), images=images, show=_show)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, "utf-8")
+        for name, png in pngs.values():
+            (out.parent / f"{out.stem}-{name}.png").write_bytes(png)
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error}). Name a file with --out.") from None
 
 
 def write_report(
