@@ -11,7 +11,12 @@ from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, train
 from ipsrl.runs import Run
 
-COUNTS = {"hypergrid/estimators": 12, "hypergrid/group-size": 4, "hypergrid/table-1": 8}
+COUNTS = {
+    "hypergrid/eps": 4,
+    "hypergrid/estimators": 12,
+    "hypergrid/group-size": 4,
+    "hypergrid/table-1": 8,
+}
 CELLS = [(folder, path) for folder in COUNTS for path in shipped_configs(folder)]
 NAMES = [f"{folder.split('/')[1]}-{path.stem}" for folder, path in CELLS]
 
@@ -49,12 +54,12 @@ def compiled_quickly(tmp_path_factory):
             yield
 
 
-def test_there_are_24_and_no_folder_is_forgotten():
+def test_there_are_28_and_no_folder_is_forgotten():
     root = shipped_configs("hypergrid/table-1")[0].parents[2]
-    found = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    found = sorted(path.relative_to(root) for path in root.glob("hypergrid/**/*.toml"))
     assert found == sorted(path.relative_to(root) for _, path in CELLS)
     assert {f: sum(folder == f for folder, _ in CELLS) for f in COUNTS} == COUNTS
-    assert len(CELLS) == 24
+    assert len(CELLS) == 28
 
 
 def test_no_two_cells_are_the_same_experiment_within_a_folder():
@@ -74,6 +79,10 @@ def test_the_name_says_what_is_in_the_file(folder, path):
             grid = "x".join([str(config.side)] * config.dims)
             assert scaled_by == "group"
             name = f"{grid}-{config.group_size:04}"
+        case "eps":
+            grid = "x".join([str(config.side)] * config.dims)
+            assert scaled_by == "group"
+            name = f"{grid}-eps{config.eps:g}"
         case "estimators":
             grid = "x".join([str(config.side)] * config.dims)
             name = f"{grid}-{scaled_by or config.method}"

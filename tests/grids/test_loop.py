@@ -16,7 +16,7 @@ def loop_of(all_trajectories, group_size, **options):
     grid = all_trajectories.grid
     config = Config(
         dims=grid.dims, side=grid.side, policy="tabular", group_size=group_size,
-        batch=group_size, scale="none", **options,
+        batch=group_size, **({"scale": "none"} | options),
     )  # fmt: skip
     return Loop(config)
 
@@ -104,7 +104,7 @@ def test_the_group_frequency_ascends_the_closed_form(two_by_two, group_size, eps
 
 def test_trajectory_balance_descends_its_squared_residual(two_by_two):
     """E over the policy of d delta^2 / d logits, with delta from its definition."""
-    loop = loop_of(two_by_two, 1, method="tb")
+    loop = loop_of(two_by_two, 1, method="tb", scale="group")
     carry = carry_of(loop)._replace(log_z=jnp.asarray(0.7))
     log_pb = np.asarray(loop.view.log_backward(two_by_two.steps))
     log_reward = np.log(loop.grid.rewards)[two_by_two.final]
