@@ -12,7 +12,7 @@ import ipsrl
 
 FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
-    "grids": ("jax", "optax", "equinox"),
+    "grids": ("jax", "optax", "equinox", "diffrax"),
     "report": ("matplotlib", "jinja2"),
 }
 
