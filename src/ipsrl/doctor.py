@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 import ipsrl
+from ipsrl.runs import installed_version
 
 FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
-    "grids": ("jax", "optax", "equinox", "diffrax"),
+    "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
     "report": ("matplotlib", "jinja2"),
 }
 
@@ -21,7 +21,7 @@ def examine() -> int:
     """Print the state of every family; 0 if all that is installed works."""
     print(f"ipsrl {ipsrl.__version__}, Python {platform.python_version()}, {platform.platform()}")
     for family, packages in FAMILIES.items():
-        versions = {name: _version(name) for name in packages}
+        versions = {name: installed_version(name) for name in packages}
         missing = [name for name, found in versions.items() if found is None]
         if missing:
             print(f'{family:8} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
@@ -45,10 +45,3 @@ def _self_test(xp) -> bool:
     ids = xp.asarray(ipsrl.outcome_ids(["a", "a", "a", "b"]))
     scaled = np.asarray(ipsrl.ips_rewards(xp.ones(4), ids))
     return np.allclose(scaled, [4 / 3, 4 / 3, 4 / 3, 4])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -69,7 +69,9 @@ class Run:
                 "git_revision": _git_revision(),
                 "platform": platform.platform(),
                 "python": platform.python_version(),
-                "versions": {name: _version(name) for name in _PACKAGES if _version(name)},
+                "versions": {
+                    name: found for name in _PACKAGES if (found := installed_version(name))
+                },
             }
             _write(directory / "environment.json", _json(environment))
             run.metrics_path.write_bytes(b"")
@@ -277,7 +279,8 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Version of an installed distribution, or None."""
     try:
         return version(package)
     except PackageNotFoundError:

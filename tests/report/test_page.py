@@ -110,7 +110,7 @@ def test_numbers_of_the_page_equal_the_table(tmp_path):
         for value, text in zip(row.values(), cells, strict=True):
             match value:
                 case None:
-                    assert text == ""
+                    assert text == "-"
                 case str() | int():
                     assert text == str(value)
                 case float():

@@ -129,8 +129,10 @@ def write_report(
 
 
 def _show(value: Any) -> str:
-    if value is None:
-        return ""
+    if value is None:  # not in the paper, not known, or never
+        return "-"
     if isinstance(value, Mapping):
         return f"{value['median']:.3g} [{value['low']:.3g}, {value['high']:.3g}]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    return str(value)

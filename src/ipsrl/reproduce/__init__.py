@@ -124,8 +124,8 @@ def _row(cell: str, directory: Path, paper: float | None) -> dict[str, Any]:
     return {
         "cell": cell,
         "paper_mean_l1": paper,
-        "mean_l1": _interval(result["mean_l1"]),
-        "total_l1": _interval(result["total_l1"]),
+        "mean_l1": interval(result["mean_l1"]),
+        "total_l1": interval(result["total_l1"]),
         "floor_l1": result["floor_l1"],
         "modes_found": statistics.median(result["modes_found"]),
         "modes_total": result["modes_total"],
@@ -136,7 +136,7 @@ def _row(cell: str, directory: Path, paper: float | None) -> dict[str, Any]:
     }
 
 
-def _interval(values: list[float]) -> dict[str, float]:
+def interval(values: list[float]) -> dict[str, float]:
     """Median and range; of five seeds the range holds the true median with 94 % (1 - 2/2^5)."""
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 

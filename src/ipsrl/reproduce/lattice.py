@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ipsrl.config import shipped_configs
 from ipsrl.grids import LatticeConfig
 from ipsrl.report.lattice import figure_3, shares_of_a, variants
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import show, train_once
+from ipsrl.reproduce import interval, show, train_once
 
 
 def reproduce_figure_3(preset: str, out: Path) -> None:
@@ -52,11 +51,7 @@ def _row(name: str, directory: Path) -> dict[str, Any]:
     shares = shares_of_a(directory)
     return {
         "variant": name,
-        "share_of_a": {
-            "median": statistics.median(shares),
-            "low": min(shares),
-            "high": max(shares),
-        },
+        "share_of_a": interval(shares),
         "balanced": sum(0.4 <= share <= 0.6 for share in shares),
         "on_a": sum(share > 0.9 for share in shares),
         "on_b": sum(share < 0.1 for share in shares),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ipsrl.core.groups import floor_l1
 from ipsrl.grids import Config, HyperGrid
 from ipsrl.report.page import write_page
 from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
-from ipsrl.reproduce import show, train_once
+from ipsrl.reproduce import interval, show, train_once
 from ipsrl.runs import Run
 from ipsrl.theory.flows import Flow, solve
 
@@ -101,12 +100,11 @@ def _integrate() -> dict[str, np.ndarray]:
 def _row(cell: str, directory: Path) -> dict[str, Any]:
     run = Run.open(directory)
     result, config = run.result(), run.config(Config)
-    l1 = result["total_l1"]
     return {
         "cell": cell,
         "group_size": config.group_size,
         "eps": config.eps,
         "floor_l1": result["floor_l1"],
-        "total_l1": {"median": statistics.median(l1), "low": min(l1), "high": max(l1)},
+        "total_l1": interval(result["total_l1"]),
         "seeds": config.seeds,
     }
