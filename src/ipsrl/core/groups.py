@@ -98,6 +98,7 @@ def stationary_distribution(
             "they define the distribution that IPS should reach."
         )
     trials = _trials(group_size, eps, baseline)
+    rewards = rewards / rewards.max()  # only ratios matter, and products could overflow
     levels, which = np.unique(rewards, return_inverse=True)
     count = np.bincount(which.ravel(), minlength=len(levels))
 

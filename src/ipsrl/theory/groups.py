@@ -107,7 +107,7 @@ def simulate(
         advantages, _ = group_advantage(scaled, baseline=baseline, scale=scale)
         drawn = jnp.zeros_like(p).at[ids.reshape(-1)].add(advantages.reshape(-1))
         theta = theta + lr * (drawn / ids.size - p * advantages.mean())
-        return (theta, total + jnp.where(2 * i >= iterations, p, 0.0), i + 1), None
+        return (theta, total + jnp.where(2 * (i + 1) > iterations, p, 0.0), i + 1), None
 
     def one(key):
         zeros = jnp.zeros(len(r))
@@ -129,8 +129,15 @@ def needed_group_size(
       eps: clip of the group frequency.
       target_l1: total L1 that is good enough.
     Returns:
-      G, or None if no group of up to 2^16 is enough: eps above the least target probability.
+      G >= 2, or None if no group of up to 2^16 is enough: eps above the least target probability.
+    Raises:
+      InvalidInput: for a target that cannot be reached, or rewards that cannot be.
     """
+    if not target_l1 > 0:
+        raise InvalidInput(
+            f"target_l1 is {target_l1}, which no finite group reaches. Use a positive distance, "
+            "such as 0.1."
+        )
     rewards = np.asarray(rewards, float)
 
     def enough(group_size: int) -> bool:
@@ -138,12 +145,16 @@ def needed_group_size(
         alive = (p[rewards > 0] > 0).all()
         return bool(alive and np.abs(p - rewards / rewards.sum()).sum() <= target_l1)
 
-    high = 1
+    # One by one where it is cheap: under a clip only a window of sizes near 1/eps may be enough.
+    # A group of one has nothing to be compared with.
+    for group_size in range(2, 65):
+        if enough(group_size):
+            return group_size
+    low, high = 64, 128
     while not enough(high):
-        high *= 2
+        low, high = high, 2 * high
         if high > LARGEST_GROUP:
             return None
-    low = high // 2  # not enough, or 0
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
@@ -186,11 +197,13 @@ def advise(
     """
     rewards = np.asarray(rewards, float)
     p = stationary_distribution(rewards, group_size, eps=eps)
+    rewards = rewards / rewards.max()  # only ratios matter, and a sum could overflow
     floor = floor_l1(rewards, group_size, eps=eps)
     needed = needed_group_size(rewards, eps=eps, target_l1=target_l1)
     extinct = np.flatnonzero((rewards > 0) & (p == 0)).tolist()
     rewarded = rewards[rewards > 0]
-    ratio = float(rewarded.max() / rewarded.min())
+    with np.errstate(over="ignore"):  # an infinite ratio says what it should
+        ratio = float(rewarded.max() / rewarded.min())
 
     said = []
     if extinct:
