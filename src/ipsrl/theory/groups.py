@@ -6,6 +6,7 @@ training reports it too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,6 @@ import numpy as np
 
 from ipsrl.core.groups import (
     clip_is_noop,
-    floor_l1,
     minority_survives,
     presence,
     stationary_distribution,
@@ -21,6 +21,7 @@ from ipsrl.core.groups import (
 from ipsrl.errors import InvalidInput
 
 LARGEST_GROUP = 2**16
+MOST_OUTCOMES = 10_000
 
 
 def expected_update(
@@ -145,12 +146,18 @@ def needed_group_size(
         alive = (p[rewards > 0] > 0).all()
         return bool(alive and np.abs(p - rewards / rewards.sum()).sum() <= target_l1)
 
-    # One by one where it is cheap: under a clip only a window of sizes near 1/eps may be enough.
-    # A group of one has nothing to be compared with.
-    for group_size in range(2, 65):
-        if enough(group_size):
-            return group_size
-    low, high = 64, 128
+    low = 1  # a group of one has nothing to be compared with
+    if eps > 0:
+        # One by one up to where the clip begins: only a window of sizes near 1/eps may be enough.
+        window = math.ceil(1 / eps) + 8
+        for group_size in range(2, min(window, LARGEST_GROUP) + 1):
+            if enough(group_size):
+                return group_size
+        # For large groups f(p) tends to min(1, p / eps), which keeps target shares >= eps only.
+        if eps > rewards[rewards > 0].min() / rewards.sum() or window >= LARGEST_GROUP:
+            return None
+        low = window
+    high = 2 * low
     while not enough(high):
         low, high = high, 2 * high
         if high > LARGEST_GROUP:
@@ -196,9 +203,15 @@ def advise(
       InvalidInput: for rewards, a group or a clip that cannot be.
     """
     rewards = np.asarray(rewards, float)
+    if rewards.size > MOST_OUTCOMES or group_size > LARGEST_GROUP:
+        raise InvalidInput(
+            f"{rewards.size} outcomes in groups of {group_size} take too long to predict. Use at "
+            f"most {MOST_OUTCOMES} outcomes and groups of {LARGEST_GROUP}: fewer outcomes with the "
+            "same ratio of rewards show the same."
+        )
     p = stationary_distribution(rewards, group_size, eps=eps)
     rewards = rewards / rewards.max()  # only ratios matter, and a sum could overflow
-    floor = floor_l1(rewards, group_size, eps=eps)
+    floor = float(np.abs(p - rewards / rewards.sum()).sum())
     needed = needed_group_size(rewards, eps=eps, target_l1=target_l1)
     extinct = np.flatnonzero((rewards > 0) & (p == 0)).tolist()
     rewarded = rewards[rewards > 0]
@@ -252,9 +265,9 @@ def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.nd
             raise InvalidInput(
                 f"--rewards {text!r} is no list of numbers. Write it as 1,1,0.1."
             ) from None
-    if outcomes is None or outcomes < 1 or not 1 <= ratio < np.inf:
+    if outcomes is None or not 1 <= outcomes <= MOST_OUTCOMES or not 1 <= ratio < np.inf:
         raise InvalidInput(
-            f"{outcomes} outcomes with a reward ratio of {ratio} cannot be. "
-            "Use at least 1 outcome, and the largest reward over the smallest, at least 1."
+            f"{outcomes} outcomes with a reward ratio of {ratio} cannot be predicted. Use 1 to "
+            f"{MOST_OUTCOMES} outcomes, and the largest reward over the smallest, at least 1."
         )
     return np.geomspace(1.0, 1 / ratio, outcomes)

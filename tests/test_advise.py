@@ -1,0 +1,188 @@
+"""`ipsrl advise` answers before training, in seconds, and explains what it cannot answer."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ipsrl.cli import main
+from ipsrl.theory import advise
+
+KEYS = ["distribution", "floor_l1", "extinct", "needed_group_size", "recommendation"]
+TYPICAL = {
+    "list": ["--rewards", "1,1,0.1", "--group-size", "16"],
+    "clipped": ["--rewards", "1,1,0.1", "--group-size", "16", "--eps", "0.2"],
+    "many": ["--outcomes", "500", "--reward-ratio", "20", "--target-l1", "0.1"],
+    "many-large": ["--outcomes", "500", "--reward-ratio", "20", "--group-size", "64"],
+    "many-clipped": ["--outcomes", "500", "--reward-ratio", "20", "--eps", "0.2"],
+    "equal": ["--outcomes", "34", "--group-size", "8"],
+}  # fmt: skip
+SECONDS = 5
+
+
+def command(*words, seconds):
+    """The command in a process of its own; None if it takes longer."""
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "ipsrl", "advise", *words],
+            capture_output=True, text=True, timeout=seconds,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def answer(capsys, *words):
+    assert main(["advise", *words, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return json.loads(printed.out)
+
+
+def test_json_has_exactly_the_promised_fields(capsys):
+    told = answer(capsys, *TYPICAL["clipped"])
+    assert list(told) == KEYS
+    # Above the clip two outcomes of one half are at rest; below it f(p)/p <= 1/eps = 5, so the
+    # third needs .1 * 5 > C = 1 * f(1/2) / (1/2) with f(1/2) near 1, and dies: L1 2/21.
+    np.testing.assert_allclose(told["distribution"], [0.5, 0.5, 0], atol=1e-9)
+    assert told["extinct"] == [2]
+    assert told["floor_l1"] == pytest.approx(2 / 21)
+    assert told["needed_group_size"] is None
+    assert isinstance(told["recommendation"], str)
+
+
+def test_json_is_the_public_function(capsys):
+    told = answer(capsys, "--rewards", "1,2,0.4", "--group-size", "8", "--target-l1", "0.02")
+    advice = advise(np.array([1, 2, 0.4]), 8, target_l1=0.02)
+    assert told == {key: getattr(advice, key) for key in KEYS}
+    assert told["needed_group_size"] > 8
+
+
+def test_outcomes_and_their_ratio_stand_for_a_list(capsys):
+    by_ratio = answer(capsys, "--outcomes", "3", "--reward-ratio", "4", "--group-size", "16")
+    by_list = answer(capsys, "--rewards", "1,0.5,0.25", "--group-size", "16")
+    np.testing.assert_allclose(by_ratio["distribution"], by_list["distribution"], atol=1e-12)
+    assert by_ratio["needed_group_size"] == by_list["needed_group_size"]
+
+
+def test_the_text_says_what_the_object_says(capsys):
+    words = ["--rewards", "1,1,0.1", "--group-size", "8"]
+    told = answer(capsys, *words)
+    assert main(["advise", *words]) == 0
+    text = capsys.readouterr().out
+    rows = [line.split() for line in text.splitlines()[1:4]]
+    assert [int(row[0]) for row in rows] == [0, 1, 2]
+    assert [float(row[1]) for row in rows] == [1, 1, 0.1]
+    assert [row[2] for row in rows] == ["0.4762", "0.4762", "0.0476"]  # 10/21, 10/21, 1/21
+    assert [row[3] for row in rows] == [f"{p:.4f}" for p in told["distribution"]]
+    assert [row[4:] == ["dies", "out"] for row in rows] == [i in told["extinct"] for i in range(3)]
+    assert told["extinct"] == [2]
+    assert f"total L1 {told['floor_l1']:.4f}" in text
+    assert f"needed group size {told['needed_group_size']}" in text
+    assert told["recommendation"] in text
+
+
+def test_a_long_table_shows_both_ends(capsys):
+    assert main(["advise", *TYPICAL["many"]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = [int(line.split()[0]) for line in lines[1:21]]
+    assert shown == [*range(10), *range(490, 500)]
+    assert all(line.endswith("dies out") for line in lines[11:21])
+    assert "needed group size" in lines[21]
+
+
+@pytest.mark.parametrize("name", TYPICAL)
+def test_a_typical_answer_takes_seconds(name):
+    """Of the processor's time; the limit on the clock is twice that, for our neighbours."""
+    before = sum(os.times()[2:4])
+    done = command(*TYPICAL[name], seconds=2 * SECONDS)
+    assert done is not None, f"no answer in {2 * SECONDS} s"
+    assert sum(os.times()[2:4]) - before < SECONDS
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--outcomes", "10000000"],
+        ["--outcomes", "10000000", "--reward-ratio", "20"],
+        ["--outcomes", "10000000000"],
+        ["--rewards", "1,2", "--group-size", "100000000", "--eps", "0.5"],
+    ],
+    ids=" ".join,
+)
+def test_a_huge_question_is_answered_or_refused(words):
+    done = command(*words, seconds=10)
+    assert done is not None, "no answer in 10 s"
+    assert done.returncode in (0, 1)
+    assert "Traceback" not in done.stderr
+    assert (done.returncode == 0) == (done.stderr == "")
+
+
+def test_the_answer_needs_no_framework():
+    script = """
+import sys
+from ipsrl.cli import main
+main(["advise", "--rewards", "1,2"])
+print(*sorted({"jax", "torch", "matplotlib", "scipy"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.split() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--rewards", "1,-1"], ["non-negative", "define the distribution"]),
+        (["--rewards=-1,1"], ["non-negative"]),
+        (["--rewards", "nan,1"], ["finite"]),
+        (["--rewards", "inf,1"], ["finite"]),
+        (["--rewards", "0,0"], ["at least one above 0"]),
+        (["--rewards", ""], ["no list of numbers", "1,1,0.1"]),
+        (["--rewards", "1,,2"], ["no list of numbers", "1,1,0.1"]),
+        (["--rewards", "one,two"], ["'one,two'", "1,1,0.1"]),
+        ([], ["--rewards", "--outcomes"]),
+        (["--rewards", "1,2", "--outcomes", "2"], ["--rewards", "--outcomes", "once"]),
+        (["--outcomes", "0"], ["Use 1 to 10000 outcomes"]),
+        (["--outcomes", "-5"], ["Use 1 to 10000 outcomes"]),
+        (["--outcomes", "5", "--reward-ratio", "0.5"], ["largest reward over the smallest"]),
+        (["--outcomes", "5", "--reward-ratio", "nan"], ["largest reward over the smallest"]),
+        (["--rewards", "1,2", "--group-size", "0"], ["group_size is 0", "at least 1 member"]),
+        (["--rewards", "1,2", "--group-size", "-3"], ["group_size is -3"]),
+        (["--rewards", "1,2", "--eps", "2"], ["eps is 2", "[0, 1]"]),
+        (["--rewards", "1,2", "--eps", "-0.1"], ["eps is -0.1", "[0, 1]"]),
+        (["--rewards", "1,2", "--eps", "nan"], ["eps is nan", "[0, 1]"]),
+        (["--rewards", "1,2", "--target-l1", "0"], ["target"]),
+        (["--rewards", "1,2", "--target-l1", "-1"], ["target"]),
+        (["--rewards", "1,2", "--target-l1", "nan"], ["target"]),
+        (["--outcomes", "many"], ["--outcomes"]),
+        (["--rewards", "1,2", "--group-size", "2.5"], ["--group-size"]),
+        (["--rewards", "1,2", "--groupsize", "4"], ["--group-size"]),
+    ],
+    ids=lambda words: " ".join(words) or "nothing",
+)
+def test_a_wrong_question_is_explained(words, told, capsys):
+    start = time.perf_counter()
+    try:
+        code = main(["advise", *words])
+    except SystemExit as ended:  # how tyro leaves when it cannot read an option
+        code = ended.code
+    assert time.perf_counter() - start < SECONDS
+    printed = capsys.readouterr()
+    assert code in (1, 2)
+    assert printed.out == ""
+    assert all(part in printed.err for part in told)
+    assert "Traceback" not in printed.err
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["advise", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("rewards", "outcomes", "reward-ratio", "group-size", "eps", "target-l1", "json"):
+        assert f"--{option}" in text

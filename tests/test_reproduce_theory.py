@@ -1,0 +1,214 @@
+"""`ipsrl reproduce figure-3` and `theory`: tables, arrays and pages say the same as the runs."""
+
+import functools
+import json
+import statistics
+from io import BytesIO
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+import ipsrl.grids.loop
+from ipsrl.cli import main
+from ipsrl.core.groups import floor_l1
+from ipsrl.errors import ConfigError
+from ipsrl.grids import Config, HyperGrid, LatticeConfig
+from ipsrl.report.lattice import shares_of_a
+from ipsrl.reproduce import lattice, reproduce, theory
+from ipsrl.runs import Run
+
+TOY = {"policy": "tabular", "group_size": 8, "batch": 8, "iterations": 4, "eval_every": 2,
+       "checkpoint_every": 4, "seeds": 3, "lr": 0.1}  # fmt: skip
+VARIANTS = {
+    "grpo": {"method": "grpo"},
+    "ips-grpo": {},
+    "variant-ips-restricted": {"geometry": "restricted"},
+}
+CLIPS = {
+    "hypergrid/group-size": {"8x8-0008": {}},
+    "hypergrid/eps": {"8x8-eps0.1": {"eps": 0.1, "group_size": 256, "batch": 256}},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """The real loop, compiled once per configuration; four iterations repay no optimisation."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ipsrl.grids.loop, "Loop", functools.cache(ipsrl.grids.loop.Loop))
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    """Small configurations in place of the shipped ones; everything behind them is real."""
+    root = tmp_path_factory.mktemp("configs")
+    folders = {"lattice/figure-3": VARIANTS, **CLIPS}
+    for folder, cells in folders.items():
+        (root / folder).mkdir(parents=True)
+        kind = LatticeConfig if folder.startswith("lattice") else Config
+        for name, changes in cells.items():
+            (root / folder / f"{name}.toml").write_text(kind(**{**TOY, **changes}).dump())
+
+    def shipped(folder):
+        return sorted((root / folder).glob("*.toml"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lattice, "shipped_configs", shipped)
+        patch.setattr(theory, "shipped_configs", shipped)
+        yield
+
+
+@pytest.fixture(scope="module")
+def figure_3(toys, tmp_path_factory):
+    out = tmp_path_factory.mktemp("figure-3")
+    reproduce("figure-3", "paper", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def theorems(toys, tmp_path_factory):
+    out = tmp_path_factory.mktemp("theory")
+    reproduce("theory", "paper", out)
+    return out
+
+
+def contents(directory):
+    return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in directory.rglob("*") if p.is_file()}
+
+
+def pictures(directory):
+    for path in directory.glob("*.png"):
+        Image.open(BytesIO(path.read_bytes())).verify()
+    return {path.name for path in directory.glob("*.png")}
+
+
+# --- figure 3 -------------------------------------------------------------------------------------
+
+
+def test_the_table_counts_the_seeds_of_every_variant(figure_3):
+    rows = json.loads((figure_3 / "table.json").read_text())
+    assert [row["variant"] for row in rows] == list(VARIANTS)
+    for row in rows:
+        shares = shares_of_a(figure_3 / row["variant"])
+        assert row == {
+            "variant": row["variant"],
+            "share_of_a": {
+                "median": statistics.median(shares), "low": min(shares), "high": max(shares)
+            },
+            "balanced": len([s for s in shares if 0.4 <= s <= 0.6]),
+            "on_a": len([s for s in shares if s > 0.9]),
+            "on_b": len([s for s in shares if s < 0.1]),
+            "seeds": 3,
+        }  # fmt: skip
+
+
+def test_figure_3_leaves_its_figures_and_a_page_of_them(figure_3):
+    assert pictures(figure_3) == {"index-figure-3.png", "index-variants.png"}
+    page = (figure_3 / "index.html").read_text()
+    assert all(name in page for name in VARIANTS)
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_finished_variants_are_used_again(figure_3):
+    before = {name: contents(figure_3 / name) for name in VARIANTS}
+    files = {path: path.read_bytes() for path in figure_3.iterdir() if path.is_file()}
+    reproduce("figure-3", "paper", figure_3)
+    assert {name: contents(figure_3 / name) for name in VARIANTS} == before
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_the_quick_preset_is_not_mixed_with_the_full_one(figure_3):
+    before = contents(figure_3)
+    with pytest.raises(ConfigError, match=r"holds a run of another configuration.*--out"):
+        reproduce("figure-3", "quick", figure_3)
+    assert contents(figure_3) == before
+
+
+def test_the_command_prints_every_variant(figure_3, capsys):
+    assert main(["reproduce", "figure-3", "--preset", "paper", "--out", str(figure_3)]) == 0
+    printed = capsys.readouterr().out
+    for row in json.loads((figure_3 / "table.json").read_text()):
+        (line,) = (text for text in printed.splitlines() if f" {row['variant']} " in text)
+        assert f" {row['share_of_a']['median']:.3f} [" in line
+        numbers = [part.strip() for part in line.strip("│┃ ").split("│")][-4:]
+        assert numbers == [str(row[key]) for key in ("balanced", "on_a", "on_b", "seeds")]
+    assert str(figure_3 / "index.html") in printed
+
+
+# --- theory ---------------------------------------------------------------------------------------
+
+
+def test_theory_leaves_a_figure_per_statement(theorems):
+    assert pictures(theorems) == {"index-slopes.png", "index-simplex.png", "index-floor.png"}
+    assert (theorems / "index.html").read_text().count("data:image/png;base64,") == 3
+
+
+def test_the_integrated_flows_obey_the_theorems(theorems):
+    arrays = load_file(theorems / "flows.safetensors")
+    assert {key.split("/")[0] for key in arrays if key.endswith("/p")} == set(theory.FLOWS)
+    wanted = arrays["rewards"] / arrays["rewards"].sum()
+    for name, flow in theory.FLOWS.items():
+        p = arrays[f"{name}/p"]
+        assert p.shape == (12, len(arrays["times"]), 3)
+        np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-12)
+        if f"{name}/end" in arrays:
+            np.testing.assert_array_equal(arrays[f"{name}/end"], flow.stationary())
+            away = np.abs(p - arrays[f"{name}/end"]).sum(-1)
+            # Under expected return rare outcomes come back slowly, at a rate of beta p.
+            assert (away[:, -1] < 0.2 * away[:, 0]).all()
+            assert away[:, -1].max() < (1e-6 if flow.alpha == 1 else 0.05)
+    np.testing.assert_allclose(arrays["IPS (Theorem 4.1)/end"], wanted)
+    assert "expected return (Theorem 3.1)/end" not in arrays
+
+
+@pytest.mark.parametrize("theorem", ["expected return (Theorem 3.1)", "IPS (Theorem 4.1)"])
+def test_measured_slopes_lie_on_the_predicted_ones(theorem, theorems):
+    """The figure differentiates the path by second-order differences, good to about a percent."""
+    arrays = load_file(theorems / "flows.safetensors")
+    for pair in ("01", "02", "12"):
+        measured = arrays[f"{theorem}/measured/{pair}"]
+        predicted = arrays[f"{theorem}/predicted/{pair}"]
+        assert np.abs(predicted).max() > 0.01
+        assert np.abs(measured - predicted).max() < 0.02 * np.abs(predicted).max()
+
+
+def test_the_predicted_floor_is_the_closed_form(theorems):
+    arrays = load_file(theorems / "floor.safetensors")
+    rewards = HyperGrid(2, 8).rewards
+    for i in (0, 20, -1):
+        size, eps = int(arrays["group_size"][i]), float(arrays["eps"][min(i, 30)])
+        assert arrays["floor_of_group_size"][i] == floor_l1(rewards, size)
+        assert arrays["floor_of_eps"][min(i, 30)] == floor_l1(rewards, 256, eps=eps)
+    assert (np.diff(arrays["floor_of_group_size"]) < 1e-6).all()
+    assert (np.diff(arrays["floor_of_eps"]) > -1e-6).all()
+
+
+def test_the_trained_rows_are_those_of_the_runs(theorems):
+    rows = {row["cell"]: row for row in json.loads((theorems / "table.json").read_text())}
+    assert list(rows) == ["8x8-0008", "8x8-eps0.1"]
+    for cell, row in rows.items():
+        run = Run.open(theorems / cell)
+        config, l1 = run.config(Config), run.result()["total_l1"]
+        assert (row["group_size"], row["eps"], row["seeds"]) == (config.group_size, config.eps, 3)
+        assert row["floor_l1"] == floor_l1(
+            HyperGrid(2, 8).rewards, row["group_size"], eps=row["eps"]
+        )
+        assert row["total_l1"] == {"median": statistics.median(l1), "low": min(l1), "high": max(l1)}
+
+
+def test_the_arrays_of_theory_are_the_same_each_time(theorems, tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file(theory._integrate(), tmp_path / "again.safetensors")
+    again, first = (
+        load_file(tmp_path / "again.safetensors"),
+        load_file(theorems / "flows.safetensors"),
+    )
+    assert again.keys() == first.keys()
+    for key, values in first.items():
+        np.testing.assert_array_equal(again[key], values)
