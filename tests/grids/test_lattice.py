@@ -315,13 +315,13 @@ def test_a_shipped_configuration_trains(path, tmp_path):
 def test_ips_keeps_both_outcomes_and_grpo_mostly_one(name, tmp_path):
     (path,) = (path for path in LATTICE if path.stem == name)
     config = LatticeConfig.load(path)
-    assert (config.policy, config.geometry, config.seeds) == ("tabular", "free", 10)
+    assert (config.policy, config.geometry, config.seeds) == ("tabular", "free", 20)
     train(config, tmp_path / "run")
     shares = shares_of_a(tmp_path / "run")
-    assert len(shares) == 10
+    assert len(shares) == 20
     if name == "ips-grpo":
         assert config.group_size == 64
         assert sum(0.4 <= share <= 0.6 for share in shares) >= 0.9 * len(shares)
     else:
         assert (config.group_size, config.lr) == (16, 0.1)
-        assert sum(share > 0.9 or share < 0.1 for share in shares) > 5
+        assert sum(share > 0.9 or share < 0.1 for share in shares) > len(shares) / 2
