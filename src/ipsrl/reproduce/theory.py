@@ -27,7 +27,7 @@ FLOWS = {
     "IPS (Theorem 4.1)": Flow(REWARDS),
     "IPS + KL (Eq. 8)": Flow(REWARDS, beta=1.0, reference=np.array([0.1, 0.2, 0.7])),
 }
-TIMES = np.concatenate([[0.0], np.geomspace(0.01, 300.0, 400)])
+TIMES = np.concatenate([[0.0], np.geomspace(0.01, 3000.0, 400)])
 
 
 def reproduce_theory(preset: str, out: Path) -> None:

@@ -54,7 +54,7 @@ class Flow:
             )
         ref = np.full(len(r), 1 / len(r)) if self.reference is None else self.reference
         ref = np.asarray(ref, float)
-        if ref.shape != r.shape or not (ref > 0).all() or abs(ref.sum() - 1) > 1e-9:
+        if ref.shape != r.shape or not (ref > 0).all() or abs(ref.sum() - 1) > 1e-6:
             raise InvalidInput(
                 f"reference must be a positive distribution over the {len(r)} outcomes. "
                 "Divide it by its sum, and leave out outcomes that it excludes."
@@ -118,7 +118,7 @@ class Flow:
         raise InvalidInput(
             f"alpha = {self.alpha:g}, beta = {self.beta:g} has no closed-form end. "
             + (
-                "Expected return alone ends on one outcome, which depends on the start: use solve."
+                "Expected return alone ends on its best outcomes, as the start has it: use solve."
                 if self.alpha == 0
                 else "With beta > 0 use alpha 0 or 1, or solve."
             )

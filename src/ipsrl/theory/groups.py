@@ -6,7 +6,6 @@ training reports it too.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,26 +145,32 @@ def needed_group_size(
         alive = (p[rewards > 0] > 0).all()
         return bool(alive and np.abs(p - rewards / rewards.sum()).sum() <= target_l1)
 
+    def smallest(low: int, high: int) -> int:
+        """By bisection between a size that is not enough and one that is."""
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        return high
+
     low = 1  # a group of one has nothing to be compared with
     if eps > 0:
-        # One by one up to where the clip begins: only a window of sizes near 1/eps may be enough.
-        window = math.ceil(1 / eps) + 8
-        for group_size in range(2, min(window, LARGEST_GROUP) + 1):
+        edge = min(max(2, int(1 / eps)), LARGEST_GROUP)  # the largest group without effect of eps
+        if enough(edge):
+            return smallest(1, edge)
+        # Beyond it, more may be worse: only a window of sizes near 1/eps may be enough.
+        low = edge + 8
+        for group_size in range(edge + 1, low + 1):
             if enough(group_size):
                 return group_size
         # For large groups f(p) tends to min(1, p / eps), which keeps target shares >= eps only.
-        if eps > rewards[rewards > 0].min() / rewards.sum() or window >= LARGEST_GROUP:
+        if eps > rewards[rewards > 0].min() / rewards.sum():
             return None
-        low = window
     high = 2 * low
-    while not enough(high):
+    while high <= LARGEST_GROUP:
+        if enough(high):
+            return smallest(low, high)
         low, high = high, 2 * high
-        if high > LARGEST_GROUP:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return None
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def advise(
         elif eps > 0:
             said.append(f"No group is large enough with eps = {eps:g}: lower it")
         else:
-            said.append(f"Even groups of {LARGEST_GROUP} are too small")
+            said.append(f"No group of up to {LARGEST_GROUP} is enough: use more")
         said[-1] += (
             ", or estimate p otherwise: by likelihood where an outcome has one trajectory or a "
             "backward policy, else by replay."
