@@ -362,3 +362,13 @@ def test_a_group_of_one_is_not_called_collapsed():
 def test_diagnose_refuses_what_ips_refuses(bad):
     with pytest.raises(InvalidInput, match="rewards have"):
         diagnose(np.array([[1.0, bad]]), np.array([[1, 2]]))
+
+
+def test_a_clip_takes_part_of_what_the_minority_has():
+    """G = 16, ratio 10: 15 > 10 without a clip, but 15 / (.2 * 16) = 4.7 is not."""
+    rewards = np.array([1.0, 0.1])
+    for eps in (0.0, 0.2):
+        rest = stationary_distribution(rewards, 16, eps=eps, baseline="mean")
+        assert minority_survives(16, 10.0, eps=eps) == bool(rest[1] > 0)
+    assert minority_survives(16, 10.0)
+    assert not minority_survives(16, 10.0, eps=0.2)

@@ -76,7 +76,8 @@ def test_counts_of_paths_and_ends_are_written_on_the_field(tmp_path):
     p = np.asarray(Lattice().terminal_distribution(np.log(policies()[2] + 1e-30)))
     told = {text.split(": ")[0]: float(text.split(": ")[1]) for text in words(field) if ":" in text}
     assert told == {
-        "A": pytest.approx(p[4 * 8 + 3], abs=0.005), "B": pytest.approx(p[6 * 8 + 1], abs=0.005)
+        "A, 35 paths": pytest.approx(p[4 * 8 + 3], abs=0.005),
+        "B, 7 paths": pytest.approx(p[6 * 8 + 1], abs=0.005),
     }  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def test_each_method_has_its_own_row(tmp_path):
     other = finished(tmp_path / "other", {16: [(0.1, 0.7)] * 3})
     axes = figure_3(one, other).axes
     assert [axis.get_title().split(":")[0] for axis in axes] == [
-        "GRPO", "GRPO", "IPS-GRPO", "IPS-GRPO",
+        "(a) GRPO", "(d) GRPO", "(b) IPS-GRPO", "(c) IPS-GRPO",
     ]  # fmt: skip
     assert axes[1].get_lines()[1].get_ydata()[-1] == pytest.approx(0.3)
     assert axes[3].get_lines()[1].get_ydata()[-1] == pytest.approx(0.7)

@@ -145,12 +145,12 @@ def clip_is_noop(group_size: int, eps: float) -> bool:
     return eps * group_size <= 1 + 1e-12  # 1e-12: 0.1 * 10 and its like
 
 
-def minority_survives(group_size: int, reward_ratio: float) -> bool:
+def minority_survives(group_size: int, reward_ratio: float, *, eps: float = 0.0) -> bool:
     """Whether the lesser of two outcomes can live beside one with `reward_ratio` times its reward.
 
-    G - 1 > R_max / R_min        (mean baseline)
+    (G - 1) / max(1, eps G) > R_max / R_min        (mean baseline)
     """
-    return group_size - 1 > reward_ratio
+    return (group_size - 1) / max(1.0, eps * group_size) > reward_ratio
 
 
 def _trials(group_size: int, eps: float, baseline: str) -> int:
@@ -178,7 +178,7 @@ class GroupDiagnosis:
       single_outcome: fraction of groups with one outcome only: IPS has nothing to tell apart.
       clip_is_noop: eps <= 1/G.
       reward_ratio: R_max / R_min over the positive rewards; None if there is none.
-      minority_at_risk: G - 1 <= R_max / R_min.
+      minority_at_risk: not `minority_survives`, G - 1 <= R_max / R_min without a clip.
       warnings: one sentence per problem, with what to do about it.
     """
 
@@ -226,7 +226,7 @@ def diagnose(
     positive = rewards[valid & (rewards > 0)]
     ratio = float(positive.max() / positive.min()) if positive.size else None
     noop = clip_is_noop(group_size, eps)
-    at_risk = ratio is not None and ratio > 1 and not minority_survives(group_size, ratio)
+    at_risk = ratio is not None and ratio > 1 and not minority_survives(group_size, ratio, eps=eps)
 
     warnings = []
     if all_distinct > 0.5:
@@ -249,7 +249,8 @@ def diagnose(
         )
     if at_risk:
         warnings.append(
-            f"Rewards differ by a factor of {ratio:.3g}, but G - 1 = {group_size - 1} must exceed "
-            "it for the lesser outcome to survive. Use larger groups or another estimator."
+            f"Rewards differ by a factor of {ratio:.3g}, but G - 1 = {group_size - 1} "
+            f"{'' if noop else 'over eps G '}must exceed it for the lesser outcome to survive. "
+            "Use larger groups or another estimator."
         )
     return GroupDiagnosis(all_distinct, single, noop, ratio, at_risk, tuple(warnings))

@@ -26,14 +26,16 @@ def figure_3(grpo: Path, ips: Path) -> Figure:
     """
     figure = Figure(figsize=(11, 9), layout="constrained")
     panels = figure.subplots(2, 2)
-    for row, (name, directory) in zip(panels, {"GRPO": grpo, "IPS-GRPO": ips}.items(), strict=True):
+    # Lettered as in the paper.
+    runs = {"GRPO": (grpo, "ad"), "IPS-GRPO": (ips, "bc")}
+    for row, (name, (directory, letters)) in zip(panels, runs.items(), strict=True):
         run = Run.open(directory)
         shares = shares_of_a(directory)
         middle = int(np.argsort(shares)[len(shares) // 2])
         _force_field(row[0], run.arrays()["policy"][middle])
-        row[0].set_title(f"{name}: policy of the median seed; numbers are paths")
+        row[0].set_title(f"({letters[0]}) {name}: policy of the median seed; numbers are paths")
         _frequencies(row[1], run)
-        row[1].set_title(f"{name}: probability of A (35 paths) and B (7 paths)")
+        row[1].set_title(f"({letters[1]}) {name}: probability of A (35 paths) and B (7 paths)")
     return figure
 
 
@@ -80,7 +82,12 @@ def _force_field(axis: Axes, policy_SA: np.ndarray) -> None:
         axis.text(x - 0.12, y - 0.25, str(math.comb(x + y, x)), fontsize=7, color="0.5")
     for name, (x, y) in ENDS.items():
         axis.plot(x, y, "s", color="tab:orange" if name == "A" else "tab:green", markersize=11)
-        axis.text(x + 0.2, y + 0.2, f"{name}: {visits[x, y]:.2f}", fontsize=11)
+        axis.text(
+            x + 0.2,
+            y + 0.2,
+            f"{name}, {math.comb(x + y, x)} paths: {visits[x, y]:.2f}",
+            fontsize=11,
+        )
     axis.set(xlim=(-0.5, side), ylim=(-0.5, side), xlabel="right", ylabel="up", aspect="equal")
 
 

@@ -27,7 +27,7 @@ def log_ratio_slopes(path: Path) -> Figure:
             predicted = arrays[f"{name}/predicted/{pair}"]
             (line,) = axis.plot(arrays["times"][1:], measured[1:], label=f"log p{i}/p{j}")
             axis.plot(arrays["times"][1::25], predicted[1::25], "o", color=line.get_color())
-        axis.set(xscale="log", xlabel="time", ylabel="slope", title=name)
+        axis.set(xscale="log", xlabel="time", ylabel="slope", title=_title(name))
         axis.axhline(0, color="0.8", zorder=0)
         axis.legend(frameon=False, title="line: integrated, dots: theorem")
     return figure
@@ -36,7 +36,7 @@ def log_ratio_slopes(path: Path) -> Figure:
 def simplex_trajectories(path: Path) -> Figure:
     """Paths of p over three outcomes from a ring of starts; a cross marks the closed-form end."""
     arrays = load_file(path)
-    names = [key.removesuffix("/p") for key in arrays if key.endswith("/p")]
+    names = sorted(key.removesuffix("/p") for key in arrays if key.endswith("/p"))
     figure = Figure(figsize=(3.2 * len(names), 3.4), layout="constrained")
     target = arrays["rewards"] / arrays["rewards"].sum()
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
@@ -48,7 +48,7 @@ def simplex_trajectories(path: Path) -> Figure:
         axis.plot(*(target @ CORNERS), "o", mfc="none", color="tab:red", label="r / R")
         if f"{name}/end" in arrays:
             axis.plot(*(arrays[f"{name}/end"] @ CORNERS), "kx", label="closed-form end")
-        axis.set_title(name, fontsize=9)
+        axis.set_title(_title(name), fontsize=9)
         axis.legend(frameon=False, fontsize=7, loc="upper right")
     return figure
 
@@ -80,6 +80,11 @@ def finite_group_floor(path: Path, rows: Sequence[Mapping[str, Any]]) -> Figure:
         axis.set(xscale="log", xlabel=label, ylabel="total L1 on 8x8")
         axis.legend(frameon=False)
     return figure
+
+
+def _title(name: str) -> str:
+    """Label of a flow without its number."""
+    return name.split(":", 1)[-1]
 
 
 def _triangle(axis: Axes, rewards: np.ndarray) -> None:

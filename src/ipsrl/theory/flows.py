@@ -109,8 +109,8 @@ class Flow:
             combinations, which have no closed form.
         """
         if self.beta == 0 and self.alpha > 0:
-            scaled = self.rewards ** (1 / self.alpha)
-            return scaled / scaled.sum()
+            with np.errstate(divide="ignore"):  # log 0: a reward of 0 ends at probability 0
+                return softmax(np.log(self.rewards) / self.alpha)
         if self.beta > 0 and self.alpha == 0:
             return softmax(np.log(self.reference) + self.rewards / self.beta)
         if self.beta > 0 and self.alpha == 1:
@@ -172,6 +172,8 @@ def solve(flow: Flow, start: np.ndarray, times: np.ndarray) -> np.ndarray:
             f"start has shape {start.shape}, but the flow has {len(flow.rewards)} outcomes. "
             "Pass logits (..., outcomes)."
         )
+    if not np.isfinite(start).all():
+        raise InvalidInput("start has NaN or infinite logits, which no policy has.")
     if times.ndim != 1 or len(times) < 2 or not (np.diff(times) > 0).all():
         raise InvalidInput("times must be at least two increasing numbers.")
     with jax.enable_x64(True):

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from ipsrl.core.arrays import check_distribution, check_rewards, check_same_shape
 from ipsrl.core.groups import (
     clip_is_noop,
-    minority_survives,
     presence,
     stationary_distribution,
 )
@@ -49,8 +49,17 @@ def expected_update(
       baseline: what a reward is compared with.
     Returns:
       u [K].
+    Raises:
+      InvalidInput: for p that is no distribution, bad rewards, or settings that cannot be.
     """
     p, rewards = np.asarray(p, float), np.asarray(rewards, float)
+    check_same_shape("p and rewards", p, rewards)
+    check_distribution("p", p)
+    check_rewards(rewards)
+    if baseline not in ("none", "mean") or not 0 <= eps <= 1:
+        raise InvalidInput(
+            f"baseline is {baseline!r} and eps {eps}. Use 'none' or 'mean', and eps in [0, 1]."
+        )
     if estimator == "group":
         f = presence(p, group_size, eps=eps, baseline=baseline)
     elif estimator == "exact":
@@ -208,6 +217,8 @@ def advise(
       InvalidInput: for rewards, a group or a clip that cannot be.
     """
     rewards = np.asarray(rewards, float)
+    if group_size == 1:
+        raise InvalidInput("group_size is 1, which has nothing to be compared with. Use 2 or more.")
     if rewards.size > MOST_OUTCOMES or group_size > LARGEST_GROUP:
         raise InvalidInput(
             f"{rewards.size} outcomes in groups of {group_size} take too long to predict. Use at "
@@ -220,8 +231,6 @@ def advise(
     needed = needed_group_size(rewards, eps=eps, target_l1=target_l1)
     extinct = np.flatnonzero((rewards > 0) & (p == 0)).tolist()
     rewarded = rewards[rewards > 0]
-    with np.errstate(over="ignore"):  # an infinite ratio says what it should
-        ratio = float(rewarded.max() / rewarded.min())
 
     said = []
     if extinct:
@@ -242,8 +251,6 @@ def advise(
         )
     if eps > 0 and clip_is_noop(group_size, eps):
         said.append(f"eps = {eps:g} has no effect at or below 1/G = {1 / group_size:.3g}.")
-    if ratio > 1 and not minority_survives(group_size, ratio):
-        said.append(f"Rewards differ by {ratio:.3g}, and G - 1 = {group_size - 1} must exceed it.")
     if len(rewarded) > group_size:
         said.append(
             f"With {len(rewarded)} outcomes and groups of {group_size} most weights are equal: the "
@@ -264,6 +271,10 @@ def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.nd
             "name the outcomes once: --rewards 1,1,0.1 or --outcomes 500 --reward-ratio 20."
         )
     if text is not None:
+        if ratio != 1:
+            raise InvalidInput(
+                "--reward-ratio goes with --outcomes; --rewards has its own. Leave one out."
+            )
         try:
             return np.array([float(part) for part in text.split(",")])
         except ValueError:
