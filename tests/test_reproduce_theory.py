@@ -162,11 +162,11 @@ def test_the_integrated_flows_obey_the_theorems(theorems):
             # Under expected return rare outcomes come back slowly, at a rate of beta p.
             assert (away[:, -1] < 0.2 * away[:, 0]).all()
             assert away[:, -1].max() < (1e-6 if flow.alpha == 1 else 0.05)
-    np.testing.assert_allclose(arrays["IPS (Theorem 4.1)/end"], wanted)
-    assert "expected return (Theorem 3.1)/end" not in arrays
+    np.testing.assert_allclose(arrays["4: IPS (Theorem 4.1)/end"], wanted)
+    assert "1: expected return (Theorem 3.1)/end" not in arrays
 
 
-@pytest.mark.parametrize("theorem", ["expected return (Theorem 3.1)", "IPS (Theorem 4.1)"])
+@pytest.mark.parametrize("theorem", ["1: expected return (Theorem 3.1)", "4: IPS (Theorem 4.1)"])
 def test_measured_slopes_lie_on_the_predicted_ones(theorem, theorems):
     """The figure differentiates the path by second-order differences, good to about a percent."""
     arrays = load_file(theorems / "flows.safetensors")

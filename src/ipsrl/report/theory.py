@@ -84,7 +84,7 @@ def finite_group_floor(path: Path, rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 def _title(name: str) -> str:
     """Label of a flow without its number."""
-    return name.split(":", 1)[-1]
+    return name.split(": ", 1)[-1]
 
 
 def _triangle(axis: Axes, rewards: np.ndarray) -> None:

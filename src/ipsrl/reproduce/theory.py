@@ -20,12 +20,15 @@ from ipsrl.runs import Run
 from ipsrl.theory.flows import Flow, solve
 
 REWARDS = np.array([1.0, 0.7, 0.3])
+# Numbered, because the arrays of a file are sorted by name.
 FLOWS = {
-    "expected return (Theorem 3.1)": Flow(REWARDS, alpha=0.0),
-    "expected return + entropy": Flow(REWARDS, alpha=0.0, beta=0.3),
-    "expected return + KL": Flow(REWARDS, alpha=0.0, beta=0.3, reference=np.array([0.1, 0.2, 0.7])),
-    "IPS (Theorem 4.1)": Flow(REWARDS),
-    "IPS + KL (Eq. 8)": Flow(REWARDS, beta=1.0, reference=np.array([0.1, 0.2, 0.7])),
+    "1: expected return (Theorem 3.1)": Flow(REWARDS, alpha=0.0),
+    "2: expected return + entropy": Flow(REWARDS, alpha=0.0, beta=0.3),
+    "3: expected return + KL": Flow(
+        REWARDS, alpha=0.0, beta=0.3, reference=np.array([0.1, 0.2, 0.7])
+    ),
+    "4: IPS (Theorem 4.1)": Flow(REWARDS),
+    "5: IPS + KL (Eq. 8)": Flow(REWARDS, beta=1.0, reference=np.array([0.1, 0.2, 0.7])),
 }
 TIMES = np.concatenate([[0.0], np.geomspace(0.01, 3000.0, 400)])
 
@@ -82,8 +85,7 @@ def _integrate() -> dict[str, np.ndarray]:
     angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     starts = 1.5 * np.stack([np.cos(angles), np.cos(angles + 2), np.cos(angles + 4)], -1)
     arrays: dict[str, np.ndarray] = {"times": TIMES, "rewards": REWARDS}
-    for number, (label, flow) in enumerate(FLOWS.items()):
-        name = f"{number}:{label}"  # files are sorted by name
+    for name, flow in FLOWS.items():
         theta = solve(flow, starts, TIMES)
         p = np.exp(theta - theta.max(-1, keepdims=True))
         arrays[f"{name}/p"] = p / p.sum(-1, keepdims=True)
