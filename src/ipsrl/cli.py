@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from ipsrl.errors import IpsrlError
+from ipsrl.config import StrictConfig
+from ipsrl.errors import ConfigError, IpsrlError
+
+C = TypeVar("C", bound=StrictConfig)
 
 USAGE = """\
 usage: ipsrl COMMAND [options]
@@ -16,10 +19,13 @@ usage: ipsrl COMMAND [options]
 Reinforcement learning that keeps every good answer.
 
   train hypergrid      train policies on a hyper-grid
+  train llm            post-train a language model on a task of your own
   reproduce ITEM       run an item of the paper beside its numbers: table-1, figure-1,
                        figure-3, theory, or of ours: group-size, estimators
   advise               will IPS-GRPO work with my group size, eps and rewards?
+  diagnose FILE...     did a language model collapse, and when? from its logged completions
   report RUN...        figures and a page of finished runs
+  workers install NAME build the environment of a tool whose requirements clash with ours
   doctor               what is installed, and whether it works
 
 Options of a command:  ipsrl COMMAND --help
@@ -53,49 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train_hypergrid(argv: list[str]) -> int:
-    import tyro
-
     from ipsrl.grids.config import Config
 
-    @dataclass(frozen=True)
-    class Options:
-        """Train policies on a hyper-grid.  Every option is also a key of the TOML file."""
-
-        options: Annotated[Config, tyro.conf.arg(name="")]
-        config: Path | None = None
-        """TOML file; options on the command line win."""
-        out: Path | None = None
-        """Run directory to write; runs/hypergrid-DIGEST if not given."""
-        resume: Path | None = None
-        """Run directory to continue; its configuration is used as it is."""
-
-    # The file must be known before the options are read, because it sets their defaults.
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path)
-    path = early.parse_known_args(argv)[0].config
-    defaults = Config.load(path) if path else Config()
-    parsed = tyro.cli(
-        Options, args=argv, prog="ipsrl train hypergrid", default=Options(defaults),
-        config=(tyro.conf.AvoidSubcommands,),
-    )  # fmt: skip
+    config, out, resume = _training(argv, "hypergrid", Config)
 
     from ipsrl.grids.train import train
-    from ipsrl.runs import Run
 
-    if parsed.resume is not None:
-        if len(argv) != (1 if argv[0].startswith("--resume=") else 2):
-            from ipsrl.errors import ConfigError
-
-            raise ConfigError(
-                "--resume continues a run as it was configured, so other options would be ignored. "
-                "Leave them out, or start a new run with --out."
-            )
-        config, out = Run.open(parsed.resume).config(Config), parsed.resume
-    else:
-        config = parsed.options
-        out = parsed.out or Path("runs") / f"hypergrid-{config.digest()}"
     try:
-        result = train(config, out, resume=parsed.resume is not None)
+        result = train(config, out, resume=resume)
     except KeyboardInterrupt:
         print(f"\nstopped; continue with: ipsrl train hypergrid --resume {out}", file=sys.stderr)
         return 130
@@ -106,6 +77,72 @@ def train_hypergrid(argv: list[str]) -> int:
         print(f"floor of the group frequency at this group size: total L1 {result.floor_l1:.4f}")
     print(f"written to {out}")
     return 0
+
+
+def train_llm(argv: list[str]) -> int:
+    from ipsrl.llm.config import Config
+
+    config, out, resume = _training(argv, "llm", Config)
+
+    from ipsrl.llm.train import train
+
+    try:
+        result = train(config, out, resume=resume)
+    except KeyboardInterrupt:
+        print(f"\nstopped; continue with: ipsrl train llm --resume {out}", file=sys.stderr)
+        return 130
+    line = f"{result.steps} steps: reward {result.reward:.3f}"
+    if result.effective is not None:
+        line += f", {result.effective:.2f} effective of {result.distinct:.2f} outcomes per group"
+    print(f"{line}\nwritten to {out}")
+    return 0
+
+
+def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bool]:
+    """Configuration, run directory, and whether to resume, of a `train` command."""
+    import tyro
+
+    prog = f"ipsrl train {family}"
+    # The files must be known before the options are read, because they set their defaults.
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    early.add_argument("--resume", type=Path)
+    known, others = early.parse_known_args(argv)
+    if known.resume is not None:
+        if others or known.config:
+            raise ConfigError(
+                "--resume continues a run as it was configured, so other options would be ignored. "
+                "Leave them out, or start a new run with --out."
+            )
+        from ipsrl.runs import Run
+
+        return Run.open(known.resume).config(model), known.resume, True
+
+    @dataclass(frozen=True)
+    class Options:
+        """Train.  Every option is also a key of the TOML file."""
+
+        options: Annotated[model, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+        config: Path | None = None
+        """TOML file; options on the command line win."""
+        out: Path | None = None
+        """Run directory to write; runs/FAMILY-DIGEST if not given."""
+        resume: Path | None = None
+        """Run directory to continue; its configuration is used as it is."""
+
+    defaults = model.load(known.config) if known.config else None
+    parsed: Any = tyro.cli(
+        Options, args=argv, prog=prog, description=model.__doc__,
+        default=Options(defaults) if defaults else None,
+        config=(tyro.conf.AvoidSubcommands,),
+    )  # fmt: skip
+    config = parsed.options
+    if defaults:  # a table on the command line adds to that of the file
+        tables = {key: value for key, value in defaults if isinstance(value, dict)}
+        config = config.model_copy(
+            update={key: {**value, **getattr(config, key)} for key, value in tables.items()}
+        )
+    return config, parsed.out or Path("runs") / f"{family}-{config.digest()}", False
 
 
 def reproduce(argv: list[str]) -> int:
@@ -181,6 +218,54 @@ def advise(argv: list[str]) -> int:
     return 0
 
 
+def diagnose(argv: list[str]) -> int:
+    import tyro
+
+    @dataclass(frozen=True)
+    class Options:
+        """Did a run collapse onto few outcomes, and when?  From the completions that it logged."""
+
+        files: tyro.conf.Positional[tuple[Path, ...]]
+        """Parquet or JSON lines of prompt, completion, reward; or the output directory of a run."""
+        outcome: str | None = None
+        """module:function or file.py:function (prompts, completions, **columns) -> a key for each;
+        the column `outcome` if not given."""
+        reward: str | None = None
+        """Column of the rewards; raw_reward, reward or the sum of TRL's columns if not given."""
+        group_size: int | None = None
+        """Samples per prompt, G; needed where a step holds several groups of one prompt."""
+        out: Path | None = None
+        """Directory for diagnosis.json and the figure diagnosis.png."""
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl diagnose")
+    if not options.files:
+        print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
+        return 2
+    from ipsrl.llm.collapse import diagnose_completions
+    from ipsrl.llm.completions import outcome_keys, read_completions
+    from ipsrl.llm.functions import load_function
+    from ipsrl.llm.summary import summary
+
+    if options.out is not None:
+        from ipsrl.report.page import check_libraries
+
+        check_libraries()
+    outcome_fn = load_function(options.outcome) if options.outcome else None
+    rows = read_completions(options.files, reward=options.reward)
+    diagnosis = diagnose_completions(
+        rows, outcome_keys(rows, outcome_fn), group_size=options.group_size
+    )
+    print(diagnosis.json() if options.json else summary(diagnosis))
+    if options.out is not None:
+        from ipsrl.report.collapse import write_figure
+
+        write_figure(diagnosis.json(), options.out)
+        print(f"written to {options.out}", file=sys.stderr)
+    return 0
+
+
 def report(argv: list[str]) -> int:
     import tyro
 
@@ -207,6 +292,23 @@ def report(argv: list[str]) -> int:
     return 0
 
 
+def workers_install(argv: list[str]) -> int:
+    import tyro
+
+    from ipsrl import workers
+
+    @dataclass(frozen=True)
+    class Options:
+        """Build an environment of its own for a tool whose requirements clash with ours."""
+
+        name: tyro.conf.Positional[Literal[tuple(workers.names())]]  # type: ignore[valid-type]
+        """Which."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl workers install")
+    print(workers.install(options.name))
+    return 0
+
+
 def doctor(argv: list[str]) -> int:
     from ipsrl.doctor import examine
 
@@ -218,8 +320,11 @@ def doctor(argv: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train hypergrid": train_hypergrid,
+    "train llm": train_llm,
     "reproduce": reproduce,
     "advise": advise,
+    "diagnose": diagnose,
     "report": report,
+    "workers install": workers_install,
     "doctor": doctor,
 }

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -55,12 +56,8 @@ class StrictConfig(BaseModel):
 
     def dump(self) -> str:
         """The resolved configuration as TOML, every key written out."""
-        # A JSON number, boolean or string is one in TOML too, but for the delete character.
-        lines = (
-            f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
-            for key, value in self.model_dump().items()
-        )
-        return "".join(lines).replace("\x7f", "\\u007f")
+        lines = (f"{key} = {_toml(value)}\n" for key, value in self.model_dump().items())
+        return "".join(lines)
 
     def digest(self) -> str:
         """Hash that two configurations share iff they are equal."""
@@ -72,6 +69,34 @@ def shipped_configs(folder: str) -> list[Path]:
     installed = Path(str(files("ipsrl"))) / "configs"
     root = installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
     return sorted((root / folder).glob("*.toml"))
+
+
+def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) -> None:
+    """An option that the chosen `method` does not read is a mistake, not a wish.
+
+    Args:
+      config: a configuration with the key `method`.
+      only_with: for each such option, the methods that read it.
+    Raises:
+      ValueError: naming the first option that was given and has no effect.
+    """
+    method = config.method  # type: ignore[attr-defined]
+    for key, methods in only_with.items():
+        default = type(config).model_fields[key].default
+        if method not in methods and getattr(config, key) != default:
+            raise ValueError(
+                f"{key} has no effect with method {method}, only with {', '.join(methods)}. "
+                "Leave it out"
+            )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # A JSON number, boolean or string is one in TOML too, but for the delete character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:

@@ -8,11 +8,13 @@ import platform
 import numpy as np
 
 import ipsrl
+from ipsrl import workers
 from ipsrl.runs import installed_version
 
 FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
+    "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
     "report": ("matplotlib", "jinja2"),
 }
 
@@ -27,6 +29,8 @@ def examine() -> int:
             print(f'{family:8} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
         else:
             print(f"{family:8} " + ", ".join(f"{name} {found}" for name, found in versions.items()))
+    for name, python in workers.status().items():
+        print(f"worker {name:8} {python or f'not installed: ipsrl workers install {name}'}")
     healthy = True
     for name in ("numpy", "torch", "jax.numpy"):
         try:

@@ -157,10 +157,13 @@ class Run:
             return None
         return state["step"], load_file(checkpoints[-1].with_suffix(".safetensors"))
 
-    def finish(self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Write the final arrays and, last, result.json."""
+    def finish(
+        self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Write the final arrays, if any, and, last, result.json."""
         with self._writing():
-            _write(self.directory / "arrays.safetensors", _pack(arrays))
+            if arrays is not None:
+                _write(self.directory / "arrays.safetensors", _pack(arrays))
             _write(self.directory / "result.json", _json(result))
 
     # --- afterwards -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ipsrl.config import StrictConfig
+from ipsrl.config import StrictConfig, check_has_effect
 from ipsrl.grids.grid import Grid
 from ipsrl.grids.hypergrid import HyperGrid
 
@@ -98,13 +98,7 @@ class Learning(StrictConfig):
                 f"checkpoint_every = {self.checkpoint_every} is not a multiple of "
                 f"eval_every = {self.eval_every}. Choose a multiple"
             )
-        for key, methods in _ONLY_WITH.items():
-            default = type(self).model_fields[key].default
-            if self.method not in methods and getattr(self, key) != default:
-                raise ValueError(
-                    f"{key} has no effect with method {self.method}, only with "
-                    f"{', '.join(methods)}. Leave it out"
-                )
+        check_has_effect(self, _ONLY_WITH)
         return self
 
     @abstractmethod

@@ -1,0 +1,231 @@
+"""verl: IPS between the rewards and the advantage, in both of its trainers.
+
+    compute_score -> {"score": r, "outcome": o}      o: a string; None: no outcome, weight 1
+    token_level_rewards += (w - 1) token_level_scores,   w = max(p^(o), eps)^(-alpha)
+
+so that the reward is scaled and a KL penalty in it is not.  p^ is the share of the group, which is
+whatever has one uid.  Options: `+algorithm.ips_eps=0.2`, `+algorithm.ips_alpha=1.0`.
+
+    v1        trainer.v1.trainer_mode=ips_sync     `IPSTrainerSync`
+    legacy    trainer.use_v1=False                 `compute_advantage` is wrapped; acts on ips_eps
+
+`import verl` imports this module through the entry point group `verl.plugins`, and that registers
+both.  verl hides the error of a plugin that fails, so ask:  python -m ipsrl.integrations.verl
+"""
+
+# pyright: reportMissingImports=false
+# verl has an environment of its own: ipsrl.workers.
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+
+from ipsrl.core.outcomes import outcome_ids
+from ipsrl.core.scaling import ips_rewards
+from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
+
+try:
+    import torch
+    import transfer_queue
+    import verl
+    from tensordict import TensorDict
+    from verl.trainer.ppo import ray_trainer
+    from verl.trainer.ppo.v1 import PPOTrainer, PPOTrainerSync, register_trainer
+    from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
+except ImportError as error:
+    raise MissingExtra("verl", error.name or "verl") from error
+
+TRAINER = "ips_sync"
+MODULE = "ipsrl.integrations.verl"
+
+
+def sample_weights(
+    scores: np.ndarray, outcomes: Sequence[Hashable | None], uids: Iterable, algorithm: Mapping
+) -> np.ndarray:
+    """Weight of every sample, within the group of its uid.
+
+        w = max(p^(outcome), eps)^(-alpha)
+
+    Args:
+      scores: raw scores >= 0 [N].
+      outcomes: outcome keys, or None [N].
+      uids: samples with the same uid are one group, of any size [N].
+      algorithm: verl's algorithm section; reads ips_eps (0) and ips_alpha (1).
+    Returns:
+      weights >= 1 [N], float64.
+    Raises:
+      InvalidInput: for negative scores, an outcome without an identity, or eps or alpha that
+        cannot be.
+      ConfigError: for an estimator that would not see the weights.
+    """
+    if algorithm.get("adv_estimator") == "gdpo":
+        raise ConfigError(
+            "algorithm.adv_estimator is 'gdpo', which reads its rewards from elsewhere and would "
+            "ignore IPS. Use 'grpo', or leave out algorithm.ips_eps."
+        )
+    if (scores < 0).any():
+        raise InvalidInput(
+            f"compute_score gave a negative score ({scores.min():g}): division by p would punish "
+            "rare outcomes hardest. Shift the scores so that the worst is 0 (penalties too, such "
+            "as the overlong buffer of the dapo reward manager)."
+        )
+    eps, alpha = algorithm.get("ips_eps") or 0.0, algorithm.get("ips_alpha")
+    ids, weights = outcome_ids(_key(outcome) for outcome in outcomes), np.ones(len(scores))
+    groups = defaultdict(list)
+    for row, uid in enumerate(uids):
+        groups[uid].append(row)
+    for rows in groups.values():
+        # The scaled rewards of samples with reward 1 are the weights.
+        weights[rows] = ips_rewards(
+            weights[rows], ids[rows], eps=eps, alpha=1.0 if alpha is None else alpha
+        )
+    return weights
+
+
+class IPSTrainerSync(PPOTrainerSync):
+    """verl's synchronous v1 trainer with IPS; logs ips/weight_max and outcomes/distinct."""
+
+    def __init__(self, config: Any) -> None:
+        # verl takes every mode but "sync" for an asynchronous one: another replay buffer, refills.
+        config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        data = transfer_queue.kv_batch_get(
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            select_fields=["uid", "rm_scores", "extra_fields", "outcome"],
+        )
+        raw = list(data["rm_scores"].unbind())
+        outcomes = _outcomes(data)
+
+        # A session of several turns is one sample, and its last turn holds the score.
+        last, session = {}, [key.rsplit("_", 1)[0] for key in batch.keys]
+        for row in sorted(range(len(session)), key=lambda r: int(batch.keys[r].rsplit("_", 1)[1])):
+            last[session[row]] = row
+        rows, uids = list(last.values()), list(data["uid"])
+        scores = np.array([float(raw[row].sum()) for row in rows])
+        sampled = [outcomes[row] for row in rows]
+        groups = [uids[row] for row in rows]
+        weights = sample_weights(scores, sampled, groups, self.config.algorithm)
+        of_session = dict(zip(last, weights.tolist(), strict=True))
+
+        real = [i for i, row in enumerate(rows) if not batch.tags[row].get("is_padding", False)]
+        distinct = {(groups[i], _key(sampled[i])) for i in real if sampled[i] is not None}
+        metrics["ips/weight_max"] = float(weights[real].max(initial=1.0))
+        metrics["outcomes/distinct"] = len(distinct) / max(len({groups[i] for i in real}), 1)
+
+        self._put_scores(batch, [of_session[s] * row for s, row in zip(session, raw, strict=True)])
+        try:
+            return super()._compute_advantage(batch, metrics)
+        finally:
+            self._put_scores(batch, raw)  # verl's own metrics and dumps show what was scored
+
+    @staticmethod
+    def _put_scores(batch: Any, scores: list[torch.Tensor]) -> None:
+        nested = torch.nested.as_nested_tensor(scores, layout=torch.jagged)
+        fields = TensorDict({"rm_scores": nested}, batch_size=len(scores))
+        transfer_queue.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+
+
+def _outcomes(data: Any) -> list[Hashable | None]:
+    """Outcomes of the rows, from where verl left what compute_score returned."""
+    returned = [fields.get("reward_extra_info", {}) for fields in data["extra_fields"]]
+    if not any(returned) and "outcome" in data.keys():  # noqa: SIM118  # no Mapping
+        return list(data["outcome"])  # scored beside the trainer
+    for info in returned:
+        if "outcome" not in info:
+            raise _no_outcome(info)
+    return [info["outcome"] for info in returned]
+
+
+def _no_outcome(found: Iterable[str]) -> InvalidInput:
+    return InvalidInput(
+        "compute_score returned no 'outcome', which IPS needs to know what is frequent (found: "
+        f"{', '.join(sorted(found)) or 'nothing'}). Let it return "
+        '{"score": score, "outcome": key}, with key a string, or None where there is no outcome.'
+    )
+
+
+def _key(outcome: Any) -> Hashable | None:
+    # verl stacks outcomes with np.array, which makes rows of tuples.
+    return tuple(outcome.tolist()) if isinstance(outcome, np.ndarray) else outcome
+
+
+def _scaling(compute_advantage: Callable) -> Callable:
+    """The legacy trainer's function, with IPS before it if the config has ips_eps."""
+    signature = inspect.signature(compute_advantage)
+
+    @functools.wraps(compute_advantage)
+    def scaled(data: Any, *args: Any, **kwargs: Any) -> Any:
+        algorithm = signature.bind(data, *args, **kwargs).arguments.get("config")
+        if algorithm is not None and algorithm.get("ips_eps") is not None:
+            if "outcome" not in data.non_tensor_batch:
+                raise _no_outcome(data.non_tensor_batch)
+            raw = data.batch["token_level_scores"]
+            weights = sample_weights(
+                raw.sum(-1).double().cpu().numpy(),
+                list(data.non_tensor_batch["outcome"]),
+                data.non_tensor_batch["uid"],
+                algorithm,
+            )
+            extra = torch.as_tensor(weights - 1, dtype=raw.dtype, device=raw.device)
+            rewards = data.batch["token_level_rewards"]
+            data.batch["token_level_rewards"] = rewards + extra[:, None] * raw
+        return compute_advantage(data, *args, **kwargs)
+
+    return scaled
+
+
+def _refusing(init: Callable) -> Callable:
+    """Another v1 trainer would run without IPS and say nothing."""
+
+    @functools.wraps(init)
+    def checked(self: Any, config: Any) -> None:
+        if config.algorithm.get("ips_eps") is not None and not isinstance(self, IPSTrainerSync):
+            raise ConfigError(
+                f"algorithm.ips_eps is set, but trainer.v1.trainer_mode is "
+                f"{config.trainer.v1.trainer_mode!r}, which does not scale rewards. "
+                f"Use trainer.v1.trainer_mode={TRAINER}, or leave out algorithm.ips_eps."
+            )
+        init(self, config)
+
+    return checked
+
+
+def register() -> None:
+    """Make verl find IPS; again is harmless."""
+    if TRAINER not in TRAINER_REGISTRY:
+        register_trainer(TRAINER)(IPSTrainerSync)
+        PPOTrainer.__init__ = _refusing(PPOTrainer.__init__)
+        # The v1 trainer holds the original, since its modules are imported by now.
+        ray_trainer.compute_advantage = _scaling(ray_trainer.compute_advantage)
+
+
+def check() -> bool:
+    """Print what verl finds of ipsrl; True if nothing is missing."""
+    plugins = {entry.value for entry in entry_points(group="verl.plugins")}
+    found = {
+        "entry point in the group verl.plugins": MODULE in plugins,
+        f"trainer.v1.trainer_mode={TRAINER}": TRAINER in TRAINER_REGISTRY,
+        "compute_advantage of the legacy trainer": (
+            ray_trainer.compute_advantage.__code__.co_filename == __file__
+        ),
+    }
+    print(f"verl {verl.__version__}, options +algorithm.ips_eps and +algorithm.ips_alpha")
+    for what, there in found.items():
+        print(f"{'ok     ' if there else 'MISSING'} {what}")
+    return all(found.values())
+
+
+if __name__ == "__main__":  # a second copy, which must see what `import verl` registered
+    sys.exit(not check())
+register()

@@ -1,0 +1,345 @@
+"""Whether a run collapsed onto few outcomes, and when, from the outcomes of its completions.
+
+A group is the completions of one prompt at one step.  Its effective outcomes are exp(entropy) of
+their shares: between 1, all the same, and the number of different ones.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ipsrl.core.arrays import Array, check_has_group, check_ids, to_numpy
+from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
+from ipsrl.errors import InvalidInput
+from ipsrl.llm.completions import Completions, group_numbers
+
+TOP = 8  # outcomes that are followed over time
+WINDOWS = 12  # spans of steps, at most, in which they are counted
+CONCENTRATED = 1.5  # effective outcomes: two outcomes at 86 : 14
+FIRST_STEPS = 3
+FEWEST_STEPS = 10
+
+Verdict = Literal["collapsed", "started collapsed", "did not collapse", "too few steps"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the completions of a run show.  Lists over steps have None where nothing is known."""
+
+    rows: int
+    prompts: int
+    visits: float
+    """Steps at which a prompt was seen, mean over the prompts."""
+    groups: int
+    group_size: int
+    """The commonest; groups may be ragged."""
+    reward_name: str | None
+    steps: list[int]
+    effective: list[float | None]
+    """Mean effective outcomes per group, of the groups with an outcome; and so the next two."""
+    distinct_share: list[float | None]
+    """Different outcomes of a group over its completions."""
+    top_share: list[float | None]
+    """Share of the commonest outcome of a group."""
+    valid_share: list[float | None]
+    """Completions with an outcome."""
+    reward: list[float | None]
+    inert_groups: float
+    """Share of groups in which all outcomes differ."""
+    coverage: dict[str, dict[str, list[float]]]
+    """`expected_distinct` of a prompt in the first and the last quarter of the steps."""
+    top_outcomes: list[str]
+    """The commonest of all, in this order."""
+    top_starts: list[int]
+    """First step of each window."""
+    top_shares: list[list[float]]
+    """Share of each top outcome in each window, of the completions with an outcome."""
+    verdict: Verdict
+    collapsed_at: int | None
+    """Step of the collapse."""
+    start: float
+    end: float
+    """Effective outcomes in the first steps and in the last, see `diagnose_completions`."""
+
+    def json(self) -> str:
+        """As JSON, which `ipsrl.report.collapse` draws."""
+        return json.dumps(asdict(self), allow_nan=False) + "\n"
+
+
+def outcome_statistics(ids_PG: Array) -> dict[str, float]:
+    """How many outcomes the groups of a batch have; means over the groups.
+
+        effective = exp(-sum_o q_o log q_o),   q_o = share of outcome o in the group
+
+    Rows without an outcome are left out, and so are groups that have none; if no group has any,
+    all but `no_outcome` are 0.
+
+    Args:
+      ids_PG: outcome ids [P, G] of P groups; -1 for none.
+    Returns:
+      distinct: different outcomes of a group.
+      effective: equally frequent outcomes with the same entropy, 1 <= effective <= distinct.
+      inert_groups: share of groups in which all outcomes differ, and there are several.
+      single_outcome_groups: share of groups with one outcome.
+      no_outcome: share of rows without.
+    Raises:
+      InvalidInput: for ids that are no ids, or not [P, G].
+    """
+    ids_PG = to_numpy(ids_PG)
+    check_has_group("ids", ids_PG)
+    check_ids(ids_PG)
+    if ids_PG.ndim != 2:
+        raise InvalidInput(
+            f"ids have shape {ids_PG.shape}, but one row per group is needed. "
+            "Reshape them to (groups, group_size)."
+        )
+    groups, group_size = ids_PG.shape
+    ids = np.sort(ids_PG, axis=1).ravel()
+    counts = _per_group(_runs(np.repeat(np.arange(groups), group_size), ids), groups)
+    has = counts.valid > 0
+    distinct, valid = counts.distinct[has], counts.valid[has]
+    return {
+        "distinct": _mean(distinct),
+        "effective": _mean(counts.effective[has]),
+        "inert_groups": _mean((distinct == valid) & (valid > 1)),
+        "single_outcome_groups": _mean(distinct == 1),
+        "no_outcome": _mean(ids == NO_OUTCOME),
+    }
+
+
+def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
+    """Different outcomes among N of n completions, in expectation over their orderings.
+
+        E = sum_o 1 - C(n - n_o, N) / C(n, N),   n = sum_o n_o
+
+    Args:
+      counts_K: completions n_o > 0 of each outcome [K].
+      samples: numbers N, 1 <= N <= n.
+    Returns:
+      expectations, one per N.
+    Raises:
+      InvalidInput: for an N that cannot be drawn.
+    """
+    counts_K = to_numpy(counts_K, np.int64)
+    n, N = int(counts_K.sum()), np.asarray(samples, np.int64)[:, None]
+    if N.size and not 1 <= N.min() <= N.max() <= n:
+        raise InvalidInput(
+            f"samples are {list(samples)}, but {n} completions give 1 to {n} of them. "
+            "Leave the others out."
+        )
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    others = n - counts_K  # [K]
+    missable = others >= N  # [N, K]
+    log_missed = (
+        log_factorial[others]
+        - log_factorial[np.where(missable, others - N, 0)]
+        - log_factorial[n]
+        + log_factorial[n - N]
+    )
+    return np.where(missable, -np.expm1(log_missed), 1.0).sum(axis=1)
+
+
+def diagnose_completions(
+    rows: Completions, keys: Sequence[Hashable | None], *, group_size: int | None = None
+) -> Diagnosis:
+    """What became of the outcomes of a run.
+
+    Groups are neighbouring completions of the same prompt at the same step.  The effective outcomes
+    of a step are averaged over its groups, and over windows of w = max(3, steps / 20) steps.  With
+    `start` the mean of the first 3 steps, the run collapsed if the windows stay, from some step to
+    the end, below
+
+        max(1.5, start / 2)
+
+    The middle of the first of these windows is the step of the collapse.  A run with start < 1.5
+    started collapsed.  With fewer than 10 steps that have outcomes nothing else can be told.
+
+    Args:
+      rows: completions in the order of their steps.
+      keys: outcome key of each, None for none.
+      group_size: cut neighbours of the same prompt into groups of this size; needed where
+        a prompt has several groups in one step.
+    Returns:
+      the diagnosis.
+    Raises:
+      InvalidInput: for keys that are no keys, or all None; or groups of one completion.
+    """
+    if len(keys) != len(rows.prompts):
+        raise InvalidInput(
+            f"there are {len(keys)} keys for {len(rows.prompts)} completions. Name one for each."
+        )
+    ids_R = outcome_ids(keys)
+    valid_R = ids_R != NO_OUTCOME
+    if not valid_R.any():
+        raise InvalidInput(
+            f"none of the {len(ids_R)} completions has an outcome: all keys are None. "
+            "Check the outcome function on a completion that you know."
+        )
+    prompt_R, group_R = group_numbers(rows, group_size)
+    # Without steps, every group is one.
+    steps_T, step_R = np.unique(group_R if rows.steps is None else rows.steps, return_inverse=True)
+    T, size_P, groups = len(steps_T), np.bincount(group_R), int(group_R[-1]) + 1
+    per_group = _per_group(_sorted_runs(group_R, ids_R), groups)
+    has = per_group.valid > 0
+    step_P = step_R[np.searchsorted(group_R, np.arange(groups))]
+
+    def over_groups(values_P: np.ndarray) -> list[float | None]:
+        return _means(step_P[has], values_P[has], T)
+
+    rewards_R = np.full(len(ids_R), np.nan) if rows.rewards is None else rows.rewards
+    scored = np.isfinite(rewards_R)
+    verdict, collapsed_at, start, end = _judge(steps_T, step_P[has], per_group.effective[has])
+    outcomes, windows, shares = _top(ids_R[valid_R], step_R[valid_R], T)
+    name = dict(zip(ids_R.tolist(), keys, strict=True))
+    prompts = int(prompt_R.max()) + 1
+    quarter = max(1, T // 4)
+    return Diagnosis(
+        rows=len(ids_R),
+        prompts=prompts,
+        visits=len(np.unique(prompt_R * T + step_R)) / prompts,
+        groups=groups,
+        group_size=int(np.bincount(size_P).argmax()),
+        reward_name=rows.reward_name,
+        steps=steps_T.tolist(),
+        effective=over_groups(per_group.effective),
+        distinct_share=over_groups(per_group.distinct / size_P),
+        top_share=over_groups(per_group.largest / np.maximum(per_group.valid, 1)),
+        valid_share=_means(step_R, valid_R, T),
+        reward=_means(step_R[scored], rewards_R[scored], T),
+        inert_groups=_mean(
+            (per_group.distinct[has] == per_group.valid[has]) & (per_group.valid[has] > 1)
+        ),
+        coverage={
+            "first": _coverage(prompt_R, ids_R, step_R < quarter),
+            "last": _coverage(prompt_R, ids_R, step_R >= T - quarter),
+        },
+        top_outcomes=[str(name[outcome]) for outcome in outcomes],
+        top_starts=[int(steps_T[window[0]]) for window in windows],
+        top_shares=shares.tolist(),
+        verdict=verdict,
+        collapsed_at=collapsed_at,
+        start=start,
+        end=end,
+    )
+
+
+class _Runs(NamedTuple):
+    """The outcomes of groups: number of the group, id, and how many rows, one entry for each."""
+
+    group: np.ndarray
+    ids: np.ndarray
+    n: np.ndarray
+
+
+def _runs(group_R: np.ndarray, ids_R: np.ndarray) -> _Runs:
+    """Count rows by group and outcome; they must be sorted by group, then by id."""
+    kept = ids_R != NO_OUTCOME
+    group_R, ids_R = group_R[kept], ids_R[kept]
+    # Equal outcomes of a group lie side by side.
+    starts = np.ones(len(ids_R), bool)
+    starts[1:] = (ids_R[1:] != ids_R[:-1]) | (group_R[1:] != group_R[:-1])
+    first = np.flatnonzero(starts)
+    return _Runs(group_R[first], ids_R[first], np.diff(first, append=len(ids_R)))
+
+
+def _sorted_runs(group_R: np.ndarray, ids_R: np.ndarray) -> _Runs:
+    """`_runs` of rows in any order."""
+    order = np.lexsort((ids_R, group_R))
+    return _runs(group_R[order], ids_R[order])
+
+
+class _PerGroup(NamedTuple):
+    """Rows with an outcome, different outcomes, effective ones, and rows of the commonest."""
+
+    valid: np.ndarray
+    distinct: np.ndarray
+    effective: np.ndarray
+    largest: np.ndarray
+
+
+def _per_group(runs: _Runs, groups: int) -> _PerGroup:
+    distinct = np.bincount(runs.group, minlength=groups)
+    valid = np.bincount(runs.group, runs.n, groups)
+    largest = np.zeros(groups)
+    np.maximum.at(largest, runs.group, runs.n)
+    # -sum_o (n_o / n) log(n_o / n) = log n - (sum_o n_o log n_o) / n
+    size = np.maximum(valid, 1)
+    entropy = np.log(size) - np.bincount(runs.group, runs.n * np.log(runs.n), groups) / size
+    # Rounding must not leave the bounds.
+    effective = np.clip(np.exp(entropy), np.minimum(distinct, 1), distinct)
+    return _PerGroup(valid, distinct, effective, largest)
+
+
+def _judge(
+    steps_T: np.ndarray, step_P: np.ndarray, effective_P: np.ndarray
+) -> tuple[Verdict, int | None, float, float]:
+    """Verdict, step of the collapse, start and end; the rule is in `diagnose_completions`."""
+    groups_T = np.bincount(step_P, minlength=len(steps_T))
+    known = groups_T > 0
+    steps_T, groups_T = steps_T[known], groups_T[known]
+    total_T = np.bincount(step_P, effective_P)[known[: step_P.max() + 1]]
+    T = len(steps_T)
+    width = min(T, max(FIRST_STEPS, math.ceil(T / 20)))
+    window = np.ones(width)
+    means = np.convolve(total_T, window, "valid") / np.convolve(groups_T, window, "valid")
+    # Not the first window: a fast collapse is over before it ends.
+    start = float(total_T[:FIRST_STEPS].sum() / groups_T[:FIRST_STEPS].sum())
+    end = float(means[-1])
+    if start < CONCENTRATED:
+        return "started collapsed", None, start, end
+    if T < FEWEST_STEPS:
+        return "too few steps", None, start, end
+    above = np.flatnonzero(means >= max(CONCENTRATED, start / 2))
+    first = int(above[-1]) + 1 if above.size else 0
+    if first == len(means):
+        return "did not collapse", None, start, end
+    return "collapsed", int(steps_T[first + width // 2]), start, end
+
+
+def _top(
+    ids_R: np.ndarray, step_R: np.ndarray, T: int
+) -> tuple[list[int], list[np.ndarray], np.ndarray]:
+    """Commonest ids [K], windows of step numbers, and shares [K, windows]."""
+    ids_K, outcome_R, counts_K = np.unique(ids_R, return_inverse=True, return_counts=True)
+    order = np.argsort(-counts_K, kind="stable")[:TOP]
+    windows = np.array_split(np.arange(T), min(T, WINDOWS))
+    window_R = np.repeat(np.arange(len(windows)), [len(window) for window in windows])[step_R]
+    totals = np.maximum(np.bincount(window_R, minlength=len(windows)), 1)
+    shares = [np.bincount(window_R[outcome_R == k], minlength=len(windows)) for k in order]
+    return ids_K[order].tolist(), windows, np.array(shares) / totals
+
+
+def _coverage(prompt_R: np.ndarray, ids_R: np.ndarray, chosen_R: np.ndarray) -> dict[str, Any]:
+    """Mean of `expected_distinct` over the prompts that have at least the median of completions.
+
+    One set of prompts for all N, or the curve might fall.
+    """
+    runs = _sorted_runs(prompt_R[chosen_R], ids_R[chosen_R])
+    if not len(runs.n):
+        return {"samples": [], "distinct": []}
+    first = np.flatnonzero(np.diff(runs.group, prepend=-1))
+    totals = np.add.reduceat(runs.n, first)
+    size = int(np.sort(totals)[len(totals) // 2])
+    samples = [2**k for k in range(size.bit_length())]
+    curves = [
+        expected_distinct(counts, samples)
+        for counts, total in zip(np.split(runs.n, first[1:]), totals, strict=True)
+        if total >= size
+    ]
+    return {"samples": samples, "distinct": np.mean(curves, axis=0).tolist()}
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
+def _means(step_N: np.ndarray, values_N: np.ndarray, T: int) -> list[float | None]:
+    """Mean of the values of each step, None where it has none."""
+    totals, counts = np.bincount(step_N, values_N, T), np.bincount(step_N, minlength=T)
+    return [float(total / n) if n else None for total, n in zip(totals, counts, strict=True)]

@@ -1,0 +1,105 @@
+"""Configuration of the post-training of a language model; separate, so that --help is instant."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from tyro.constructors import PrimitiveConstructorSpec
+
+from ipsrl.config import StrictConfig, check_has_effect
+
+_ONLY_WITH = {
+    "eps": ("ips-grpo",),
+    "alpha": ("ips-grpo",),
+    "estimator": ("ips-grpo",),
+    "negative_rewards": ("ips-grpo",),
+    "flowrl_beta": ("flowrl",),
+    "flowrl_log_z": ("flowrl",),
+}
+
+
+def _parsed(pairs: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs, where VALUE is TOML, or else text."""
+    fields: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair!r} is not KEY=VALUE")
+        try:
+            fields[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            fields[key] = value
+    return fields
+
+
+_FIELDS = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="KEY=VALUE",
+    instance_from_str=_parsed,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda fields: [f"{key}={value}" for key, value in fields.items()],
+)
+
+
+class Config(StrictConfig):
+    """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
+
+    model: str = "tiny"
+    """Folder or hub name; tiny is a small untrained model made for the data set."""
+    dataset: str
+    """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""
+    split: str = "train"
+    """Split of a hub data set."""
+    eval_dataset: str = ""
+    """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
+    reward: str
+    """Reward function, module:function or file.py:function, as TRL calls it; >= 0."""
+    outcome: str = ""
+    """Outcome function, called as the reward is: one key per completion, None for none."""
+    method: Literal["ips-grpo", "grpo", "flowrl"] = "ips-grpo"
+    """Learning algorithm."""
+    eps: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Lower clip of p^; no effect at or below 1 / num_generations."""
+    alpha: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Exponent of 1/p^."""
+    estimator: Literal["group", "replay"] = "group"
+    """p^ from the group, or from the last visits of the prompt too."""
+    negative_rewards: Literal["refuse", "keep"] = "refuse"
+    """keep leaves completions with a negative total reward unscaled."""
+    flowrl_beta: Annotated[float, Field(gt=0, le=1e6)] = 15.0
+    """Inverse temperature."""
+    flowrl_log_z: Literal["mlp", "table"] = "mlp"
+    """log Z from the prompt's hidden state, or a value per prompt."""
+    lora_rank: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Rank of LoRA adapters; 0 trains all weights."""
+    lora_alpha: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Scale of LoRA."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Dropout of LoRA."""
+    lora_targets: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj"]  # noqa: RUF012 (frozen)
+    """Modules that get adapters."""
+    load_in_4bit: bool = False
+    """NF4 weights with bf16 compute (QLoRA); needs lora_rank."""
+    stop_below: Annotated[float, Field(ge=0)] = 0.0
+    """Stop when the effective outcomes per group stay below this; 0 for never."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Seed of sampling, order and adapters."""
+    trl: Annotated[dict[str, Any], _FIELDS] = {}  # noqa: RUF012 (frozen)
+    """Any field of TRL's GRPOConfig, such as learning_rate, num_generations, use_vllm."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        check_has_effect(self, _ONLY_WITH)
+        if not self.outcome and (self.method == "ips-grpo" or self.stop_below):
+            raise ValueError(
+                f"{'method ips-grpo' if self.method == 'ips-grpo' else 'stop_below'} needs to know "
+                'what a completion means. Name a function with outcome = "file.py:function"'
+            )
+        if self.load_in_4bit and not self.lora_rank:
+            raise ValueError("load_in_4bit freezes the weights, so set lora_rank too, such as 16")
+        for key in ("output_dir", "seed", "data_seed"):
+            if key in self.trl:
+                raise ValueError(f"trl.{key} is set by ipsrl itself. Use --out and seed")
+        return self

@@ -1,0 +1,92 @@
+"""A diagnosis in words, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ipsrl.llm.collapse import CONCENTRATED, FEWEST_STEPS, Diagnosis
+
+_LINES = 8  # of the table over steps, at most
+_NAMED = 5  # outcomes
+_SAMPLES = 10  # numbers N of the coverage
+_WIDTH = 40  # of the name of an outcome
+
+
+def summary(d: Diagnosis) -> str:
+    """Counts, a table over the steps, the commonest outcomes, the coverage; then the verdict."""
+    series = {
+        "effective": d.effective,
+        "distinct/G": d.distinct_share,
+        "top share": d.top_share,
+        "valid": d.valid_share,
+        "reward": d.reward,
+    }
+    if d.reward_name is None:
+        del series["reward"]
+    lines = [
+        f"completions {d.rows}, steps {len(d.steps)}, prompts {d.prompts}, "
+        f"groups {d.groups} of {d.group_size}"
+        + (f"; reward: {d.reward_name}" if d.reward_name else ""),
+        "",
+        f"{'steps':>15}" + "".join(f"{name:>12}" for name in series),
+    ]
+    for window in np.array_split(np.arange(len(d.steps)), min(len(d.steps), _LINES)):
+        first, last = d.steps[window[0]], d.steps[window[-1]]
+        means = "".join(f"{_mean(values, window):>12}" for values in series.values())
+        lines.append(f"{f'{first} - {last}':>15}{means}")
+
+    lines += ["", f"{'outcome':<{_WIDTH}}{'first steps':>12}{'last steps':>12}"]
+    for name, shares in list(zip(d.top_outcomes, d.top_shares, strict=True))[:_NAMED]:
+        short = ascii(name) if len(name) <= _WIDTH - 4 else ascii(name[: _WIDTH - 7]) + "..."
+        lines.append(f"{short:<{_WIDTH}}{shares[0]:>12.2f}{shares[-1]:>12.2f}")
+
+    samples = max((curve["samples"] for curve in d.coverage.values()), key=len)[:_SAMPLES]
+    lines += ["", "different outcomes among N completions of a prompt, expected"]
+    lines.append(f"{'N':>15}" + "".join(f"{int(n):>8}" for n in samples))
+    for quarter, curve in d.coverage.items():
+        values = "".join(f"{value:8.2f}" for value in curve["distinct"][:_SAMPLES])
+        lines.append(f"{quarter + ' quarter':>15}{values}")
+    return "\n".join([*lines, "", *advice(d)])
+
+
+def advice(d: Diagnosis) -> list[str]:
+    """The verdict in a sentence, what to do next, and what stands against the verdict."""
+    change = f"from {d.start:.2f} to {d.end:.2f} effective outcomes per group"
+    lines = {
+        "collapsed": [
+            f"COLLAPSED at step {d.collapsed_at}: {change}.",
+            "Train again from a checkpoint before that step, with IPSGRPOTrainer; if that is what "
+            "collapsed, with larger groups or estimator='replay'. (If each prompt has one right "
+            "answer, this is what training should do.)",
+        ],
+        "started collapsed": [
+            f"STARTED COLLAPSED: {d.start:.2f} effective outcomes per group in the first steps, "
+            f"below {CONCENTRATED}.",
+            "No training brings back what is not sampled: start from an earlier checkpoint or the "
+            "base model, or sample at a higher temperature; then train with IPSGRPOTrainer.",
+        ],
+        "did not collapse": [f"DID NOT COLLAPSE: {change}."],
+        "too few steps": [
+            f"TOO FEW STEPS TO TELL: {len(d.steps)}, but {FEWEST_STEPS} with outcomes are needed.",
+            "Log more of them: log_completions=True and a smaller logging_steps.",
+        ],
+    }[d.verdict]
+    if d.inert_groups > 0.5:
+        lines.append(
+            f"All outcomes differ in {d.inert_groups:.0%} of the groups, so none is common, and a "
+            "collapse would not show. Name a coarser outcome, such as the final answer instead of "
+            "the text."
+        )
+    if d.prompts > 1 and d.visits == 1 and d.verdict != "too few steps":
+        lines.append(
+            "Every prompt was seen at one step only, so the change over the steps compares "
+            "different prompts."
+        )
+    return lines
+
+
+def _mean(values: Sequence[float | None], window: np.ndarray) -> str:
+    known = [value for i in window if (value := values[i]) is not None]
+    return f"{np.mean(known):.2f}" if known else "-"

@@ -1,0 +1,304 @@
+"""Post-train a language model on any task: a data set, a reward and what a completion means."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ipsrl.errors import ConfigError, MissingExtra, RunError
+from ipsrl.llm.config import Config
+from ipsrl.llm.functions import load_function
+from ipsrl.runs import Run, progress
+
+try:
+    import torch
+    from accelerate import PartialState
+    from datasets import Dataset, load_dataset
+    from peft import LoraConfig
+    from transformers import BitsAndBytesConfig, PrinterCallback, TrainerCallback
+    from transformers.utils.logging import disable_progress_bar
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    from ipsrl.llm import tiny
+    from ipsrl.llm.flowrl import FlowRLTrainer
+    from ipsrl.llm.monitor import CollapseMonitor
+    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
+except ModuleNotFoundError as error:
+    raise MissingExtra("llm", error.name or "trl") from None
+
+_LAST = 10  # logged steps that the result is a mean of
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended; means over its last 10 logged steps.
+
+    Attributes:
+      steps: optimiser steps.
+      reward: mean reward before scaling.
+      distinct: different outcomes per group; None where no outcome function was given.
+      effective: effective outcomes per group, exp of the entropy; None likewise.
+    """
+
+    steps: int
+    reward: float
+    distinct: float | None
+    effective: float | None
+
+
+class _IPSFlowRLTrainer(IPSMixin, FlowRLTrainer):
+    """FlowRL whose outcomes are counted; with alpha 0 its rewards are as they were."""
+
+
+def train(config: Config, out: Path, *, resume: bool = False) -> Result:
+    """Train as configured, on one process or on all that a launcher started.
+
+    Writes the run directory of `ipsrl.runs`; beside it `trainer/` (the trainer's checkpoints and
+    completions), and at the end the model in `model/`.
+
+    Args:
+      config: what to train on what.
+      out: run directory to write.
+      resume: continue the run in `out` from its newest complete checkpoint.
+    Returns:
+      the result, also written to `out`/result.json.
+    Raises:
+      ConfigError: for settings that cannot work, before the model is loaded.
+      InvalidInput: for functions that cannot be found.
+      RunError: if `out` holds a run and `resume` is False, or the other way round.
+    """
+    reward = load_function(config.reward)
+    outcome = load_function(config.outcome) if config.outcome else None
+    arguments = _arguments(config, out)
+    dataset = _dataset(config.dataset, config.split)
+    eval_dataset = _dataset(config.eval_dataset, config.split) if config.eval_dataset else None
+
+    disable_progress_bar()  # of loading and saving; training has its own
+    process = PartialState()
+    if resume:
+        run = Run.open(out)
+        if run.config(Config) != config:
+            raise RunError(
+                f"{out} was started with another configuration, so it cannot go on with this one. "
+                "Pass the configuration in its config.toml, or start a new run elsewhere."
+            )
+    else:
+        if process.is_main_process:
+            Run.create(out, config)
+            if config.model == "tiny":
+                texts = (json.dumps(prompt, ensure_ascii=False) for prompt in dataset["prompt"])
+                tiny.build(out / "tiny", texts, seed=config.seed)
+        process.wait_for_everyone()
+        run = Run.open(out)
+
+    trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
+    with ExitStack() as stack:
+        if process.is_main_process:
+            trainer.add_callback(_Recorder(run, stack))
+        checkpoint = _newest_checkpoint(Path(arguments.output_dir)) if resume else None
+        trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(str(out / "model"))
+    result = _result(trainer.state)
+    if process.is_main_process:
+        run.finish(asdict(result))
+    return result
+
+
+def _arguments(config: Config, out: Path) -> Any:
+    """GRPOConfig: the user's fields over our defaults."""
+    known = {field.name for field in dataclasses.fields(GRPOConfig) if field.init}
+    for key in config.trl:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"trl has no key {key!r} in GRPOConfig; the nearest is {near!r}.")
+    ours: dict[str, Any] = {
+        "report_to": "none",
+        "logging_steps": 1,
+        "save_steps": 50,
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        "log_completions": True,
+        "num_completions_to_print": 0,
+    }
+    if not torch.cuda.is_available():
+        # TRL's defaults are meant for a GPU.
+        ours |= {"use_cpu": True, "bf16": False, "dataloader_pin_memory": False}
+        ours |= {name: False for name in _CHECKPOINTING if name in known}
+    own = {"output_dir": str(out / "trainer"), "seed": config.seed}
+    options = {**ours, **config.trl, **own}
+    if config.load_in_4bit:
+        options["model_init_kwargs"] = {
+            **options.get("model_init_kwargs", {}),
+            "quantization_config": BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=torch.bfloat16,
+            ),
+        }
+    try:
+        arguments: Any = GRPOConfig(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trl: {error}") from None
+    # Completions are kept for several updates, but not in a checkpoint.
+    updates = arguments.steps_per_generation * arguments.num_iterations
+    updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
+    if arguments.save_strategy == "steps" and arguments.save_steps % updates:
+        raise ConfigError(
+            f"trl.save_steps = {arguments.save_steps} is not a multiple of {updates}, the steps "
+            "that share one generation, so a resumed run would not be the same. Choose a multiple."
+        )
+    return arguments
+
+
+_CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")
+
+
+def _dataset(name: str, split: str) -> Any:
+    path = Path(name)
+    try:
+        if path.suffix in (".jsonl", ".json"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            dataset: Any = Dataset.from_list([json.loads(line) for line in lines if line.strip()])
+        elif path.suffix == ".parquet":
+            dataset = Dataset(pq.read_table(path))
+        else:
+            dataset = load_dataset(name, split=split)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ConfigError(
+            f"dataset {name!r} cannot be read ({error}). Pass a JSONL or Parquet file, "
+            "or the name of a hub data set."
+        ) from None
+    if "prompt" not in dataset.column_names or len(dataset) == 0:
+        raise ConfigError(
+            f"dataset {name!r} has {len(dataset)} rows with the columns {dataset.column_names}, "
+            "but each row needs a 'prompt': a text, or a list of messages."
+        )
+    return dataset
+
+
+def _trainer(
+    config: Config,
+    out: Path,
+    arguments: GRPOConfig,
+    dataset: Dataset,
+    eval_dataset: Dataset | None,
+    reward: Callable[..., Any],
+    outcome: Callable[..., Any] | None,
+) -> Any:
+    options: dict[str, Any] = {
+        "model": str(out / "tiny") if config.model == "tiny" else config.model,
+        "reward_funcs": reward,
+        "args": arguments,
+        "train_dataset": dataset,
+        "eval_dataset": eval_dataset,
+    }
+    if config.lora_rank:
+        options["peft_config"] = LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=list(config.lora_targets),
+            task_type="CAUSAL_LM",
+        )
+    if config.method == "flowrl":
+        options |= {"beta": config.flowrl_beta, "log_z": config.flowrl_log_z}
+    plain, counting = (
+        (FlowRLTrainer, _IPSFlowRLTrainer)
+        if config.method == "flowrl"
+        else (GRPOTrainer, IPSGRPOTrainer)
+    )
+    if outcome is None:
+        trainer = plain(**options)
+    else:
+        trainer = counting(
+            **options,
+            outcome_fn=outcome,
+            eps=config.eps,
+            # alpha 0 leaves every reward as it is, and counts the outcomes.
+            alpha=config.alpha if config.method == "ips-grpo" else 0.0,
+            estimator=config.estimator,
+            negative_rewards=config.negative_rewards if config.method == "ips-grpo" else "keep",
+        )
+    if config.stop_below:
+        trainer.add_callback(CollapseMonitor(stop_below=config.stop_below))
+    trainer.remove_callback(PrinterCallback)
+    if config.load_in_4bit:
+        # On a CPU with AVX512-BF16, an evaluation repacks the weights, and gradients are then lost.
+        model: Any = trainer.model
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    return trainer
+
+
+def _newest_checkpoint(folder: Path) -> str | None:
+    """The newest that is complete: trainer_state.json is written last."""
+    for path in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+class _Recorder(TrainerCallback):
+    """Writes what the trainer logs to the run directory, and shows progress."""
+
+    def __init__(self, run: Run, stack: ExitStack) -> None:
+        self.run, self.stack = run, stack
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.run.metrics_path.write_bytes(b"")  # lines after the checkpoint, which come again
+        self.run.log(map(_row, state.log_history))
+        self.advance = self.stack.enter_context(progress("training", state.max_steps))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self.run.log([_row({"step": state.global_step, **logs})])
+        if "reward" in logs:
+            note = f"reward {logs.get('raw_reward', logs['reward']):.3f}"
+            if "outcomes/effective" in logs:
+                note += f", effective outcomes {logs['outcomes/effective']:.2f}"
+            self.advance(state.global_step, note)
+
+
+_OF_TIME = ("step_time", "runtime", "per_second", "total_flos")
+
+
+def _row(logs: dict[str, Any]) -> dict[str, Any]:
+    """Without times, so that the same run writes the same bytes; JSON has no NaN."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in logs.items()
+        if not any(key.endswith(word) for word in _OF_TIME)
+    }
+
+
+def _result(state: Any) -> Result:
+    rows = [row for row in state.log_history if "reward" in row][-_LAST:]
+
+    def mean(*keys: str) -> float | None:
+        values = [row[key] for key in keys for row in rows if row.get(key) is not None]
+        return sum(values) / len(values) if values else None
+
+    return Result(
+        steps=state.global_step,
+        reward=(mean("raw_reward") if rows and "raw_reward" in rows[-1] else mean("reward")) or 0.0,
+        distinct=mean("outcomes/distinct"),
+        effective=mean("outcomes/effective"),
+    )
