@@ -23,6 +23,7 @@ check: .venv/all.stamp  ## style, types, import layers
 
 bench: .venv/all.stamp  ## speed, beside torchgfn and gfnx in environments of their own
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/llm_overhead.py
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

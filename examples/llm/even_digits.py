@@ -1,7 +1,7 @@
 """A task for `ipsrl train llm`: name an even digit.  Five answers are right; will all be kept?
 
-    ipsrl train llm --config examples/llm/even_digits.toml
-    ipsrl train llm --config examples/llm/even_digits.toml --method grpo
+ipsrl train llm --config examples/llm/even_digits.toml
+ipsrl train llm --config examples/llm/even_digits.toml --method grpo
 """
 
 

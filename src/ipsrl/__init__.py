@@ -6,7 +6,7 @@ The functions here are pure and take NumPy, PyTorch and JAX arrays (docs/core.md
     rewards = ips_rewards(rewards, ids)        divided by the probability of that outcome
     advantages, flat = group_advantage(rewards)
 
-Families with libraries of their own: `ipsrl.grids`.  Losses: `ipsrl.core.losses`.
+Families with libraries of their own: `ipsrl.grids`, `ipsrl.llm`.  Losses: `ipsrl.core.losses`.
 """
 
 from ipsrl.core.advantage import GroupAdvantage, group_advantage

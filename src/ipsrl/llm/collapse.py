@@ -99,17 +99,23 @@ def outcome_statistics(ids_PG: Array) -> dict[str, float]:
             f"ids have shape {ids_PG.shape}, but one row per group is needed. "
             "Reshape them to (groups, group_size)."
         )
-    groups, group_size = ids_PG.shape
-    ids = np.sort(ids_PG, axis=1).ravel()
-    counts = _per_group(_runs(np.repeat(np.arange(groups), group_size), ids), groups)
-    has = counts.valid > 0
-    distinct, valid = counts.distinct[has], counts.valid[has]
+    valid_PG = ids_PG != NO_OUTCOME
+    # Rows of the same outcome, the row itself included.
+    n_PG = (ids_PG[:, :, None] == ids_PG[:, None, :]).sum(axis=2)
+    valid_P = valid_PG.sum(axis=1)
+    has = valid_P > 0
+    valid_P = valid_P[has]
+    # Every outcome of n rows adds n times 1/n.
+    distinct_P = np.where(valid_PG, 1 / n_PG, 0).sum(axis=1)[has].round()
+    # -sum_o (n_o / n) log(n_o / n) = log n - (sum over rows of log n_o) / n
+    logs_P = np.where(valid_PG, np.log(n_PG), 0).sum(axis=1)[has]
+    effective_P = np.minimum(np.exp(np.log(valid_P) - logs_P / valid_P), distinct_P)  # rounding
     return {
-        "distinct": _mean(distinct),
-        "effective": _mean(counts.effective[has]),
-        "inert_groups": _mean((distinct == valid) & (valid > 1)),
-        "single_outcome_groups": _mean(distinct == 1),
-        "no_outcome": _mean(ids == NO_OUTCOME),
+        "distinct": _mean(distinct_P),
+        "effective": _mean(np.maximum(effective_P, 1)),
+        "inert_groups": _mean((distinct_P == valid_P) & (valid_P > 1)),
+        "single_outcome_groups": _mean(distinct_P == 1),
+        "no_outcome": _mean(~valid_PG),
     }
 
 

@@ -96,7 +96,7 @@ class IPSMixin(_Trainer):
         self._history = PromptHistory() if estimator == "replay" else estimator
         if isinstance(self._history, PromptHistory):
             self.add_callback(self._history)
-        self._problems = 0
+        self._generations = self._problems = 0
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
@@ -117,17 +117,21 @@ class IPSMixin(_Trainer):
                 "_calculate_rewards, so groups cannot be whole there. Use the TRL versions that "
                 "ipsrl[llm] names."
             )
-        raw = rewards_NK * self.reward_weights.to(rewards_NK.device)
-        totals_PG = raw.nansum(dim=1).double().cpu().numpy().reshape(ids_PG.shape)
+        raw_NK = rewards_NK.double().cpu().numpy()
+        scored_NK = ~np.isnan(raw_NK)
+        raw_NK = np.where(scored_NK, raw_NK, 0.0)
+        totals_PG = (raw_NK @ self.reward_weights.double().cpu().numpy()).reshape(ids_PG.shape)
         metrics = {f"outcomes/{key}": value for key, value in outcome_statistics(ids_PG).items()}
 
         weights_PG = np.ones(ids_PG.shape)
         if mode == "train":
             weights_PG = self._weights(ids_PG, totals_PG, prompts, completion_ids_list)
-            scored = ~rewards_NK.isnan().all(dim=1).cpu().numpy()
-            metrics["raw_reward"] = totals_PG.reshape(-1)[scored].mean() if scored.any() else np.nan
-            for name, column in zip(self.reward_func_names, rewards_NK.T, strict=True):
-                metrics[f"raw_rewards/{name}/mean"] = column.nanmean().item()
+            scored = scored_NK.any(axis=1).sum()
+            metrics["raw_reward"] = totals_PG.sum() / scored if scored else np.nan
+            for name, total, n in zip(
+                self.reward_func_names, raw_NK.sum(axis=0), scored_NK.sum(axis=0), strict=True
+            ):
+                metrics[f"raw_rewards/{name}/mean"] = total / n if n else np.nan
             metrics["ips/weight_max"] = weights_PG.max()
         for name, value in metrics.items():
             self._metrics[mode][name].append(float(value))
@@ -184,7 +188,9 @@ class IPSMixin(_Trainer):
         if isinstance(self._history, PromptHistory):
             p_PG = self._replayed(ids_PG, prompts, completion_ids)
         else:
-            self._warn(diagnose(totals_PG.clip(min=0), ids_PG, eps=self.ips_eps).warnings)
+            self._generations += 1
+            if self._generations & (self._generations - 1) == 0:  # 1, 2, 4, 8, ...: it takes time
+                self._warn(diagnose(totals_PG.clip(min=0), ids_PG, eps=self.ips_eps).warnings)
             p_PG = group_frequency(ids_PG)
         weights = ips_weights(p_PG, eps=self.ips_eps, alpha=self.ips_alpha)
         return np.where(totals_PG < 0, 1.0, weights)
