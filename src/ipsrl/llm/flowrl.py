@@ -105,7 +105,7 @@ class FlowRLTrainer(GRPOTrainer):
             ]
             log_z = self.log_z(outcome_ids(prompts), best, ratio, learn=train)
         else:
-            log_z = self.log_z(prompt_state)
+            log_z = self.log_z.train(train)(prompt_state)
         residual = flowrl_residual(
             log_z, mean_log_pi, mean_log_ref, inputs["advantages"], beta=self.beta
         )
@@ -141,11 +141,14 @@ class FlowRLTrainer(GRPOTrainer):
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """The policy's optimiser, which also learns log Z."""
         optimizer = super().create_optimizer(*args, **kwargs)
+        known = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if isinstance(self.log_z, nn.Module):
-            known = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            new = [p for p in self.log_z.parameters() if id(p) not in known]
-            if new:
-                optimizer.add_param_group({"params": new})
+            weights = [p for p in self.log_z.parameters() if id(p) not in known]
+            if weights:
+                decay = self.args.weight_decay
+                optimizer.add_param_group({"params": weights, "weight_decay": decay})
+                # The trainer clears the gradients of its model, of which these are no part.
+                optimizer.register_step_post_hook(lambda *_: _clear(weights))
         return optimizer
 
     # Between the model and trainer_state.json, which the trainer writes last.
@@ -171,6 +174,11 @@ class FlowRLTrainer(GRPOTrainer):
         if isinstance(log_z, nn.Module):
             log_z = self.accelerator.unwrap_model(log_z)
         log_z.load_state_dict(load_file(path))
+
+
+def _clear(weights: list[nn.Parameter]) -> None:
+    for weight in weights:
+        weight.grad = None
 
 
 _LOG_Z = "log_z.safetensors"
@@ -224,7 +232,8 @@ class LogZTable:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         keys = torch.tensor(list(self.values), dtype=torch.int64)
-        return {"prompt": keys, "log_z": torch.tensor(list(self.values.values())).double()}
+        values = torch.tensor(list(self.values.values()), dtype=torch.float64)
+        return {"prompt": keys, "log_z": values}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         self.values = dict(zip(state["prompt"].tolist(), state["log_z"].tolist(), strict=True))

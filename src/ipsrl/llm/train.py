@@ -269,7 +269,7 @@ class _Recorder(TrainerCallback):
         self.advance = self.stack.enter_context(progress("training", state.max_steps))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self.run.log([_row({"step": state.global_step, **logs})])
+        self.run.log([_row({**logs, "step": state.global_step})])  # as in log_history
         if "reward" in logs:
             note = f"reward {logs.get('raw_reward', logs['reward']):.3f}"
             if "outcomes/effective" in logs:
