@@ -1,9 +1,10 @@
 # `make demo` and `make test` are all that a new user needs.  Python 3.11 or later as $(PYTHON).
 PYTHON ?= python3
 BIN := .venv/bin
+TRL := $(CURDIR)/.venv/trl-1.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow test-trl test-worker check bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
@@ -14,6 +15,15 @@ test: .venv/all.stamp  ## everything that runs in minutes
 
 test-slow: .venv/all.stamp  ## acceptance figures, faults, whole runs
 	$(BIN)/pytest -m slow
+
+test-trl: .venv/all.stamp  ## the trainers under the oldest TRL that is supported
+	$(BIN)/python -m pip install --quiet --no-deps --target $(TRL) trl==1.0.0
+	$(BIN)/python -m pip install --quiet --target $(TRL) requests
+	PYTHONPATH=$(TRL) $(BIN)/pytest tests/llm
+
+test-worker: .venv/all.stamp  ## the verl plug-in, in an environment of its own
+	$(BIN)/ipsrl workers install verl
+	$(BIN)/pytest -m worker
 
 check: .venv/all.stamp  ## style, types, import layers
 	$(BIN)/ruff check .

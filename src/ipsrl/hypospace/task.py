@@ -32,7 +32,7 @@ MOST_PAIRS = 2_000_000
 """Pairs of an observation set and an admissible hypothesis in memory."""
 
 _LONGEST_OBSERVATIONS = 2**14
-_MOST_CANDIDATES = 64
+_MOST_CANDIDATES = 16
 
 _CONTROL = re.compile(
     r"<(?:end_of_turn|start_of_turn|eos|bos|pad|s|/s)>|<\|[a-zA-Z0-9_]{1,40}\|>", re.ASCII

@@ -41,9 +41,8 @@ class PromptHistory(TrainerCallback, ExportableState):
       visits: how many visits are remembered.
       decay: weight of a visit relative to the next newer one, in (0, 1].
       log_probs: weigh stored completions by importance, which costs the forward pass of
-        (visits - 1) G of them at each visit (equal ones once).  Without, it lags behind a policy
-        that changes within `visits` visits, and may overshoot until it collapses: then use few
-        visits, or a decay such as 0.8.
+        (visits - 1) G of them at each visit (equal ones once).  Without, the estimate lags behind a
+        policy that changes within `visits` visits; a smaller decay forgets sooner.
       clip: upper bound of pi_now / pi_then.
     Raises:
       InvalidInput: for settings out of range.

@@ -81,7 +81,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     reward = load_function(config.reward)
     outcome = load_function(config.outcome) if config.outcome else None
     arguments = _arguments(config, out)
-    dataset = _dataset(config.dataset, config.split)
+    dataset = _dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = _dataset(config.eval_dataset, config.split) if config.eval_dataset else None
 
     disable_progress_bar()  # of loading and saving; training has its own
@@ -130,6 +130,8 @@ def _arguments(config: Config, out: Path) -> Any:
         "disable_tqdm": True,
         "log_completions": True,
         "num_completions_to_print": 0,
+        # TRL does not restore its order of a second epoch; `train` shuffles once instead.
+        "shuffle_dataset": False,
     }
     if not torch.cuda.is_available():
         # TRL's defaults are meant for a GPU.

@@ -141,11 +141,11 @@ class IPSMixin(_Trainer):
         if self.log_completions:
             start = self.accelerator.process_index * len(prompts)
             local = slice(start, start + len(prompts))
+            logged = self._pending_extra_logs  # replaced: a reward function may use these names
             if self.outcome_fn != "outcome":
-                texts = [None if key is None else str(key) for key in keys]
-                self._log_completion_extra("outcome", texts)
-            self._log_completion_extra("raw_reward", totals_PG.reshape(-1)[local].tolist())
-            self._log_completion_extra("ips_weight", weights_N[local].tolist())
+                logged["outcome"] = [None if key is None else str(key) for key in keys]
+            logged["raw_reward"] = totals_PG.reshape(-1)[local].tolist()
+            logged["ips_weight"] = weights_N[local].tolist()
         return rewards_NK * weights_N[:, None]
 
     def _outcomes(
@@ -179,6 +179,11 @@ class IPSMixin(_Trainer):
     def _weights(
         self, ids_PG: np.ndarray, totals_PG: np.ndarray, prompts: Any, completion_ids: Any
     ) -> np.ndarray:
+        if not np.isfinite(totals_PG).all():
+            raise InvalidInput(
+                "a completion has an infinite reward, which would take its whole group with it. "
+                "Return finite rewards, or None for what cannot be scored."
+            )
         if self.negative_rewards == "refuse" and totals_PG.min() < 0:
             raise InvalidInput(
                 f"a completion has the total reward {totals_PG.min():g}. Scaling would push rare "
@@ -224,13 +229,17 @@ class IPSMixin(_Trainer):
         mask = pad([torch.ones(len(c)) for _, c in mine])
         seen = pad([torch.ones(len(p), dtype=torch.long) for p, _ in mine], padding_side="left")
         device = self.accelerator.device
-        log_probs = self._get_per_token_logps_and_entropies(
-            self.model,
-            torch.cat([prompt, text], dim=1).to(device),
-            torch.cat([seen, mask.long()], dim=1).to(device),
-            text.shape[1],
-            batch_size=self.args.per_device_train_batch_size,
-        )[0]
+        self.model.eval()  # dropout would make the ratios noise, and draw random numbers
+        try:
+            log_probs = self._get_per_token_logps_and_entropies(
+                self.model,
+                torch.cat([prompt, text], dim=1).to(device),
+                torch.cat([seen, mask.long()], dim=1).to(device),
+                text.shape[1],
+                batch_size=self.args.per_device_train_batch_size,
+            )[0]
+        finally:
+            self.model.train()
         totals = gather((log_probs * mask.to(device)).sum(dim=1).float())
         return totals[: len(rows)].double().cpu().numpy()  # pyright: ignore
 
@@ -276,7 +285,7 @@ def ips_reward(
     """
     _check_outcome_fn(outcome_fn)
     ips_weights(np.ones(1), eps=eps, alpha=alpha)
-    if inspect.iscoroutinefunction(reward_fn):
+    if _is_coroutine(reward_fn):
         raise InvalidInput(
             "reward_fn is a coroutine, which ips_reward cannot wrap: processes must gather their "
             "outcomes in step. Use IPSGRPOTrainer, which takes coroutines."
@@ -311,12 +320,17 @@ def ips_reward(
 def _check_outcome_fn(outcome_fn: object) -> None:
     if isinstance(outcome_fn, str):
         return
-    if not callable(outcome_fn) or inspect.iscoroutinefunction(outcome_fn):
+    if not callable(outcome_fn) or _is_coroutine(outcome_fn):
         raise InvalidInput(
             f"outcome_fn is {outcome_fn!r}. Pass a plain function of (prompts, completions, "
             "completion_ids, **columns) that returns one key per completion, or the name of a "
             "column that a reward function logs."
         )
+
+
+def _is_coroutine(function: Callable[..., Any]) -> bool:
+    """Also an object whose __call__ is one."""
+    return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
 
 def _checked_keys(keys: Any, expected: int) -> Sequence[Hashable | None]:

@@ -1,0 +1,275 @@
+"""A group that is split over processes gets the weights that it gets in one.
+
+This file is also the program that runs in each of two real processes (gloo): `main`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import llm_toy as toy
+import numpy as np
+import pytest
+import torch
+from accelerate import PartialState
+from test_replay import assert_exact_log_probs, several_prompts
+from test_trl import assert_closed_form
+from trl import GRPOTrainer, RLOOTrainer
+
+from ipsrl.core.outcomes import outcome_ids
+from ipsrl.errors import ConfigError
+from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
+
+G, RANKS = 16, 2
+SHARE = G // RANKS  # one group straddles both processes
+# Three groups; the cut between the processes, ||, goes through the second.
+TEXTS = """
+a0 a0 a1 j0 a2 a0 a1 a1    a1 a3 a0 j1 a0 a2 a2 a7
+a0 a0 a0 a0 a3 a0 a0 j0 || a0 a5 j0 a3 j1 a0 a0 a4
+a6 a6 a6 a6 a6 a6 a6 a6    a6 a6 a6 a6 a6 a6 a6 a5
+"""
+WHOLE = [word for word in TEXTS.split() if word != "||"]
+
+
+def some(completions: list[str], **columns: Any) -> list[float | None]:
+    """A reward between 0 and 2 that is missing now and then."""
+    return [None if text == "a2" else int(text[1:]) / 4 for text in completions]
+
+
+def own_columns(completions: list[str], log_extra: Any, **columns: Any) -> list[float]:
+    """Logs columns that are named as ours are."""
+    log_extra("outcome", [f"mine: {text}" for text in completions])
+    log_extra("raw_reward", [-1.0] * len(completions))
+    return toy.valid(completions)
+
+
+class Local(GRPOTrainer):
+    """A TRL that gathers rewards later than IPS needs it."""
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        return rewards[self.accelerator.process_index * len(prompts) :][: len(prompts)]
+
+
+class IPSLocal(IPSMixin, Local):
+    pass
+
+
+def ips(**options: Any) -> dict[str, Any]:
+    return {"outcome_fn": toy.answer, **options}
+
+
+def score(trainer: Any, completions: list[str]) -> torch.Tensor:
+    """The hook for the share of this process."""
+    trainer.model.train()
+    prompts = ["name one"] * len(completions)
+    inputs = [{"prompt": prompt} for prompt in prompts]
+    return trainer._calculate_rewards(inputs, prompts, completions, [[0]] * len(completions))
+
+
+def split_group(folder: Path, ranks: int) -> dict[str, Any]:
+    """Weighted rewards of `WHOLE` by every door, computed by as many processes."""
+    share = len(WHOLE) // ranks
+    result = {}
+    for trainer in (IPSGRPOTrainer, IPSRLOOTrainer):
+        made = toy.make(
+            folder, trainer, rewards=[toy.valid, some], reward_weights=[0.5, 2.0],
+            per_device_train_batch_size=share, trainer_options=ips(eps=0.1, alpha=0.7),
+        )  # fmt: skip
+        mine = slice(PartialState().process_index * share, None)
+        result[trainer.__name__] = score(made, WHOLE[mine][:share]).nan_to_num(-1).tolist()
+    wrapped = ips_reward(toy.valid, toy.answer, G, eps=0.1, alpha=0.7)
+    texts = WHOLE[mine][:share]
+    result["ips_reward"] = wrapped(
+        prompts=["name one"] * share, completions=texts, completion_ids=[[0]] * share
+    )
+    return result
+
+
+def cheap(folder: Path) -> dict[str, Any]:
+    """What takes no more than a few steps."""
+    result = split_group(folder / "split", RANKS)
+    settings = {"per_device_train_batch_size": SHARE, "max_steps": 3, "log_completions": True}
+    histories = {"group": "group", "replay": "replay", "counts": PromptHistory(log_probs=False)}
+    for name, estimator in histories.items():
+        trainer = toy.train(
+            folder / name, IPSGRPOTrainer, trainer_options=ips(estimator=estimator), **settings
+        )
+        assert torch.distributed.get_world_size() == RANKS
+        if name != "group":
+            result[name] = trainer._history.packed
+        result[f"{name} weights"] = trainer.model.lm_head.weight.double().sum().item()
+    still = toy.train(
+        folder / "still", IPSGRPOTrainer, trainer_options=ips(estimator="replay"),
+        learning_rate=0.0, max_completion_length=3, temperature=0.7,
+        **{**settings, "per_device_train_batch_size": G, "max_steps": 2},
+        data=toy.dataset(8).map(several_prompts),
+    )  # fmt: skip
+    result["still"] = still._history.packed
+    toy.train(
+        folder / "columns", IPSGRPOTrainer, rewards=own_columns, trainer_options=ips(), **settings
+    )
+    off = toy.train(folder / "off", IPSGRPOTrainer, trainer_options=ips(alpha=0.0), **settings)
+    plain = toy.train(folder / "plain", GRPOTrainer, **settings)
+    result["scaling off"] = all(
+        torch.equal(a, b)
+        for a, b in zip(off.model.parameters(), plain.model.parameters(), strict=True)
+    )
+    for host in (GRPOTrainer, RLOOTrainer):
+        made = toy.make(folder, host, per_device_train_batch_size=SHARE)
+        mine = WHOLE[PartialState().process_index * SHARE :][:SHARE]
+        result[f"{host.__name__} hook"] = score(made, mine)[:, 0].tolist()
+    try:
+        local = toy.make(folder, IPSLocal, per_device_train_batch_size=SHARE, trainer_options=ips())
+        score(local, WHOLE[:SHARE])
+    except ConfigError as error:
+        result["refused"] = str(error)
+    return result
+
+
+def whole_toy(folder: Path) -> dict[str, Any]:
+    """The toy to its end: GRPO, IPS, and GRPO with the second door."""
+    runs = {
+        "GRPO": (GRPOTrainer, toy.valid, {}),
+        "IPS": (IPSGRPOTrainer, toy.valid, ips()),
+        "ips_reward": (GRPOTrainer, ips_reward(toy.valid, toy.answer, G), {}),
+    }
+    result = {}
+    for name, (trainer, rewards, options) in runs.items():
+        trained = toy.train(
+            folder / name, trainer, rewards=rewards, max_steps=300, logging_steps=300,
+            per_device_train_batch_size=SHARE, trainer_options=options,
+        )  # fmt: skip
+        p = toy.distribution(trained.accelerator.unwrap_model(trained.model), toy.tokenizer())
+        result[name] = toy.total_variation_to_uniform(p)
+    return result
+
+
+def main(scenario: str, folder: Path) -> None:
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    result = {"cheap": cheap, "toy": whole_toy}[scenario](folder)
+    assert state.num_processes == torch.distributed.get_world_size() == RANKS
+    assert torch.distributed.get_backend() == "gloo"
+    (folder / f"{state.process_index}.json").write_text(json.dumps(result))
+    torch.distributed.destroy_process_group()
+
+
+def launch(scenario: str, folder: Path) -> list[dict[str, Any]]:
+    """What each process wrote."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(RANKS),
+        "--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0",
+        __file__, scenario, str(folder),
+    ]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
+
+
+# One start of two processes, and all that it shows: the start is most of the time.
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def ranks(folder) -> list[dict[str, Any]]:
+    return launch("cheap", folder)
+
+
+def test_a_split_group_has_the_rewards_of_a_whole_one(ranks, tmp_path) -> None:
+    """To 0: the same integers are counted, whoever counts them."""
+    whole = split_group(tmp_path, 1)
+    for trainer in ("IPSGRPOTrainer", "IPSRLOOTrainer"):
+        assert ranks[0][trainer] == ranks[1][trainer] == whole[trainer]
+    assert ranks[0]["ips_reward"] + ranks[1]["ips_reward"] == whole["ips_reward"]
+    # a3 is once on either side of the cut: (2/16)^-.7, in float64
+    a3 = [whole["ips_reward"][i] for i in (20, 27)]
+    assert a3 == [pytest.approx(8**0.7, rel=1e-12)] * 2
+    assert len(set(whole["ips_reward"])) > 5
+
+
+def test_advantages_of_straddling_groups(ranks, folder) -> None:
+    rows = toy.table(folder / "group")
+    assert len(rows) == 3 * G
+    assert list(rows["outcome"]) == toy.answer(rows["completion"])
+    assert list(rows["raw_reward"]) == toy.valid(rows["completion"])
+    assert_closed_form(rows)
+
+
+def test_all_processes_have_the_same_history_and_model(ranks) -> None:
+    for name in ("replay", "counts"):
+        assert ranks[0][name] == ranks[1][name]
+        restored = PromptHistory()
+        restored.packed = ranks[0][name]
+        (visits,) = restored._history.values()
+        assert [len(visit.ids) for visit in visits] == [G] * 3
+    for name in ("group", "replay", "counts"):
+        assert ranks[0][f"{name} weights"] == ranks[1][f"{name} weights"]
+
+
+def test_processes_share_the_work_of_log_probs(ranks) -> None:
+    """Each computes a part of them, of padded prompts and completions; all have all."""
+    assert ranks[0]["still"] == ranks[1]["still"]
+    history = PromptHistory()
+    history.packed = ranks[0]["still"]
+    assert_exact_log_probs(history, ["name one", "name one more please"], 0.7)
+
+
+def test_weights_of_the_history(ranks, folder) -> None:
+    """As counted in this process, from the table that the two have written."""
+    rows, history = toy.table(folder / "counts"), PromptHistory(log_probs=False)
+    for first in range(0, len(rows), G):
+        part = rows.iloc[first : first + G]
+        p = history.estimate(np.array([0]), outcome_ids(list(part["outcome"]))[None])[0]
+        # 1/p in float32
+        np.testing.assert_allclose(part["ips_weight"].astype(float), 1 / p, rtol=1e-6)
+
+
+def test_columns_of_the_table_are_not_mixed_up(ranks, folder) -> None:
+    """A reward function may log columns that are named as ours are."""
+    rows = toy.table(folder / "columns")
+    assert list(rows["raw_reward"]) in ([-1.0] * len(rows), toy.valid(rows["completion"]))
+    theirs = [f"mine: {text}" for text in rows["completion"]]
+    assert list(rows["outcome"]) in (theirs, toy.answer(rows["completion"]))
+
+
+def test_scaling_off_is_trl_bit_for_bit(ranks) -> None:
+    assert ranks[0]["scaling off"]
+    assert ranks[1]["scaling off"]
+
+
+@pytest.mark.parametrize("host", ["GRPOTrainer", "RLOOTrainer"])
+def test_the_hook_gathers(ranks, host) -> None:
+    """If this fails, TRL has moved the gathering: no group is whole in the hook any more."""
+    assert ranks[0][f"{host} hook"] == ranks[1][f"{host} hook"] == toy.valid(WHOLE[:G])
+
+
+def test_a_hook_that_does_not_gather_is_refused(ranks) -> None:
+    for rank in ranks:
+        assert "got 8 rewards for 16 completions of all processes" in rank["refused"]
+        assert "Use the TRL versions" in rank["refused"]
+
+
+@pytest.mark.slow
+def test_the_toy_in_two_processes(tmp_path) -> None:
+    """The acceptance numbers of tests/llm/test_toy.py, every group in both processes."""
+    first, second = launch("toy", tmp_path)
+    assert first == second
+    print(first)
+    assert first["GRPO"] >= 0.6
+    assert first["IPS"] <= 0.10
+    assert first["ips_reward"] <= 0.10
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,794 @@
+"""IPS in TRL's trainers: the reward is scaled by the group's outcomes, and nothing else changes."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import logging
+import math
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import llm_toy as toy
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import trl
+from helpers import TOLERANCE, assert_same
+from packaging.version import Version
+from trl import GRPOTrainer, RLOOTrainer
+
+from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
+
+G = 16
+OURS = {"raw_reward", "ips/weight_max"}
+TRL = Version(trl.__version__)
+
+
+def ips(**options: Any) -> dict[str, Any]:
+    return {"outcome_fn": toy.answer, **options}
+
+
+def ours(name: str) -> bool:
+    return name in OURS or name.startswith(("outcomes/", "raw_rewards/"))
+
+
+def scaled(outcomes: list[Any], rewards: list[float], eps: float, alpha: float) -> np.ndarray:
+    """Eq. 9 for one group, from its definition."""
+    n = Counter(outcomes)
+    return np.array([
+        r if o is None else r / max(n[o] / len(outcomes), eps) ** alpha
+        for o, r in zip(outcomes, rewards, strict=True)
+    ])  # fmt: skip
+
+
+def grpo(r: np.ndarray) -> np.ndarray:
+    return (r - r.mean()) / (r.std(ddof=1) + 1e-4)
+
+
+def rloo(r: np.ndarray) -> np.ndarray:
+    """A reward against the mean of the others."""
+    return r - (r.sum() - r) / (len(r) - 1)
+
+
+def assert_closed_form(
+    rows: Any, advantage: Any = grpo, eps: float = 0.0, alpha: float = 1.0, group: int = G
+) -> None:
+    """The logged advantages follow from the logged outcomes and raw rewards, group by group."""
+    assert len(rows) >= group
+    assert len(rows) % group == 0
+    for first in range(0, len(rows), group):
+        part = rows.iloc[first : first + group]
+        r = scaled(list(part["outcome"]), list(part["raw_reward"]), eps, alpha)
+        # Rewards <= 16 and advantages <= 4 in float32, 16 terms: what TOLERANCE is made for.  In
+        # a group of one reward the rounding of its mean, 16 ulp = 1e-6, is divided by 1e-4.
+        tolerance = TOLERANCE["float32"] if np.ptp(r) > 1e-6 else 1e-2
+        np.testing.assert_allclose(
+            part["advantage"].astype(float), advantage(r), rtol=tolerance, atol=tolerance
+        )
+
+
+def last_table(trainer: Any) -> pd.DataFrame:
+    """The completions of the last step; RLOOTrainer writes no files."""
+    extra = {name: list(values) for name, values in trainer._logs["extra"].items()}
+    return pd.DataFrame({**extra, "advantage": list(trainer._logs["advantages"])}, dtype=object)
+
+
+def rewards_of(trainer: Any, completions: list[Any], **columns: list[Any]) -> torch.Tensor:
+    """The hook as TRL calls it, for completions of our choice."""
+    inputs = [
+        {"prompt": "name one", **{name: values[i] for name, values in columns.items()}}
+        for i in range(len(completions))
+    ]
+    tokens = [[i] for i in range(len(completions))]
+    prompts = [row["prompt"] for row in inputs]
+    return trainer._calculate_rewards(inputs, prompts, completions, tokens)
+
+
+def small(folder: Path, trainer: type = IPSGRPOTrainer, **options: Any) -> Any:
+    """A trainer with groups of four."""
+    if issubclass(trainer, IPSMixin):
+        options["trainer_options"] = ips(**options.get("trainer_options", {}))
+    made = toy.make(
+        folder, trainer, **{"num_generations": 4, "per_device_train_batch_size": 4, **options}
+    )
+    made.model.train()
+    return made
+
+
+# --- the law, in real steps ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("eps", "alpha"), [(0.0, 1.0), (0.2, 1.0), (0.1, 0.5)])
+@pytest.mark.parametrize(("trainer", "advantage"), [(IPSGRPOTrainer, grpo), (IPSRLOOTrainer, rloo)])
+def test_advantages_are_the_closed_form(tmp_path, trainer, advantage, eps, alpha) -> None:
+    trained = toy.train(
+        tmp_path, trainer, max_steps=3, per_device_train_batch_size=2 * G, log_completions=True,
+        trainer_options=ips(eps=eps, alpha=alpha),
+    )  # fmt: skip
+    rows = last_table(trained) if trainer is IPSRLOOTrainer else toy.table(tmp_path)
+    assert len(rows) == (2 if trainer is IPSRLOOTrainer else 3 * 2) * G
+    assert len(set(rows["outcome"])) > 4
+    assert_closed_form(rows, advantage, eps, alpha)
+
+
+def test_a_group_by_hand(tmp_path) -> None:
+    """G = 4: a0 three times, p^ = 3/4, and a1 once, p^ = 1/4; all rewards are 1."""
+    trainer = small(tmp_path)
+    rewards = rewards_of(trainer, ["a0", "a0", "a1", "a0"])
+    # 1 / (3/4) = 4/3 and 1 / (1/4) = 4; float32 rounds 4/3 by 1e-7
+    torch.testing.assert_close(rewards, torch.tensor([[4 / 3], [4 / 3], [4.0], [4 / 3]]))
+    logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    assert logged == {
+        "raw_reward": 1.0,
+        "raw_rewards/valid/mean": 1.0,
+        "ips/weight_max": 4.0,
+        "outcomes/distinct": 2.0,
+        # exp of the entropy of (3/4, 1/4) = exp(.2158 + .3466) = exp(.5623)
+        "outcomes/effective": pytest.approx(1.7548, abs=1e-4),  # as many digits as are written
+        "outcomes/inert_groups": 0.0,
+        "outcomes/single_outcome_groups": 0.0,
+        "outcomes/no_outcome": 0.0,
+    }
+
+
+def test_groups_go_by_position(tmp_path) -> None:
+    """The same prompt twice in a batch is two groups; a row without an outcome keeps its reward."""
+    trainer = small(tmp_path, per_device_train_batch_size=8, rewards=lambda **_: [1.0] * 8)
+    rewards = rewards_of(trainer, ["a0", "a0", "a0", "a0", "a0", "a1", "j0", "a1"])
+    # first group: p^ = 1; second: a0 1/4, a1 2/4, j0 has no outcome
+    assert rewards[:, 0].tolist() == [1.0, 1.0, 1.0, 1.0, 4.0, 2.0, 1.0, 2.0]
+
+
+def test_order_and_names_do_not_matter(tmp_path) -> None:
+    trainer = small(tmp_path)
+    texts, order = ["a0", "a1", "a0", "j1"], [2, 3, 1, 0]
+    rewards = rewards_of(trainer, texts)
+    assert_same(rewards_of(trainer, [texts[i] for i in order]), rewards[order])
+    renamed = {"a0": "a7", "a1": "a0", "j1": "j0"}
+    assert_same(rewards_of(trainer, [renamed[text] for text in texts]), rewards)
+
+
+# --- scaling off --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plain", "trainer", "estimator"),
+    [
+        (GRPOTrainer, IPSGRPOTrainer, "group"),
+        (GRPOTrainer, IPSGRPOTrainer, "replay"),
+        (RLOOTrainer, IPSRLOOTrainer, "group"),
+    ],
+)
+def test_scaling_off_is_trl_bit_for_bit(tmp_path, plain, trainer, estimator) -> None:
+    """alpha = 0, 20 steps: every loss, every other number TRL logs, and every weight."""
+    off = toy.train(tmp_path / "off", trainer, trainer_options=ips(alpha=0.0, estimator=estimator))
+    reference = toy.train(tmp_path / "plain", plain)
+    logged = [{k: v for k, v in entry.items() if not ours(k)} for entry in toy.log(off)]
+    assert len(logged) == 21
+    assert logged == toy.log(reference)
+    weights = off.model.state_dict()
+    for name, value in reference.model.state_dict().items():
+        assert torch.equal(weights[name], value), name
+    # and it is no accident: with scaling on they differ
+    on = toy.train(tmp_path / "on", trainer, max_steps=2, trainer_options=ips())
+    assert [e["loss"] for e in toy.log(on)[:2]] != [e["loss"] for e in toy.log(reference)[:2]]
+
+
+def test_nothing_else_of_trl_is_overridden() -> None:
+    """Neither methods nor attributes of TRL, also not by an accident of names."""
+    for host in (GRPOTrainer, RLOOTrainer):
+        common = {name for name in vars(IPSMixin) if hasattr(host, name)} - set(vars(object))
+        assert common - {"__module__", "__dict__", "__weakref__"} == {"_calculate_rewards"}
+        for trainer in (IPSGRPOTrainer, IPSRLOOTrainer):
+            assert not {name for name in vars(trainer) if not name.startswith("__")}
+
+
+def test_no_attribute_of_trl_is_overwritten(tmp_path) -> None:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(IPSMixin)))
+    stored = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    assert {"outcome_fn", "ips_eps", "_history"} <= stored
+    plain = small(tmp_path, GRPOTrainer)
+    assert not {name for name in stored if hasattr(plain, name)}
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+def test_logs_are_the_table_summed_up(tmp_path) -> None:
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, max_steps=3, log_completions=True, trainer_options=ips()
+    )
+    rows = toy.table(tmp_path)
+    for step, entry in enumerate(toy.log(trainer)[:3], start=1):
+        part = rows[rows["step"] == step]
+        raw, weights = part["raw_reward"].astype(float), part["ips_weight"].astype(float)
+        n = Counter(outcome for outcome in part["outcome"] if outcome is not None)
+        q = np.array(list(n.values())) / sum(n.values())
+        assert raw.tolist() == toy.valid(part["completion"])
+        assert list(part["outcome"]) == toy.answer(part["completion"])
+        assert entry["raw_reward"] == entry["raw_rewards/valid/mean"] == raw.mean()
+        # float32 means of 16 values up to 16
+        assert entry["reward"] == pytest.approx((raw * weights).mean(), rel=TOLERANCE["float32"])
+        assert entry["rewards/valid/mean"] == entry["reward"]
+        assert entry["ips/weight_max"] == weights.max() == G / min(n.values())
+        assert entry["outcomes/distinct"] == len(n)
+        # float64, tens of terms
+        assert entry["outcomes/effective"] == pytest.approx(np.exp(-q @ np.log(q)), rel=1e-12)
+        assert entry["outcomes/no_outcome"] == 1 - sum(n.values()) / G
+
+
+def test_columns_that_a_reward_function_logs_stay_as_they_are(tmp_path) -> None:
+    """Also one that is called as one of ours."""
+
+    def reward(completions, log_extra, **columns):
+        log_extra("length", [len(text) for text in completions])
+        log_extra("outcome", completions)
+        return toy.valid(completions)
+
+    toy.train(
+        tmp_path, IPSGRPOTrainer, rewards=reward, max_steps=1, log_completions=True,
+        trainer_options=ips(),
+    )  # fmt: skip
+    rows = toy.table(tmp_path)
+    assert len(rows) == G
+    assert list(rows["length"]) == [len(text) for text in rows["completion"]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (["a0", "a1", "a2", "a3"], {}, "All outcomes differ in 100%"),
+        (["a0", "a0", "a0", "a0"], {}, "100% of the groups have a single outcome"),
+        (["a0", "a0", "a1", "a1"], {"eps": 0.2}, "eps = 0.2 has no effect"),
+    ],
+)
+def test_warnings(tmp_path, caplog, texts, options, message) -> None:
+    """Said once, and not again while nothing gets worse."""
+    trainer = small(tmp_path, trainer_options=options)
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        rewards_of(trainer, texts)
+        rewards_of(trainer, texts)
+    assert [message in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_healthy_group_warns_of_nothing(tmp_path, caplog) -> None:
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        rewards_of(small(tmp_path), ["a0", "a0", "a1", "j0"])
+    assert not caplog.records
+
+
+# --- rewards of every kind ----------------------------------------------------------------------
+
+
+def by_letter(completions: list[str], **columns: Any) -> list[float]:
+    """Reward of the number in an answer."""
+    return [
+        int(text.strip()[1:]) / 4 if text.strip()[:1] in ("a", "j") else 0.0 for text in completions
+    ]
+
+
+def test_several_rewards_with_weights(tmp_path) -> None:
+    """Every column gets the weight of its row, so their weighted sum does."""
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, rewards=[toy.valid, by_letter], reward_weights=[0.5, 2.0],
+        max_steps=2, log_completions=True, trainer_options=ips(),
+    )  # fmt: skip
+    rows = toy.table(tmp_path)
+    first, second = toy.valid(rows["completion"]), by_letter(rows["completion"])
+    weights = rows["ips_weight"].astype(float)
+    # one product in float32
+    np.testing.assert_allclose(rows["valid"].astype(float), first * weights, rtol=1e-6)
+    np.testing.assert_allclose(rows["by_letter"].astype(float), second * weights, rtol=1e-6)
+    expected = [0.5 * a + 2 * b for a, b in zip(first, second, strict=True)]
+    assert list(rows["raw_reward"]) == expected  # quarters: exact
+    assert_closed_form(rows)
+    logged = toy.log(trainer)[0]
+    assert logged["raw_rewards/by_letter/mean"] == np.mean(second[:G])
+    assert logged["raw_reward"] == np.mean(expected[:G])
+
+
+def test_none_rewards_stay_none(tmp_path, caplog) -> None:
+    """A row with one None is the sum of the others; with all None it counts as a sample only."""
+
+    def some(completions, **columns):
+        return [None if text == "a1" or text[0] == "j" else 1.0 for text in completions]
+
+    def others(completions, **columns):
+        return [None if text[0] == "j" else 2.0 for text in completions]
+
+    trainer = small(tmp_path, rewards=[some, others])
+    rewards = rewards_of(trainer, ["a0", "a1", "a0", "j0"])
+    nan = math.nan
+    # p^ = 2/4, 1/4, 2/4
+    assert_same(rewards, np.array([[2.0, 4.0], [nan, 8.0], [2.0, 4.0], [nan, nan]]))
+    assert trainer._metrics["train"]["raw_reward"] == [pytest.approx(8 / 3)]  # (3 + 2 + 3) / 3
+    assert trainer._metrics["train"]["raw_rewards/some/mean"] == [1.0]
+    assert trainer._metrics["train"]["ips/weight_max"] == [4.0]
+
+
+def test_training_with_rows_that_nobody_scores(tmp_path) -> None:
+    def reward(completions, **columns):
+        return [None if text.strip()[:1] == "j" else 1.0 for text in completions]
+
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, rewards=reward, max_steps=3, log_completions=True,
+        trainer_options=ips(),
+    )  # fmt: skip
+    rows = toy.table(tmp_path)
+    unscored = rows["completion"].str.startswith("j")
+    assert unscored.any()
+    assert rows["reward"].isna().equals(unscored)
+    assert all(math.isfinite(entry["loss"]) for entry in toy.log(trainer)[:3])
+    if Version("1.16") <= TRL:  # before, TRL takes None of all functions for 0
+        assert (rows["advantage"][unscored] == 0).all()
+
+
+def test_nobody_scores_anything(tmp_path) -> None:
+    """Nothing to learn, and no number that is none."""
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, rewards=lambda completions, **_: [None] * len(completions),
+        max_steps=2, trainer_options=ips(),
+    )  # fmt: skip
+    start = toy.model(toy.tokenizer()).state_dict()
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, start[name]), name
+
+
+async def valid_later(completions: list[str], **columns: Any) -> list[float]:
+    return toy.valid(completions)
+
+
+def logged_outcome(completions: list[str], log_extra: Any, **columns: Any) -> list[float]:
+    log_extra("answer", toy.answer(completions))
+    return toy.valid(completions)
+
+
+def own_outcome(completions: list[str], log_extra: Any, **columns: Any) -> list[float]:
+    log_extra("outcome", toy.answer(completions))
+    return toy.valid(completions)
+
+
+def exact_arguments(prompts, completions, completion_ids, row):
+    """Takes the column of the data set, and nothing that TRL gives to reward functions only."""
+    assert len(prompts) == len(completions) == len(completion_ids) == len(row)
+    return toy.answer(completions)
+
+
+class Named:
+    """A callable object."""
+
+    __name__ = "named"
+
+    def __call__(self, completions: list[str], **columns: Any) -> list[float]:
+        return toy.valid(completions)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "outcome_fn"),
+    [
+        (valid_later, toy.answer),
+        (logged_outcome, "answer"),
+        (own_outcome, "outcome"),
+        (Named(), functools.partial(toy.answer)),
+        (toy.valid, exact_arguments),
+    ],
+    ids=["async reward", "column", "column outcome", "objects", "data column"],
+)
+def test_other_ways_to_say_the_same(tmp_path, rewards, outcome_fn) -> None:
+    """Losses and weights are those of a plain reward and a plain outcome function."""
+    two = {"max_steps": 2, "log_completions": True}
+    reference = toy.train(tmp_path / "a", IPSGRPOTrainer, trainer_options=ips(), **two)
+    other = toy.train(
+        tmp_path / "b", IPSGRPOTrainer, rewards=rewards,
+        trainer_options={"outcome_fn": outcome_fn}, **two,
+    )  # fmt: skip
+    for name in ("outcome", "raw_reward", "ips_weight", "advantage"):
+        assert list(toy.table(tmp_path / "a")[name]) == list(toy.table(tmp_path / "b")[name])
+    weights = other.model.state_dict()
+    for name, value in reference.model.state_dict().items():
+        assert torch.equal(weights[name], value), name
+
+
+def test_an_unscaled_penalty(tmp_path) -> None:
+    """negative_rewards='keep': a total below 0 stays, and its row counts in the group."""
+
+    def reward(completions, **columns):
+        return [-1.0 if text == "a1" else 1.0 for text in completions]
+
+    texts = ["a0", "a0", "a1", "a2"]
+    keep = small(tmp_path, rewards=reward, trainer_options={"negative_rewards": "keep"})
+    assert rewards_of(keep, texts)[:, 0].tolist() == [2.0, 2.0, -1.0, 4.0]
+    with pytest.raises(InvalidInput, match=r"total reward -1\. .*negative_rewards='keep'"):
+        rewards_of(small(tmp_path, rewards=reward), texts)
+
+
+def test_a_penalty_inside_a_positive_total_is_scaled(tmp_path) -> None:
+    """What counts is the total, with the weights of the reward functions."""
+
+    def penalty(completions, **columns):
+        return [-1.0] * len(completions)
+
+    trainer = small(tmp_path, rewards=[toy.valid, penalty], reward_weights=[1.0, 0.5])
+    rewards = rewards_of(trainer, ["a0", "a0", "a1", "a1"])
+    assert rewards.tolist() == [[2.0, -2.0]] * 4  # totals of .5, twice as much each
+
+
+# --- evaluation ---------------------------------------------------------------------------------
+
+
+def test_evaluation_is_not_scaled(tmp_path) -> None:
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, max_steps=1, eval_strategy="steps", eval_steps=1,
+        per_device_eval_batch_size=8, num_generations_eval=4, log_completions=True,
+        trainer_options=ips(eval_dataset=toy.dataset(4)),
+    )  # fmt: skip
+    (entry,) = [entry for entry in toy.log(trainer) if "eval_reward" in entry]
+    assert 0 < entry["eval_reward"] <= 1  # with weights it would read up to 4
+    assert 1 <= entry["eval_outcomes/effective"] <= entry["eval_outcomes/distinct"] <= 4
+    assert "eval_ips/weight_max" not in entry
+    assert "eval_raw_reward" not in entry
+    (step,) = [entry for entry in toy.log(trainer) if "reward" in entry]
+    assert step["reward"] > step["raw_reward"]
+
+
+# --- other ways to train ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "generations"),
+    [
+        ({"num_iterations": 2, "max_steps": 4}, 2),
+        ({"gradient_accumulation_steps": 2, "max_steps": 2}, 2),
+        ({"per_device_train_batch_size": 8, "steps_per_generation": 4, "max_steps": 8}, 2),
+        ({"loss_type": "grpo", "max_steps": 2}, 2),
+        ({"scale_rewards": "none", "max_steps": 2}, 2),
+    ],
+    ids=["num_iterations", "accumulation", "steps_per_generation", "loss_type", "scale_rewards"],
+)
+@pytest.mark.parametrize("estimator", ["group", "replay"])
+def test_ways_to_train(tmp_path, settings, generations, estimator) -> None:
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, log_completions=True, trainer_options=ips(estimator=estimator),
+        **settings,
+    )  # fmt: skip
+    rows = toy.table(tmp_path)
+    losses = [entry["loss"] for entry in toy.log(trainer) if "loss" in entry]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert len(losses) == settings["max_steps"]
+    if estimator == "group":
+        plain = settings.get("scale_rewards") == "none"
+        assert_closed_form(rows, (lambda r: r - r.mean()) if plain else grpo)
+        # Batches of a generation are logged at its last step; none is missing in a table of two.
+        per_generation = len(rows) // generations
+        assert per_generation % G == 0
+
+
+def test_iterable_data(tmp_path) -> None:
+    if Version("1.16") > TRL:
+        pytest.skip(f"TRL {TRL} takes no iterable data sets")
+    toy.train(
+        tmp_path, IPSGRPOTrainer, data=toy.dataset(8).to_iterable_dataset(), max_steps=2,
+        log_completions=True, trainer_options=ips(),
+    )  # fmt: skip
+    assert_closed_form(toy.table(tmp_path))
+
+
+CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+
+
+@pytest.mark.parametrize("estimator", ["group", "replay"])
+def test_conversations(tmp_path, estimator) -> None:
+    """Prompts and completions are messages; the outcome function gets them as they are."""
+
+    def content(completions):
+        return [completion[0]["content"] for completion in completions]
+
+    words = toy.tokenizer()
+    words.chat_template = CHAT
+    data = toy.dataset(8).map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
+    toy.train(
+        tmp_path, IPSGRPOTrainer, words=words, data=data, max_steps=2, log_completions=True,
+        rewards=lambda completions, **_: toy.valid(content(completions)),
+        trainer_options={
+            "outcome_fn": lambda completions, **_: toy.answer(content(completions)),
+            "estimator": estimator,
+        },
+    )  # fmt: skip
+    rows = toy.table(tmp_path)
+    assert len(rows) == 2 * G
+    assert sum(outcome is not None for outcome in rows["outcome"]) > G
+    if estimator == "group":
+        assert_closed_form(rows)
+
+
+@pytest.mark.parametrize("estimator", ["group", "replay"])
+def test_lora(tmp_path, estimator) -> None:
+    from peft import LoraConfig
+
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, max_steps=2, log_completions=True,
+        trainer_options=ips(
+            estimator=estimator,
+            peft_config=LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+        ),
+    )  # fmt: skip
+    weights = dict(trainer.model.named_parameters())
+    grown = [v for name, v in weights.items() if "lora_B" in name]
+    assert grown
+    assert all(v.abs().max() > 0 for v in grown)  # they start at 0
+    if estimator == "group":
+        assert_closed_form(toy.table(tmp_path))
+
+
+def test_a_reference_model(tmp_path) -> None:
+    """beta > 0 loads the reference by its path, and adds the divergence to the loss only."""
+    folder = toy.saved(tmp_path / "model")
+    trainer = toy.train(
+        tmp_path / "run", IPSGRPOTrainer, net=str(folder), max_steps=2, beta=0.1,
+        log_completions=True, trainer_options=ips(),
+    )  # fmt: skip
+    assert toy.log(trainer)[0]["kl"] == pytest.approx(0, abs=1e-5)  # the same model, in float32
+    assert toy.log(trainer)[1]["kl"] > 0
+    assert_closed_form(toy.table(tmp_path / "run"))
+
+
+# --- guards -------------------------------------------------------------------------------------
+
+
+async def answer_later(completions, **columns):
+    return toy.answer(completions)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"outcome_fn": 3}, InvalidInput, "outcome_fn is 3.*one key per completion"),
+        ({"outcome_fn": answer_later}, InvalidInput, "outcome_fn is .*Pass a plain function"),
+        ({"eps": 2.0}, InvalidInput, "eps is 2.0"),
+        ({"alpha": -1.0}, InvalidInput, "alpha is -1.0"),
+        ({"estimator": "grup"}, ConfigError, "estimator is 'grup'"),
+        ({"negative_rewards": "drop"}, ConfigError, "negative_rewards is 'drop'"),
+    ],
+)
+def test_wrong_options(options, error, message) -> None:
+    """Refused before any work: there is not even a model."""
+    with pytest.raises(error, match=message):
+        IPSGRPOTrainer(**{"outcome_fn": toy.answer, **options})
+
+
+def test_an_outcome_must_be_named() -> None:
+    with pytest.raises(TypeError, match="outcome_fn"):
+        IPSGRPOTrainer("model")
+
+
+def test_wrong_configurations(tmp_path) -> None:
+    apart = toy.config(tmp_path, multi_objective_aggregation="normalize_then_sum")
+    with pytest.raises(ConfigError, match="normalize_then_sum.*Use 'sum_then_normalize'"):
+        IPSGRPOTrainer(**ips(args=apart))
+    with pytest.raises(ConfigError, match="normalize_then_sum"):
+        IPSGRPOTrainer("model", toy.valid, apart, **ips())
+    clip = toy.config(tmp_path, trl.RLOOConfig, reward_clip_range=(0.0, 1.0))
+    with pytest.raises(ConfigError, match="reward_clip_range would cut the scaled rewards"):
+        IPSRLOOTrainer(**ips(args=clip))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("a0 a", "outcomes of 4 completions were 'a0 a'"),
+        (["a0"] * 3, "outcomes of 4 completions were 3 keys"),
+        (iter(["a0"] * 4), "outcomes of 4 completions were <list_iterator"),
+        (np.arange(4), r"outcomes of 4 completions were array\(\[0, 1, 2, 3\]\)"),
+        (None, "outcomes of 4 completions were None"),
+        ([0.5] * 4, "outcome key has type 'float'"),
+        ([["a"]] * 4, "outcome key has type 'list'"),
+    ],
+    ids=["text", "too few", "iterator", "array", "nothing", "floats", "lists"],
+)
+def test_wrong_outcomes(tmp_path, keys, message) -> None:
+    trainer = small(tmp_path, trainer_options={"outcome_fn": lambda **_: keys})
+    with pytest.raises(InvalidInput, match=message):
+        rewards_of(trainer, ["a0", "a0", "a1", "j0"])
+
+
+def test_a_column_that_nobody_logs(tmp_path) -> None:
+    trainer = small(tmp_path, trainer_options={"outcome_fn": "answer"})
+    with pytest.raises(InvalidInput, match=r"no reward function has logged the column 'answer'"):
+        rewards_of(trainer, ["a0", "a0", "a1", "j0"])
+
+
+def test_groups_that_mix_prompts(tmp_path) -> None:
+    """A history belongs to one prompt."""
+    data = toy.dataset(8).map(lambda row: {"prompt": "name one" if row["row"] % 2 else "one more"})
+
+    class Shuffled(IPSGRPOTrainer):
+        def _get_train_sampler(self, dataset=None):
+            return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    with pytest.raises(InvalidInput, match="a group mixes prompts"):
+        toy.train(
+            tmp_path, Shuffled, data=data, num_generations=4, per_device_train_batch_size=8,
+            trainer_options=ips(estimator="replay"),
+        )  # fmt: skip
+
+
+# --- the hook -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", [GRPOTrainer, RLOOTrainer])
+def test_the_hook_is_as_it_was(host) -> None:
+    """If this fails, TRL has changed the one method that IPS hangs on: look at it, then adapt."""
+    assert list(inspect.signature(host._calculate_rewards).parameters) == [
+        "self", "inputs", "prompts", "completions", "completion_ids_list",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", [GRPOTrainer, RLOOTrainer])
+def test_the_hook_returns_a_reward_per_completion_and_function(tmp_path, host) -> None:
+    """[N, K], None as NaN, unweighted; tests/llm/test_distributed.py: N of all processes."""
+    trainer = small(
+        tmp_path, host, rewards=[toy.valid, lambda **_: [None, 2.0, 2.0, 2.0]],
+        reward_weights=[3.0, 5.0],
+    )  # fmt: skip
+    rewards = rewards_of(trainer, ["a0", "j0", "a1", "j0"])
+    assert_same(rewards, np.array([[1.0, math.nan], [0.0, 2.0], [1.0, 2.0], [0.0, 2.0]]))
+
+
+def test_a_hook_with_another_signature_is_refused() -> None:
+    class Newer(GRPOTrainer):
+        def _calculate_rewards(self, inputs, rollouts):
+            raise NotImplementedError
+
+    class IPSNewer(IPSMixin, Newer):
+        pass
+
+    with pytest.raises(
+        ConfigError, match=r"_calculate_rewards of IPSNewer takes \['inputs', 'rollouts'\], but IPS"
+    ):
+        IPSNewer("model", **ips())
+
+
+def test_a_hook_that_does_not_gather_is_refused(tmp_path) -> None:
+    class Local(GRPOTrainer):
+        def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            return rewards[: len(prompts) // 2]
+
+    class IPSLocal(IPSMixin, Local):
+        pass
+
+    trainer = small(tmp_path, IPSLocal)
+    with pytest.raises(ConfigError, match="got 2 rewards for 4 completions of all processes"):
+        rewards_of(trainer, ["a0", "a0", "a1", "j0"])
+
+
+def test_a_trainer_without_the_hook_is_refused() -> None:
+    """TRL's asynchronous GRPO computes advantages in its rollout worker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+        async_grpo = pytest.importorskip(
+            "trl.experimental.async_grpo", reason="this TRL has none, or it needs more packages",
+            exc_type=ImportError,
+        )  # fmt: skip
+
+    class IPSAsync(IPSMixin, async_grpo.AsyncGRPOTrainer):
+        pass
+
+    with pytest.raises(ConfigError, match="IPSAsync has no _calculate_rewards"):
+        IPSAsync("model", **ips())
+
+
+def test_a_mixin_behind_its_trainer_is_refused() -> None:
+    class Behind(GRPOTrainer, IPSMixin):
+        pass
+
+    with pytest.raises(TypeError, match="outcome_fn"):
+        Behind("model", **ips())
+
+
+# --- the second door ----------------------------------------------------------------------------
+
+
+def test_ips_reward_trains_the_same_model(tmp_path) -> None:
+    """In one process, bit for bit: the reward is the same number."""
+    reference = toy.train(tmp_path / "a", IPSGRPOTrainer, max_steps=3, trainer_options=ips())
+    wrapped = ips_reward(toy.valid, toy.answer, G)
+    assert wrapped.__name__ == "valid"
+    other = toy.train(tmp_path / "b", GRPOTrainer, max_steps=3, rewards=wrapped)
+    weights = other.model.state_dict()
+    for name, value in reference.model.state_dict().items():
+        assert torch.equal(weights[name], value), name
+
+
+def call(fn: Any, texts: list[str], **columns: Any) -> Any:
+    n = len(texts)
+    return fn(prompts=["name one"] * n, completions=texts, completion_ids=[[0]] * n, **columns)
+
+
+def test_ips_reward_by_hand() -> None:
+    """G = 2, two groups: p^ = 1 and 1; then 1/2 and 1/2, of which one has no reward."""
+
+    def reward(completions, **columns):
+        return [None if text == "a3" else 1.0 for text in completions]
+
+    texts = ["a0", "a0", "a2", "a3"]
+    assert call(ips_reward(reward, toy.answer, 2), texts) == [1.0, 1.0, 2.0, None]
+    assert call(ips_reward(reward, toy.answer, 2, eps=0.8), texts) == [1.0, 1.0, 1.25, None]
+    assert call(ips_reward(reward, toy.answer, 2, alpha=2.0), texts) == [1.0, 1.0, 4.0, None]
+
+
+def test_ips_reward_passes_columns_on() -> None:
+    """The reward gets everything, the outcome function what belongs to completions."""
+
+    def reward(completions, row, trainer_state, **columns):
+        return [float(r) for r in row]
+
+    def outcome(prompts, completions, completion_ids, row):
+        return row
+
+    scaled = ips_reward(reward, outcome, 2)
+    assert call(scaled, ["a0", "a0"], row=[3, 4], trainer_state=object()) == [6.0, 8.0]
+
+
+@pytest.mark.parametrize("estimator", ["group", "replay"])
+def test_an_infinite_reward_is_refused_whenever_it_comes(tmp_path, estimator) -> None:
+    """Its group would have NaN for advantages, which TRL 1.16 takes for 0, without a word."""
+
+    def reward(completions, **columns):
+        return [math.inf if text == "a3" else 1.0 for text in completions]
+
+    trainer = small(
+        tmp_path, rewards=reward, trainer_options={"estimator": PromptHistory(log_probs=False)}
+        if estimator == "replay" else {},
+    )  # fmt: skip
+    for _ in range(2):
+        rewards_of(trainer, ["a0", "a0", "a1", "a1"])
+    with pytest.raises(InvalidInput, match="finite"):
+        rewards_of(trainer, ["a0", "a0", "a1", "a3"])
+
+
+class Later:
+    async def __call__(self, completions, **columns):
+        return toy.valid(completions)
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        valid_later,
+        functools.partial(valid_later),
+        Later(),
+    ],
+    ids=["function", "partial", "object"],
+)
+def test_ips_reward_refuses_coroutines(reward) -> None:
+    with pytest.raises(InvalidInput, match="reward_fn is a coroutine.*Use IPSGRPOTrainer"):
+        ips_reward(reward, toy.answer, 4)
+
+
+def test_ips_reward_refuses() -> None:
+    with pytest.raises(InvalidInput, match="outcome_fn is None"):
+        ips_reward(toy.valid, None, 4)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="eps is -1"):
+        ips_reward(toy.valid, toy.answer, 4, eps=-1)
+    with pytest.raises(InvalidInput, match="3 completions are no whole groups of 2"):
+        call(ips_reward(toy.valid, toy.answer, 2), ["a0"] * 3)
+    with pytest.raises(InvalidInput, match="negative reward"):
+        call(ips_reward(lambda **_: [-1.0, 1.0], toy.answer, 2), ["a0"] * 2)
+    with pytest.raises(InvalidInput, match="outcomes of 2 completions were 1 keys"):
+        call(ips_reward(toy.valid, lambda **_: ["a"], 2), ["a0"] * 2)
+
+
+def test_history_is_checked() -> None:
+    with pytest.raises(InvalidInput, match="visits=0"):
+        PromptHistory(visits=0)
