@@ -92,7 +92,11 @@ def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) 
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in sorted(value.items()))
+            + "}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     # A JSON number, boolean or string is one in TOML too, but for the delete character.

@@ -1,5 +1,5 @@
 """Diagnosis of logged completions: laws, cases worked by hand, synthetic runs, real runs of TRL."""
-# ruff: noqa: ARG005  the functions given here ignore most of what they are called with
+
 
 from __future__ import annotations
 

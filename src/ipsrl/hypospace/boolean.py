@@ -208,12 +208,11 @@ def expressions(config: BooleanConfig, *, copies: int = 1) -> list[Expression]:
     binary = [name for name in ("AND", "OR", "NOR") if name in config.operators]
     for _ in range(config.depth):
         below = list(space.values())
-        check_size(len(below) * (len(below) + 1) // 2 * len(binary), advice)
+        check_size(len(below) * (len(below) + 1) // 2 * len(binary) * copies, advice)
         found = [combine("NOT", [one]) for one in below if "NOT" in config.operators]
         for i, one in enumerate(below):
             found += [combine(name, [one, other]) for other in below[i:] for name in binary]
         space |= {expression.key: expression for expression in found}
-    check_size(len(space) * copies, advice)
     return list(space.values())
 
 

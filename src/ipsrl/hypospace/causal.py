@@ -26,9 +26,9 @@ _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LABEL = re.compile(r"\bgraph[*_`\"' \t]*:", re.ASCII | re.IGNORECASE)
 _MARKUP = str.maketrans("", "", "*`\"'$")
 # Possessive, so that no text takes more than linear time.
-_EDGE = re.compile(r"[\s,;]*+(\w++)[ \t]*+(?:-->|->|=>|→|⟶|⇒)[ \t]*+(\w++)", re.ASCII)
-_NO_EDGES = re.compile(r"(?:no edges|none)(?!\w)", re.ASCII | re.IGNORECASE)
-_END = re.compile(r"[ \t.,;:!?_]*+(?:[\r\n]|\Z)")
+_EDGE = re.compile(r"[ \t,;]*+(\w++)[ \t]*+(?:-->|->|=>|→|⟶|⇒)[ \t]*+(\w++)")
+_NO_EDGES = re.compile(r"(?:no edges|none)", re.ASCII | re.IGNORECASE)
+_END = re.compile(r"[\s.,;:!?_]*+")
 _OBSERVATION = re.compile(r"Perturb\((\w+)\) -> (\w+:[01](?: \w+:[01])*+)", re.ASCII)
 
 
@@ -140,19 +140,17 @@ Answer with one line, the edges separated by commas, such as
         return labelled(response, _LABEL)
 
     def read(self, candidate: str, problem: CausalProblem) -> Graph:
-        """Edges up to the end of their line; edges on lines that follow at once belong to them."""
-        text = candidate.translate(_MARKUP).strip()
-        edges: dict[tuple[str, str], None] = {}
-        end = 0
-        while match := _EDGE.match(text, end):
-            edges[match[1], match[2]] = None
-            end = match.end()
-        if not edges and (none := _NO_EDGES.match(text)):
-            end = none.end()
-        if end == 0 or not _END.match(text, end):
-            raise Malformed(f"{text[:60]!r} is not a list of edges such as A->B, B->C")
+        """Edges on the first line, and on lines of nothing else that follow at once."""
+        first, *others = candidate.translate(_MARKUP).strip().split("\n")
+        edges = _edges(first)
+        if edges is None:
+            raise Malformed(f"{first[:60]!r} is not a list of edges such as A->B, B->C")
+        for line in others if edges else ():
+            if not (more := _edges(line)):
+                break
+            edges |= more
         children = [0] * len(problem.index)
-        for cause, effect in edges:
+        for cause, effect in sorted(edges):
             for name in (cause, effect):
                 if name not in problem.index:
                     raise Refused(f"there is no node {name[:20]!r}")
@@ -243,6 +241,17 @@ def _key(edges: tuple[Edge, ...]) -> str:
 def _line(n: int, perturbed: int, effects: int) -> str:
     values = " ".join(f"{_NAMES[i]}:{effects >> i & 1}" for i in range(n))
     return f"Perturb({_NAMES[perturbed]}) -> {values}"
+
+
+def _edges(line: str) -> set[tuple[str, str]] | None:
+    """The edges of a line that lists edges, or says that there are none; else None."""
+    found, end = set(), 0
+    while match := _EDGE.match(line, end):
+        found.add((match[1], match[2]))
+        end = match.end()
+    if not found and (none := _NO_EDGES.match(line)):
+        end = none.end()
+    return found if end > 0 and _END.fullmatch(line, end) else None
 
 
 def _has_cycle(children: list[int]) -> bool:

@@ -278,7 +278,8 @@ def _equal_number(groups: dict[tuple[int, str], list], seeds: list[int], ids: li
     if fewest != most:
         raise InvalidInput(
             f"set {few[1]!r} has {fewest} responses of seed {few[0]}, {many[1]!r} has {most} of "
-            f"seed {many[0]}. Recovery grows with N, so sample each set equally often."
+            f"seed {many[0]}. Recovery grows with N, so sample each set equally often, and choose "
+            "the split that was asked."
         )
     return fewest
 

@@ -155,7 +155,8 @@ Generate the structure now:
     def read(self, candidate: str, problem: VoxelProblem) -> list[str]:
         """Layers bottom up, each as one text of its cells, without empty ones on top."""
         headers = list(_HEADER.finditer(candidate))
-        if [int(match[1]) for match in headers] != list(range(1, len(headers) + 1)):
+        numbers = [int(match[1]) for match in headers]
+        if not numbers or numbers != [*range(1, len(numbers) + 1)]:
             raise Malformed("the layers are not numbered 1, 2, 3, ...")
         if len(headers) > self.config.max_height:
             raise Refused(f"{len(headers)} layers are more than {self.config.max_height}")
@@ -210,7 +211,7 @@ def _cells(text: str, size: int, number: str) -> str:
         if len(rows) == size:
             if all(cell in ("0", "1") for cell in cells):
                 raise Malformed(f"layer {number} has more than {size} rows")
-            break
+            continue
         if len(cells) != size or any(len(cell) > 2 for cell in cells):
             raise Malformed(f"a row of layer {number} is not {size} cells of 0 or 1")
         for cell in cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from typing import Annotated, Any, Literal
 
@@ -97,9 +98,43 @@ class Config(StrictConfig):
                 f"{'method ips-grpo' if self.method == 'ips-grpo' else 'stop_below'} needs to know "
                 'what a completion means. Name a function with outcome = "file.py:function"'
             )
+        if 0 < self.stop_below <= 1:
+            raise ValueError(
+                f"stop_below = {self.stop_below} would never stop: a group has at least 1 "
+                "effective outcome. Use more, such as 1.5"
+            )
         if self.load_in_4bit and not self.lora_rank:
             raise ValueError("load_in_4bit freezes the weights, so set lora_rank too, such as 16")
         for key in ("output_dir", "seed", "data_seed"):
             if key in self.trl:
                 raise ValueError(f"trl.{key} is set by ipsrl itself. Use --out and seed")
+        for key, value in self.trl.items():
+            _check_value(f"trl.{key}", value)
+        if self.trl.get("save_only_model"):
+            raise ValueError("trl.save_only_model = true leaves nothing to --resume. Leave it out")
+        if self.trl.get("shuffle_dataset"):
+            raise ValueError(
+                "trl.shuffle_dataset = true draws an order for each epoch, which TRL does not "
+                "restore, so a resumed run would not be the same. Leave it out: the data set is "
+                "shuffled once"
+            )
+        if self.method == "flowrl" and "beta" in self.trl:
+            raise ValueError(
+                "trl.beta weighs a KL term, which FlowRL's loss has not. Leave it out, and set "
+                "flowrl_beta"
+            )
         return self
+
+
+def _check_value(name: str, value: Any) -> None:
+    """TOML can hold it, and comparisons mean what they say."""
+    if value is None:
+        raise ValueError(f"{name} is without a value. Leave the key out")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} = {value} is not finite")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_value(f"{name}.{key}", part)
+    if isinstance(value, list):
+        for part in value:
+            _check_value(name, part)

@@ -153,6 +153,15 @@ class CollapseMonitor(TrainerCallback):
         """Start anew; a monitor that was added later has not seen `on_init_end`."""
         self.on_init_end(args, state, control)
         self._measured, self._below = False, []
+        for row in state.log_history:  # of the checkpoint that training goes on from
+            self._count(row.get(_METRIC), row["step"])
+
+    def _count(self, value: float | None, step: int) -> None:
+        """Steps in a row whose log was below the threshold."""
+        if value is not None:
+            self._measured = True
+            low = self.stop_below is not None and value < self.stop_below
+            self._below = [*self._below, step] if low else []
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """What is scored until the end of the step is for training."""
@@ -177,10 +186,7 @@ class CollapseMonitor(TrainerCallback):
                     "monitor = CollapseMonitor(outcome_fn)."
                 )
             return  # evaluation, or a step that reused completions
-        self._measured = True
-        if self.stop_below is None:
-            return
-        self._below = [*self._below, state.global_step] if value < self.stop_below else []
+        self._count(value, state.global_step)
         if len(self._below) < self.patience or control.should_training_stop:
             return
         control.should_training_stop = True

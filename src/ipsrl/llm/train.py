@@ -10,10 +10,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from ipsrl.errors import ConfigError, MissingExtra, RunError
 from ipsrl.llm.config import Config
@@ -25,7 +26,7 @@ try:
     from accelerate import PartialState
     from datasets import Dataset, load_dataset
     from peft import LoraConfig
-    from transformers import BitsAndBytesConfig, PrinterCallback, TrainerCallback
+    from transformers import AutoConfig, BitsAndBytesConfig, PrinterCallback, TrainerCallback
     from transformers.utils.logging import disable_progress_bar
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
@@ -33,7 +34,7 @@ try:
     from ipsrl.llm import tiny
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
-    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
+    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, check_config
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
@@ -83,6 +84,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     arguments = _arguments(config, out)
     dataset = _dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = _dataset(config.eval_dataset, config.split) if config.eval_dataset else None
+    _check(config, arguments, dataset)
 
     disable_progress_bar()  # of loading and saving; training has its own
     process = PartialState()
@@ -93,6 +95,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
                 f"{out} was started with another configuration, so it cannot go on with this one. "
                 "Pass the configuration in its config.toml, or start a new run elsewhere."
             )
+        if run.finished:
+            return Result(**run.result())
     else:
         if process.is_main_process:
             Run.create(out, config)
@@ -122,6 +126,7 @@ def _arguments(config: Config, out: Path) -> Any:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise ConfigError(f"trl has no key {key!r} in GRPOConfig; the nearest is {near!r}.")
+    _check_types(config.trl)
     ours: dict[str, Any] = {
         "report_to": "none",
         "logging_steps": 1,
@@ -163,6 +168,39 @@ def _arguments(config: Config, out: Path) -> Any:
     return arguments
 
 
+def _check_types(fields: dict[str, Any]) -> None:
+    """GRPOConfig itself takes anything, and fails in the middle of a run."""
+    hints = get_type_hints(GRPOConfig)
+    for key, value in fields.items():
+        try:
+            TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            raise ConfigError(f"trl.{key} = {value!r}: {error.errors()[0]['msg']}.") from None
+
+
+def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
+    """What fits together, before anything is written."""
+    if config.outcome:
+        check_config(arguments)
+    if arguments.eval_strategy != "no" and not config.eval_dataset:
+        raise ConfigError("trl.eval_strategy wants to evaluate, so name an eval_dataset.")
+    prompts = arguments.generation_batch_size // arguments.num_generations
+    if len(dataset) < prompts:
+        raise ConfigError(
+            f"dataset {config.dataset!r} has {len(dataset)} prompts, but one generation takes "
+            f"{prompts}, so nothing would be trained. Lower trl.per_device_train_batch_size or "
+            "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
+        )
+    if config.model != "tiny":
+        try:
+            AutoConfig.from_pretrained(config.model)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"model {config.model!r} cannot be loaded ({error}). "
+                "Pass a folder with a model, a hub name, or 'tiny'."
+            ) from None
+
+
 _CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")
 
 
@@ -171,7 +209,10 @@ def _dataset(name: str, split: str) -> Any:
     try:
         if path.suffix in (".jsonl", ".json"):
             lines = path.read_text(encoding="utf-8").splitlines()
-            dataset: Any = Dataset.from_list([json.loads(line) for line in lines if line.strip()])
+            rows = [json.loads(line) for line in lines if line.strip()]
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a line is no JSON object")
+            dataset: Any = Dataset.from_list(rows)
         elif path.suffix == ".parquet":
             dataset = Dataset(pq.read_table(path))
         else:
@@ -186,6 +227,12 @@ def _dataset(name: str, split: str) -> Any:
             f"dataset {name!r} has {len(dataset)} rows with the columns {dataset.column_names}, "
             "but each row needs a 'prompt': a text, or a list of messages."
         )
+    for row, prompt in enumerate(dataset["prompt"]):
+        if not (isinstance(prompt, str | list) and prompt):
+            raise ConfigError(
+                f"dataset {name!r} has the prompt {prompt!r} in row {row}, but each row needs a "
+                "text, or a list of messages."
+            )
     return dataset
 
 
@@ -236,11 +283,14 @@ def _trainer(
         trainer.add_callback(CollapseMonitor(stop_below=config.stop_below))
     trainer.remove_callback(PrinterCallback)
     if config.load_in_4bit:
-        # On a CPU with AVX512-BF16, an evaluation repacks the weights, and gradients are then lost.
         model: Any = trainer.model
         for module in model.modules():
+            # On a CPU with AVX512-BF16, an evaluation repacks the weights, and loses gradients.
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
+        for weight in model.parameters():
+            if weight.requires_grad:  # TRL makes adapters bfloat16, but resumes in float32
+                weight.data = weight.data.float()
     return trainer
 
 
@@ -267,11 +317,12 @@ class _Recorder(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.run.metrics_path.write_bytes(b"")  # lines after the checkpoint, which come again
-        self.run.log(map(_row, state.log_history))
+        self.run.log(_row(row) for row in state.log_history if _SUMMARY not in row)
         self.advance = self.stack.enter_context(progress("training", state.max_steps))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self.run.log([_row({**logs, "step": state.global_step})])  # as in log_history
+        if _SUMMARY not in logs:  # whose mean loss is of what was trained since the last resume
+            self.run.log([_row({**logs, "step": state.global_step})])
         if "reward" in logs:
             note = f"reward {logs.get('raw_reward', logs['reward']):.3f}"
             if "outcomes/effective" in logs:
@@ -279,6 +330,7 @@ class _Recorder(TrainerCallback):
             self.advance(state.global_step, note)
 
 
+_SUMMARY = "train_runtime"  # the trainer's last log
 _OF_TIME = ("step_time", "runtime", "per_second", "total_flos")
 
 
@@ -286,8 +338,8 @@ def _row(logs: dict[str, Any]) -> dict[str, Any]:
     """Without times, so that the same run writes the same bytes; JSON has no NaN."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in logs.items()
-        if not any(key.endswith(word) for word in _OF_TIME)
+        for key, value in sorted(logs.items())  # as in a checkpoint
+        if not key.endswith(_OF_TIME)
     }
 
 

@@ -88,7 +88,7 @@ class IPSMixin(_Trainer):
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
         _check_host(type(self), getattr(super(), "_calculate_rewards", None))
-        _check_config(kwargs.get("args", args[2] if len(args) > 2 else None))
+        check_config(kwargs.get("args", args[2] if len(args) > 2 else None))
         super().__init__(*args, **kwargs)
 
         self.outcome_fn = outcome_fn
@@ -359,7 +359,8 @@ def _check_host(cls: type, hook: Callable[..., Any] | None) -> None:
         )
 
 
-def _check_config(config: Any) -> None:
+def check_config(config: Any) -> None:
+    """Refuse a GRPOConfig or RLOOConfig that would undo the scaling."""
     if getattr(config, "multi_objective_aggregation", None) == "normalize_then_sum":
         raise ConfigError(
             "multi_objective_aggregation='normalize_then_sum' normalises every reward column on "

@@ -1,0 +1,368 @@
+"""Boolean expressions: counts of the specification, brute force, and an independent reader."""
+
+import ast
+import math
+from collections import Counter
+from functools import lru_cache
+from itertools import chain, combinations, product
+
+import pytest
+from hypospace_suite import TaskSuite, after_labels
+
+from ipsrl.errors import InvalidInput
+from ipsrl.hypospace import Boolean, BooleanConfig, Verdict, dataset, judge
+from ipsrl.hypospace.boolean import depth, expressions
+
+# Trees: a name, ("NOT", tree) or (operator, tree, tree), raw; canonical ones have frozensets.
+
+
+def raw(levels: int, operators: frozenset[str], names: str = "xy") -> list:
+    """All expressions up to a depth, before any two are called the same."""
+    space: list = list(names)
+    for _ in range(levels):
+        new = [("NOT", a) for a in space] if "NOT" in operators else []
+        binary = [name for name in ("AND", "OR", "NOR") if name in operators]
+        new += [(name, a, b) for a in space for b in space for name in binary]
+        space = list(dict.fromkeys([*space, *new]))
+    return space
+
+
+def canonical(tree, *, splice: bool = True, once: bool = True):
+    if isinstance(tree, str):
+        return tree
+    if tree[0] == "NOR":
+        return canonical(("NOT", ("OR", *tree[1:])), splice=splice, once=once)
+    children = [canonical(child, splice=splice, once=once) for child in tree[1:]]
+    if tree[0] == "NOT":
+        return ("NOT", children[0])
+    if splice:
+        spread = ([*c[1]] if not isinstance(c, str) and c[0] == tree[0] else [c] for c in children)
+        children = list(chain.from_iterable(spread))
+    if once:
+        children = list(set(children))
+        if len(children) == 1:
+            return children[0]
+        return (tree[0], frozenset(children))
+    return (tree[0], frozenset(Counter(children).items()))
+
+
+def text_of(tree) -> str:
+    if isinstance(tree, str):
+        return tree
+    children = [tree[1]] if tree[0] == "NOT" else tree[1]
+    return f"{tree[0]}({','.join(sorted(map(text_of, children)))})"
+
+
+def value(tree, inputs: dict[str, int]) -> int:
+    if isinstance(tree, str):
+        return inputs[tree]
+    if tree[0] == "NOT":
+        return 1 - value(tree[1], inputs)
+    return (min if tree[0] == "AND" else max)(value(child, inputs) for child in tree[1])
+
+
+@lru_cache
+def brute_force(levels: int, operators: frozenset[str], names: str = "xy") -> dict[str, tuple]:
+    """Canonical trees by key."""
+    return {text_of(tree): tree for tree in map(canonical, raw(levels, operators, names))}
+
+
+ALL = frozenset({"AND", "OR", "NOT"})
+
+
+class TestBoolean(TaskSuite):
+    task = Boolean()
+    beginning = "Expression:"
+    decorations = (
+        "**{label}:** {body}",
+        "{label}: `{body}`",
+        '{label}: "{body}".',
+        "{label}: $({body})$",
+        "{label}: \\({body}\\).",
+        "{label}:\n```\n{body}\n```",
+        "{label}:\n\n{body}",
+        "expression: ({body});",
+        "{body}",
+    )
+    refused = (
+        ("", Verdict.NO_ANSWER),
+        ("Expression:", Verdict.NO_ANSWER),
+        ("Expression: x y", Verdict.NO_ANSWER),
+        ("Expression: x AND", Verdict.NO_ANSWER),
+        ("Expression: (x", Verdict.NO_ANSWER),
+        ("Expression: AND(x)", Verdict.NO_ANSWER),
+        ("Expression: NOT(x, y)", Verdict.NO_ANSWER),
+        ("Expression: x OR y XOR x", Verdict.NO_ANSWER),
+        ("Expression: __import__('os').system('true')", Verdict.NO_ANSWER),
+        ("no expression matches the outputs", Verdict.NO_ANSWER),  # though all of them are 0
+        ("Expression: z", Verdict.REFUSED),
+        ("Expression: X", Verdict.REFUSED),
+        ("Expression: x AND z", Verdict.REFUSED),
+        ("Expression: x XOR y", Verdict.REFUSED),
+        ("Expression: NOR(x, y)", Verdict.REFUSED),
+        ("Expression: x AND 0", Verdict.REFUSED),
+        ("Expression: False", Verdict.REFUSED),
+        ("Expression: " + "NOT " * 70 + "x", Verdict.REFUSED),
+        ("Expression: " + "x AND " * 400 + "x", Verdict.REFUSED),
+        ("Expression: NOT NOT NOT x", Verdict.OUTSIDE),
+        ("Expression: NOT (x AND NOT y)", Verdict.OUTSIDE),
+        ("Expression: NOT x", Verdict.CONTRADICTS),
+    )
+    vocabulary = (
+        "x", "y", "z", " AND ", " OR ", "NOT ", "NOR", " XOR ", "&", "|", "~", "(", ")", "(x)",
+        ", ", "AND(", "Expression:", "Expression: ", "\n", "\nExpression: x\n", "<end_of_turn>",
+        "`", "**", ".", "1", "\u2227", "\u00ac", " and ", "=",
+    )  # fmt: skip
+
+    def hypotheses(self):
+        return set(brute_force(2, ALL))
+
+    def explains(self, key, observations):
+        tree = brute_force(2, ALL).get(key)
+        for line in observations:
+            inputs, _, output = line.partition(" -> ")
+            values = dict(part.split("=") for part in inputs.strip("()").split(", "))
+            if tree is None or value(tree, {k: int(v) for k, v in values.items()}) != int(output):
+                return False
+        return True
+
+    def states(self, response, key, observations):
+        """By Python's own grammar: AND, OR and NOT as `and`, `or` and `not`."""
+        for token in ("<end_of_turn>", "```\n", "\r"):
+            response = response.replace(token, "\n")
+        found = after_labels(response, "expression")
+        for text in reversed(found or [response]):
+            for mark in "`*\"'$":
+                text = text.replace(mark, "")
+            tree = by_python(next((line for line in text.split("\n") if line.strip()), ""))
+            if tree is not None:
+                return text_of(canonical(tree)) == key
+        return False
+
+
+def by_python(line: str):
+    """A raw tree of an infix or prefix line, read by `ast`; None if that cannot read it."""
+    line = line.strip().rstrip(".,;:!? \t").replace("\\(", " ").replace("\\)", " ")
+    for symbol, word in (
+        ("&&", "&"),
+        ("||", "|"),
+        ("\u2227", "&"),
+        ("\u2228", "|"),
+        ("\u00ac", "~"),
+        ("!", "~"),
+    ):
+        line = line.replace(symbol, word)
+    for symbol, word in (("&", " and "), ("|", " or "), ("~", " not ")):
+        line = line.replace(symbol, word)
+    words = line.replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split()
+    words = [word.lower() if word.lower() in ("and", "or", "not") else word for word in words]
+    if not words:
+        return None
+    # An operator before a parenthesis and after none of its operands is a call.
+    text, previous = [], "("
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        call = (
+            word in ("and", "or")
+            and following == "("
+            and previous in ("(", ",", "and", "or", "not")
+        )
+        text.append(word.upper() if call else word)
+        previous = "(" if call else word
+    try:
+        node = ast.parse(" ".join(text), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return from_ast(node)
+
+
+def from_ast(node):
+    match node:
+        case ast.Name(id=name) if name in ("x", "y"):
+            return name
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            parts = [from_ast(inner)]
+            name = "NOT"
+        case ast.BoolOp(op=op, values=values):
+            parts = [from_ast(v) for v in values]
+            name = "AND" if isinstance(op, ast.And) else "OR"
+        case ast.Call(func=ast.Name(id=("AND" | "OR") as name), args=args, keywords=[]) if (
+            len(args) > 1
+        ):
+            parts = [from_ast(v) for v in args]
+        case _:
+            return None
+    return None if None in parts else (name, *parts)
+
+
+def test_counts_of_the_specification():
+    """Raw, with commutativity, with duplicate removal, with splicing: 302, 122, 38, 34."""
+    trees = raw(2, ALL)
+    assert len(trees) == 302
+    assert len({canonical(tree, splice=False, once=False) for tree in trees}) == 122
+    assert len({canonical(tree, splice=False) for tree in trees}) == 38
+    assert len(brute_force(2, ALL)) == len(expressions(BooleanConfig())) == 34
+    tables = {expression.table for expression in expressions(BooleanConfig())}
+    assert len(tables) == 14  # of 16: neither XOR nor XNOR
+
+
+@pytest.mark.parametrize(
+    ("operators", "levels", "count"),
+    [
+        ("AND OR NOT", 1, 6), ("AND OR NOT", 2, 34), ("AND OR NOT", 3, 904), ("AND OR", 1, 4),
+        ("AND OR", 2, 10), ("AND OR NOT NOR", 1, 7), ("AND OR NOT NOR", 2, 65),
+    ],
+)  # fmt: skip
+def test_hypotheses_by_operators_and_depth(operators, levels, count):
+    config = BooleanConfig(depth=levels, operators=operators.split())
+    found = [expression.key for expression in expressions(config)]
+    assert len(found) == len(set(found)) == count
+    if levels < 3:
+        assert set(found) == set(brute_force(levels, frozenset(operators.split())))
+
+
+def test_observation_sets_of_the_specification():
+    """Of n of the 4 inputs: 8 + 24 + 32 + 14.  With all 4, two of 16 truth tables are missing."""
+    sets = list(Boolean().observation_sets())
+    assert Counter(len(lines) for lines, _ in sets) == {1: 8, 2: 24, 3: 32, 4: 14}
+    sizes = [len(keys) for _, keys in sets]
+    assert (len(sizes), min(sizes), max(sizes), sum(sizes)) == (78, 1, 20, 510)
+    # Every expression is in one set for each of the 2^4 - 1 choices of inputs.
+    assert sum(sizes) == 34 * 15
+    assert [one.split for one in dataset(Boolean())] == ["train"] * 39 + ["test"] * 39
+
+
+def test_keys_by_hand():
+    """x AND (y AND x) splices to {x, y}; NOT x sorts before y, because "N" < "y"."""
+    line = ["(x=1, y=1) -> 1"]
+    assert judge(Boolean(), line, "Expression: x AND (y AND x)").key == "AND(x,y)"
+    assert judge(Boolean(), line, "Expression: y AND NOT x").key == "AND(NOT(x),y)"
+    assert judge(Boolean(), line, "Expression: x OR x").key == "x"
+    # No absorption, De Morgan, distributivity or double negation:
+    assert judge(Boolean(), line, "Expression: x OR (x AND y)").key == "OR(AND(x,y),x)"
+    assert judge(Boolean(), line, "Expression: NOT (x OR y)").key == "NOT(OR(x,y))"
+    assert judge(Boolean(), line, "Expression: NOT NOT x").key == "NOT(NOT(x))"
+    # AND binds more than OR, NOT more than AND.
+    assert judge(Boolean(), line, "Expression: x OR y AND NOT x").key == "OR(AND(NOT(x),y),x)"
+
+
+def test_a_function_by_hand():
+    """f(0,0) = 0, f(1,0) = 0, f(1,1) = 1: y, x AND y and (x OR y) AND y agree; NOT x does not."""
+    lines = ["(x=0, y=0) -> 0", "(x=1, y=0) -> 0", "(x=1, y=1) -> 1"]
+    for text in ("y", "x AND y", "(x OR y) AND y", "NOT NOT y", "x & y | y"):
+        assert judge(Boolean(), lines, f"Expression: {text}").valid, text
+    for text in ("x", "NOT x", "x OR y", "NOT (x AND y)"):
+        assert not judge(Boolean(), lines, f"Expression: {text}").valid, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x && !y",
+        "x & ~y",
+        "x ∧ ¬y",
+        "x \\land \\lnot y",
+        "AND(x, NOT(y))",
+        "x and not y",
+        "(x) AND NOT (y)",
+    ],
+)
+def test_forms_of_an_operator(text):
+    assert judge(Boolean(), ["(x=1, y=0) -> 1"], f"Expression: {text}").key == "AND(NOT(y),x)"
+
+
+def test_written_depth_does_not_matter_but_the_key_does():
+    """((x AND x) AND x) AND y is four levels of operators, and the hypothesis AND(x,y)."""
+    line = ["(x=1, y=1) -> 1"]
+    judgement = judge(Boolean(), line, "Expression: ((x AND x) AND (x OR x)) AND ((y))")
+    assert (judgement.key, judgement.valid) == ("AND(x,y)", True)
+
+
+def test_not_over_or_is_admissible_without_nor():
+    """HypoSpace's own validator takes it for a NOR and rejects it."""
+    judgement = judge(Boolean(), ["(x=0, y=0) -> 1"], "Expression: NOT (x OR y)")
+    assert judgement.valid
+
+
+def test_nor_is_the_negated_or():
+    task = Boolean(BooleanConfig(operators=["AND", "OR", "NOT", "NOR"]))
+    for text in ("NOR(x, y)", "x NOR y", "NOT (y OR x)"):
+        judgement = judge(task, ["(x=0, y=0) -> 1"], f"Expression: {text}")
+        assert (judgement.key, judgement.valid) == ("NOT(OR(x,y))", True)
+    assert (
+        judge(task, ["(x=0, y=0) -> 1"], "Expression: x NOR y NOR x").verdict is Verdict.NO_ANSWER
+    )
+    assert "NOR" in task.prompt(["(x=0, y=0) -> 1"])
+
+
+OPERATORS = [
+    frozenset(some) for n in range(1, 5) for some in combinations(("AND", "OR", "NOT", "NOR"), n)
+]
+
+
+@pytest.mark.parametrize("operators", OPERATORS, ids=lambda some: "-".join(sorted(some)))
+@pytest.mark.parametrize("names", ["xy", "xyz"])
+def test_depth_in_closed_form_is_the_level_at_which_brute_force_finds_it(operators, names):
+    """For every expression of depth 2 over all operators, inside and outside the space."""
+    level = {}
+    for d in (2, 1, 0):
+        level |= dict.fromkeys(brute_force(d, operators, names), d)
+    everything = BooleanConfig(variables=len(names), operators=["AND", "OR", "NOT", "NOR"])
+    for expression in expressions(everything):
+        found = depth(expression, operators)
+        assert (found if found <= 2 else math.inf) == level.get(expression.key, math.inf)
+
+
+def test_depth_three_in_closed_form():
+    """Our own generator, which knows nothing of the closed form, level by level."""
+    for operators in (["AND", "OR", "NOT"], ["AND", "NOR"], ["OR", "NOR"]):
+        level = {}
+        for d in (3, 2, 1, 0):
+            config = BooleanConfig(depth=d, operators=operators)
+            level |= dict.fromkeys((e.key for e in expressions(config)), d)
+        for expression in expressions(BooleanConfig(depth=3, operators=operators)):
+            assert depth(expression, frozenset(operators)) == level[expression.key]
+
+
+def test_larger_sizes():
+    for options in ({"depth": 3}, {"variables": 3, "max_k": 2}, {"operators": ["AND", "NOR"]}):
+        task = Boolean(BooleanConfig(**options))
+        for one in dataset(task, count=10):
+            for key in one.admissible[:20]:
+                judgement = judge(task, one.observations, task.answer(key))
+                assert (judgement.key, judgement.valid) == (key, True)
+
+
+def test_truth_tables_are_right():
+    """Against the values of the tree, input by input, for three variables."""
+    config = BooleanConfig(variables=3)
+    trees = brute_force(2, ALL, "xyz")
+    assert len(expressions(config)) == len(trees)
+    for expression in expressions(config):
+        for i, values in enumerate(product((0, 1), repeat=3)):
+            inputs = dict(zip("xyz", values, strict=True))
+            assert expression.table >> i & 1 == value(trees[expression.key], inputs)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("(x=0, y=2) -> 0",), ("(x=0, y=1)",), ("(x=0, x=1) -> 0",), ("(and=0) -> 1",),
+        ("(x=0, y=1) -> 0", "(y=0, x=1) -> 0"), ("(x=0, y=1) -> 0", "(x=0) -> 0"),
+        ("(" + ", ".join(f"a{i}=0" for i in range(9)) + ") -> 0",),
+    ],
+)  # fmt: skip
+def test_broken_observations(lines):
+    assert judge(Boolean(), lines, "Expression: x").verdict is Verdict.BAD_INPUT
+
+
+def test_observations_that_contradict_each_other_admit_nothing():
+    lines = ["(x=0, y=1) -> 0", "(x=0, y=1) -> 1"]
+    for key in brute_force(2, ALL):
+        assert not judge(Boolean(), lines, Boolean().answer(key)).valid
+
+
+def test_what_is_too_large_is_refused():
+    with pytest.raises(InvalidInput, match="lower depth"):
+        dataset(Boolean(BooleanConfig(depth=5)))
+    with pytest.raises(InvalidInput, match="Choose fewer variables"):
+        dataset(Boolean(BooleanConfig(variables=5)))

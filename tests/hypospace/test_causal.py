@@ -1,0 +1,275 @@
+"""Causal graphs: counts of the specification, brute force, and an independent reader."""
+
+from collections import Counter
+from functools import lru_cache
+from itertools import chain, combinations, pairwise, product
+from statistics import mean
+
+import pytest
+from helpers import SIGMAS
+from hypospace_suite import TaskSuite, after_labels
+
+from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.hypospace import Causal, CausalConfig, Verdict, dataset, judge
+from ipsrl.hypospace.causal import count_dags, dags
+
+
+@lru_cache(maxsize=4096)
+def closure(key: str) -> frozenset[tuple[str, str]]:
+    """Pairs (ancestor, descendant), by Warshall's algorithm on names."""
+    reach = {tuple(edge.split("->")) for edge in key.split(",") if edge}
+    for middle in "ABCDE":
+        for a, b in product("ABCDE", repeat=2):
+            if (a, middle) in reach and (middle, b) in reach:
+                reach.add((a, b))
+    return frozenset(reach)
+
+
+@lru_cache
+def brute_force(names: str) -> frozenset[str]:
+    """Keys of all sets of edges whose closure has no loop."""
+    pairs = [f"{a}->{b}" for a in names for b in names if a != b]
+    subsets = chain.from_iterable(combinations(pairs, r) for r in range(len(pairs) + 1))
+    keys = (",".join(subset) for subset in subsets)
+    return frozenset(key for key in keys if all(a != b for a, b in closure(key)))
+
+
+def sets_of(**options):
+    return list(Causal(CausalConfig(**options)).observation_sets())
+
+
+class TestCausal(TaskSuite):
+    task = Causal()
+    beginning = "Graph:"
+    decorations = (
+        "**{label}:** {body}",
+        "{label}: `{body}`",
+        '{label}: "{body}".',
+        "{label}:\n```\n{body}\n```",
+        "**{label}:**\n{body}",
+        "{label} : {body}",
+        "{body}",
+        "graph: {body};",
+    )
+    refused = (
+        ("Graph: A->E", Verdict.REFUSED),  # unknown node
+        ("Graph: a->B", Verdict.REFUSED),
+        ("Graph: A->A", Verdict.REFUSED),
+        ("Graph: A->B, B->A", Verdict.REFUSED),
+        ("Graph: A->B, B->C, C->D, D->B", Verdict.REFUSED),
+        ("Graph: A->B, A->C, A->D, B->C, B->D, C->D, D->A", Verdict.REFUSED),  # 7 edges
+        ("Graph: A->B, B->C, C->D", Verdict.CONTRADICTS),
+        ("", Verdict.NO_ANSWER),
+        ("Graph:", Verdict.NO_ANSWER),
+        ("Graph: A->B and nothing else", Verdict.NO_ANSWER),
+        ("Graph: A<-B", Verdict.NO_ANSWER),
+        ("Graph: A->B->C", Verdict.NO_ANSWER),
+        ("Graph: A->", Verdict.NO_ANSWER),
+        ("None of the graphs fits.", Verdict.NO_ANSWER),  # not the empty graph
+        ("Graph: none of these", Verdict.NO_ANSWER),
+        ("I think\nA->B", Verdict.NO_ANSWER),  # no label, more than a line
+        ("Subgraph: A->B", Verdict.NO_ANSWER),
+    )
+    vocabulary = (
+        "A", "B", "C", "D", "E", "->", "-->", "=>", "→", ",", ", ", "A->B", "D->A, ", "->C",
+        "Graph:", "Graph: ", "graph", "No edges", "none", "\n", "\nGraph: A->B\n", "<end_of_turn>",
+        "`", "**", ".", "<-", "and",
+    )  # fmt: skip
+
+    def hypotheses(self):
+        return brute_force("ABCD")
+
+    def explains(self, key, observations):
+        for line in observations:
+            left, right = line.split(" -> ")
+            changed = {
+                name for name, _, value in (v.partition(":") for v in right.split()) if value == "1"
+            }
+            if {b for a, b in closure(key) if a == left[len("Perturb(") : -1]} != changed:
+                return False
+        return True
+
+    def states(self, response, key, observations):
+        for token in ("<end_of_turn>", "```\n", "\r"):
+            response = response.replace(token, "\n")
+        found = after_labels(response, "graph")
+        for text in reversed(found or [response.strip()]):
+            stated = edges_of(text)
+            if stated is not None:
+                return ",".join(sorted(stated)) == key
+        return False
+
+
+def edges_of(text: str) -> set[str] | None:
+    """Edges on the first line with text and on those that follow; None if it is no list of them."""
+    found: set[str] | None = None
+    for mark in "`*\"'$":
+        text = text.replace(mark, "")
+    for line in text.split("\n"):
+        line = line.strip().rstrip(".,;:!?_ \t")
+        if not line:
+            if found is None:
+                continue
+            break
+        if found is None and line.lower() in ("no edges", "none"):
+            return set()
+        for arrow in ("-->", "=>", "→", "⟶", "⇒"):
+            line = line.replace(arrow, "->")
+        line = line.replace(" ->", "->").replace("-> ", "->").replace("\t", " ")
+        while "  " in line or " ->" in line or "-> " in line:
+            line = line.replace("  ", " ").replace(" ->", "->").replace("-> ", "->")
+        parts = line.replace(",", " ").replace(";", " ").split()
+        if not all(
+            len(p) == 4 and p[1:3] == "->" and (p[0] + p[3]).isascii() and (p[0] + p[3]).isalnum()
+            for p in parts
+        ):
+            break
+        found = (found or set()) | set(parts)
+    return found
+
+
+def test_graphs_by_number_of_edges():
+    """Robinson's recurrence, our enumeration, and all 4,096 sets of edges agree."""
+    assert count_dags(4) == [1, 12, 60, 152, 186, 108, 24]
+    by_edges = Counter(len(edges) for edges, _ in dags(4, 6))
+    assert [by_edges[m] for m in range(7)] == count_dags(4)
+    assert len(brute_force("ABCD")) == 543
+    assert len(brute_force("ABC")) == sum(count_dags(3)) == 25
+    assert sum(count_dags(5)) == sum(1 for _ in dags(5, 10)) == 29281
+    assert sum(1 for _ in dags(5, 3)) == sum(count_dags(5)[:4])
+
+
+@pytest.mark.parametrize(("nodes", "numbers"), [(3, [12, 30, 19]), (4, [32, 204, 392, 219])])
+def test_observation_sets_by_number_of_perturbations(nodes, numbers):
+    assert [len(sets_of(nodes=nodes, k=k)) for k in range(1, nodes + 1)] == numbers
+    if nodes == 4:
+        assert sum(numbers) == 847
+
+
+@pytest.mark.parametrize(("nodes", "k"), [(3, 1), (3, 2), (3, 3), (4, 2)])
+def test_kept_iff_some_graph_reproduces_all(nodes, k):
+    """All choices of effects, each tried against all graphs."""
+    names = "ABCD"[:nodes]
+    values = list(product("01", repeat=nodes))
+    kept = set()
+    for perturbed in combinations(names, k):
+        for effects in product(values, repeat=k):
+            lines = tuple(
+                f"Perturb({p}) -> "
+                + " ".join(f"{n}:{v}" for n, v in zip(names, effect, strict=True))
+                for p, effect in zip(perturbed, effects, strict=True)
+            )
+            if any(TestCausal().explains(key, lines) for key in brute_force(names)):
+                kept.add(lines)
+    assert kept == {lines for lines, _ in sets_of(nodes=nodes, k=k)}
+
+
+def test_admissible_graphs_of_the_paper():
+    sizes = [len(keys) for _, keys in sets_of()]
+    assert Counter(sizes) == {1: 76, 2: 84, 3: 48, 4: 12, 5: 12, 8: 76, 9: 12, 12: 48, 16: 24}
+    # Each of the 543 graphs is in one set for each of the 4 choices of perturbed nodes.
+    assert sum(sizes) == 543 * 4
+    assert mean(sizes) == pytest.approx(5.54, abs=0.005)
+
+
+def test_drawn_by_graphs_sets_are_larger():
+    """The other way to draw the 100: mean |H| 8.76 with a spread of 0.37 (3,000 draws).
+
+    One draw is likely to have the 8.6 of the specification.  Were sets drawn with replacement, the
+    mean would be sum |H|^2 / sum |H| = 20228 / 2172 = 9.31.
+    """
+    means = {
+        draw: mean(
+            mean(len(one.admissible) for one in dataset(Causal(), seed=seed, draw=draw))
+            for seed in range(20)
+        )
+        for draw in ("sets", "hypotheses")
+    }
+    assert means["hypotheses"] == pytest.approx(8.76, abs=SIGMAS * 0.37 / 20**0.5)
+    assert means["sets"] == pytest.approx(5.54, abs=SIGMAS * 0.40 / 20**0.5)
+
+
+def test_three_nodes_by_hand():
+    """Perturbing A changes B and C, perturbing B changes nothing.
+
+    A reaches B and C, and B reaches nothing.  So there is no edge out of B.  A->B directly or by
+    C, A->C directly (not by B).  C must not reach A.  So A->C, and of A->B, C->B at least one:
+    three graphs.
+    """
+    lines = ("Perturb(A) -> A:0 B:1 C:1", "Perturb(B) -> A:0 B:0 C:0")
+    found = dict(sets_of(nodes=3, k=2))[lines]
+    assert sorted(found) == ["A->B,A->C", "A->B,A->C,C->B", "A->C,C->B"]
+    judgement = judge(Causal(), lines, "Graph: C->B, A->C")
+    assert (judgement.key, judgement.valid) == ("A->C,C->B", True)
+    judgement = judge(Causal(), lines, "Graph: A->B, B->C")
+    assert (judgement.key, judgement.valid) == ("A->B,B->C", False)
+    assert judgement.reason == "contradicts the observations: perturbing B does something else"
+
+
+def test_a_limit_on_edges_is_kept_by_generator_and_judge():
+    task = Causal(CausalConfig(nodes=3, k=2, max_edges=2))
+    lines = ("Perturb(A) -> A:0 B:1 C:1", "Perturb(B) -> A:0 B:0 C:0")
+    assert sorted(dict(task.observation_sets())[lines]) == ["A->B,A->C", "A->C,C->B"]
+    assert judge(task, lines, "Graph: A->B, A->C, C->B").verdict is Verdict.REFUSED
+    assert "at most 2 edges" in task.prompt(lines)
+
+
+def test_edges_on_further_lines_belong_to_the_graph():
+    lines = ("Perturb(A) -> A:0 B:1 C:1", "Perturb(B) -> A:0 B:0 C:0")
+    assert judge(Causal(), lines, "Graph:\nA->B,\nA->C\n\nDone.").key == "A->B,A->C"
+    assert judge(Causal(), lines, "Graph: A -> B; A  -->  C, A=>B").key == "A->B,A->C"
+    explained = "Graph: A->B, A->C\nA->B because B changes with A.\n\nA->B"
+    assert judge(Causal(), lines, explained).key == "A->B,A->C"
+    assert judge(Causal(), lines, "Graph: A->B, A->C\n\nC->B").key == "A->B,A->C"
+    assert judge(Causal(), lines, "Graph: A → B, A->C").key == "A->B,A->C"
+
+
+def test_arrows_in_the_answer_of_no_edges():
+    lines = ("Perturb(A) -> A:0 B:0",)
+    for text in ("Graph: No edges", "Graph: no edges.", "**Graph:** None", "No edges"):
+        judgement = judge(Causal(), lines, text)
+        assert (judgement.key, judgement.valid) == ("", True)
+    assert judge(Causal(), lines, "Graph: A->B\nThere are none.").key == "A->B"
+
+
+def test_judging_has_the_size_of_the_observations():
+    """Twelve nodes in a chain: no enumeration is needed."""
+    names = "ABCDEFGHIJKL"
+    lines = tuple(f"Perturb({p}) -> " + " ".join(f"{n}:{int(n > p)}" for n in names) for p in names)
+    chain_ = ",".join(f"{a}->{b}" for a, b in pairwise(names))
+    assert judge(Causal(), lines, f"Graph: {chain_}").valid
+    assert not judge(Causal(), lines, f"Graph: {chain_.rpartition(',')[0]}").valid
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Perturb(A) -> A:0 B:2",),
+        ("Perturb(C) -> A:0 B:1",),
+        ("Perturb(A) -> A:0 A:1",),
+        ("Perturb(A) -> A:0 B:1", "Perturb(B) -> B:0 A:0"),
+        ("Perturb(A) -> A:0 B:1", "Perturb(B) -> A:0"),
+        ("Perturb(N0) -> " + " ".join(f"N{i}:0" for i in range(65)),),
+    ],
+)
+def test_broken_observations(lines):
+    assert judge(Causal(), lines, "Graph: A->B").verdict is Verdict.BAD_INPUT
+
+
+def test_larger_sizes():
+    sets = dataset(Causal(CausalConfig(nodes=5)), count=10)
+    for one in sets:
+        for key in one.admissible[:20]:
+            assert judge(Causal(), one.observations, Causal().answer(key)).valid
+            assert TestCausal().explains(key, one.observations)
+    assert sum(len(keys) for _, keys in sets_of(nodes=5, k=1, max_edges=4)) == 5 * sum(
+        count_dags(5)[:5]
+    )
+    assert len(dataset(Causal(CausalConfig(nodes=1, k=1)), count=2)) == 1
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ConfigError, match="k = 5 of 4 nodes"):
+        Causal(CausalConfig(k=5))
+    with pytest.raises(InvalidInput, match="Choose fewer nodes"):
+        dataset(Causal(CausalConfig(nodes=9)))
