@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -91,6 +92,8 @@ def train_llm(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped; continue with: ipsrl train llm --resume {out}", file=sys.stderr)
         return 130
+    if os.environ.get("RANK", "0") != "0":  # torchrun starts this once per process
+        return 0
     line = f"{result.steps} steps: reward {result.reward:.3f}"
     if result.effective is not None:
         line += f", {result.effective:.2f} effective of {result.distinct:.2f} outcomes per group"

@@ -103,6 +103,10 @@ class Config(StrictConfig):
                 f"stop_below = {self.stop_below} would never stop: a group has at least 1 "
                 "effective outcome. Use more, such as 1.5"
             )
+        for key in ("lora_alpha", "lora_dropout", "lora_targets"):
+            default = type(self).model_fields[key].default
+            if not self.lora_rank and getattr(self, key) != default:
+                raise ValueError(f"{key} has no effect without lora_rank. Set it, such as to 16")
         if self.load_in_4bit and not self.lora_rank:
             raise ValueError("load_in_4bit freezes the weights, so set lora_rank too, such as 16")
         for key in ("output_dir", "seed", "data_seed"):

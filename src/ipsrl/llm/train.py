@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ipsrl.errors import ConfigError, MissingExtra, RunError
 from ipsrl.llm.config import Config
@@ -100,13 +100,18 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     else:
         if process.is_main_process:
             Run.create(out, config)
-            if config.model == "tiny":
-                texts = (json.dumps(prompt, ensure_ascii=False) for prompt in dataset["prompt"])
-                tiny.build(out / "tiny", texts, seed=config.seed)
         process.wait_for_everyone()
         run = Run.open(out)
+    if config.model == "tiny":
+        if process.is_main_process and not (out / "tiny" / "tokenizer.json").is_file():
+            texts = (json.dumps(prompt, ensure_ascii=False) for prompt in dataset["prompt"])
+            tiny.build(out / "tiny", texts, seed=config.seed)
+        process.wait_for_everyone()
 
-    trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
+    try:
+        trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
+    except ValueError as error:  # such as PEFT's, for lora_targets that the model has not
+        raise ConfigError(str(error)) from error
     with ExitStack() as stack:
         if process.is_main_process:
             trainer.add_callback(_Recorder(run, stack))
@@ -160,7 +165,8 @@ def _arguments(config: Config, out: Path) -> Any:
     # Completions are kept for several updates, but not in a checkpoint.
     updates = arguments.steps_per_generation * arguments.num_iterations
     updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
-    if arguments.save_strategy == "steps" and arguments.save_steps % updates:
+    by_steps = arguments.save_strategy == "steps" and arguments.save_steps >= 1  # else a share
+    if by_steps and arguments.save_steps % updates:
         raise ConfigError(
             f"trl.save_steps = {arguments.save_steps} is not a multiple of {updates}, the steps "
             "that share one generation, so a resumed run would not be the same. Choose a multiple."
@@ -168,12 +174,15 @@ def _arguments(config: Config, out: Path) -> Any:
     return arguments
 
 
+_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
 def _check_types(fields: dict[str, Any]) -> None:
     """GRPOConfig itself takes anything, and fails in the middle of a run."""
     hints = get_type_hints(GRPOConfig)
     for key, value in fields.items():
         try:
-            TypeAdapter(hints[key]).validate_python(value)
+            TypeAdapter(hints[key], config=_STRICT).validate_python(value)
         except ValidationError as error:
             raise ConfigError(f"trl.{key} = {value!r}: {error.errors()[0]['msg']}.") from None
 
@@ -192,8 +201,10 @@ def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
             "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
         )
     if config.model != "tiny":
+        given = config.trl.get("model_init_kwargs", {})
+        known = {key: given[key] for key in ("revision", "trust_remote_code") if key in given}
         try:
-            AutoConfig.from_pretrained(config.model)
+            AutoConfig.from_pretrained(config.model, **known)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"model {config.model!r} cannot be loaded ({error}). "

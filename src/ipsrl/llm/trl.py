@@ -194,7 +194,8 @@ class IPSMixin(_Trainer):
             p_PG = self._replayed(ids_PG, prompts, completion_ids)
         else:
             self._generations += 1
-            if self._generations & (self._generations - 1) == 0:  # 1, 2, 4, 8, ...: it takes time
+            at_times = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
+            if at_times and self.ips_alpha > 0:
                 self._warn(diagnose(totals_PG.clip(min=0), ids_PG, eps=self.ips_eps).warnings)
             p_PG = group_frequency(ids_PG)
         weights = ips_weights(p_PG, eps=self.ips_eps, alpha=self.ips_alpha)
