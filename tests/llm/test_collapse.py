@@ -1,6 +1,5 @@
 """Diagnosis of logged completions: laws, cases worked by hand, synthetic runs, real runs of TRL."""
 
-
 from __future__ import annotations
 
 import dataclasses
