@@ -86,6 +86,8 @@ def train_hypergrid(argv: list[str]) -> int:
 def train_llm(argv: list[str]) -> int:
     from ipsrl.llm.config import Config
 
+    if argv.count("--trl") > 1:
+        raise ConfigError("--trl stands there twice. Write all KEY=VALUE pairs after one --trl.")
     config, out, resume = _training(argv, "llm", Config)
 
     from ipsrl.llm.train import train

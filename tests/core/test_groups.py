@@ -310,8 +310,9 @@ def test_ragged_groups_are_the_smaller_groups(xp):
         ([[1, 1, 1]], [[1, 1, 1]], 0.0, r"100% of the groups have a single outcome.*more randomly"),
         ([[1, 1, 1]], [[1, 1, 2]], 0.3, r"eps = 0\.3 has no effect.*eps > 0\.333"),
         ([[1, 1, 2]], [[1, 1, 2]], 0.0, r"factor of 2, but G - 1 = 2.*larger groups"),
+        ([[1, 1]], [[-1, -1]], 0.0, r"100% of the samples have no outcome.*outcome function"),
     ],
-    ids=["distinct", "single", "clip", "minority"],
+    ids=["distinct", "single", "clip", "minority", "none"],
 )
 def test_each_warning(rewards, ids, eps, warns):
     d = diagnose(rewards, ids, eps=eps)

@@ -265,6 +265,8 @@ def test_neighbouring_groups_of_a_prompt_are_cut_by_their_size(tmp_path: Path) -
     cut = diagnosed(tmp_path, rows, group_size=4)
     assert cut.groups == 20
     assert_close(cut.effective, np.ones(10))
+    with pytest.raises(InvalidInput, match="8 completions.*from row 0 on.*no whole groups of 3"):
+        diagnosed(tmp_path, rows, group_size=3)
 
 
 def test_prompts_that_are_seen_once_are_told(tmp_path: Path) -> None:

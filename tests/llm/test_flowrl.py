@@ -347,7 +347,8 @@ def test_the_table_of_a_trainer_has_a_value_per_prompt_and_evaluation_changes_no
     prompts = [tuple(ids) for ids in toy.tokenizer()(TWO)["input_ids"]]
     assert set(trainer.log_z.values) == set(outcome_ids(prompts).tolist())  # however it is padded
     before = dict(trainer.log_z.values)
-    found = trainer.evaluate()
+    trainer.evaluate()
+    found = trainer.state.log_history[-1]
     assert {"eval_flowrl/log_z", "eval_flowrl/ratio_max"} <= set(found)
     assert trainer.log_z.values == before
 
@@ -359,6 +360,14 @@ def test_the_network_is_that_of_flowrl() -> None:
     assert kinds == 2 * ["Linear", "GELU", "LayerNorm", "Dropout"] + ["Linear"]
     assert [layer.p for layer in layers if isinstance(layer, nn.Dropout)] == [0.1, 0.1]
     assert LogZMLP(8)(torch.zeros(5, 8)).shape == (5,)
+
+
+def test_a_model_that_was_built_here_is_refused(saved, tmp_path) -> None:
+    """TRL would look for the reference under no name at all."""
+    net = AutoModelForCausalLM.from_config(AutoModelForCausalLM.from_pretrained(saved).config)
+    net.config.name_or_path = ""
+    with pytest.raises(ConfigError, match="was built here. Save it.*pass the folder.*peft_config"):
+        toy.make(tmp_path, FlowRLTrainer, net=net)
 
 
 # --- checkpoints --------------------------------------------------------------------------------

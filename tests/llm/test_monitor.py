@@ -16,7 +16,9 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
+import trl
 from helpers import FLOAT32_DRIFT
+from packaging.version import Version
 from tiny_grpo import outcome, reward, train
 
 from ipsrl.errors import InvalidInput
@@ -144,6 +146,8 @@ class LaterRewarder(Rewarder):
 def test_every_kind_of_reward_function_keeps_its_name_and_rewards(
     tmp_path: Path, reward_fn: Any, name: str
 ) -> None:
+    if not hasattr(reward_fn, "__name__") and Version(trl.__version__) < Version("1.16"):
+        pytest.skip(f"TRL {trl.__version__} takes plain functions only")
     monitor = CollapseMonitor(outcome)
     plain = train(tmp_path / "plain", reward_funcs=[reward_fn], max_steps=3)
     watched = train(

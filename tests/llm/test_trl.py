@@ -580,6 +580,11 @@ def test_wrong_configurations(tmp_path) -> None:
     clip = toy.config(tmp_path, trl.RLOOConfig, reward_clip_range=(0.0, 1.0))
     with pytest.raises(ConfigError, match="reward_clip_range would cut the scaled rewards"):
         IPSRLOOTrainer(**ips(args=clip))
+    # Without scaling, there is nothing to be undone.
+    toy.make(
+        tmp_path, IPSGRPOTrainer, trainer_options=ips(alpha=0.0),
+        multi_objective_aggregation="normalize_then_sum",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -783,6 +788,10 @@ def test_ips_reward_refuses() -> None:
         ips_reward(toy.valid, toy.answer, 4, eps=-1)
     with pytest.raises(InvalidInput, match="3 completions are no whole groups of 2"):
         call(ips_reward(toy.valid, toy.answer, 2), ["a0"] * 3)
+    with pytest.raises(InvalidInput, match="a group mixes prompts"):
+        ips_reward(toy.valid, toy.answer, 4)(
+            prompts=["a", "a", "b", "b"], completions=["a0"] * 4, completion_ids=[[0]] * 4
+        )
     with pytest.raises(InvalidInput, match="negative reward"):
         call(ips_reward(lambda **_: [-1.0, 1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="outcomes of 2 completions were 1 keys"):

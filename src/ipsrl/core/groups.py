@@ -229,11 +229,17 @@ def diagnose(
     at_risk = ratio is not None and ratio > 1 and not minority_survives(group_size, ratio, eps=eps)
 
     warnings = []
+    no_outcome = float((ids[mask] == NO_OUTCOME).mean()) if mask.any() else 0.0
+    if no_outcome > 0.9:
+        warnings.append(
+            f"{no_outcome:.0%} of the samples have no outcome, and are not scaled. Check the "
+            "outcome function on a sample that you know."
+        )
     if all_distinct > 0.5:
         warnings.append(
             f"All outcomes differ in {all_distinct:.0%} of the groups, so every weight is the same "
-            "and IPS is inert there. Name a coarser outcome, or use the replay, likelihood or "
-            "kernel estimator."
+            "and IPS is inert there. Name a coarser outcome, use larger groups, or an estimator "
+            "that looks beyond the group, such as replay."
         )
     if group_size == 1:
         warnings.append("A group of one has nothing to be compared with. Use larger groups.")

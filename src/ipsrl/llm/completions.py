@@ -11,7 +11,6 @@ TRL writes such Parquet files into OUTPUT_DIR/completions with `log_completions=
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ipsrl.errors import InvalidInput
+from ipsrl.llm.functions import check_takes, name_of
 
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, **columns), one key per row; None for no outcome."""
@@ -120,15 +120,9 @@ def call_outcome_fn(
       InvalidInput: if the function does not take these columns, raises (naming the row), or does
         not return one key per row.
     """
-    name = getattr(outcome_fn, "__name__", type(outcome_fn).__name__)
+    name = name_of(outcome_fn)
     arguments = {"prompts": prompts, "completions": completions, **columns}
-    try:
-        inspect.signature(outcome_fn).bind(**arguments)
-    except TypeError as error:
-        raise InvalidInput(
-            f"{name} cannot be called: {error}. It gets these lists by keyword: "
-            f"{', '.join(arguments)}. Take what you do not need as **columns."
-        ) from None
+    check_takes(outcome_fn, arguments)
     try:
         keys = outcome_fn(**arguments)
     except Exception as error:
@@ -151,7 +145,7 @@ def group_numbers(rows: Completions, group_size: int | None) -> tuple[np.ndarray
     A group ends where the prompt or the step changes, or after `group_size` completions.
 
     Raises:
-      InvalidInput: for groups of one completion.
+      InvalidInput: for groups of one completion, or a size that leaves a part of a group.
     """
     texts = (json.dumps(prompt, sort_keys=True, default=str) for prompt in rows.prompts)
     numbers: dict[str, int] = {}
@@ -160,8 +154,15 @@ def group_numbers(rows: Completions, group_size: int | None) -> tuple[np.ndarray
     if rows.steps is not None:
         new |= np.diff(rows.steps, prepend=rows.steps[0]) != 0
     if group_size is not None:
-        row = np.arange(len(new))
-        new |= (row - np.maximum.accumulate(np.where(new, row, 0))) % max(group_size, 1) == 0
+        starts = np.flatnonzero(new)
+        sizes = np.diff(starts, append=len(new))
+        for start, size in zip(starts, sizes, strict=True):
+            if group_size < 1 or size % group_size:
+                raise InvalidInput(
+                    f"{size} completions of one prompt follow each other from row {start} on, "
+                    f"which are no whole groups of {group_size}. Pass num_generations of the run."
+                )
+        new |= (np.arange(len(new)) - np.repeat(starts, sizes)) % group_size == 0
     if new.all():
         raise InvalidInput(
             f"each of the {len(new)} groups has one completion, so no two can be compared. Keep "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate.utils import gather
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 from trl.trainer.grpo_config import GRPOConfig
@@ -38,7 +39,8 @@ class FlowRLTrainer(GRPOTrainer):
         code; "max", from above at 10, as in a later port.
       log_z_rate: step of the running mean of a table.
     Raises:
-      ConfigError: for unknown settings, or a KL coefficient in GRPOConfig.
+      ConfigError: for unknown settings, a KL coefficient in GRPOConfig, or a model that TRL cannot
+        load a second time as pi_ref.
     """
 
     def __init__(
@@ -68,6 +70,14 @@ class FlowRLTrainer(GRPOTrainer):
             raise ConfigError(
                 f"GRPOConfig has beta={args.beta}, the weight of a KL term, which FlowRL's loss "
                 "has not. Leave it at 0, and pass FlowRL's inverse temperature to FlowRLTrainer."
+            )
+        path = model if isinstance(model, str) else model.config.name_or_path
+        adapters = kwargs.get("peft_config") or isinstance(model, PeftModel)
+        if not path and not adapters:
+            raise ConfigError(
+                "pi_ref is a second copy of the model, which TRL loads from where the first came "
+                "from, but this one was built here. Save it with its tokenizer and pass the "
+                "folder, or pass a peft_config: without its adapters it is pi_ref itself."
             )
         args.beta = beta  # anything but 0 makes TRL compute the log-probabilities of pi_ref
         super().__init__(model, reward_funcs, args, *rest, **kwargs)

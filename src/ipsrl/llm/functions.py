@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -45,6 +46,28 @@ def load_function(spec: str) -> Callable[..., Any]:
             f"{spec!r} is a {type(found).__name__}, which cannot be called. Name a function."
         )
     return found
+
+
+def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:
+    """See that a function can be called with these keywords.
+
+    Raises:
+      InvalidInput: if it does not take them all, or wants others.
+    """
+    arguments = list(arguments)
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(arguments))
+    except TypeError as error:
+        raise InvalidInput(
+            f"{name_of(function)} cannot be called: {error}. It gets these by keyword: "
+            f"{', '.join(arguments)}. Take what you do not need as **columns."
+        ) from None
+    except ValueError:  # it does not tell
+        return
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _load_module(name: str) -> ModuleType:

@@ -18,12 +18,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ipsrl.errors import ConfigError, MissingExtra, RunError
 from ipsrl.llm.config import Config
-from ipsrl.llm.functions import load_function
+from ipsrl.llm.functions import check_takes, load_function
 from ipsrl.runs import Run, progress
 
 try:
     import torch
     from accelerate import PartialState
+    from accelerate.utils import set_seed
     from datasets import Dataset, load_dataset
     from peft import LoraConfig
     from transformers import AutoConfig, BitsAndBytesConfig, PrinterCallback, TrainerCallback
@@ -85,6 +86,11 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     dataset = _dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = _dataset(config.eval_dataset, config.split) if config.eval_dataset else None
     _check(config, arguments, dataset)
+    columns = {"prompts", "completions", "completion_ids", *dataset.column_names}
+    columns -= {"prompt", "completion"}
+    check_takes(reward, [*sorted(columns), *_TO_REWARDS])
+    if outcome is not None:
+        check_takes(outcome, sorted(columns))
 
     disable_progress_bar()  # of loading and saving; training has its own
     process = PartialState()
@@ -108,6 +114,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
             tiny.build(out / "tiny", texts, seed=config.seed)
         process.wait_for_everyone()
 
+    set_seed(config.seed)  # adapters are drawn before TRL's older versions do this
     try:
         trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
     except ValueError as error:  # such as PEFT's, for lora_targets that the model has not
@@ -189,10 +196,12 @@ def _check_types(fields: dict[str, Any]) -> None:
 
 def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
     """What fits together, before anything is written."""
-    if config.outcome:
+    if config.method == "ips-grpo" and config.alpha > 0:
         check_config(arguments)
     if arguments.eval_strategy != "no" and not config.eval_dataset:
         raise ConfigError("trl.eval_strategy wants to evaluate, so name an eval_dataset.")
+    if config.eval_dataset and arguments.eval_strategy == "no":
+        raise ConfigError("eval_dataset is never used. Set trl.eval_strategy, such as to 'steps'.")
     prompts = arguments.generation_batch_size // arguments.num_generations
     if len(dataset) < prompts:
         raise ConfigError(
@@ -212,20 +221,25 @@ def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
             ) from None
 
 
+_TO_REWARDS = ("trainer_state", "log_extra", "log_metric")  # what TRL adds to the columns
 _CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")
 
 
 def _dataset(name: str, split: str) -> Any:
     path = Path(name)
+    of_file = path.suffix in (".jsonl", ".json", ".parquet")
+    if of_file and split != "train":
+        raise ConfigError(f"split = {split!r} is of a hub data set; {name!r} is read as a whole.")
+    if not of_file and (path.is_file() or path.suffix in _UNREAD or name[0] in "./~"):
+        raise ConfigError(
+            f"dataset {name!r} is no JSONL or Parquet file (.jsonl, .json, .parquet), and no name "
+            "of a hub data set. Convert it."
+        )
     try:
-        if path.suffix in (".jsonl", ".json"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            rows = [json.loads(line) for line in lines if line.strip()]
-            if not all(isinstance(row, dict) for row in rows):
-                raise ValueError("a line is no JSON object")
-            dataset: Any = Dataset.from_list(rows)
-        elif path.suffix == ".parquet":
-            dataset = Dataset(pq.read_table(path))
+        if path.suffix == ".parquet":
+            dataset: Any = Dataset(pq.read_table(path))
+        elif of_file:
+            dataset = Dataset.from_list(_json_lines(path))
         else:
             dataset = load_dataset(name, split=split)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -238,13 +252,42 @@ def _dataset(name: str, split: str) -> Any:
             f"dataset {name!r} has {len(dataset)} rows with the columns {dataset.column_names}, "
             "but each row needs a 'prompt': a text, or a list of messages."
         )
+    kind = type(dataset[0]["prompt"])
     for row, prompt in enumerate(dataset["prompt"]):
         if not (isinstance(prompt, str | list) and prompt):
-            raise ConfigError(
-                f"dataset {name!r} has the prompt {prompt!r} in row {row}, but each row needs a "
-                "text, or a list of messages."
-            )
+            problem = "each row needs a text, or a list of messages"
+        elif type(prompt) is not kind:
+            problem = "row 0 has another kind; use texts everywhere, or messages everywhere"
+        elif kind is list and not all(map(_is_message, prompt)):
+            problem = 'a message is {"role": "user", "content": ...}'
+        else:
+            continue
+        raise ConfigError(
+            f"dataset {name!r} has the prompt {prompt!r} in row {row}, but {problem}."
+        )
     return dataset
+
+
+_UNREAD = (".csv", ".tsv", ".txt", ".arrow", ".gz", ".zip", ".zst")
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is no JSON object")
+        rows.append(row)
+    return rows
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, dict) and bool(message.get("role")) and "content" in message
 
 
 def _trainer(

@@ -88,7 +88,8 @@ class IPSMixin(_Trainer):
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
         _check_host(type(self), getattr(super(), "_calculate_rewards", None))
-        check_config(kwargs.get("args", args[2] if len(args) > 2 else None))
+        if alpha > 0:
+            check_config(kwargs.get("args", args[2] if len(args) > 2 else None))
         super().__init__(*args, **kwargs)
 
         self.outcome_fn = outcome_fn
@@ -304,12 +305,14 @@ def ips_reward(
                 "Shift the rewards to be >= 0."
             )
         state = PartialState()
-        ids_N = gather(torch.as_tensor(ids, device=state.device)).cpu().numpy()  # pyright: ignore[reportAttributeAccessIssue]
+        both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)
+        ids_N, prompts_N = gather(both).cpu().numpy().T  # pyright: ignore[reportAttributeAccessIssue]
         if len(ids_N) % num_generations:
             raise InvalidInput(
                 f"{len(ids_N)} completions are no whole groups of {num_generations}. Pass the "
                 "trainer's num_generations."
             )
+        _one_prompt(prompts_N.reshape(-1, num_generations))
         p_N = group_frequency(ids_N.reshape(-1, num_generations)).reshape(-1)
         p = p_N[state.process_index * len(prompts) :][: len(prompts)]
         weights = ips_weights(p, eps=eps, alpha=alpha).tolist()
@@ -379,6 +382,7 @@ def _one_prompt(prompts_PG: np.ndarray) -> np.ndarray:
     if (prompts_PG != prompts_PG[:, :1]).any():
         raise InvalidInput(
             "a group mixes prompts, so groups are not where TRL's sampler puts them. Use the "
-            "trainer's own sampler, which repeats each prompt num_generations times."
+            "trainer's own sampler, which repeats each prompt num_generations times, and that "
+            "num_generations everywhere."
         )
     return prompts_PG[:, 0]

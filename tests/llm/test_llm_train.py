@@ -67,6 +67,10 @@ def interrupted(completions, **columns):
     return reward(completions, **columns)
 
 
+def narrow(completions):
+    return [1.0 for c in completions]
+
+
 def wanted(completions, prompts, shift, **columns):
     assert shift == [len(prompt) for prompt in prompts]
     return [float(n) for n in shift]
@@ -642,6 +646,9 @@ def test_a_configuration_that_cannot_be_is_refused(options, message, home) -> No
         ({"dataset": "no-such-file.parquet"}, "no-such-file.parquet.*cannot be read"),
         ({"eval_dataset": "no-such-file.jsonl"}, "no-such-file.jsonl.*cannot be read"),
         ({"model": "./no-such-model"}, "no-such-model.*cannot be loaded"),
+        ({"dataset": "prompts.csv"}, "prompts.csv' is no JSONL or Parquet file.*Convert it"),
+        ({"dataset": "./prompts"}, "./prompts' is no JSONL or Parquet file"),
+        ({"split": "test"}, "split = 'test' is of a hub data set; .*read as a whole"),
     ],
     ids=str,
 )  # fmt: skip
@@ -671,6 +678,29 @@ def test_every_misspelt_key_is_refused_and_every_value_of_a_wrong_kind(home, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_evaluation_that_never_comes_is_refused(home, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="eval_dataset is never used. Set trl.eval_strategy"):
+        train(task(home, eval_dataset=str(home / "prompts.jsonl")), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_undoes_scaling_is_nothing_to_other_methods(home, tmp_path) -> None:
+    trl = {"multi_objective_aggregation": "normalize_then_sum", **SHORT}
+    train(task(home, method="grpo", trl=trl), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["reward", "outcome"])
+def test_functions_of_other_arguments_are_refused_before_anything_is_written(
+    name, home, tmp_path
+) -> None:
+    """Among them a column that the data set does not have."""
+    with pytest.raises(InvalidInput, match="narrow cannot be called.*completion_ids.*columns"):
+        train(task(home, **{name: f"{home / 'task.py'}:narrow"}), tmp_path / "run")
+    with pytest.raises(InvalidInput, match="wanted cannot be called.*'shift'"):
+        train(task(home, **{name: f"{home / 'task.py'}:wanted"}), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["reward", "outcome"])
 def test_functions_that_are_not_there_are_refused_before_anything_is_written(
     name, home, tmp_path
@@ -690,7 +720,10 @@ def test_functions_that_are_not_there_are_refused_before_anything_is_written(
         (b"", "has 0 rows.*'prompt'"),
         (b"\n\n", "has 0 rows.*'prompt'"),
         (b'{"question": "a"}\n', r"columns \['question'\].*'prompt': a text, or a list"),
-        (b'{"prompt": "a"', "cannot be read"),
+        (b'{"prompt": "a"', "cannot be read.*line 1"),
+        (b'{"prompt": "a"}\n\n{"prompt": a}\n', "cannot be read.*line 3"),
+        (b'{"prompt": [{"from": "user"}]}\n', "in row 0, but a message is .*role"),
+        (b'{"prompt": ["a"]}\n', "in row 0, but a message is .*role"),
         (b'{"prompt": "\xff"}', "cannot be read.*utf-8"),
         (b"3\n", "cannot be read.*JSON object"),
         (b'["a"]\n', "cannot be read.*JSON object"),
@@ -731,6 +764,14 @@ def test_the_command_explains_a_refusal_and_writes_nothing(home, tmp_path, capsy
     assert main(["train", "llm", *options, "--out", str(tmp_path / "run")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("ipsrl train llm: trl has no key 'learning_rat'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_lists_of_fields_are_refused(home, tmp_path, capsys) -> None:
+    """The first would be forgotten."""
+    options = [*words(task(home)), "--trl", "top_k=3", "--out", str(tmp_path / "run")]
+    assert main(["train", "llm", *options]) == 1
+    assert "all KEY=VALUE pairs after one --trl" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
