@@ -21,8 +21,10 @@ Reinforcement learning that keeps every good answer.
 
   train hypergrid      train policies on a hyper-grid
   train llm            post-train a language model on a task of your own
+  train hypospace      post-train one on problems with many right answers
   reproduce ITEM       run an item of the paper beside its numbers: table-1, figure-1,
-                       figure-3, theory, or of ours: group-size, estimators
+                       table-2, figure-2, figure-3, figures-4-5, table-4, theory, or of
+                       ours: group-size, estimators
   advise               will IPS-GRPO work with my group size, eps and rewards?
   diagnose FILE...     did a language model collapse, and when? from its logged completions
   hypospace dataset D  observation sets of the domain D: causal, voxel or boolean
@@ -106,6 +108,24 @@ def train_llm(argv: list[str]) -> int:
     return 0
 
 
+def train_hypospace(argv: list[str]) -> int:
+    from ipsrl.hypospace.config import Config
+
+    config, out, resume = _training(argv, "hypospace", Config)
+
+    from ipsrl.hypospace.train import train
+
+    try:
+        result = train(config, out, resume=resume)
+    except KeyboardInterrupt:
+        print(f"\nstopped; continue with: ipsrl train hypospace --resume {out}", file=sys.stderr)
+        return 130
+    for half, found in (("train", result.train), ("test", result.test)):
+        print(f"{half}: {found.text()}\n")
+    print(f"written to {out}")
+    return 0
+
+
 def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bool]:
     """Configuration, run directory, and whether to resume, of a `train` command."""
     import tyro
@@ -161,11 +181,14 @@ def reproduce(argv: list[str]) -> int:
         """Run an item of the paper, and print our numbers beside the paper's."""
 
         item: tyro.conf.Positional[
-            Literal["table-1", "figure-1", "figure-3", "theory", "group-size", "estimators"]
-        ]
+            Literal[
+                "table-1", "figure-1", "table-2", "figure-2", "figures-4-5", "table-4", "figure-3",
+                "theory", "group-size", "estimators",
+            ]
+        ]  # fmt: skip
         """What to reproduce."""
-        preset: Literal["quick", "paper"] = "quick"
-        """quick: minutes on two cores; paper: the full budget."""
+        preset: Literal["quick", "cpu", "paper"] = "quick"
+        """quick: minutes on two cores; paper: the full budget; cpu: hours, for language models."""
         out: Path | None = None
         """Where to write; runs/ITEM-PRESET if not given.  Finished runs there are used again."""
 
@@ -274,119 +297,15 @@ def diagnose(argv: list[str]) -> int:
     return 0
 
 
-def hypospace_dataset(argv: list[str]) -> int:
-    import tyro
+def hypospace(command: str) -> Callable[[list[str]], int]:
+    """`ipsrl hypospace COMMAND`."""
 
-    domain, model = _domain(argv)
+    def run(argv: list[str]) -> int:
+        from ipsrl.hypospace import commands
 
-    @dataclass(frozen=True)
-    class Options:
-        """Observation sets with their prompts and all admissible answers, as JSON lines."""
+        return getattr(commands, command)(argv)
 
-        domain: tyro.conf.Positional[Literal["causal", "voxel", "boolean"]]
-        """Which; its options follow it."""
-        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-        """File to write."""
-        options: Annotated[model, tyro.conf.arg(name="")]  # type: ignore[valid-type]
-        n: int = 100
-        """Observation sets; all there are, if fewer."""
-        seed: int = 0
-        """Of the draw and the split."""
-        draw: Literal["sets", "hypotheses"] = "sets"
-        """Uniform over sets, or over hypotheses, which makes H_O larger."""
-        split: Literal["sets", "hypotheses"] = "sets"
-        """What train and test do not share; split by sets, they share hypotheses."""
-
-    options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace dataset")
-    from ipsrl.hypospace.task import dataset, write_dataset
-
-    sets = dataset(
-        _task(domain, options), count=options.n, seed=options.seed, draw=options.draw,
-        split=options.split,
-    )  # fmt: skip
-    write_dataset(sets, options.out)
-    train = sum(one.split == "train" for one in sets)
-    print(f"{len(sets)} {domain.name} sets, {train} to train and {len(sets) - train} to test")
-    print(f"written to {options.out}")
-    return 0
-
-
-def hypospace_judge(argv: list[str]) -> int:
-    import tyro
-
-    domain, model = _domain(argv)
-
-    @dataclass(frozen=True)
-    class Options:
-        """Judge responses: a line {"observations": [...], "response": "..."} on standard input is
-        answered by a line {"key": ..., "valid": ..., "reason": ...} on standard output."""
-
-        domain: tyro.conf.Positional[Literal["causal", "voxel", "boolean"]]
-        """Which; its options follow it."""
-        options: Annotated[model, tyro.conf.arg(name="")]  # type: ignore[valid-type]
-
-    options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace judge")
-    from ipsrl.hypospace.task import judge_lines
-
-    judge_lines(_task(domain, options), sys.stdin.buffer, sys.stdout)
-    return 0
-
-
-def hypospace_evaluate(argv: list[str]) -> int:
-    import tyro
-
-    domain, model = _domain(argv)
-
-    @dataclass(frozen=True)
-    class Options:
-        """How many of the admissible answers do the responses of a model recover?"""
-
-        domain: tyro.conf.Positional[Literal["causal", "voxel", "boolean"]]
-        """Which; its options follow it."""
-        responses: tyro.conf.Positional[Path]
-        """JSON lines {"id": ..., "response": ..., "seed": 0}; N for each set and seed."""
-        data: Path
-        """What `ipsrl hypospace dataset` wrote."""
-        options: Annotated[model, tyro.conf.arg(name="")]  # type: ignore[valid-type]
-        split: Literal["train", "test", "all"] = "all"
-        """Observation sets that were asked."""
-        protocol: Literal["parallel", "sequential"] = "parallel"
-        """Samples of one prompt, or prompts that show the answers so far."""
-        json: bool = False
-        """Print an object instead of text."""
-
-    options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace evaluate")
-    from ipsrl.hypospace.recovery import Response, evaluate
-    from ipsrl.hypospace.task import ObservationSet, read_lines
-
-    sets = read_lines(options.data, ObservationSet)
-    result = evaluate(
-        _task(domain, options),
-        [one for one in sets if options.split in ("all", one.split)],
-        read_lines(options.responses, Response),
-        protocol=options.protocol,
-    )
-    print(result.json() if options.json else result.text())
-    return 0
-
-
-def _domain(argv: list[str]) -> tuple[Any, type[StrictConfig]]:
-    """Domain and configuration that the command names: the other options depend on them."""
-    from ipsrl import hypospace
-
-    match next((word for word in argv if word in ("causal", "voxel", "boolean")), None):
-        case "voxel":
-            return hypospace.Voxel, hypospace.VoxelConfig
-        case "boolean":
-            return hypospace.Boolean, hypospace.BooleanConfig
-        case _:  # `causal`, --help, or a name that tyro refuses
-            return hypospace.Causal, hypospace.CausalConfig
-
-
-def _task(domain: Any, options: Any) -> Any:
-    if domain.name != options.domain:  # a file is called like a domain
-        raise ConfigError(f"name the domain first: {options.domain}, and then its options.")
-    return domain(options.options)
+    return run
 
 
 def report(argv: list[str]) -> int:
@@ -444,12 +363,13 @@ def doctor(argv: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train hypergrid": train_hypergrid,
     "train llm": train_llm,
+    "train hypospace": train_hypospace,
     "reproduce": reproduce,
     "advise": advise,
     "diagnose": diagnose,
-    "hypospace dataset": hypospace_dataset,
-    "hypospace judge": hypospace_judge,
-    "hypospace evaluate": hypospace_evaluate,
+    "hypospace dataset": hypospace("dataset"),
+    "hypospace judge": hypospace("judge"),
+    "hypospace evaluate": hypospace("evaluate"),
     "report": report,
     "workers install": workers_install,
     "doctor": doctor,

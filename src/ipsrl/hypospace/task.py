@@ -231,7 +231,7 @@ def dataset(
     if count < 2:
         raise InvalidInput(f"count is {count}, and both halves need a set. Ask for two at least.")
     rng = random.Random(seed)  # its `random()` is the same on every Python, unlike its `shuffle`
-    sets = [(f"{task.name}-{i:05}", *found) for i, found in enumerate(task.observation_sets())]
+    sets = list(numbered_sets(task))
     # Successive sampling in proportion to w is the order of exponential variables of rate w.
     weights = [len(keys) if draw == "hypotheses" else 1 for _, _, keys in sets]
     order = sorted(range(len(sets)), key=lambda i: -math.log(1 - rng.random()) / weights[i])
@@ -246,6 +246,12 @@ def dataset(
         for name, half in zip(("train", "test"), halves, strict=True)
         for id_, lines, keys in (sets[i] for i in half)
     ]
+
+
+def numbered_sets(task: AnyTask) -> Iterator[tuple[str, tuple[str, ...], list[str]]]:
+    """Every observation set with its id and the keys of H_O, unsorted."""
+    for i, (lines, keys) in enumerate(task.observation_sets()):
+        yield f"{task.name}-{i:05}", lines, keys
 
 
 def _disjoint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
@@ -35,7 +35,7 @@ def _parsed(pairs: list[str]) -> dict[str, Any]:
     return fields
 
 
-_FIELDS = PrimitiveConstructorSpec(
+FIELDS = PrimitiveConstructorSpec(
     nargs="*",
     metavar="KEY=VALUE",
     instance_from_str=_parsed,
@@ -44,21 +44,11 @@ _FIELDS = PrimitiveConstructorSpec(
 )
 
 
-class Config(StrictConfig):
-    """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
+class PostTraining(StrictConfig):
+    """How a language model is trained, whatever the task."""
 
     model: str = "tiny"
-    """Folder or hub name; tiny is a small untrained model made for the data set."""
-    dataset: str
-    """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""
-    split: str = "train"
-    """Split of a hub data set."""
-    eval_dataset: str = ""
-    """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
-    reward: str
-    """Reward function, module:function or file.py:function, as TRL calls it; >= 0."""
-    outcome: str = ""
-    """Outcome function, called as the reward is: one key per completion, None for none."""
+    """Folder or hub name; tiny is a small model made for the data set."""
     method: Literal["ips-grpo", "grpo", "flowrl"] = "ips-grpo"
     """Learning algorithm."""
     eps: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -83,26 +73,14 @@ class Config(StrictConfig):
     """Modules that get adapters."""
     load_in_4bit: bool = False
     """NF4 weights with bf16 compute (QLoRA); needs lora_rank."""
-    stop_below: Annotated[float, Field(ge=0)] = 0.0
-    """Stop when the effective outcomes per group stay below this; 0 for never."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of sampling, order and adapters."""
-    trl: Annotated[dict[str, Any], _FIELDS] = {}  # noqa: RUF012 (frozen)
+    trl: Annotated[dict[str, Any], FIELDS] = {}  # noqa: RUF012 (frozen)
     """Any field of TRL's GRPOConfig, such as learning_rate, num_generations, use_vllm."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Config:
+    def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
-        if not self.outcome and (self.method == "ips-grpo" or self.stop_below):
-            raise ValueError(
-                f"{'method ips-grpo' if self.method == 'ips-grpo' else 'stop_below'} needs to know "
-                'what a completion means. Name a function with outcome = "file.py:function"'
-            )
-        if 0 < self.stop_below <= 1:
-            raise ValueError(
-                f"stop_below = {self.stop_below} would never stop: a group has at least 1 "
-                "effective outcome. Use more, such as 1.5"
-            )
         for key in ("lora_alpha", "lora_dropout", "lora_targets"):
             default = type(self).model_fields[key].default
             if not self.lora_rank and getattr(self, key) != default:
@@ -126,6 +104,37 @@ class Config(StrictConfig):
             raise ValueError(
                 "trl.beta weighs a KL term, which FlowRL's loss has not. Leave it out, and set "
                 "flowrl_beta"
+            )
+        return self
+
+
+class Config(PostTraining):
+    """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
+
+    dataset: str
+    """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""
+    split: str = "train"
+    """Split of a hub data set."""
+    eval_dataset: str = ""
+    """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
+    reward: str
+    """Reward function, module:function or file.py:function, as TRL calls it; >= 0."""
+    outcome: str = ""
+    """Outcome function, called as the reward is: one key per completion, None for none."""
+    stop_below: Annotated[float, Field(ge=0)] = 0.0
+    """Stop when the effective outcomes per group stay below this; 0 for never."""
+
+    @model_validator(mode="after")
+    def _counts_outcomes(self) -> Self:
+        if not self.outcome and (self.method == "ips-grpo" or self.stop_below):
+            raise ValueError(
+                f"{'method ips-grpo' if self.method == 'ips-grpo' else 'stop_below'} needs to know "
+                'what a completion means. Name a function with outcome = "file.py:function"'
+            )
+        if 0 < self.stop_below <= 1:
+            raise ValueError(
+                f"stop_below = {self.stop_below} would never stop: a group has at least 1 "
+                "effective outcome. Use more, such as 1.5"
             )
         return self
 

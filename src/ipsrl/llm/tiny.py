@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _CHAT = (
@@ -16,12 +16,25 @@ _CHAT = (
 )
 
 
-def build(folder: Path, texts: Iterable[str], *, seed: int = 0) -> None:
-    """Write an untrained Llama of about 0.1M parameters and a byte-level tokenizer to a folder.
+def build(
+    folder: Path,
+    texts: Iterable[str],
+    *,
+    words: Iterable[str] = (),
+    hidden: int = 64,
+    layers: int = 2,
+    chat: bool = True,
+    seed: int = 0,
+) -> None:
+    """Write an untrained Llama and a byte-level tokenizer to a folder.
 
     Args:
       folder: where to write; loaded by path as any other model.
       texts: what the tokenizer learns its merges from; every other text can be written too.
+      words: texts that become one token each, whatever surrounds them.
+      hidden: width; with 2 layers of 64 it has about 0.1M parameters.
+      layers: number of layers.
+      chat: whether the tokenizer has a template for messages.
       seed: of the weights.
     """
     core = Tokenizer(models.BPE())
@@ -36,17 +49,21 @@ def build(folder: Path, texts: Iterable[str], *, seed: int = 0) -> None:
             show_progress=False,
         ),
     )
+    core.add_tokens([AddedToken(word, normalized=False) for word in words])
     tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", chat_template=_CHAT
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        chat_template=_CHAT if chat else None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(tokenizer),
-                hidden_size=64,
-                intermediate_size=128,
-                num_hidden_layers=2,
+                hidden_size=hidden,
+                intermediate_size=2 * hidden,
+                num_hidden_layers=layers,
                 num_attention_heads=4,
                 num_key_value_heads=4,
                 max_position_embeddings=2048,

@@ -159,11 +159,7 @@ def _arguments(config: Config, out: Path) -> Any:
     if config.load_in_4bit:
         options["model_init_kwargs"] = {
             **options.get("model_init_kwargs", {}),
-            "quantization_config": BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_compute_dtype=torch.bfloat16,
-            ),
+            "quantization_config": quantization(),
         }
     try:
         arguments: Any = GRPOConfig(**options)
@@ -179,6 +175,13 @@ def _arguments(config: Config, out: Path) -> Any:
             "that share one generation, so a resumed run would not be the same. Choose a multiple."
         )
     return arguments
+
+
+def quantization() -> BitsAndBytesConfig:
+    """NF4 weights with bf16 compute."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
 
 
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,10 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ipsrl.config import shipped_configs
+from ipsrl.config import StrictConfig, shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, train
-from ipsrl.grids.config import Learning
 from ipsrl.report.page import check_libraries, write_report
 from ipsrl.runs import Run
 
@@ -64,6 +63,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     Runs in `out` that have ended are used again, and interrupted ones continue.
     """
     check_libraries()
+    of_language_models = name in ("table-2", "figure-2", "figures-4-5", "table-4")
+    if preset == "cpu" and not of_language_models:
+        raise ConfigError(f"{name} has no preset cpu: paper runs on a CPU. Choose quick or paper.")
     if name == "figure-3":
         from ipsrl.reproduce.lattice import reproduce_figure_3
 
@@ -72,6 +74,10 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         from ipsrl.reproduce.theory import reproduce_theory
 
         reproduce_theory(preset, out)
+    elif of_language_models:
+        from ipsrl.reproduce.hypospace import reproduce_hypospace
+
+        reproduce_hypospace(name, preset, out)
     else:
         _reproduce_table(name, preset, out)
     print(f"figures and page: {out / 'index.html'}")
@@ -99,9 +105,13 @@ def _reproduce_table(name: str, preset: str, out: Path) -> None:
     write_report(runs, out / "index.html", title=f"{name}, {preset} preset", rows=rows)
 
 
-def train_once(config: Learning, directory: Path) -> None:
+def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any] = train) -> None:
     """Train into the directory, unless that is done; go on if it was interrupted.
 
+    Args:
+      config: what to train.
+      directory: of the run.
+      train: of the family that the configuration belongs to.
     Raises:
       ConfigError: if the directory holds a run of another configuration.
     """

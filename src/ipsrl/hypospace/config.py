@@ -1,0 +1,73 @@
+"""Configuration of post-training on HypoSpace; separate, so that --help is instant."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ipsrl.hypospace.boolean import Boolean, BooleanConfig
+from ipsrl.hypospace.causal import Causal, CausalConfig
+from ipsrl.hypospace.task import AnyTask
+from ipsrl.hypospace.voxel import Voxel, VoxelConfig
+from ipsrl.llm.config import FIELDS, PostTraining
+
+Domain = Literal["causal", "voxel", "boolean"]
+
+DOMAINS = {
+    "causal": (Causal, CausalConfig),
+    "voxel": (Voxel, VoxelConfig),
+    "boolean": (Boolean, BooleanConfig),
+}
+
+_TRL = {
+    "num_generations": 16,
+    "per_device_train_batch_size": 128,
+    "max_steps": 200,
+    "learning_rate": 3e-4,
+    "lr_scheduler_type": "constant",
+    "beta": 0.01,
+    "max_completion_length": 32,
+}
+
+
+def make_task(domain: str, options: dict[str, Any]) -> AnyTask:
+    """The domain of this name and size."""
+    task, config = DOMAINS[domain]
+    return task(config(**options))
+
+
+class Config(PostTraining):
+    """Post-training on HypoSpace; sections 5.2 and 5.4 of the paper.
+
+    The defaults are ours, for the small start model; configs/hypospace/paper.toml has the paper's.
+    """
+
+    domain: Domain
+    """What is asked."""
+    size: Annotated[dict[str, Any], FIELDS] = {}  # noqa: RUF012 (frozen)
+    """Options of the domain, such as nodes=5, depth=3; see `ipsrl hypospace dataset`."""
+    sets: Annotated[int, Field(ge=2)] = 100
+    """Observation sets, half of them to train and half to test; all there are, if fewer."""
+    draw: Literal["sets", "hypotheses"] = "sets"
+    """Uniform over sets, or over hypotheses, which makes H_O larger."""
+    apart: Literal["sets", "hypotheses"] = "sets"
+    """What train and test do not share."""
+    data_seed: int = 0
+    """Of the draw and the split, and of the tiny start model."""
+    samples: Annotated[int, Field(ge=1)] = 64
+    """Responses to each set that are drawn at the end to measure recovery."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """TRL's fields that are not given are ours."""
+        ours = dict(_TRL)
+        if values.get("method") == "flowrl":  # which has no KL term
+            del ours["beta"]
+        return {**values, "trl": {**ours, **values.get("trl", {})}}
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        make_task(self.domain, self.size)
+        return self

@@ -1,0 +1,146 @@
+"""A start model that trains anywhere: small, right at times, and biased to simple answers.
+
+A base model knows the form of an answer, gives wrong ones too, and prefers few of the right ones.
+So does this one, after supervised training on answers that are drawn like that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ipsrl.errors import MissingExtra
+from ipsrl.hypospace.task import AnyTask, ObservationSet, numbered_sets
+from ipsrl.runs import progress
+
+try:
+    import torch
+    from datasets import Dataset
+    from datasets.utils.logging import disable_progress_bar
+    from transformers import PrinterCallback, TrainerCallback
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    from ipsrl.llm import tiny
+except ModuleNotFoundError as error:
+    raise MissingExtra("llm", error.name or "trl") from None
+
+HIDDEN, LAYERS = 160, 4  # 1.1M parameters
+STEPS, BATCH, LEARNING_RATE = 400, 64, 2e-3
+WRONG = 0.3
+"""Share of answers that are right for some other observation set, chosen blindly."""
+SKEW = 0.5
+"""The second simplest right answer comes half as often as the simplest, and so on."""
+
+
+def start_model(
+    task: AnyTask,
+    sets: Sequence[ObservationSet],
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    cache: Path | None = None,
+) -> Path:
+    """Folder of the start model of a data set; trained if that has not been done before.
+
+    It is taught on all observation sets of the domain but the test half.  On the train half alone
+    it would learn these by heart, and hardly a right answer to any other (docs/log.md).
+
+    Args:
+      task: the domain.
+      sets: the data set, whose test half it must not see.
+      seed: of the weights and the answers.
+      steps: of supervised training, of 64 answers each.
+      cache: folder of such models; ~/.cache/ipsrl if not given.
+    Returns:
+      a folder with model and tokenizer.
+    """
+    if cache is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipsrl"
+    test = [one.id for one in sets if one.split == "test"]
+    recipe = [task.config.dump(), test, seed, steps, HIDDEN, LAYERS, BATCH, LEARNING_RATE]
+    recipe += [WRONG, SKEW]
+    digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+    folder = cache / f"hypospace-{task.name}-{digest}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as unfinished:
+        _teach(task, set(test), Path(unfinished), seed, steps)
+        if not folder.is_dir():  # another process may have been faster
+            shutil.copytree(unfinished, f"{unfinished}-done")
+            Path(f"{unfinished}-done").replace(folder)
+    return folder
+
+
+def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -> None:
+    known = [
+        (task.prompt(lines), sorted(keys, key=lambda key: (len(key), key)))
+        for id_, lines, keys in numbered_sets(task)
+        if id_ not in test
+    ]
+    rng = random.Random(seed)
+    every = sorted({key for _, keys in known for key in keys})
+
+    def answered() -> dict[str, str]:
+        prompt, keys = known[rng.randrange(len(known))]
+        skewed = rng.choices(keys, [SKEW**rank for rank in range(len(keys))])[0]
+        key = rng.choice(every) if rng.random() < WRONG else skewed
+        return {"prompt": prompt, "completion": task.answer(key)}
+
+    rows = [answered() for _ in range(steps * BATCH)]
+    # A line of a prompt is one token, which makes prompts ten times shorter.
+    lines = {line for prompt, _ in known for line in prompt.splitlines(keepends=True)}
+    tiny.build(
+        folder,
+        (text for row in rows for text in row.values()),
+        words=sorted(lines - {"\n"}),
+        hidden=HIDDEN,
+        layers=LAYERS,
+        chat=False,
+        seed=seed,
+    )
+    disable_progress_bar()
+    gpu = torch.cuda.is_available()
+    arguments = SFTConfig(
+        output_dir=str(folder / "trainer"),
+        max_steps=steps,
+        per_device_train_batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        seed=seed,
+        logging_steps=max(1, steps // 20),
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=not gpu,
+        dataloader_pin_memory=gpu,
+    )
+    trainer = SFTTrainer(str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
+    trainer.remove_callback(PrinterCallback)
+    with ExitStack() as stack:
+        trainer.add_callback(_Progress(stack))
+        trainer.train()
+    trainer.save_model(str(folder))
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.advance = self.stack.enter_context(progress("start model", state.max_steps))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if "loss" in logs:
+            self.advance(state.global_step, f"loss {logs['loss']:.3f}")

@@ -1,0 +1,167 @@
+"""Post-train a model on HypoSpace, and measure what it recovers (paper, sections 5.2 and 5.4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ipsrl.errors import RunError
+from ipsrl.hypospace.config import Config, make_task
+from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
+from ipsrl.hypospace.responses import Sampling, collect, local_model, respond
+from ipsrl.hypospace.task import (
+    AnyTask,
+    Judgement,
+    ObservationSet,
+    dataset,
+    judge,
+    read_lines,
+    write_dataset,
+)
+from ipsrl.llm import config as llm
+from ipsrl.runs import Run
+
+
+@dataclass(frozen=True)
+class Result:
+    """Recovery on both halves of the data set, after training."""
+
+    train: Evaluation
+    test: Evaluation
+
+
+def train(config: Config, out: Path, *, resume: bool = False) -> Result:
+    """Train and evaluate as configured.
+
+    Writes the run directory of `ipsrl.runs`; beside it the data set, data.jsonl; the run of
+    `ipsrl.llm.train` in `rl/`; the model's responses, responses.jsonl.
+
+    Args:
+      config: what to train, and on what.
+      out: run directory to write.
+      resume: continue the run in `out`.
+    Returns:
+      the result, also written to `out`/result.json.
+    Raises:
+      ConfigError: for settings that cannot work.
+      RunError: if `out` holds a run and `resume` is False, or the other way round.
+    """
+    from ipsrl.llm.train import train as train_llm
+
+    task = make_task(config.domain, config.size)
+    sets = dataset(
+        task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
+    )
+    if resume:
+        run = Run.open(out)
+        if run.config(Config) != config:
+            raise RunError(
+                f"{out} was started with another configuration, so it cannot go on with this one. "
+                "Pass the configuration in its config.toml, or start a new run elsewhere."
+            )
+        if run.finished:
+            return read_result(run)
+    else:
+        run = Run.create(out, config)
+        write_dataset(sets, out / "data.jsonl")
+
+    model = config.model
+    if model == "tiny":
+        from ipsrl.hypospace.tiny import start_model
+
+        model = str(start_model(task, sets, seed=config.data_seed))
+    _write_prompts(config, model, sets, out / "prompts.jsonl")
+    settings = {key: getattr(config, key) for key in llm.PostTraining.model_fields}
+    settings |= {
+        "model": model,
+        "dataset": str(out / "prompts.jsonl"),
+        "reward": f"{__name__}:reward",
+        "outcome": f"{__name__}:outcome",
+    }
+    rl = out / "rl"
+    train_llm(llm.Config(**settings), rl, resume=(rl / "config.toml").exists())
+
+    responses = out / "responses.jsonl"
+    _ask(config, rl / "model", sets, responses)
+    result = Result(
+        *(
+            evaluate(task, half, [one for one in drawn if one.id in {s.id for s in half}])
+            for drawn in [read_lines(responses, Response)]
+            for half in _halves(sets)
+        )
+    )
+    run.finish(asdict(result))
+    return result
+
+
+def read_result(run: Run) -> Result:
+    """What `train` has written."""
+    return Result(**{half: Evaluation(**found) for half, found in run.result().items()})
+
+
+def reward(completions: list[Any], task: list[str], observations: Any, **_: Any) -> list[float]:
+    """1 iff the key of the answer is in H_O, else 0 (paper, section 5.2)."""
+    return [float(one.valid) for one in _judgements(completions, task, observations)]
+
+
+def outcome(completions: list[Any], task: list[str], observations: Any, **_: Any) -> list[Any]:
+    """The key of the answer; None where nothing could be read."""
+    return [one.key for one in _judgements(completions, task, observations)]
+
+
+def _judgements(completions: list[Any], task: list[str], observations: Any) -> list[Judgement]:
+    texts = (c if isinstance(c, str) else c[-1]["content"] for c in completions)
+    return [
+        _judged(name, tuple(lines), text)
+        for name, lines, text in zip(task, observations, texts, strict=True)
+    ]
+
+
+@lru_cache(maxsize=4096)  # the outcome function asks again what the reward function asked
+def _judged(name: str, observations: tuple[str, ...], text: str) -> Judgement:
+    return judge(_task(name), observations, text)
+
+
+@lru_cache
+def _task(name: str) -> AnyTask:
+    return make_task(**json.loads(name))
+
+
+def _halves(sets: Sequence[ObservationSet]) -> list[list[ObservationSet]]:
+    return [[one for one in sets if one.split == half] for half in ("train", "test")]
+
+
+def _write_prompts(config: Config, model: str, sets: Sequence[ObservationSet], path: Path) -> None:
+    """What the trainer reads: the prompts of the train half, and what judging needs."""
+    from transformers import AutoTokenizer
+
+    chat = AutoTokenizer.from_pretrained(model).chat_template is not None
+    name = json.dumps({"domain": config.domain, "options": config.size})
+    with path.open("w") as file:
+        for one in _halves(sets)[0]:
+            prompt = [{"role": "user", "content": one.prompt}] if chat else one.prompt
+            row = {"prompt": prompt, "task": name, "observations": one.observations}
+            file.write(json.dumps(row) + "\n")
+
+
+def _ask(config: Config, model: Path, sets: Sequence[ObservationSet], path: Path) -> None:
+    sampling = Sampling(
+        temperature=config.trl.get("temperature", 1.0),
+        max_tokens=config.trl["max_completion_length"],
+        seed=config.seed,
+    )
+    options = {}
+    if config.load_in_4bit:
+        from ipsrl.llm.train import quantization
+
+        options["quantization_config"] = quantization()
+    earlier = read_lines(path, Response) if path.exists() else []
+    if len(earlier) == config.samples * len(sets):
+        return
+    complete = local_model(str(model), sampling, **options)
+    drawn = respond(complete, sets, config.samples, seed=config.seed, earlier=earlier)
+    collect(path, drawn)
