@@ -11,7 +11,7 @@ demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
 	$(BIN)/ipsrl reproduce table-1 --preset quick
 
 test: .venv/all.stamp  ## everything that runs in minutes
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: .venv/all.stamp  ## acceptance figures, faults, whole runs
 	$(BIN)/pytest -m slow
@@ -34,6 +34,7 @@ check: .venv/all.stamp  ## style, types, import layers
 bench: .venv/all.stamp  ## speed, beside torchgfn and gfnx in environments of their own
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/llm_overhead.py
+	$(BIN)/python bench/molecules.py
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers import slowness
 
 from ipsrl.cli import main
 from ipsrl.theory import advise
@@ -98,9 +99,10 @@ def test_a_long_table_shows_both_ends(capsys):
 def test_a_typical_answer_takes_seconds(name):
     """Of the processor's time; the limit on the clock is twice that, for our neighbours."""
     before = sum(os.times()[2:4])
-    done = command(*TYPICAL[name], seconds=2 * SECONDS)
-    assert done is not None, f"no answer in {2 * SECONDS} s"
-    assert sum(os.times()[2:4]) - before < SECONDS
+    limit = 2 * SECONDS * slowness()
+    done = command(*TYPICAL[name], seconds=limit)
+    assert done is not None, f"no answer in {limit} s"
+    assert sum(os.times()[2:4]) - before < SECONDS * slowness()
     assert done.returncode == 0
     assert done.stderr == ""
 
@@ -116,7 +118,7 @@ def test_a_typical_answer_takes_seconds(name):
     ids=" ".join,
 )
 def test_a_huge_question_is_answered_or_refused(words):
-    done = command(*words, seconds=10)
+    done = command(*words, seconds=10 * slowness())
     assert done is not None, "no answer in 10 s"
     assert done.returncode in (0, 1)
     assert "Traceback" not in done.stderr
@@ -166,12 +168,12 @@ print(*sorted({"jax", "torch", "matplotlib", "scipy"} & set(sys.modules)), file=
     ids=lambda words: " ".join(words) or "nothing",
 )
 def test_a_wrong_question_is_explained(words, told, capsys):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         code = main(["advise", *words])
     except SystemExit as ended:  # how tyro leaves when it cannot read an option
         code = ended.code
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS * slowness()
     printed = capsys.readouterr()
     assert code in (1, 2)
     assert printed.out == ""

@@ -116,7 +116,7 @@ def test_there_are_at_least_200_mutations_and_each_key_has_some():
 def test_one_wrong_key_is_refused_before_any_work(
     values, wrong, right, tmp_path, monkeypatch, capsys
 ):
-    work = importlib.import_module("ipsrl.grids.train")
+    work = importlib.import_module("ipsrl.grids.training")
     monkeypatch.setattr(work, "train", lambda *_, **__: pytest.fail("the work has begun"))
     file, out = tmp_path / "mutant.toml", tmp_path / "out"
     file.write_text(as_toml(values))

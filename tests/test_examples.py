@@ -68,6 +68,16 @@ def test_even_digits_example(tmp_path, monkeypatch):
     assert config["trl"]["num_generations"] == 64  # the rest is as in the file
 
 
+def test_molecules_example(tmp_path, small_prior, monkeypatch):
+    monkeypatch.chdir(ROOT)  # the file names its function from there
+    config, out = ROOT / "examples" / "molecules" / "sp3.toml", tmp_path / "run"
+    options = ("--prior", small_prior, "--budget", 30, "--batch", 16)
+    printed = run("-m", "ipsrl", "train", "molecules", "--config", config, "--out", out, *options)
+    assert printed.startswith("30 oracle calls, 0 failed;")
+    header = (out / "calls.csv").read_text().splitlines()[0]
+    assert header.endswith('"qed","sp3_share","alert"')
+
+
 @pytest.mark.slow
 def test_even_digits_are_all_kept_with_scaling_only(tmp_path, monkeypatch):
     """Five are right."""

@@ -1,5 +1,9 @@
+import inspect
 import subprocess
 import sys
+from importlib import import_module
+
+import pytest
 
 import ipsrl
 
@@ -70,3 +74,12 @@ def test_import_loads_no_framework():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("family", ["grids", "hypospace", "llm", "molecules"])
+def test_families_export_what_they_name_and_no_module(family):
+    """Python puts a module that was loaded into its package, over a function of the same name."""
+    package = import_module(f"ipsrl.{family}")
+    for _ in range(2):  # the first use loads
+        found = {name: getattr(package, name) for name in package.__all__}
+        assert not [name for name, value in found.items() if inspect.ismodule(value)]

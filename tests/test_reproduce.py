@@ -4,7 +4,6 @@ import functools
 import json
 import statistics
 
-import jax
 import pytest
 
 import ipsrl.grids.loop
@@ -25,12 +24,10 @@ PAPER = {"2d-grpo": 2.8e-2, "2d-ips-grpo": 3.0e-3, "2d-absent": 1.0}
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    """The real loop, compiled once per configuration; four iterations repay no optimisation."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """The real loop, compiled once per configuration."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ipsrl.grids.loop, "Loop", functools.cache(ipsrl.grids.loop.Loop))
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import statistics
 from io import BytesIO
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,12 +34,10 @@ CLIPS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    """The real loop, compiled once per configuration; four iterations repay no optimisation."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """The real loop, compiled once per configuration."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ipsrl.grids.loop, "Loop", functools.cache(ipsrl.grids.loop.Loop))
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -38,11 +38,10 @@ def toy(config: Config) -> Config:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_quickly(tmp_path_factory):
-    """The real loop; but two iterations repay no optimisation, and cells share what is equal."""
+def compiled_once(tmp_path_factory):
+    """The real loop; but cells share what is equal."""
     folder = str(tmp_path_factory.mktemp("compiled"))
     settings = {  # while these tests run, and the defaults
-        "jax_disable_most_optimizations": (True, False),
         "jax_compilation_cache_dir": (folder, None),
         "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
     }

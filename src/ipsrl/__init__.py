@@ -9,41 +9,46 @@ The functions here are pure and take NumPy, PyTorch and JAX arrays (docs/core.md
 Families with libraries of their own: `ipsrl.grids`, `ipsrl.llm`.  Losses: `ipsrl.core.losses`.
 """
 
-from ipsrl.core.advantage import GroupAdvantage, group_advantage
-from ipsrl.core.groups import (
-    GroupDiagnosis,
-    diagnose,
-    floor_l1,
-    minority_survives,
-    stationary_distribution,
-)
-from ipsrl.core.metrics import (
-    coverage,
-    distinct_yield,
-    effective_outcomes,
-    entropy,
-    jensen_shannon,
-    kl_divergence,
-    mean_l1,
-    oracle_burden,
-    recovery,
-    sampling_floor,
-    total_l1,
-    total_variation,
-)
-from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
-from ipsrl.core.probability import (
-    Estimator,
-    Exact,
-    GroupFrequency,
-    Kernel,
-    LeaveOneOut,
-    Likelihood,
-    Replay,
-    Samples,
-    group_frequency,
-)
-from ipsrl.core.scaling import ips_rewards, ips_weights
+from typing import TYPE_CHECKING
+
+from ipsrl.lazy import loader
+
+if TYPE_CHECKING:
+    from ipsrl.core.advantage import GroupAdvantage, group_advantage
+    from ipsrl.core.groups import (
+        GroupDiagnosis,
+        diagnose,
+        floor_l1,
+        minority_survives,
+        stationary_distribution,
+    )
+    from ipsrl.core.metrics import (
+        coverage,
+        distinct_yield,
+        effective_outcomes,
+        entropy,
+        jensen_shannon,
+        kl_divergence,
+        mean_l1,
+        oracle_burden,
+        recovery,
+        sampling_floor,
+        total_l1,
+        total_variation,
+    )
+    from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
+    from ipsrl.core.probability import (
+        Estimator,
+        Exact,
+        GroupFrequency,
+        Kernel,
+        LeaveOneOut,
+        Likelihood,
+        Replay,
+        Samples,
+        group_frequency,
+    )
+    from ipsrl.core.scaling import ips_rewards, ips_weights
 
 __version__ = "0.1.0"
 
@@ -81,3 +86,40 @@ __all__ = [
     "total_l1",
     "total_variation",
 ]
+
+_HOME = {
+    "Estimator": "core.probability",
+    "Exact": "core.probability",
+    "GroupAdvantage": "core.advantage",
+    "GroupDiagnosis": "core.groups",
+    "GroupFrequency": "core.probability",
+    "Kernel": "core.probability",
+    "LeaveOneOut": "core.probability",
+    "Likelihood": "core.probability",
+    "NO_OUTCOME": "core.outcomes",
+    "Replay": "core.probability",
+    "Samples": "core.probability",
+    "coverage": "core.metrics",
+    "diagnose": "core.groups",
+    "distinct_yield": "core.metrics",
+    "effective_outcomes": "core.metrics",
+    "entropy": "core.metrics",
+    "floor_l1": "core.groups",
+    "group_advantage": "core.advantage",
+    "group_frequency": "core.probability",
+    "ips_rewards": "core.scaling",
+    "ips_weights": "core.scaling",
+    "jensen_shannon": "core.metrics",
+    "kl_divergence": "core.metrics",
+    "mean_l1": "core.metrics",
+    "minority_survives": "core.groups",
+    "oracle_burden": "core.metrics",
+    "outcome_ids": "core.outcomes",
+    "recovery": "core.metrics",
+    "sampling_floor": "core.metrics",
+    "stationary_distribution": "core.groups",
+    "total_l1": "core.metrics",
+    "total_variation": "core.metrics",
+}
+
+__getattr__ = loader(__name__, _HOME)

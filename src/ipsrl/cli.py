@@ -4,15 +4,19 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, IpsrlError
 
-C = TypeVar("C", bound=StrictConfig)
+if TYPE_CHECKING:
+    from ipsrl.config import StrictConfig
+
+C = TypeVar("C", bound="StrictConfig")
 
 USAGE = """\
 usage: ipsrl COMMAND [options]
@@ -22,14 +26,18 @@ Reinforcement learning that keeps every good answer.
   train hypergrid      train policies on a hyper-grid
   train llm            post-train a language model on a task of your own
   train hypospace      post-train one on problems with many right answers
+  train molecules      search for molecules that score high and differ
   reproduce ITEM       run an item of the paper beside its numbers: table-1, figure-1,
                        table-2, figure-2, figure-3, figures-4-5, table-4, theory, or of
-                       ours: group-size, estimators
+                       ours: group-size, estimators, molecule-keys
   advise               will IPS-GRPO work with my group size, eps and rewards?
   diagnose FILE...     did a language model collapse, and when? from its logged completions
   hypospace dataset D  observation sets of the domain D: causal, voxel or boolean
   hypospace judge D    judge responses, line by line, from standard input
   hypospace evaluate D how many of all right answers do a model's responses recover?
+  molecules pretrain   teach a chemical language model a file of SMILES
+  molecules sample     molecules of a prior: valid, unique, new and different?
+  molecules import     a prior of the weights of Saturn or mamba-ssm
   report RUN...        figures and a page of finished runs
   workers install NAME build the environment of a tool whose requirements clash with ours
   doctor               what is installed, and whether it works
@@ -57,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             except IpsrlError as error:
                 print(f"ipsrl {name}: {error}", file=sys.stderr)
                 return 1
-            except KeyboardInterrupt:
-                print(f"\nipsrl {name}: interrupted", file=sys.stderr)
+            except KeyboardInterrupt as stop:
+                print(f"\nipsrl {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
                 return 130
     print(f"ipsrl: no command {' '.join(argv[:2])!r}.\n\n{USAGE}", end="", file=sys.stderr)
     return 2
@@ -69,13 +77,10 @@ def train_hypergrid(argv: list[str]) -> int:
 
     config, out, resume = _training(argv, "hypergrid", Config)
 
-    from ipsrl.grids.train import train
+    from ipsrl.grids.training import train
 
-    try:
+    with _stoppable("hypergrid", out):
         result = train(config, out, resume=resume)
-    except KeyboardInterrupt:
-        print(f"\nstopped; continue with: ipsrl train hypergrid --resume {out}", file=sys.stderr)
-        return 130
     for seed, (l1, modes) in enumerate(zip(result.total_l1, result.modes_found, strict=True)):
         distance = "unknown" if l1 is None else f"{l1:.4f}"
         print(f"seed {config.seed + seed}: total L1 {distance}, modes {modes}/{result.modes_total}")
@@ -92,13 +97,10 @@ def train_llm(argv: list[str]) -> int:
         raise ConfigError("--trl stands there twice. Write all KEY=VALUE pairs after one --trl.")
     config, out, resume = _training(argv, "llm", Config)
 
-    from ipsrl.llm.train import train
+    from ipsrl.llm import train
 
-    try:
+    with _stoppable("llm", out):
         result = train(config, out, resume=resume)
-    except KeyboardInterrupt:
-        print(f"\nstopped; continue with: ipsrl train llm --resume {out}", file=sys.stderr)
-        return 130
     if os.environ.get("RANK", "0") != "0":  # torchrun starts this once per process
         return 0
     line = f"{result.steps} steps: reward {result.reward:.3f}"
@@ -113,17 +115,43 @@ def train_hypospace(argv: list[str]) -> int:
 
     config, out, resume = _training(argv, "hypospace", Config)
 
-    from ipsrl.hypospace.train import train
+    from ipsrl.hypospace.training import train
 
-    try:
+    with _stoppable("hypospace", out):
         result = train(config, out, resume=resume)
-    except KeyboardInterrupt:
-        print(f"\nstopped; continue with: ipsrl train hypospace --resume {out}", file=sys.stderr)
-        return 130
     for half, found in (("train", result.train), ("test", result.test)):
         print(f"{half}: {found.text()}\n")
     print(f"written to {out}")
     return 0
+
+
+def train_molecules(argv: list[str]) -> int:
+    from ipsrl.molecules.config import Config
+
+    config, out, resume = _training(argv, "molecules", Config)
+
+    from ipsrl.molecules import train
+
+    with _stoppable("molecules", out):
+        result = train(config, out, resume=resume)
+    ob100 = f"{result.ob100} calls to 100 hits" if result.ob100 else "fewer than 100 hits"
+    print(
+        f"{result.calls} oracle calls, {result.failed} failed; best reward {result.best:.3f}\n"
+        f"{result.hits} hits above {config.threshold:g}, {result.scaffolds} scaffolds; {ob100}\n"
+        f"written to {out}"
+    )
+    return 0
+
+
+@contextmanager
+def _stoppable(family: str, out: Path) -> Iterator[None]:
+    """Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped; continue with: ipsrl train {family} --resume {out}"
+        ) from None
 
 
 def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bool]:
@@ -148,15 +176,23 @@ def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bo
 
     @dataclass(frozen=True)
     class Options:
-        """Train.  Every option is also a key of the TOML file."""
+        """Train.  Every option is also a key of the TOML file.
 
-        options: Annotated[model, tyro.conf.arg(name="")]  # type: ignore[valid-type]
-        config: Path | None = None
-        """TOML file; options on the command line win."""
-        out: Path | None = None
-        """Run directory to write; runs/FAMILY-DIGEST if not given."""
-        resume: Path | None = None
-        """Run directory to continue; its configuration is used as it is."""
+        For a docstring of a field tyro would parse this whole file, a tenth of the time of --help.
+        """
+
+        options: Annotated[model, tyro.conf.arg(name="", help="")]  # type: ignore[valid-type]
+        config: Annotated[
+            Path | None, tyro.conf.arg(help="TOML file; options on the command line win.")
+        ] = None
+        out: Annotated[
+            Path | None,
+            tyro.conf.arg(help="Run directory to write; runs/FAMILY-DIGEST if not given."),
+        ] = None
+        resume: Annotated[
+            Path | None,
+            tyro.conf.arg(help="Run directory to continue; its configuration is used as it is."),
+        ] = None
 
     defaults = model.load(known.config) if known.config else None
     parsed: Any = tyro.cli(
@@ -183,12 +219,13 @@ def reproduce(argv: list[str]) -> int:
         item: tyro.conf.Positional[
             Literal[
                 "table-1", "figure-1", "table-2", "figure-2", "figures-4-5", "table-4", "figure-3",
-                "theory", "group-size", "estimators",
+                "theory", "group-size", "estimators", "molecule-keys",
             ]
         ]  # fmt: skip
         """What to reproduce."""
         preset: Literal["quick", "cpu", "paper"] = "quick"
-        """quick: minutes on two cores; paper: the full budget; cpu: hours, for language models."""
+        """quick: minutes on two cores; paper: the full budget; cpu: hours, for language models and
+        molecules."""
         out: Path | None = None
         """Where to write; runs/ITEM-PRESET if not given.  Finished runs there are used again."""
 
@@ -274,9 +311,9 @@ def diagnose(argv: list[str]) -> int:
     if not options.files:
         print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
         return 2
+    from ipsrl.functions import load_function
     from ipsrl.llm.collapse import diagnose_completions
     from ipsrl.llm.completions import outcome_keys, read_completions
-    from ipsrl.llm.functions import load_function
     from ipsrl.llm.summary import summary
 
     if options.out is not None:
@@ -297,13 +334,11 @@ def diagnose(argv: list[str]) -> int:
     return 0
 
 
-def hypospace(command: str) -> Callable[[list[str]], int]:
-    """`ipsrl hypospace COMMAND`."""
+def within(family: str, command: str) -> Callable[[list[str]], int]:
+    """`ipsrl FAMILY COMMAND`, which the family's own module `commands` defines."""
 
     def run(argv: list[str]) -> int:
-        from ipsrl.hypospace import commands
-
-        return getattr(commands, command)(argv)
+        return getattr(import_module(f"ipsrl.{family}.commands"), command)(argv)
 
     return run
 
@@ -364,12 +399,16 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train hypergrid": train_hypergrid,
     "train llm": train_llm,
     "train hypospace": train_hypospace,
+    "train molecules": train_molecules,
     "reproduce": reproduce,
     "advise": advise,
     "diagnose": diagnose,
-    "hypospace dataset": hypospace("dataset"),
-    "hypospace judge": hypospace("judge"),
-    "hypospace evaluate": hypospace("evaluate"),
+    "hypospace dataset": within("hypospace", "dataset"),
+    "hypospace judge": within("hypospace", "judge"),
+    "hypospace evaluate": within("hypospace", "evaluate"),
+    "molecules pretrain": within("molecules", "pretrain"),
+    "molecules sample": within("molecules", "sample"),
+    "molecules import": within("molecules", "import_"),
     "report": report,
     "workers install": workers_install,
     "doctor": doctor,

@@ -55,9 +55,9 @@ class StrictConfig(BaseModel):
             raise ConfigError(f"{path}: {error}") from None
 
     def dump(self) -> str:
-        """The resolved configuration as TOML, every key written out."""
-        lines = (f"{key} = {_toml(value)}\n" for key, value in self.model_dump().items())
-        return "".join(lines)
+        """The resolved configuration as TOML, every key that has a value written out."""
+        values = self.model_dump().items()
+        return "".join(f"{key} = {_toml(value)}\n" for key, value in values if value is not None)
 
     def digest(self) -> str:
         """Hash that two configurations share iff they are equal."""
@@ -92,11 +92,12 @@ def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) 
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in sorted(value.items()))
-            + "}"
+        parts = (
+            f"{_toml(key)} = {_toml(part)}"
+            for key, part in sorted(value.items())
+            if part is not None  # which TOML cannot say, and is the default
         )
+        return "{" + ", ".join(parts) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     # A JSON number, boolean or string is one in TOML too, but for the delete character.

@@ -15,6 +15,7 @@ FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
     "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
+    "molecules": ("rdkit", "torch", "transformers"),
     "report": ("matplotlib", "jinja2"),
 }
 
@@ -26,9 +27,9 @@ def examine() -> int:
         versions = {name: installed_version(name) for name in packages}
         missing = [name for name, found in versions.items() if found is None]
         if missing:
-            print(f'{family:8} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
+            print(f'{family:9} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
         else:
-            print(f"{family:8} " + ", ".join(f"{name} {found}" for name, found in versions.items()))
+            print(f"{family:9} " + ", ".join(f"{name} {found}" for name, found in versions.items()))
     for name, python in workers.status().items():
         print(f"worker {name:8} {python or f'not installed: ipsrl workers install {name}'}")
     healthy = True

@@ -4,6 +4,7 @@
     environment.json      versions, git revision, digest of the configuration
     metrics.jsonl         one line per evaluation and seed
     outcomes.parquet      step, seed, outcome, count, mean_reward of the batch at each checkpoint
+    calls.parquet         every oracle call (molecules)
     checkpoints/          step-N.safetensors, and step-N.json, which makes it valid
     result.json           written last
     arrays.safetensors    final distributions, for the figures
@@ -37,7 +38,9 @@ from ipsrl.errors import RunError
 
 C = TypeVar("C", bound=StrictConfig)
 
-_PACKAGES = ("ipsrl", "numpy", "jax", "jaxlib", "optax", "equinox", "torch", "transformers", "trl")
+_PACKAGES = (
+    "ipsrl", "numpy", "jax", "jaxlib", "optax", "equinox", "torch", "transformers", "trl", "rdkit",
+)  # fmt: skip
 
 
 class Run:
@@ -96,6 +99,21 @@ class Run:
             )
         return cls(directory)
 
+    @classmethod
+    def resume(cls, directory: Path, config: StrictConfig) -> Run:
+        """An existing run directory, whose run is to go on with the same configuration.
+
+        Raises:
+          RunError: if there is no run in it, or one of another configuration.
+        """
+        run = cls.open(directory)
+        if run.config(type(config)) != config:
+            raise RunError(
+                f"{directory} was started with another configuration, so it cannot go on with this "
+                "one. Pass the configuration in its config.toml, or start a new run elsewhere."
+            )
+        return run
+
     def config(self, model: type[C]) -> C:
         """The configuration that the run was started with."""
         return model.load(self.directory / "config.toml")
@@ -127,11 +145,20 @@ class Run:
             columns["outcome"] += outcomes.tolist()
             columns["count"] += counts.tolist()
             columns["mean_reward"] += means.tolist()
-        table = pa.table(columns, schema=_OUTCOMES)
+        self.append("outcomes", pa.table(columns, schema=_OUTCOMES))
+
+    def append(self, name: str, table: pa.Table) -> None:
+        """Append rows to NAME.parquet.
+
+        Args:
+          name: of the table.
+          table: with a column `step`: rows of a step count from its checkpoint on.
+        """
+        path = self.directory / f"{name}.parquet"
         with self._writing():
-            if self.outcomes_path.exists():
-                table = pa.concat_tables([pq.read_table(self.outcomes_path), table])
-            self._write_outcomes(table)
+            if path.exists():
+                table = pa.concat_tables([pq.read_table(path), table])
+            _write_table(path, table)
 
     def checkpoint(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Make everything so far permanent.  The two newest checkpoints are kept."""
@@ -148,10 +175,9 @@ class Run:
         state = json.loads(checkpoints[-1].read_bytes()) if checkpoints else None
         with self._writing():
             os.truncate(self.metrics_path, state["metrics_bytes"] if state else 0)
-            if self.outcomes_path.exists():
-                table = pq.read_table(self.outcomes_path)
-                last = state["step"] if state else -1
-                self._write_outcomes(table.filter(pc.field("step") <= last))
+            last = state["step"] if state else -1
+            for path in self.directory.glob("*.parquet"):
+                _write_table(path, pq.read_table(path).filter(pc.field("step") <= last))
             self._prune()
         if state is None:
             return None
@@ -165,6 +191,10 @@ class Run:
             if arrays is not None:
                 _write(self.directory / "arrays.safetensors", _pack(arrays))
             _write(self.directory / "result.json", _json(result))
+
+    def discard(self) -> None:
+        """The run could not begin, and another may in its place."""
+        (self.directory / "config.toml").unlink()
 
     # --- afterwards -----------------------------------------------------------------------------
 
@@ -213,11 +243,6 @@ class Run:
                 f"checkpoint is intact: make room, then continue with --resume {self.directory}."
             ) from None
 
-    def _write_outcomes(self, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table.combine_chunks(), sink)  # else the bytes depend on the history
-        _write(self.outcomes_path, sink.getvalue().to_pybytes())
-
 
 _OUTCOMES = pa.schema(
     [
@@ -253,7 +278,7 @@ def progress(label: str, total: int) -> Iterator[Any]:
         nonlocal spoke
         if done >= total or time.monotonic() - spoke > 2:
             spoke = time.monotonic()
-            print(f"{label}: {done / total:.0%} {note}", file=sys.stderr, flush=True)
+            print(f"{label}: {done / max(total, 1):.0%} {note}", file=sys.stderr, flush=True)
 
     yield advance
 
@@ -271,6 +296,12 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(directory)  # the rename itself must survive a power cut
     finally:
         os.close(directory)
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink)  # else the bytes depend on the history
+    _write(path, sink.getvalue().to_pybytes())
 
 
 def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:

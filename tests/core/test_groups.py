@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import ENUMERATION, PRINTED_DIGITS, assert_close
+from helpers import ENUMERATION, PRINTED_DIGITS, assert_close, slowness
 
 from ipsrl import (
     diagnose,
@@ -151,9 +151,9 @@ def test_presence_of_rare_outcomes_is_relatively_exact():
 
 
 def test_presence_of_a_large_group_does_not_overflow():
-    start = time.perf_counter()
+    start = time.process_time()
     f = presence(np.array([0.0, 1e-6, 0.1, 0.2, 0.5, 1.0]), 65_536, eps=0.2)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5 * slowness()
     # Far below the clip f = p / eps; far above it f = 1.
     assert_close(f[[0, 1, 2]], [0, 5e-6, 0.5], tolerance=1e-9)
     assert_close(f[4:], [1, 1], tolerance=1e-9)
@@ -161,9 +161,16 @@ def test_presence_of_a_large_group_does_not_overflow():
 
 
 def test_floor_of_a_large_group_takes_seconds():
-    code = "from ipsrl import floor_l1; print(floor_l1([.1] * 6 + [.3] * 2, 65_536, eps=.2) >= 0)"
+    """Of the processor, on all cores: on a busy machine the clock says little."""
+    limit = math.ceil(10 * slowness())
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, ({limit}, {limit}))
+from ipsrl import floor_l1
+print(floor_l1([.1] * 6 + [.3] * 2, 65_536, eps=.2) >= 0)
+"""
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=5
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert answer.stdout.strip() == "True"
 
@@ -345,6 +352,20 @@ def test_half_precision_is_diagnosed():
     assert d.reward_ratio == 1
 
 
+def test_another_estimate_of_p_says_what_is_inert():
+    """All outcomes differ in three groups; p^ does too in the first, not in the second, and in the
+    third only for a sample without an outcome.  Size, clip and rewards say nothing then."""
+    rewards, ids = [[9, 1, 1]] * 3, [[1, 2, 3], [1, 2, 3], [1, 2, -1]]
+    p = [[0.2, 0.1, 0.1], [0.1, 0.1, 0.1], [0.1, 0.1, 1.0]]
+    d = diagnose(rewards, ids, eps=0.2, p=p)
+    assert (d.all_distinct, d.clip_is_noop, d.minority_at_risk) == (2 / 3, False, False)
+    assert len(d.warnings) == 1
+    by_group = diagnose(rewards, ids, eps=0.2)
+    assert (by_group.all_distinct, by_group.clip_is_noop) == (1, True)
+    assert by_group.minority_at_risk
+    assert len(by_group.warnings) == 3
+
+
 def test_misaligned_batches_are_refused():
     with pytest.raises(InvalidInput, match=r"rewards and ids have shapes \(1, 2\) and \(1, 3\)"):
         diagnose([[1, 1]], [[1, 1, 1]])
@@ -352,6 +373,8 @@ def test_misaligned_batches_are_refused():
         diagnose(1.0, 1)
     with pytest.raises(InvalidInput, match="mask"):
         diagnose([[1, 1]], [[1, 1]], mask=[[True, True, True]])
+    with pytest.raises(InvalidInput, match="ids and p"):
+        diagnose([[1, 1]], [[1, 1]], p=[[1.0]])
 
 
 def test_a_group_of_one_is_not_called_collapsed():

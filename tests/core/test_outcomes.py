@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers import slowness
 from hypothesis import given, settings
 from strategies import outcome_keys
 
@@ -143,10 +144,10 @@ def test_hostile_nesting_is_refused_at_once(wrap):
     key = "a"
     for _ in range(100_000):
         key = wrap(key)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidInput, match="deeper than 100 levels.*Flatten it"):
         outcome_ids([key])
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1 * slowness()
     while not isinstance(key, str):  # taken apart here: its destructor would recurse
         (key,) = key
 

@@ -26,10 +26,9 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def compiled_quickly(request, cache):
-    """A few iterations repay no optimisation; the long runs are compiled in full."""
+def compiled_once(request, cache):
+    """Tests share what is equal."""
     settings = {  # while these tests run, and the defaults
-        "jax_disable_most_optimizations": (True, False),
         "jax_compilation_cache_dir": (cache, None),
         "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
     }

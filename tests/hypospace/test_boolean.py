@@ -82,10 +82,21 @@ class TestBoolean(TaskSuite):
         "{label}:\n```\n{body}\n```",
         "{label}:\n\n{body}",
         "expression: ({body});",
+        "__{label}:__ {body}",
+        "{label}: \\left({body}\\right)",
+        "{label}: \\[{body}\\]",
+        "{label}: $\\boxed{{\\text{{{body}}}}}$",
+        "{label}: \u201c{body}\u201d",
+        "{label}:\u00a0'{body}'.",
+        "```\n{body}\n```",
         "{body}",
     )
     refused = (
         ("", Verdict.NO_ANSWER),
+        ("Expression: x'", Verdict.NO_ANSWER),  # a negation elsewhere, and no quotation
+        ("Expression: x OR y'", Verdict.NO_ANSWER),
+        ("Expression: x' OR x", Verdict.NO_ANSWER),
+        ("Expression: (x AND y)'", Verdict.NO_ANSWER),
         ("Expression:", Verdict.NO_ANSWER),
         ("Expression: x y", Verdict.NO_ANSWER),
         ("Expression: x AND", Verdict.NO_ANSWER),

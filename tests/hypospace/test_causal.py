@@ -48,10 +48,18 @@ class TestCausal(TaskSuite):
         "{label}:\n```\n{body}\n```",
         "**{label}:**\n{body}",
         "{label} : {body}",
+        "__{label}:__ {body}",
+        "{label}: ~~{body}~~",
+        "{label}: \u201c{body}\u201d",
+        "{label}:\n- {body}",
         "{body}",
         "graph: {body};",
     )
     refused = (
+        ("none", Verdict.NO_ANSWER),  # alone, it may mean anything
+        ("None.", Verdict.NO_ANSWER),
+        ("Graph: No edges\nA->B, B->C", Verdict.NO_ANSWER),
+        ("Graph: A->B\nC->D and A->D", Verdict.NO_ANSWER),
         ("Graph: A->E", Verdict.REFUSED),  # unknown node
         ("Graph: a->B", Verdict.REFUSED),
         ("Graph: A->A", Verdict.REFUSED),
@@ -61,6 +69,7 @@ class TestCausal(TaskSuite):
         ("Graph: A->B, B->C, C->D", Verdict.CONTRADICTS),
         ("", Verdict.NO_ANSWER),
         ("Graph:", Verdict.NO_ANSWER),
+        ("Graph: A->B, - A->C", Verdict.NO_ANSWER),  # a mark of a list, but not at its start
         ("Graph: A->B and nothing else", Verdict.NO_ANSWER),
         ("Graph: A<-B", Verdict.NO_ANSWER),
         ("Graph: A->B->C", Verdict.NO_ANSWER),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipsrl.core.metrics import recovery
 from ipsrl.errors import InvalidInput
-from ipsrl.hypospace import Boolean, Causal, Response, Voxel, dataset, evaluate
+from ipsrl.hypospace import Boolean, Causal, CausalConfig, Response, Voxel, dataset, evaluate
 from ipsrl.hypospace.recovery import (
     bootstrap,
     one_mode_reference,
@@ -199,6 +199,15 @@ def test_sets_seeds_and_numbers_must_agree():
         evaluate(Causal(), [one], [row, row, Response(one.id, "", 1)])
     with pytest.raises(InvalidInput, match="there are no responses"):
         evaluate(Causal(), [one], [])
+
+
+def test_options_that_refuse_what_the_data_set_admits_are_noticed():
+    """Refused answers have no key that could contradict the data set."""
+    sets = dataset(Causal())
+    responses = [Response(one.id, "Graph: no such thing") for one in sets]
+    evaluate(Causal(), sets, responses, resamples=2)
+    with pytest.raises(InvalidInput, match="refused.*Give the options"):
+        evaluate(Causal(CausalConfig(max_edges=2)), sets, responses, resamples=2)
 
 
 def test_a_data_set_of_another_domain_or_other_options_is_noticed():

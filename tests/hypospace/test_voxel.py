@@ -1,5 +1,6 @@
 """Structures seen from above: counts, brute force, and an independent reader."""
 
+import re
 from collections import Counter
 from functools import lru_cache
 from itertools import pairwise, product
@@ -37,13 +38,19 @@ def brute_force() -> frozenset[str]:
 class TestVoxel(TaskSuite):
     task = Voxel()
     beginning = "Layer 1:"
-    decorations = ("**{}**", "`{}`", "# Result\n\n{}\n")
+    decorations = ("**{}**", "`{}`", "# Result\n\n{}\n", "{}\nLayer 4 is empty.")
     refused = (
         ("", Verdict.NO_ANSWER),
         ("Structure:\nLayer 1:\n", Verdict.NO_ANSWER),
         ("Layer 1 END_STRUCTURE:\n0 0 0\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
         ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLay 2:\n1 0 0\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
         ("Layer 1:\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
+        # The view is 1 0 0 / 0 0 0 / 0 0 0, and a right layer does not hide what comes after it.
+        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 2: 101 010 111", Verdict.NO_ANSWER),
+        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 4: 111 111 111", Verdict.NO_ANSWER),
+        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 2\n[1;1;1]", Verdict.NO_ANSWER),
+        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\n2 2 2", Verdict.NO_ANSWER),
+        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\n1 1 1 x", Verdict.NO_ANSWER),
         ("Layer 1:\n0 0 0\n0 0 0\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
         ("Layer 1:\n0 0\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
         ("Layer 2:\n0 0 0\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
@@ -87,7 +94,7 @@ class TestVoxel(TaskSuite):
             while i < len(lines) and heading(lines[i]) == len(grids) + 1 and not broken:
                 rows, i = [], i + 1
                 while i < len(lines) and len(rows) < size:
-                    row = lines[i].split()
+                    row = lines[i].removeprefix("> ").split()
                     row = list(row[0]) if len(row) == 1 and len(row[0]) == size else row
                     rows += [row] if row else []
                     i += 1
@@ -97,8 +104,7 @@ class TestVoxel(TaskSuite):
                 grids.append("".join(cell for row in rows for cell in row))
                 # Up to the next heading of this structure only prose may stand.
                 while i < len(lines) and heading(lines[i]) is None:
-                    broken = broken or (lines[i] != "" and not set(lines[i].split()) - {"0", "1"})
-                    broken = broken or (len(lines[i]) == size and not set(lines[i]) - {"0", "1"})
+                    broken = broken or not (lines[i] == "" or prose(lines[i]))
                     i += 1
             broken = broken or i < len(lines)  # a heading of another layer
             if not broken:
@@ -116,6 +122,15 @@ def heading(line: str) -> int | None:
     rest = line[len("layer") : -1].strip(" \t")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     return int(digits) if digits else None
+
+
+def prose(line: str) -> bool:
+    """A line with a word, which does not name a layer by its number and go on in figures."""
+    words = re.findall(r"[a-z]+", line.lower())
+    if not any(len(word) > 1 for word in words):
+        return False
+    named = re.fullmatch(r"[#>\- \t]*layer[ \t]*\d+(.*)", line.lower())
+    return named is None or (named[1].islower() and not re.search(r"\d", named[1]))
 
 
 def test_counts_of_the_specification():
@@ -178,6 +193,14 @@ def test_forms_of_a_row(row):
 @pytest.mark.parametrize("header", ["layer 1:", "### Layer 1:", "Layer 1 (bottom):", "- Layer 1 :"])
 def test_forms_of_a_heading(header):
     assert judge(Voxel(), VIEW, f"{header}\n0 1 0\n0 0 0\n0 1 1\n").valid
+
+
+def test_layers_in_one_line_and_in_a_quotation():
+    for text in (
+        "Layer 1:\n[[0,1,0],[0,0,0],[0,1,1]]\nLayer 2:\n[[0,1,0],[0,0,0],[0,0,0]]",
+        "> Layer 1:\n> 0 1 0\n> 0 0 0\n> 0 1 1\n> Layer 2:\n> 0 1 0\n> 0 0 0\n> 0 0 0",
+    ):
+        assert judge(Voxel(), ["010000011"], text).key == "010000011/010000000"
 
 
 def test_empty_layers_on_top_do_not_count():

@@ -261,6 +261,33 @@ def test_warnings(tmp_path, caplog, texts, options, message) -> None:
     assert [message in record.getMessage() for record in caplog.records] == [True]
 
 
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a0", "a1", "a2", "a3"], "All outcomes differ in 100%"),
+        (["a0", "a0", "a0", "a0"], "100% of the groups have a single outcome"),
+        (["j0", "j0", "j1", "j0"], "100% of the samples have no outcome"),
+    ],
+)
+def test_replay_warns_too(tmp_path, caplog, texts, message) -> None:
+    history = PromptHistory(log_probs=False)
+    trainer = small(tmp_path, trainer_options={"estimator": history, "eps": 0.2})
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        rewards_of(trainer, texts)
+        rewards_of(trainer, texts)
+    # Of eps nothing is said: a share of several groups may be below 1/G.
+    assert [message in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_replay_is_not_inert_where_weights_differ(tmp_path, caplog) -> None:
+    """All four differ, but a0 was seen before: 5 of 8, and 1 of 8 each."""
+    trainer = small(tmp_path, trainer_options={"estimator": PromptHistory(log_probs=False)})
+    rewards_of(trainer, ["a0", "a0", "a0", "a1"])
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        rewards_of(trainer, ["a0", "a1", "a2", "a3"])
+    assert not caplog.records
+
+
 def test_a_healthy_group_warns_of_nothing(tmp_path, caplog) -> None:
     with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
         rewards_of(small(tmp_path), ["a0", "a0", "a1", "j0"])
@@ -410,6 +437,8 @@ def test_an_unscaled_penalty(tmp_path) -> None:
     assert rewards_of(keep, texts)[:, 0].tolist() == [2.0, 2.0, -1.0, 4.0]
     with pytest.raises(InvalidInput, match=r"total reward -1\. .*negative_rewards='keep'"):
         rewards_of(small(tmp_path, rewards=reward), texts)
+    off = small(tmp_path, rewards=reward, trainer_options={"alpha": 0.0})
+    assert rewards_of(off, texts)[:, 0].tolist() == [1.0, 1.0, -1.0, 1.0]  # nothing is scaled
 
 
 def test_a_penalty_inside_a_positive_total_is_scaled(tmp_path) -> None:
@@ -556,6 +585,8 @@ async def answer_later(completions, **columns):
         ({"outcome_fn": answer_later}, InvalidInput, "outcome_fn is .*Pass a plain function"),
         ({"eps": 2.0}, InvalidInput, "eps is 2.0"),
         ({"alpha": -1.0}, InvalidInput, "alpha is -1.0"),
+        ({"eps": "0.1"}, ConfigError, "eps is '0.1'. Pass a number"),
+        ({"alpha": None}, ConfigError, "alpha is None. Pass a number"),
         ({"estimator": "grup"}, ConfigError, "estimator is 'grup'"),
         ({"negative_rewards": "drop"}, ConfigError, "negative_rewards is 'drop'"),
     ],
@@ -792,7 +823,17 @@ def test_ips_reward_refuses() -> None:
         ips_reward(toy.valid, toy.answer, 4)(
             prompts=["a", "a", "b", "b"], completions=["a0"] * 4, completion_ids=[[0]] * 4
         )
-    with pytest.raises(InvalidInput, match="negative reward"):
+    with pytest.raises(InvalidInput, match="outcome_fn is 'answer'.*IPSGRPOTrainer"):
+        ips_reward(toy.valid, "answer", 4)
+    for wrong in (0, -4, "4", None):
+        with pytest.raises(InvalidInput, match="num_generations is .*positive integer"):
+            ips_reward(toy.valid, toy.answer, wrong)  # type: ignore[arg-type]
+    for wrong in (math.inf, math.nan):
+        with pytest.raises(InvalidInput, match="not finite"):
+            call(ips_reward(lambda r=wrong, **_: [r, 1.0], toy.answer, 2), ["a0"] * 2)
+    with pytest.raises(InvalidInput, match="returned 1 rewards for 2 completions"):
+        call(ips_reward(lambda **_: [1.0], toy.answer, 2), ["a0"] * 2)
+    with pytest.raises(InvalidInput, match="reward that is negative"):
         call(ips_reward(lambda **_: [-1.0, 1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="outcomes of 2 completions were 1 keys"):
         call(ips_reward(toy.valid, lambda **_: ["a"], 2), ["a0"] * 2)

@@ -96,10 +96,5 @@ def train(
         callbacks=callbacks,
         **(trainer_options or {}),
     )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors of this size are slower on several
-    try:
-        running.train()
-    finally:
-        torch.set_num_threads(threads)
+    running.train()
     return running

@@ -17,14 +17,6 @@ GRADIENT = 1e-10  # float64, a dozen terms that cancel, of size up to max p^(1 -
 INTEGRATED = 1e-9  # relative tolerance 1e-10 of the integrator, times logits of order 10
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """Every flow is compiled anew, and most run for a moment only."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def p_of(theta):
     p = np.exp(theta - theta.max(-1, keepdims=True))
     return p / p.sum(-1, keepdims=True)

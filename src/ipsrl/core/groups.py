@@ -173,8 +173,8 @@ class GroupDiagnosis:
     """What a batch of groups says about IPS; fractions are over the groups with any outcome.
 
     Attributes:
-      all_distinct: fraction of groups whose outcomes are all different: the weights are all G,
-        and scaling is inert.
+      all_distinct: fraction of groups whose outcomes are all different and of one weight, so that
+        scaling is inert.
       single_outcome: fraction of groups with one outcome only: IPS has nothing to tell apart.
       clip_is_noop: eps <= 1/G.
       reward_ratio: R_max / R_min over the positive rewards; None if there is none.
@@ -191,15 +191,22 @@ class GroupDiagnosis:
 
 
 def diagnose(
-    rewards: Array, ids: Array, *, eps: float = 0.0, mask: Array | None = None
+    rewards: Array,
+    ids: Array,
+    *,
+    eps: float = 0.0,
+    mask: Array | None = None,
+    p: Array | None = None,
 ) -> GroupDiagnosis:
-    """Will group-frequency IPS act on groups like these?
+    """Will IPS act on groups like these?
 
     Args:
       rewards: raw rewards >= 0 [..., G].
       ids: outcome ids [..., G].
       eps: the clip in use.
       mask: True where a sample exists [..., G]; None for all.
+      p: p^ of another estimator [..., G], whose weights may differ where all outcomes do, and of
+        which group size, clip and rewards say nothing; None counts within the group.
     Returns:
       the diagnosis; `warnings` is empty when nothing stands against it.
     Raises:
@@ -220,13 +227,25 @@ def diagnose(
     changes = (order[:, 1:] != order[:, :-1]) & (np.arange(1, group_size) < size[:, None])
     distinct = (size > 0) + changes.sum(-1)
     groups = max(int((size > 0).sum()), 1)
-    all_distinct = float(((distinct == size) & (size > 1)).sum() / groups)
+    inert = (distinct == size) & (size > 1)
+    if p is not None:
+        p = to_numpy(p, float)
+        check_same_shape("ids and p", ids, p)
+        low = np.where(valid, p, np.inf).reshape(-1, group_size).min(-1)
+        high = np.where(valid, p, -np.inf).reshape(-1, group_size).max(-1)
+        inert &= high <= low * (1 + 1e-9)  # equal but for rounding
+    all_distinct = float(inert.sum() / groups)
     single = float((distinct == 1).sum() / groups)
 
     positive = rewards[valid & (rewards > 0)]
     ratio = float(positive.max() / positive.min()) if positive.size else None
-    noop = clip_is_noop(group_size, eps)
-    at_risk = ratio is not None and ratio > 1 and not minority_survives(group_size, ratio, eps=eps)
+    noop = p is None and clip_is_noop(group_size, eps)
+    at_risk = (
+        p is None
+        and ratio is not None
+        and ratio > 1
+        and not minority_survives(group_size, ratio, eps=eps)
+    )
 
     warnings = []
     no_outcome = float((ids[mask] == NO_OUTCOME).mean()) if mask.any() else 0.0
@@ -239,7 +258,8 @@ def diagnose(
         warnings.append(
             f"All outcomes differ in {all_distinct:.0%} of the groups, so every weight is the same "
             "and IPS is inert there. Name a coarser outcome, use larger groups, or an estimator "
-            "that looks beyond the group, such as replay."
+            "that looks beyond the group, such as replay, which acts from the second visit of a "
+            "prompt on."
         )
     if group_size == 1:
         warnings.append("A group of one has nothing to be compared with. Use larger groups.")

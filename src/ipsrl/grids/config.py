@@ -1,15 +1,17 @@
-"""Configuration of a run on a grid.  Separate from the loop so that `--help` need not load JAX."""
+"""Configuration of a run on a grid; separate, so that --help need not load JAX or NumPy."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect
-from ipsrl.grids.grid import Grid
-from ipsrl.grids.hypergrid import HyperGrid
+
+if TYPE_CHECKING:
+    from ipsrl.grids.grid import Grid
+    from ipsrl.grids.hypergrid import HyperGrid
 
 TABLE_LIMIT = 2**20
 """Most states that are evaluated all at once; above, the policy sees visited states only."""
@@ -151,4 +153,6 @@ class Config(Learning):
         return self
 
     def grid(self) -> HyperGrid:
+        from ipsrl.grids.hypergrid import HyperGrid  # needs NumPy
+
         return HyperGrid(self.dims, self.side, self.r0, self.r1, self.r2)

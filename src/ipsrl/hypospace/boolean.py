@@ -21,7 +21,15 @@ from pydantic import Field
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import InvalidInput
-from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size, labelled
+from ipsrl.hypospace.task import (
+    Judgement,
+    Malformed,
+    Refused,
+    Verdict,
+    check_size,
+    labelled,
+    replaced,
+)
 
 Operator = Literal["AND", "OR", "NOT", "NOR"]
 
@@ -30,8 +38,11 @@ DEEPEST_EXPRESSION = 64  # levels of nesting, parentheses included
 
 _NAMES = "xyzuvw"
 _MOST_VARIABLES = 8
-_LABEL = re.compile(r"\bexpression[*_`\"' \t]*:", re.ASCII | re.IGNORECASE)
-_MARKUP = str.maketrans("", "", "*`\"'$")
+_LABEL = re.compile(r"(?<![a-z0-9])expression[*_`\"' \t]*:[_ \t]*+", re.ASCII | re.IGNORECASE)
+_MARKUP = '*`"$'
+_QUOTED = re.compile(r"'([^']*)'")  # x' is a negation, which nobody asked for: no answer
+_FRAME = re.compile(r"\\(?:left(?![a-z])|right(?![a-z])|[][])", re.ASCII)
+_WRAPPED = re.compile(r"\\(?:text|mathrm|operatorname|boxed)[ \t]*+\{([^{}]*+)\}")
 _OBSERVATION = re.compile(r"\(([a-z]\w*=[01](?:, [a-z]\w*=[01])*+)\) -> ([01])", re.ASCII)
 _TOKEN = re.compile(
     r"\s*+(?:(\\?[A-Za-z_]\w*+|[0-9]++)|(&&?|\|\|?|[~!\u00ac\u2227\u2228\u2295^(),]))", re.ASCII
@@ -163,8 +174,10 @@ Expression: {example}
 
     def read(self, candidate: str, problem: BooleanProblem) -> Expression:
         """The expression on the first line that is not empty."""
-        lines = candidate.translate(_MARKUP).strip().splitlines()
+        lines = replaced(candidate, _MARKUP).strip().splitlines()
         text = lines[0].rstrip(" \t.,;:!?") if lines else ""
+        if match := _QUOTED.fullmatch(text):
+            text = match[1]
         if len(text) > LONGEST_EXPRESSION:
             raise Refused(f"the expression has more than {LONGEST_EXPRESSION} characters")
         reader = _Reader(text, problem.variables, self._known)
@@ -359,7 +372,11 @@ class _Reader:
 def _tokens(text: str) -> list[str]:
     """Names, operators by their names, and punctuation."""
     tokens, end = [], 0
-    text = text.replace("\\(", " ").replace("\\)", " ")  # LaTeX's frame of a formula
+    if "\\" in text:  # LaTeX's frames
+        text = text.replace("\\(", " ").replace("\\)", " ")
+        text = _FRAME.sub(" ", text)
+        while (bare := _WRAPPED.sub(r" \1 ", text)) != text:
+            text = bare
     while match := _TOKEN.match(text, end):
         word = match[1] or match[2]
         tokens.append(_OPERATORS.get(word.upper(), word))

@@ -17,17 +17,30 @@ from pydantic import Field
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size, labelled
+from ipsrl.hypospace.task import (
+    Judgement,
+    Malformed,
+    Refused,
+    Verdict,
+    check_size,
+    labelled,
+    replaced,
+)
 
 Edge = tuple[int, int]
 
 _MOST_NODES = 64
+_MOST_LISTED = _MOST_NODES**2  # edges, also the same again
 _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LABEL = re.compile(r"\bgraph[*_`\"' \t]*:", re.ASCII | re.IGNORECASE)
-_MARKUP = str.maketrans("", "", "*`\"'$")
+_LABEL = re.compile(r"(?<![a-z0-9])graph[*_`\"' \t]*:[_ \t]*+", re.ASCII | re.IGNORECASE)
+_MARKUP = "*`\"'$~"
 # Possessive, so that no text takes more than linear time.
-_EDGE = re.compile(r"[ \t,;]*+(\w++)[ \t]*+(?:-->|->|=>|→|⟶|⇒)[ \t]*+(\w++)")
+_ARROW = r"(?:--?>|=>|[→⟶⇒]|\\(?:long)?[rR]ightarrow|\\to)"
+_EDGE = re.compile(rf"[ \t,;]*+(\w++)[ \t]*+{_ARROW}[ \t]*+(\w++)")
+_ARROWS = re.compile(_ARROW)
+_ITEM = re.compile(r"\A[ \t]*+(?:[-\u2022]|[0-9]{1,4}[.)])[ \t]+")  # of a list; * is markup
 _NO_EDGES = re.compile(r"(?:no edges|none)", re.ASCII | re.IGNORECASE)
+_BARE = re.compile(r"[\s*_`\"'$]*none[\s.,;:!?*_`\"'$]*", re.ASCII | re.IGNORECASE)
 _END = re.compile(r"[\s.,;:!?_]*+")
 _OBSERVATION = re.compile(r"Perturb\((\w+)\) -> (\w+:[01](?: \w+:[01])*+)", re.ASCII)
 
@@ -136,18 +149,24 @@ Answer with one line, the edges separated by commas, such as
         return CausalProblem(index, tuple(effects))
 
     def candidates(self, response: str) -> list[str]:
-        """What follows each `Graph:`."""
-        return labelled(response, _LABEL)
+        """What follows each `Graph:`; without it, "none" alone may mean anything."""
+        return [] if _BARE.fullmatch(response) else labelled(response, _LABEL)
 
     def read(self, candidate: str, problem: CausalProblem) -> Graph:
         """Edges on the first line, and on lines of nothing else that follow at once."""
-        first, *others = candidate.translate(_MARKUP).strip().split("\n")
-        edges = _edges(first)
+        first, *others = replaced(candidate, _MARKUP).strip().split("\n")
+        edges = _edges(_ITEM.sub("", first, 1))
         if edges is None:
             raise Malformed(f"{first[:60]!r} is not a list of edges such as A->B, B->C")
-        for line in others if edges else ():
-            if not (more := _edges(line)):
+        none = not edges
+        for line in (_ITEM.sub("", other, 1) for other in others):
+            if not _EDGE.match(line):
                 break
+            more = _edges(line)
+            if more is None and len(_ARROWS.findall(line)) == 1:
+                break  # a remark on one edge
+            if more is None or none:
+                raise Malformed(f"{line[:60]!r} follows, and is no further list of edges")
             edges |= more
         children = [0] * len(problem.index)
         for cause, effect in sorted(edges):
@@ -245,9 +264,11 @@ def _line(n: int, perturbed: int, effects: int) -> str:
 
 def _edges(line: str) -> set[tuple[str, str]] | None:
     """The edges of a line that lists edges, or says that there are none; else None."""
-    found, end = set(), 0
+    found, end, listed = set(), 0, 0
     while match := _EDGE.match(line, end):
         found.add((match[1], match[2]))
+        if (listed := listed + 1) > _MOST_LISTED:
+            raise Refused(f"more than {_MOST_LISTED} edges are listed")
         end = match.end()
     if not found and (none := _NO_EDGES.match(line)):
         end = none.end()

@@ -125,10 +125,18 @@ def evaluate(argv: list[str]) -> int:
 
 def _ask(options: Any, sets: Sequence[ObservationSet]) -> None:
     """Write the responses of the model to the file."""
-    from ipsrl.hypospace.recovery import Response
-    from ipsrl.hypospace.responses import Sampling, collect, endpoint, local_model, respond
-    from ipsrl.hypospace.task import read_lines
+    from ipsrl.hypospace.responses import (
+        AT_ONCE,
+        Sampling,
+        collect,
+        collected,
+        endpoint,
+        local_model,
+        respond,
+    )  # fmt: skip
 
+    if options.n < 1:
+        raise ConfigError(f"n is {options.n}. Ask for one response at least.")
     path = options.responses
     if path.exists() and not options.resume:
         raise ConfigError(
@@ -141,10 +149,10 @@ def _ask(options: Any, sets: Sequence[ObservationSet]) -> None:
         if options.endpoint is None
         else endpoint(options.endpoint, options.model, sampling)
     )
-    earlier = read_lines(path, Response) if path.exists() else []
     drawn = respond(
-        complete, sets, options.n, protocol=options.protocol, seed=options.seed, earlier=earlier
-    )
+        complete, sets, options.n, protocol=options.protocol, seed=options.seed,
+        batch=256 if options.endpoint is None else AT_ONCE, earlier=collected(path),
+    )  # fmt: skip
     collect(path, drawn)
 
 

@@ -23,7 +23,7 @@ DOMAINS = {
 _TRL = {
     "num_generations": 16,
     "per_device_train_batch_size": 128,
-    "max_steps": 200,
+    "max_steps": 100,
     "learning_rate": 3e-4,
     "lr_scheduler_type": "constant",
     "beta": 0.01,

@@ -209,8 +209,11 @@ def evaluate(
       InvalidInput: if responses belong to no set, are missing or unequal in number, or if the
         observations or admissible keys of a set are wrong.
     """
-    groups: dict[tuple[int, str], list[Judgement]] = defaultdict(list)
     by_id = {one.id: one for one in sets}
+    for one in by_id.values():  # the judge and the data set must mean the same H_O
+        for key in one.admissible:
+            _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
+    groups: dict[tuple[int, str], list[Judgement]] = defaultdict(list)
     for one in responses:
         if one.id not in by_id:
             raise InvalidInput(
@@ -228,7 +231,8 @@ def evaluate(
     for s, seed_ in enumerate(seeds):
         for i, one in enumerate(by_id.values()):
             judged = groups[seed_, one.id]
-            _check_agreement(judged, one)
+            for judgement in judged:
+                _check_agreement(judgement, one)
             keys = [judgement.key for judgement in judged]
             rates[s, i] = (
                 sum(judgement.valid for judgement in judged) / count,
@@ -255,17 +259,16 @@ def evaluate(
     )
 
 
-def _check_agreement(judged: list[Judgement], one: ObservationSet) -> None:
-    """The judge and the data set must mean the same H_O, or the rates would be of two of them."""
-    admissible = set(one.admissible)
-    for judgement in judged:
-        if judgement.verdict is Verdict.BAD_INPUT:
-            raise InvalidInput(f"{one.id}: {judgement.detail}. Write the data set again.")
-        if judgement.valid != (judgement.key in admissible):
-            raise InvalidInput(
-                f"{one.id}: the key {judgement.key!r} is {judgement.reason!r} by the rules of the "
-                "domain, but not by the data set. Give the options that the data set was made with."
-            )
+def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None = None) -> None:
+    """Of a response; or of the answer with a key that the data set calls admissible."""
+    if judgement.verdict is Verdict.BAD_INPUT:
+        raise InvalidInput(f"{one.id}: {judgement.detail}. Write the data set again.")
+    key = judgement.key if key is None else key
+    if judgement.valid != (key in one.admissible):
+        raise InvalidInput(
+            f"{one.id}: the key {key!r} is {judgement.reason!r} by the rules of the "
+            "domain, but not by the data set. Give the options that the data set was made with."
+        )
 
 
 def _equal_number(groups: dict[tuple[int, str], list], seeds: list[int], ids: list[str]) -> int:

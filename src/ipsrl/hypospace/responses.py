@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ipsrl.errors import ConfigError, MissingExtra, RunError
 from ipsrl.hypospace.recovery import Response
-from ipsrl.hypospace.task import ObservationSet, sequential_prompt
+from ipsrl.hypospace.task import ObservationSet, read_lines, sequential_prompt
 from ipsrl.runs import progress
 
 Protocol = Literal["parallel", "sequential"]
@@ -24,7 +24,8 @@ Complete = Callable[[list[str], int], list[str]]
 """complete(prompts, number): responses to a batch, whose first is the run's response `number`."""
 
 _TRIES = 5
-_AT_ONCE = 16  # requests
+AT_ONCE = 16
+"""Requests to an endpoint; a batch of it, so that a failure loses no more."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,22 @@ def respond(
       earlier: the first responses, of a run that was stopped.
     Yields:
       the responses of a batch.
+    Raises:
+      ConfigError: if `earlier` is not how these responses begin.
     """
-    answers: dict[str, list[str]] = {one.id: [] for one in sets}
-    for one in earlier:
-        answers[one.id].append(one.response)
     if protocol == "parallel":
         rounds = [[one for one in sets for _ in range(n)]]
     else:
         rounds = [list(sets)] * n
+    asked_for = [(one.id, seed) for asked in rounds for one in asked][: len(earlier)]
+    if [(one.id, one.seed) for one in earlier] != asked_for:
+        raise ConfigError(
+            f"the {len(earlier)} responses of before are to other sets, or of another number, "
+            "protocol or seed, so they cannot be gone on with. Ask as before, or name another file."
+        )
+    answers: dict[str, list[str]] = {one.id: [] for one in sets}
+    for one in earlier:
+        answers[one.id].append(one.response)
     with progress("responses", n * len(sets)) as advance:
         done = 0
         for asked in rounds:
@@ -95,6 +104,15 @@ def respond(
                     answers[one.id].append(one.response)
                 yield found
                 advance(done)
+
+
+def collected(path: Path) -> list[Response]:
+    """The responses of a file that `collect` wrote; a line that a stop has cut off is removed."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        path.write_bytes(whole)
+    return read_lines(path, Response) if whole else []
 
 
 def collect(path: Path, responses: Iterator[list[Response]]) -> None:
@@ -127,8 +145,10 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
     except ModuleNotFoundError as error:
         raise MissingExtra("llm", error.name or "transformers") from None
+    disable_progress_bar()  # of loading; responses have their own
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(model, padding_side="left")
         net: Any = AutoModelForCausalLM.from_pretrained(model, **options)
@@ -202,8 +222,9 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
         for attempt in range(_TRIES):
             try:
                 with urllib.request.urlopen(request, timeout=600) as answer:
-                    return json.load(answer)["choices"][0]["message"]["content"] or ""
-            except (OSError, ValueError, LookupError, TypeError) as error:
+                    text = json.load(answer)["choices"][0]["message"]["content"] or ""
+                    return text.encode(errors="replace").decode()  # a half character has no UTF-8
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 detail, final = f"{type(error).__name__}: {error}", attempt == _TRIES - 1
                 if isinstance(error, urllib.error.HTTPError):
                     detail += f": {error.read(300).decode(errors='replace')}"
@@ -217,7 +238,7 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
         raise AssertionError  # the last try returns or raises
 
     def complete(prompts: list[str], number: int) -> list[str]:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(one, enumerate(prompts, start=number)))
 
     return complete

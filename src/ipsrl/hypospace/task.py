@@ -37,7 +37,8 @@ _MOST_CANDIDATES = 16
 _CONTROL = re.compile(
     r"<(?:end_of_turn|start_of_turn|eos|bos|pad|s|/s)>|<\|[a-zA-Z0-9_]{1,40}\|>", re.ASCII
 )
-_FENCE = re.compile(r"```[a-zA-Z0-9]{0,20}[ \t]{0,20}\r?\n")
+_FENCE = re.compile(r"(?<!`)`{3,}+[a-zA-Z0-9]{0,20}+[ \t]{0,20}+(?:\r?\n|$)")
+_TYPOGRAPHY = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\xa0": " "}
 
 
 class Verdict(Enum):
@@ -179,8 +180,15 @@ def judge(task: AnyTask, observations: Sequence[str], response: str) -> Judgemen
     return Judgement(None, Verdict.NO_ANSWER, form)
 
 
+def replaced(text: str, characters: str, by: str = "") -> str:
+    """The text with each of the characters replaced; faster than `translate` on any text."""
+    for character in characters:
+        text = text.replace(character, by)
+    return text
+
+
 def labelled(text: str, label: re.Pattern[str]) -> list[str]:
-    """What follows each label; without a label, the text itself if it is a single line."""
+    """What follows each label, or else the text itself if it is a single line."""
     first, *others = label.split(text)
     if others:
         return others
@@ -397,6 +405,9 @@ def _plain(response: str) -> str:
         response = _CONTROL.sub("\n", response)
     if "```" in response:
         response = _FENCE.sub("\n", response)
+    if not response.isascii():
+        for fancy, plain in _TYPOGRAPHY.items():
+            response = response.replace(fancy, plain)
     return response
 
 

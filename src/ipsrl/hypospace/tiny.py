@@ -22,14 +22,15 @@ from ipsrl.hypospace.task import AnyTask, ObservationSet, numbered_sets
 from ipsrl.runs import progress
 
 try:
-    import torch
     from datasets import Dataset
-    from datasets.utils.logging import disable_progress_bar
+    from datasets.utils.logging import disable_progress_bar as hide_bars_of_datasets
     from transformers import PrinterCallback, TrainerCallback
+    from transformers.utils.logging import disable_progress_bar
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     from ipsrl.llm import tiny
+    from ipsrl.llm.training import without_gpu
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
@@ -87,6 +88,8 @@ def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -
         for id_, lines, keys in numbered_sets(task)
         if id_ not in test
     ]
+    disable_progress_bar()
+    hide_bars_of_datasets()
     rng = random.Random(seed)
     every = sorted({key for _, keys in known for key in keys})
 
@@ -108,8 +111,6 @@ def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -
         chat=False,
         seed=seed,
     )
-    disable_progress_bar()
-    gpu = torch.cuda.is_available()
     arguments = SFTConfig(
         output_dir=str(folder / "trainer"),
         max_steps=steps,
@@ -120,10 +121,7 @@ def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -
         report_to="none",
         save_strategy="no",
         disable_tqdm=True,
-        gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=not gpu,
-        dataloader_pin_memory=gpu,
+        **without_gpu(SFTConfig),
     )
     trainer = SFTTrainer(str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
     trainer.remove_callback(PrinterCallback)

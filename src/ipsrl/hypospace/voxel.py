@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise, product
+from itertools import combinations, islice, pairwise, product
 from math import comb, isqrt
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -17,14 +17,19 @@ from pydantic import Field
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size
+from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size, replaced
 
 _LARGEST = 64
-_MARKUP = str.maketrans(dict.fromkeys("*`\"',|[]", " "))
+_MARKUP = "*`\"',|[]"
 # In a line of its own: "Layer 2:", "### Layer 2 (top):".
 _HEADER = re.compile(
     r"^[ \t#>-]*+layer[ \t]*+([0-9]{1,4})(?![0-9])[^:\n]{0,20}:[ \t]*+\r?$",
     re.ASCII | re.IGNORECASE | re.MULTILINE,
+)
+_PROSE = re.compile(r"[^\W\d_]{2}")  # a word
+# "Layer 2: 1 0 1", whose rows stand elsewhere than they should; "Layer 2 is empty." is prose.
+_LAYER = re.compile(
+    r"[ \t#>-]*+layer[ \t]*+[0-9]++(?:[^a-z\n]*+$|[^\n]*[0-9])", re.ASCII | re.IGNORECASE
 )
 _STOP = re.compile(r"end_structure", re.IGNORECASE)
 
@@ -147,19 +152,19 @@ Generate the structure now:
 
     def candidates(self, response: str) -> list[str]:
         """From each `Layer 1:` to the end of its structure."""
-        text = response.translate(_MARKUP)
+        text = replaced(response, _MARKUP, " ")
         starts = [match.start() for match in _HEADER.finditer(text) if int(match[1]) == 1]
         spans = pairwise([*starts, len(text)])
         return [_STOP.split(text[start:end], maxsplit=1)[0] for start, end in spans]
 
     def read(self, candidate: str, problem: VoxelProblem) -> list[str]:
         """Layers bottom up, each as one text of its cells, without empty ones on top."""
-        headers = list(_HEADER.finditer(candidate))
+        headers = list(islice(_HEADER.finditer(candidate), self.config.max_height + 1))
         numbers = [int(match[1]) for match in headers]
         if not numbers or numbers != [*range(1, len(numbers) + 1)]:
             raise Malformed("the layers are not numbered 1, 2, 3, ...")
         if len(headers) > self.config.max_height:
-            raise Refused(f"{len(headers)} layers are more than {self.config.max_height}")
+            raise Refused(f"more than {self.config.max_height} layers")
         ends = [*(match.start() for match in headers[1:]), len(candidate)]
         layers = [
             _cells(candidate[match.end() : end], problem.size, match[1])
@@ -202,22 +207,32 @@ def _structure(cells: int, occupied: Sequence[int], heights: Sequence[int]) -> s
 def _cells(text: str, size: int, number: str) -> str:
     """The first `size` lines that are not empty; what follows may be prose, but no further row."""
     rows: list[str] = []
-    for line in text.splitlines():
+    for line in filter(str.strip, text.splitlines()):
         cells = line.split()
-        if len(cells) == 1 and len(cells[0]) == size:
-            cells = list(cells[0])
+        if cells[0] == ">":  # of a quotation
+            del cells[0]
         if not cells:
             continue
+        if len(cells) == 1 and len(cells[0]) == size:
+            cells = list(cells[0])
         if len(rows) == size:
-            if all(cell in ("0", "1") for cell in cells):
-                raise Malformed(f"layer {number} has more than {size} rows")
+            if _PROSE.search(line) and not _LAYER.match(line):
+                continue
+            raise Malformed(f"layer {number} has {line[:40]!r} after its {size} rows")
+        if not rows and len(cells) == size * size > 1:  # all in one line
+            for start in range(0, size * size, size):
+                rows.append(_row(cells[start : start + size], size, number))
             continue
-        if len(cells) != size or any(len(cell) > 2 for cell in cells):
-            raise Malformed(f"a row of layer {number} is not {size} cells of 0 or 1")
-        for cell in cells:
-            if cell not in ("0", "1"):
-                raise Refused(f"the cell {cell!r} of layer {number} is not 0 or 1")
-        rows.append("".join(cells))
+        rows.append(_row(cells, size, number))
     if len(rows) < size:
         raise Malformed(f"layer {number} has {len(rows)} of {size} rows")
     return "".join(rows)
+
+
+def _row(cells: list[str], size: int, number: str) -> str:
+    if len(cells) != size or any(len(cell) > 2 for cell in cells):
+        raise Malformed(f"a row of layer {number} is not {size} cells of 0 or 1")
+    for cell in cells:
+        if cell not in ("0", "1"):
+            raise Refused(f"the cell {cell!r} of layer {number} is not 0 or 1")
+    return "".join(cells)

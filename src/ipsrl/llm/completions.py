@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ipsrl.errors import InvalidInput
-from ipsrl.llm.functions import check_takes, name_of
+from ipsrl.functions import check_takes, name_of
 
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, **columns), one key per row; None for no outcome."""

@@ -70,7 +70,7 @@ class PostTraining(StrictConfig):
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Dropout of LoRA."""
     lora_targets: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj"]  # noqa: RUF012 (frozen)
-    """Modules that get adapters."""
+    """Modules that get adapters; all-linear for every linear layer."""
     load_in_4bit: bool = False
     """NF4 weights with bf16 compute (QLoRA); needs lora_rank."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0

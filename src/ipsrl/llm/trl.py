@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 from collections.abc import Callable, Hashable, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -80,7 +82,7 @@ class IPSMixin(_Trainer):
         **kwargs: Any,
     ) -> None:
         _check_outcome_fn(outcome_fn)
-        ips_weights(np.ones(1), eps=eps, alpha=alpha)  # refuses what cannot be scaled with
+        _check_scaling(eps, alpha)
         if estimator not in ("group", "replay") and not isinstance(estimator, PromptHistory):
             raise ConfigError(
                 f"estimator is {estimator!r}. Use 'group', 'replay' or PromptHistory(...)."
@@ -185,20 +187,21 @@ class IPSMixin(_Trainer):
                 "a completion has an infinite reward, which would take its whole group with it. "
                 "Return finite rewards, or None for what cannot be scored."
             )
-        if self.negative_rewards == "refuse" and totals_PG.min() < 0:
+        if self.negative_rewards == "refuse" and self.ips_alpha > 0 and totals_PG.min() < 0:
             raise InvalidInput(
                 f"a completion has the total reward {totals_PG.min():g}. Scaling would push rare "
                 "outcomes with a negative reward away the most. Shift the rewards to be >= 0, or "
                 "pass negative_rewards='keep' to leave such completions unscaled."
             )
+        replayed_PG = None
         if isinstance(self._history, PromptHistory):
-            p_PG = self._replayed(ids_PG, prompts, completion_ids)
-        else:
-            self._generations += 1
-            at_times = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
-            if at_times and self.ips_alpha > 0:
-                self._warn(diagnose(totals_PG.clip(min=0), ids_PG, eps=self.ips_eps).warnings)
-            p_PG = group_frequency(ids_PG)
+            replayed_PG = self._replayed(ids_PG, prompts, completion_ids)
+        self._generations += 1
+        at_times = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
+        if at_times and self.ips_alpha > 0:
+            rewards_PG = totals_PG.clip(min=0)
+            self._warn(diagnose(rewards_PG, ids_PG, eps=self.ips_eps, p=replayed_PG).warnings)
+        p_PG = group_frequency(ids_PG) if replayed_PG is None else replayed_PG
         weights = ips_weights(p_PG, eps=self.ips_eps, alpha=self.ips_alpha)
         return np.where(totals_PG < 0, 1.0, weights)
 
@@ -283,10 +286,20 @@ def ips_reward(
     Returns:
       a reward function with the name of `reward_fn`.
     Raises:
-      InvalidInput: for coroutines; when called, for negative rewards or a batch of broken groups.
+      InvalidInput: for coroutines, a num_generations that is none; when called, for rewards that
+        are negative, not finite or not one per completion, or a batch of broken groups.
     """
     _check_outcome_fn(outcome_fn)
-    ips_weights(np.ones(1), eps=eps, alpha=alpha)
+    _check_scaling(eps, alpha)
+    if isinstance(outcome_fn, str):
+        raise InvalidInput(
+            f"outcome_fn is {outcome_fn!r}, but what a reward function logs is out of the reach of "
+            "another. Pass a function, or use IPSGRPOTrainer, which takes the name of a column."
+        )
+    if not isinstance(num_generations, int) or num_generations < 1:
+        raise InvalidInput(
+            f"num_generations is {num_generations!r}. Pass the trainer's, a positive integer."
+        )
     if _is_coroutine(reward_fn):
         raise InvalidInput(
             "reward_fn is a coroutine, which ips_reward cannot wrap: processes must gather their "
@@ -299,10 +312,16 @@ def ips_reward(
         rewards = reward_fn(**batch, **columns)
         known = {name: values for name, values in columns.items() if isinstance(values, list)}
         ids = outcome_ids(_checked_keys(outcome_fn(**batch, **known), len(prompts)))
-        if any(reward is not None and reward < 0 for reward in rewards):
+        if len(rewards) != len(prompts):
             raise InvalidInput(
-                "reward_fn returned a negative reward; scaling would push rare outcomes away. "
-                "Shift the rewards to be >= 0."
+                f"reward_fn returned {len(rewards)} rewards for {len(prompts)} completions. Return "
+                "one for each, None for those that cannot be scored."
+            )
+        if not all(reward is None or 0 <= reward < math.inf for reward in rewards):
+            raise InvalidInput(
+                "reward_fn returned a reward that is negative, whose scaling would push rare "
+                "outcomes away, or not finite. Shift the rewards to be >= 0; return None for what "
+                "cannot be scored."
             )
         state = PartialState()
         both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)
@@ -319,6 +338,13 @@ def ips_reward(
         return [None if r is None else r * w for r, w in zip(rewards, weights, strict=True)]
 
     return scaled
+
+
+def _check_scaling(eps: object, alpha: object) -> None:
+    for name, value in (("eps", eps), ("alpha", alpha)):
+        if not isinstance(value, Real):
+            raise ConfigError(f"{name} is {value!r}. Pass a number.")
+    ips_weights(np.ones(1), eps=eps, alpha=alpha)  # type: ignore[arg-type]  # it checks the range
 
 
 def _check_outcome_fn(outcome_fn: object) -> None:

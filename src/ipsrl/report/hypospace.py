@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,28 +79,38 @@ def over_training(runs: Mapping[str, Path]) -> Figure:
     first = next(iter(runs.values()))
     sets = [json.loads(line) for line in (first / "data.jsonl").read_text().splitlines()]
     asked = max((s for s in sets if s["split"] == "train"), key=lambda s: len(s["admissible"]))
-    figure = Figure(figsize=(4.2 * len(runs), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(runs), 4.0), layout="constrained")
     panels = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
-    colors = mpl.colormaps["tab20"].colors  # pyright: ignore[reportAttributeAccessIssue]
-    for axis, (label, run) in zip(panels, runs.items(), strict=True):
-        steps, outcomes = _answers(run / "rl" / "trainer" / "completions", asked["prompt"])
-        edges = np.linspace(0, max(steps), _WINDOWS + 1)
+    given = {
+        label: _answers(run / "rl" / "trainer" / "completions", asked["prompt"])
+        for label, run in runs.items()
+    }
+    counts = Counter(outcome for _, outcomes in given.values() for outcome in outcomes)
+    right = sorted(set(asked["admissible"]) & set(counts), key=lambda key: (-counts[key], key))
+    colors = mpl.colormaps["turbo"](np.linspace(0.05, 0.95, max(len(right), 1)))
+    last = max((step for steps, _ in given.values() for step in steps), default=1)
+    edges = np.linspace(0, last, _WINDOWS + 1)
+    for axis, (label, (steps, outcomes)) in zip(panels, given.items(), strict=True):
         window = np.clip(np.searchsorted(edges, steps) - 1, 0, _WINDOWS - 1)
-        right = [key for key in asked["admissible"] if key in set(outcomes)]
-        right.sort(key=lambda key: -outcomes.count(key))
-        total = np.maximum(np.bincount(window, minlength=_WINDOWS), 1)
+        total = np.bincount(window, minlength=_WINDOWS)
         below = np.zeros(_WINDOWS)
         for i, key in enumerate(right):
-            counts = np.bincount(window[[o == key for o in outcomes]], minlength=_WINDOWS)
+            hits = np.bincount(window[[o == key for o in outcomes]], minlength=_WINDOWS)
             name = _text(key or "no edges") if i < _NAMED else None
+            share = hits / np.maximum(total, 1)
             axis.bar(
-                edges[:-1], counts / total, np.diff(edges), below, align="edge", label=name,
-                color=colors[i % len(colors)],
-            )  # fmt: skip
-            below = below + counts / total
+                edges[:-1], share, np.diff(edges), below, align="edge", label=name, color=colors[i]
+            )
+            below = below + share
+        not_asked = np.flatnonzero(total == 0)
+        axis.bar(
+            edges[not_asked], 1, np.diff(edges)[not_asked], align="edge", color="0.9", hatch="//",
+            edgecolor="0.7", linewidth=0, label="not asked",
+        )  # fmt: skip
         axis.set(title=label, xlabel="step", ylim=(0, 1))
         axis.margins(x=0)
-        axis.legend(fontsize=6, frameon=False, loc="lower center", bbox_to_anchor=(0.5, -0.75))
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=6, frameon=False, ncols=3,
+                  loc="outside lower center")  # fmt: skip
     panels[0].set_ylabel(f"share of the answers\n({len(asked['admissible'])} are right)")
     return figure
 
@@ -129,7 +140,8 @@ def structures(path: Path, *, most: int = 12) -> Figure:
             ]  # bottom up, row by row
             blocks = np.array(layers, bool).reshape(len(layers), found["size"], found["size"])
             # x to the right, y away from the reader, z up.
-            axis.voxels(blocks.transpose(2, 1, 0)[:, ::-1], facecolor="tab:blue", edgecolor="k",
+            # Seen isometrically, one block can lie exactly behind another: let it shine through.
+            axis.voxels(blocks.transpose(2, 1, 0)[:, ::-1], facecolor="#1f77b470", edgecolor="k",
                         linewidth=0.4)  # fmt: skip
             size, height = found["size"], found["max_height"]
             axis.set(xlim=(0, size), ylim=(0, size), zlim=(0, height))
@@ -148,7 +160,9 @@ def _answers(folder: Path, prompt: str) -> tuple[list[int], list[str | None]]:
     for path in sorted(folder.glob("*.parquet")):
         table = pq.read_table(path, columns=["step", "prompt", "outcome"]).to_pylist()
         for row in table:
-            text = row["prompt"] if isinstance(row["prompt"], str) else str(row["prompt"])
+            text = row["prompt"]
+            if not isinstance(text, str):  # messages
+                text = "\n".join(message["content"] for message in text)
             if prompt in text:
                 steps.append(row["step"])
                 outcomes.append(row["outcome"])

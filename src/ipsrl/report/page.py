@@ -99,7 +99,7 @@ def write_report(
     title: str = "ipsrl report",
     rows: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write a page with the figures of finished runs on grids.
+    """Write a page with the figures of finished runs on grids and searches for molecules.
 
     Args:
       runs: run directories by label.
@@ -112,12 +112,25 @@ def write_report(
     """
     check_libraries()
     from ipsrl.report.figures import GridShape, learning_curves, terminal_distributions
+    from ipsrl.report.molecules import hits_by_calls
 
+    results = {label: Run.open(directory).result() for label, directory in runs.items()}
+    searches = {label: [runs[label]] for label, result in results.items() if "ob100" in result}
+    others = [label for label, result in results.items() if not {"ob100", "floor_l1"} & {*result}]
+    if others:
+        raise RunError(
+            f"{runs[others[0]]} is a run of a language model, which this page has no figures of. "
+            "Pass runs on grids or of molecules; see also `ipsrl diagnose`."
+        )
     by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
     for label, directory in runs.items():
+        if label in searches:
+            continue
         shape = Run.open(directory).config(GridShape)
         by_grid[shape.dims, shape.side][label] = directory
     figures: dict[str, tuple[str, Figure]] = {}
+    if searches:
+        figures["Molecules: hits by oracle calls"] = "hits", hits_by_calls(searches)
     for (dims, side), members in by_grid.items():
         grid = "x".join([str(side)] * dims)
         figures[f"{grid}: distance to the target"] = f"{grid}-l1", learning_curves(members)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -64,8 +64,11 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     """
     check_libraries()
     of_language_models = name in ("table-2", "figure-2", "figures-4-5", "table-4")
-    if preset == "cpu" and not of_language_models:
+    of_molecules = name == "molecule-keys"
+    if preset == "cpu" and not (of_language_models or of_molecules):
         raise ConfigError(f"{name} has no preset cpu: paper runs on a CPU. Choose quick or paper.")
+    if preset == "paper" and of_molecules:
+        raise ConfigError(f"{name} is not in the paper. Choose quick or cpu.")
     if name == "figure-3":
         from ipsrl.reproduce.lattice import reproduce_figure_3
 
@@ -78,6 +81,10 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         from ipsrl.reproduce.hypospace import reproduce_hypospace
 
         reproduce_hypospace(name, preset, out)
+    elif of_molecules:
+        from ipsrl.reproduce.molecules import reproduce_molecules
+
+        reproduce_molecules(preset, out)
     else:
         _reproduce_table(name, preset, out)
     print(f"figures and page: {out / 'index.html'}")
@@ -146,7 +153,7 @@ def _row(cell: str, directory: Path, paper: float | None) -> dict[str, Any]:
     }
 
 
-def interval(values: list[float]) -> dict[str, float]:
+def interval(values: Sequence[float]) -> dict[str, float]:
     """Median and range; of five seeds the range holds the true median with 94 % (1 - 2/2^5)."""
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 

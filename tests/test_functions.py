@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ipsrl.errors import InvalidInput
-from ipsrl.llm.functions import load_function
+from ipsrl.functions import load_function
 
 SOURCE = """
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
-from ipsrl.errors import MissingExtra, RunError
+from ipsrl.errors import MissingExtra
 from ipsrl.grids.config import Learning
 
 THRESHOLDS = (0.3, 0.15, 0.05)
@@ -65,12 +65,7 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
 
     run = None
     if out is not None:
-        run = Run.open(out) if resume else Run.create(out, config)
-        if run.config(type(config)) != config:
-            raise RunError(
-                f"{out} was started with another configuration, so it cannot go on with this one. "
-                "Pass the configuration in its config.toml, or start a new run elsewhere."
-            )
+        run = Run.resume(out, config) if resume else Run.create(out, config)
     loop, grid = Loop(config), config.grid()
     seeds = jnp.arange(config.seed, config.seed + config.seeds)
     carry = loop.init(seeds)

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import math
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -16,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ipsrl.errors import ConfigError, MissingExtra, RunError
+from ipsrl.errors import ConfigError, MissingExtra
+from ipsrl.functions import check_takes, load_function
 from ipsrl.llm.config import Config
-from ipsrl.llm.functions import check_takes, load_function
 from ipsrl.runs import Run, progress
 
 try:
@@ -39,6 +40,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
+_SAVE_STEPS = 50  # at least
 _LAST = 10  # logged steps that the result is a mean of
 
 
@@ -95,12 +97,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     disable_progress_bar()  # of loading and saving; training has its own
     process = PartialState()
     if resume:
-        run = Run.open(out)
-        if run.config(Config) != config:
-            raise RunError(
-                f"{out} was started with another configuration, so it cannot go on with this one. "
-                "Pass the configuration in its config.toml, or start a new run elsewhere."
-            )
+        run = Run.resume(out, config)
         if run.finished:
             return Result(**run.result())
     else:
@@ -109,17 +106,24 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         process.wait_for_everyone()
         run = Run.open(out)
     if config.model == "tiny":
-        if process.is_main_process and not (out / "tiny" / "tokenizer.json").is_file():
+        built = resume and (out / "tiny" / "tokenizer.json").is_file()
+        if process.is_main_process and not built:
             texts = (json.dumps(prompt, ensure_ascii=False) for prompt in dataset["prompt"])
             tiny.build(out / "tiny", texts, seed=config.seed)
         process.wait_for_everyone()
 
     set_seed(config.seed)  # adapters are drawn before TRL's older versions do this
-    try:
-        trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
-    except ValueError as error:  # such as PEFT's, for lora_targets that the model has not
-        raise ConfigError(str(error)) from error
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        # TRL asks transformers for what it has renamed, once per step.
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
+        try:
+            trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
+        except (ValueError, ImportError) as error:
+            # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
+            if process.is_main_process and not resume:
+                run.discard()
+            raise ConfigError(str(error)) from error
         if process.is_main_process:
             trainer.add_callback(_Recorder(run, stack))
         checkpoint = _newest_checkpoint(Path(arguments.output_dir)) if resume else None
@@ -142,7 +146,6 @@ def _arguments(config: Config, out: Path) -> Any:
     ours: dict[str, Any] = {
         "report_to": "none",
         "logging_steps": 1,
-        "save_steps": 50,
         "save_total_limit": 2,
         "disable_tqdm": True,
         "log_completions": True,
@@ -150,10 +153,7 @@ def _arguments(config: Config, out: Path) -> Any:
         # TRL does not restore its order of a second epoch; `train` shuffles once instead.
         "shuffle_dataset": False,
     }
-    if not torch.cuda.is_available():
-        # TRL's defaults are meant for a GPU.
-        ours |= {"use_cpu": True, "bf16": False, "dataloader_pin_memory": False}
-        ours |= {name: False for name in _CHECKPOINTING if name in known}
+    ours |= without_gpu(GRPOConfig)
     own = {"output_dir": str(out / "trainer"), "seed": config.seed}
     options = {**ours, **config.trl, **own}
     if config.load_in_4bit:
@@ -169,12 +169,23 @@ def _arguments(config: Config, out: Path) -> Any:
     updates = arguments.steps_per_generation * arguments.num_iterations
     updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
     by_steps = arguments.save_strategy == "steps" and arguments.save_steps >= 1  # else a share
-    if by_steps and arguments.save_steps % updates:
+    if "save_steps" not in config.trl:
+        arguments.save_steps = math.ceil(_SAVE_STEPS / updates) * updates
+    elif by_steps and arguments.save_steps % updates:
         raise ConfigError(
             f"trl.save_steps = {arguments.save_steps} is not a multiple of {updates}, the steps "
             "that share one generation, so a resumed run would not be the same. Choose a multiple."
         )
     return arguments
+
+
+def without_gpu(arguments: Any) -> dict[str, Any]:
+    """Fields of a class of training arguments, whose defaults are meant for a GPU, without one."""
+    if torch.cuda.is_available():
+        return {}
+    off = ("bf16", "dataloader_pin_memory", "gradient_checkpointing", "activation_checkpointing")
+    known = {field.name for field in dataclasses.fields(arguments)}
+    return {"use_cpu": True, **{name: False for name in off if name in known}}
 
 
 def quantization() -> BitsAndBytesConfig:
@@ -225,7 +236,6 @@ def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
 
 
 _TO_REWARDS = ("trainer_state", "log_extra", "log_metric")  # what TRL adds to the columns
-_CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")
 
 
 def _dataset(name: str, split: str) -> Any:
@@ -310,11 +320,12 @@ def _trainer(
         "eval_dataset": eval_dataset,
     }
     if config.lora_rank:
+        targets = list(config.lora_targets)
         options["peft_config"] = LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=list(config.lora_targets),
+            target_modules="all-linear" if config.lora_targets == ["all-linear"] else targets,
             task_type="CAUSAL_LM",
         )
     if config.method == "flowrl":

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ipsrl.errors import RunError
+from ipsrl.errors import ConfigError
 from ipsrl.hypospace.config import Config, make_task
 from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
-from ipsrl.hypospace.responses import Sampling, collect, local_model, respond
+from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
 from ipsrl.hypospace.task import (
     AnyTask,
     Judgement,
@@ -38,7 +38,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     """Train and evaluate as configured.
 
     Writes the run directory of `ipsrl.runs`; beside it the data set, data.jsonl; the run of
-    `ipsrl.llm.train` in `rl/`; the model's responses, responses.jsonl.
+    `ipsrl.llm.training` in `rl/`; the model's responses, responses.jsonl.
 
     Args:
       config: what to train, and on what.
@@ -50,19 +50,16 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError: for settings that cannot work.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    from ipsrl.llm.train import train as train_llm
+    from ipsrl.llm.training import train as train_llm
 
+    if config.model != "tiny":
+        _tokenizer(config.model)
     task = make_task(config.domain, config.size)
     sets = dataset(
         task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
     )
     if resume:
-        run = Run.open(out)
-        if run.config(Config) != config:
-            raise RunError(
-                f"{out} was started with another configuration, so it cannot go on with this one. "
-                "Pass the configuration in its config.toml, or start a new run elsewhere."
-            )
+        run = Run.resume(out, config)
         if run.finished:
             return read_result(run)
     else:
@@ -78,12 +75,18 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     settings = {key: getattr(config, key) for key in llm.PostTraining.model_fields}
     settings |= {
         "model": model,
-        "dataset": str(out / "prompts.jsonl"),
+        "dataset": str((out / "prompts.jsonl").resolve()),
         "reward": f"{__name__}:reward",
         "outcome": f"{__name__}:outcome",
     }
     rl = out / "rl"
-    train_llm(llm.Config(**settings), rl, resume=(rl / "config.toml").exists())
+    begun = (rl / "config.toml").exists()
+    try:
+        train_llm(llm.Config(**settings), rl, resume=begun)
+    except ConfigError:
+        if not begun:
+            run.discard()
+        raise
 
     responses = out / "responses.jsonl"
     _ask(config, rl / "model", sets, responses)
@@ -137,15 +140,25 @@ def _halves(sets: Sequence[ObservationSet]) -> list[list[ObservationSet]]:
 
 def _write_prompts(config: Config, model: str, sets: Sequence[ObservationSet], path: Path) -> None:
     """What the trainer reads: the prompts of the train half, and what judging needs."""
-    from transformers import AutoTokenizer
-
-    chat = AutoTokenizer.from_pretrained(model).chat_template is not None
+    chat = _tokenizer(model).chat_template is not None
     name = json.dumps({"domain": config.domain, "options": config.size})
     with path.open("w") as file:
         for one in _halves(sets)[0]:
             prompt = [{"role": "user", "content": one.prompt}] if chat else one.prompt
             row = {"prompt": prompt, "task": name, "observations": one.observations}
             file.write(json.dumps(row) + "\n")
+
+
+def _tokenizer(model: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model {model!r} cannot be loaded ({error}). Pass a folder with a model, a hub name, "
+            "or 'tiny'."
+        ) from None
 
 
 def _ask(config: Config, model: Path, sets: Sequence[ObservationSet], path: Path) -> None:
@@ -156,10 +169,10 @@ def _ask(config: Config, model: Path, sets: Sequence[ObservationSet], path: Path
     )
     options = {}
     if config.load_in_4bit:
-        from ipsrl.llm.train import quantization
+        from ipsrl.llm.training import quantization
 
         options["quantization_config"] = quantization()
-    earlier = read_lines(path, Response) if path.exists() else []
+    earlier = collected(path)
     if len(earlier) == config.samples * len(sets):
         return
     complete = local_model(str(model), sampling, **options)

@@ -29,9 +29,9 @@ from trl import GRPOConfig
 
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError, InvalidInput, RunError
+from ipsrl.functions import load_function
 from ipsrl.llm.config import Config
-from ipsrl.llm.functions import load_function
-from ipsrl.llm.train import train
+from ipsrl.llm.training import train
 from ipsrl.runs import Run
 
 TASK = '''
@@ -355,7 +355,7 @@ def command(config: Config, out: Path, **environment: str) -> subprocess.Complet
     return subprocess.run(
         [sys.executable, "-m", "ipsrl", "train", "llm", *words(config), "--out", str(out)],
         capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, **environment},
     )  # fmt: skip
 
 
@@ -454,7 +454,7 @@ def test_a_run_that_is_killed_while_it_writes_a_checkpoint_loses_nothing(
         [sys.executable, "-m", "ipsrl", "train", "llm", *words(config_of(home, kind)),
          "--out", str(out)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ},
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (out / "trainer" / "checkpoint-4").exists() and process.poll() is None:
@@ -571,7 +571,7 @@ def test_two_processes_share_one_run(kind, home, tmp_path) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", *launch, "ipsrl", "train", "llm", *words(config), "--out", out],
         capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ},
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-3000:]
     states = sorted(path.name for path in (out / "trainer" / "checkpoint-4").glob("rng_state*"))
@@ -659,6 +659,35 @@ def test_what_trl_or_the_files_cannot_do_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         train(task(home, **options), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lora_rank": 2, "lora_targets": ["foo"]}, "Target modules.*foo"),
+        ({"trl": {"use_vllm": True}}, "vLLM is not available"),
+    ],
+)
+def test_what_only_the_trainer_finds_can_be_mended_in_place(wrong, message, home, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(task(home, **{**wrong, "trl": {**SHORT, **wrong.get("trl", {})}}), tmp_path / "run")
+    assert train(task(home, trl=SHORT), tmp_path / "run").steps == 1
+
+
+def test_adapters_for_all_linear_layers(home, tmp_path) -> None:
+    train(task(home, lora_rank=2, lora_targets=["all-linear"], trl=SHORT), tmp_path / "run")
+    names = load_file(tmp_path / "run" / "model" / "adapter_model.safetensors")
+    assert {name.split(".")[-3] for name in names} == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+
+
+def test_steps_between_checkpoints_fit_the_generations_if_not_given(home, tmp_path) -> None:
+    options = task(home, trl={"num_iterations": 3, "save_total_limit": 2}).model_dump()
+    del options["trl"]["save_steps"]
+    train(Config(**options), tmp_path / "run")
+    state = json.loads((tmp_path / "run/trainer/checkpoint-6/trainer_state.json").read_bytes())
+    assert state["save_steps"] == 51  # the first multiple of 3 from 50 on
 
 
 KEYS = sorted(field.name for field in dataclasses.fields(GRPOConfig) if field.init)

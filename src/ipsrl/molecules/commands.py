@@ -1,0 +1,116 @@
+"""The commands `ipsrl molecules pretrain | sample | import`."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ipsrl.errors import ConfigError
+from ipsrl.molecules.config import PretrainConfig
+
+
+def pretrain(argv: list[str]) -> int:
+    if "--resume" in argv and len(argv) != 2:
+        raise ConfigError(
+            "--resume continues a run as it was configured, so other options would be ignored. "
+            "Leave them out, or start a new run with --out."
+        )
+
+    @dataclass(frozen=True)
+    class Options:
+        """Pretrain, and write the prior to OUT/prior."""
+
+        options: Annotated[PretrainConfig, tyro.conf.arg(name="")]
+        out: Path | None = None
+        """Run directory to write; runs/pretrain-DIGEST if not given."""
+
+    @dataclass(frozen=True)
+    class Resume:
+        """Continue."""
+
+        resume: Path
+        """Run directory to continue."""
+
+    prog = "ipsrl molecules pretrain"
+    if "--resume" in argv:
+        from ipsrl.runs import Run
+
+        out = tyro.cli(Resume, args=argv, prog=prog).resume
+        config, resume = Run.open(out).config(PretrainConfig), True
+    else:
+        options: Any = tyro.cli(Options, args=argv, prog=prog, description=PretrainConfig.__doc__)
+        config, resume = options.options, False
+        out = options.out or Path("runs") / f"pretrain-{config.digest()}"
+
+    from ipsrl.molecules import pretrain
+
+    try:
+        result = pretrain(config, out, resume=resume)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; continue with: {prog} --resume {out}") from None
+    print(
+        f"{result.molecules} molecules learned, {result.left_out} lines left out; "
+        f"held-out negative log-likelihood {result.nll[-1]:.2f}\nwritten to {out / 'prior'}"
+    )
+    return 0
+
+
+def sample(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Draw molecules from a prior, and say how valid, unique, new and different they are."""
+
+        prior: str = "zinc"
+        """A shipped prior, or a folder that `molecules pretrain` wrote."""
+        n: int = 1000
+        """SMILES that are drawn."""
+        seed: int = 0
+        """Of the draws."""
+        known: Path | None = None
+        """File of SMILES: novelty is the share of valid molecules that are not in it."""
+        out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+        """File for the SMILES, as they were drawn."""
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl molecules sample")
+    if options.n < 1:
+        raise ConfigError(f"--n {options.n} draws nothing. Ask for at least 1.")
+    from ipsrl.molecules.sampling import sample
+
+    known = options.known
+    drawn, quality = sample(options.prior, options.n, seed=options.seed, known=known)
+    if options.out is not None:
+        options.out.write_text("".join(f"{text}\n" for text in drawn))
+    figures = {key: value for key, value in asdict(quality).items() if value is not None}
+    if options.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print(
+            "".join(f"{key.replace('_', ' '):19} {value:.4g}\n" for key, value in figures.items()),
+            end="",
+        )
+    return 0
+
+
+def import_(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Make a prior of the weights of Saturn's or mamba-ssm's language model."""
+
+        weights: Path
+        """Safetensors of the state dictionary; of a pickle, examples/saturn_to_safetensors.py makes
+        them."""
+        tokens: Path
+        """JSON list of the tokens in the order of their ids."""
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+        """Folder to write."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl molecules import")
+    from ipsrl.molecules.convert import import_mamba
+
+    import_mamba(options.weights, options.tokens).save(options.out)
+    print(f"written to {options.out}")
+    return 0

@@ -1,0 +1,229 @@
+"""Configurations of the molecules; separate, so that --help is instant."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import Field, model_validator
+
+from ipsrl.config import StrictConfig, check_has_effect
+
+COLUMNS = ("call", "step", "smiles", "scaffold", "status", "reason", "reward", "penalised")
+"""Of the table of oracle calls, beside one for each component."""
+
+
+class PretrainConfig(StrictConfig):
+    """Teach a chemical language model a corpus by maximum likelihood; section 5.3's generator.
+
+    The size is the shipped prior's; the paper's is --hidden 256 --layers 12.
+    """
+
+    smiles: str
+    """File of one SMILES a line (further columns are ignored), or such a file gzipped."""
+    hidden: Annotated[int, Field(ge=8, le=4096)] = 128
+    """Width of the Mamba."""
+    layers: Annotated[int, Field(ge=1, le=128)] = 8
+    """Blocks of the Mamba."""
+    epochs: Annotated[int, Field(ge=1)] = 3
+    """Passes over the corpus, each with a fresh random SMILES of every molecule."""
+    randomise: bool = True
+    """False keeps the SMILES of the file."""
+    batch: Annotated[int, Field(ge=1)] = 64
+    """SMILES per update."""
+    micro_batch: Annotated[int, Field(ge=1)] = 32
+    """SMILES per backward pass: memory, not the result, depends on it."""
+    lr: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    """Peak of the learning rate (Adam), which falls to 0 along a cosine."""
+    warm_up: Annotated[int, Field(ge=1)] = 500
+    """Updates until the peak."""
+    held_out: Annotated[int, Field(ge=1)] = 1000
+    """Molecules to validate on, never trained on."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 500
+    """Updates between two checkpoints."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Of the weights, the split, the order and the random SMILES."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> PretrainConfig:
+        if self.micro_batch > self.batch:
+            raise ValueError(
+                f"micro_batch = {self.micro_batch} is more than batch = {self.batch}. "
+                "Use at most the batch"
+            )
+        return self
+
+
+class TransformConfig(StrictConfig):
+    """How a raw value becomes a score in [0, 1]; see `ipsrl.molecules.scoring.transform`."""
+
+    kind: Literal["identity", "sigmoid", "reverse-sigmoid", "double-sigmoid", "step"] = "identity"
+    """Which."""
+    low: float | None = None
+    """Lower end, in units of the raw value; a step without it has none."""
+    high: float | None = None
+    """Upper end, in units of the raw value; a step without it has none."""
+    k: Annotated[float, Field(gt=0)] = 0.25
+    """Steepness; of the double sigmoid per unit of the raw value."""
+
+    @model_validator(mode="after")
+    def _has_ends(self) -> TransformConfig:
+        ends = (self.low, self.high)
+        if self.kind.endswith("sigmoid") and None in ends:
+            raise ValueError(f"a {self.kind} needs low and high. Give both")
+        if self.kind == "step" and ends == (None, None):
+            raise ValueError("a step needs low, high or both. Give one")
+        if self.kind == "identity" and ends != (None, None):
+            raise ValueError("low and high have no effect with identity. Name a kind, such as step")
+        if None not in ends and not self.low < self.high:  # pyright: ignore
+            raise ValueError(f"low = {self.low} is not below high = {self.high}")
+        return self
+
+
+_NEEDS = {
+    "smarts": "smarts", "alert": "smarts", "similarity": "smiles", "function": "function",
+    "program": "command",
+}  # fmt: skip
+
+
+class ComponentConfig(StrictConfig):
+    """One part of the reward."""
+
+    kind: Literal[
+        "qed", "hbd", "hba", "logp", "tpsa", "weight", "rotatable_bonds", "rings",
+        "aromatic_rings", "sa", "smarts", "alert", "similarity", "function", "program",
+    ]  # fmt: skip
+    """A property of RDKit, a pattern, a similarity, or a component of your own."""
+    name: str = ""
+    """Column of its raw values; the kind if not given."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Exponent in the aggregate."""
+    transform: TransformConfig = TransformConfig()
+    """Of the raw value to a score."""
+    smarts: list[str] = []  # noqa: RUF012 (frozen)
+    """Patterns: smarts counts those that match, alert is 0 where any does and else 1."""
+    smiles: list[str] = []  # noqa: RUF012 (frozen)
+    """Reference molecules: the largest Tanimoto similarity to any of them."""
+    function: str = ""
+    """module:function or file.py:function, a list of SMILES to a list of numbers."""
+    command: list[str] = []  # noqa: RUF012 (frozen)
+    """Program and arguments, called once a batch with lines {"smiles": ...} on standard input; it
+    answers {"value": ...} or {"error": ...} for each, in order."""
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that a program may take for a batch."""
+
+    @property
+    def column(self) -> str:
+        return self.name or self.kind
+
+    @model_validator(mode="after")
+    def _complete(self) -> ComponentConfig:
+        needed = _NEEDS.get(self.kind)
+        for key in ("smarts", "smiles", "function", "command"):
+            if bool(getattr(self, key)) != (key == needed):
+                change = "Give it" if key == needed else f"Leave {key} out"
+                raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")
+        return self
+
+
+_ONLY_WITH = {
+    "sigma": ("reinvent",),
+    "outcome": ("ips-grpo",),
+    "estimator": ("ips-grpo",),
+    "eps": ("ips-grpo",),
+    "alpha": ("ips-grpo",),
+    "history": ("ips-grpo",),
+    "advantage_clip": ("grpo", "ips-grpo"),
+    "clip": ("grpo", "ips-grpo"),
+    "kl": ("grpo", "ips-grpo"),
+    "epochs": ("grpo", "ips-grpo", "flowrl"),
+    "beta": ("flowrl",),
+}
+
+
+class Config(StrictConfig):
+    """Molecules that score high and differ from one another, in few oracle calls; section 5.3."""
+
+    components: Annotated[
+        list[ComponentConfig],
+        Field(min_length=1, default=[ComponentConfig(kind="qed")]),
+        tyro.conf.Suppress,
+    ]
+    """Parts of the reward: tables [[components]] of the TOML file."""
+    aggregation: Literal["geometric-mean", "product"] = "geometric-mean"
+    """How scores become one reward."""
+    prior: str = "zinc"
+    """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
+    method: Literal["reinvent", "grpo", "ips-grpo", "flowrl"] = "ips-grpo"
+    """What is learned from the rewards of a batch."""
+    outcome: Literal["smiles", "scaffold", "generic-scaffold", "similarity"] = "scaffold"
+    """When two molecules are the same outcome; similarity is gradual (kernel)."""
+    estimator: Literal["group", "replay", "likelihood", "kernel"] = "group"
+    """Of the probability of an outcome."""
+    eps: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least probability that a reward is divided by."""
+    alpha: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """Exponent of the probability."""
+    history: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Batches that the estimator replay remembers."""
+    advantage_clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest size of an advantage, 0 for any."""
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """PPO's clip of the likelihood ratio, with epochs > 1."""
+    kl: Annotated[float, Field(ge=0)] = 0.001
+    """Weight of the KL divergence from the prior, per molecule."""
+    epochs: Annotated[int, Field(ge=1, le=100)] = 1
+    """Updates on each batch."""
+    beta: Annotated[float, Field(gt=0)] = 15.0
+    """FlowRL's inverse temperature."""
+    sigma: Annotated[float, Field(gt=0)] = 128.0
+    """REINVENT's nats per unit of reward."""
+    budget: Annotated[int, Field(ge=1)] = 5000
+    """Oracle calls: distinct molecules that are scored."""
+    batch: Annotated[int, Field(ge=2, le=65536)] = 64
+    """SMILES drawn per step: the group."""
+    micro_batch: Annotated[int, Field(ge=1)] = 32
+    """SMILES per backward pass: memory, not the result, depends on it."""
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """Learning rate (Adam)."""
+    replay: Annotated[int, Field(ge=0)] = 10
+    """Molecules of the memory in each update of the batch."""
+    memory: Annotated[int, Field(ge=0)] = 100
+    """Best molecules that are remembered; 0 for none."""
+    augmentations: Annotated[int, Field(ge=0, le=100)] = 2
+    """Rounds on random SMILES of the batch and of the whole memory after each batch."""
+    bucket: Annotated[int, Field(ge=0)] = 10
+    """Molecules of one scaffold that are rewarded; 0 for any number."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """A molecule whose reward is above is a hit: yield, OB100."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Of the draws."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 10
+    """Steps between two checkpoints."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        check_has_effect(self, _ONLY_WITH)
+        if (self.outcome == "similarity") != (self.estimator == "kernel"):
+            raise ValueError(
+                "outcome similarity and estimator kernel belong together: only a kernel counts "
+                "by degrees. Set both, or neither"
+            )
+        if self.estimator == "likelihood" and self.outcome != "smiles":
+            raise ValueError(
+                "the likelihood of a sequence is the probability of a SMILES, not of a "
+                f"{self.outcome}. Set outcome = smiles, or another estimator"
+            )
+        if self.history != 4 and self.estimator != "replay":
+            raise ValueError("history has no effect without estimator replay. Leave it out")
+        if not self.memory and (self.replay or self.augmentations):
+            raise ValueError(
+                "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"
+            )
+        names = [component.column for component in self.components]
+        taken = [name for name in names if names.count(name) > 1 or name in COLUMNS]
+        if taken:
+            raise ValueError(
+                f"the column {taken[0]!r} is taken. Give each component a name of its own"
+            )
+        return self

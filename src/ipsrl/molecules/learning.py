@@ -1,0 +1,145 @@
+"""One update of the agent from a group of SMILES: REINVENT, GRPO, IPS-GRPO and FlowRL.
+
+    reinvent   L = mean (log P_prior(y) + sigma R - log P(y))^2
+    grpo       L = mean (clipped surrogate of A + kl KL(P || P_prior)),   A of R within the group
+    ips-grpo   the same with R / max(p^(outcome), eps)^alpha for R (Eq. 9)
+    flowrl     L = mean w (log Z + log P(y)/T - beta A - log P_prior(y)/T)^2
+
+A group is whatever goes into one update: a batch with some of the memory, or random SMILES of both.
+FlowRL's log Z is at its minimum over the group (VarGrad), since there is one prompt.
+Sources: Olivecrona et al. 2017 (1704.07555); GRPO (2402.03300); the paper, section 4; FlowRL
+(2509.15207).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ipsrl.core.advantage import group_advantage
+from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
+from ipsrl.core.scaling import ips_rewards
+from ipsrl.molecules.config import Config
+from ipsrl.molecules.outcomes import OutcomeProbability
+from ipsrl.molecules.prior import Prior, live
+
+
+class Group(NamedTuple):
+    """What one update learns from.
+
+    Attributes:
+      ids_NT: tokens.
+      smiles: canonical; None for what is no molecule.
+      rewards_N: after the filter; 0 for what is no molecule.
+    """
+
+    ids_NT: torch.Tensor
+    smiles: list[str | None]
+    rewards_N: np.ndarray
+
+
+def signal(config: Config, probability: OutcomeProbability, group: Group) -> np.ndarray:
+    """What each sequence of the group is taught [N]: its reward, or its advantage."""
+    if config.method == "reinvent":
+        return group.rewards_N
+    rewards = group.rewards_N
+    if config.method == "ips-grpo":
+        named = [i for i, text in enumerate(group.smiles) if text is not None]
+        p = np.ones(len(rewards))
+        p[named] = probability([group.smiles[i] or "" for i in named], group.ids_NT[named])
+        ids = probability.ids(group.smiles)
+        rewards = ips_rewards(rewards, ids, p=p, eps=config.eps, alpha=config.alpha)
+    advantages = group_advantage(rewards).advantages
+    if config.advantage_clip > 0:
+        advantages = np.clip(advantages, -config.advantage_clip, config.advantage_clip)
+    return advantages
+
+
+def update(
+    config: Config,
+    agent: Prior,
+    prior: Prior,
+    optimiser: torch.optim.Optimizer,
+    ids_NT: torch.Tensor,
+    signal_N: np.ndarray,
+) -> float:
+    """`epochs` steps of the optimiser on one group; returns the last loss."""
+    signals = torch.as_tensor(signal_N, dtype=torch.float32)
+    uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
+    parts = []
+    lengths_N = live(ids_NT).sum(1)
+    for rows in lengths_N.argsort(stable=True).split(config.micro_batch):
+        # Sequences of like length together, so that little of a part lies beyond their ends.
+        ids, part = ids_NT[rows, : lengths_N[rows].max()], signals[rows]
+        log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape)
+        # On a first and only step the ratio is 1, and needs no second pass.
+        parts.append((ids, part, log_prior, _frozen(agent, ids) if config.epochs > 1 else None))
+    loss = 0.0
+    for _ in range(config.epochs):
+        optimiser.zero_grad()
+        log_z = _log_z(config, agent, parts) if config.method == "flowrl" else torch.zeros(())
+        loss = 0.0
+        for ids, part, log_prior, log_old in parts:
+            log_new = agent.log_probs(ids)
+            log_old = log_new.detach() if log_old is None else log_old
+            losses = _losses(config, log_new, ids, part, log_prior, log_old, log_z)
+            mean = losses.sum() / len(ids_NT)
+            mean.backward()
+            loss += mean.item()
+        optimiser.step()
+    return loss
+
+
+def _losses(
+    config: Config,
+    log_new: torch.Tensor,
+    ids: torch.Tensor,
+    signal: torch.Tensor,
+    log_prior: torch.Tensor,
+    log_old: torch.Tensor,
+    log_z: torch.Tensor,
+) -> torch.Tensor:
+    """One loss per sequence."""
+    if config.method == "reinvent":
+        residual = reinvent_residual(log_prior.sum(-1), log_new.sum(-1), signal, sigma=config.sigma)
+        return residual**2
+    mask = live(ids)
+    if config.method == "flowrl":
+        residual = log_z + _balance(config, ids, signal, log_new, log_prior)
+        ratio = torch.exp((log_new - log_old).sum(-1).detach())
+        return ratio.clip(1 - config.clip, 1 + config.clip) * residual**2
+    surrogate = clipped_surrogate(
+        log_new, log_old, signal, clip_low=config.clip, clip_high=config.clip, mask=mask
+    )
+    if config.kl == 0:
+        return surrogate.sum(-1)
+    return (surrogate + config.kl * kl_estimate(log_new, log_prior)).sum(-1)
+
+
+def _log_z(config: Config, agent: Prior, parts: list) -> torch.Tensor:
+    """The log Z at which the mean residual of the group is 0."""
+    balances = [
+        _balance(config, ids, signal, _frozen(agent, ids), log_prior)
+        for ids, signal, log_prior, _ in parts
+    ]
+    return -torch.cat(balances).mean()
+
+
+def _balance(
+    config: Config,
+    ids: torch.Tensor,
+    signal: torch.Tensor,
+    log_new: torch.Tensor,
+    log_prior: torch.Tensor,
+) -> torch.Tensor:
+    """FlowRL's residual of each sequence, but for log Z."""
+    length = live(ids).sum(-1)
+    new, prior = log_new.sum(-1) / length, log_prior.sum(-1) / length
+    return flowrl_residual(torch.zeros(()), new, prior, signal, beta=config.beta)
+
+
+def _frozen(model: Prior, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.log_probs(ids)

@@ -1,0 +1,78 @@
+"""What identifies a molecule: its canonical SMILES, its scaffolds, its fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdFingerprintGenerator
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+
+
+def canonical(smiles: str | None) -> str | None:
+    """The canonical SMILES, or None for what is no molecule: not parsable, or without atoms.
+
+    RDKit reads a few SMILES whose canonical form it cannot read; they are no molecule either.
+    """
+    if not smiles:
+        return None
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+        if molecule is None or molecule.GetNumAtoms() == 0:
+            return None
+        written = Chem.MolToSmiles(molecule)
+        return written if Chem.MolFromSmiles(written) is not None else None
+
+
+def random_smiles(smiles: str, seed: int) -> str:
+    """Another way to write the molecule, drawn by the seed."""
+    return Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), 1, randomSeed=seed)[0]
+
+
+@lru_cache(maxsize=2**16)  # of a molecule in the memory it is asked in every update
+def scaffold(smiles: str) -> str:
+    """Bemis-Murcko scaffold: rings and what links them; "" for a molecule without rings.
+
+    Source: Bemis and Murcko 1996 (10.1021/jm9602928).
+    """
+    return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(Chem.MolFromSmiles(smiles)))
+
+
+@lru_cache(maxsize=2**16)
+def generic_scaffold(smiles: str) -> str:
+    """Its graph alone: all atoms carbon, all bonds single."""
+    molecule = Chem.MolFromSmiles(scaffold(smiles))
+    with rdBase.BlockLogs():
+        try:
+            return Chem.MolToSmiles(MurckoScaffold.MakeScaffoldGeneric(molecule))
+        except Chem.MolSanitizeException:  # an atom with more neighbours than carbon can have
+            return Chem.MolToSmiles(molecule)
+
+
+def similarities(smiles: Sequence[str], others: Sequence[str]) -> np.ndarray:
+    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) [N, M].
+
+    T(a, b) = |a and b| / |a or b|, and 1 of a molecule with itself.
+    """
+    rows, columns = _fingerprints(smiles), _fingerprints(others)
+    found = [DataStructs.BulkTanimotoSimilarity(row, columns) for row in rows]
+    return np.array(found, dtype=float).reshape(len(smiles), len(others))
+
+
+def internal_diversity(smiles: Sequence[str]) -> float:
+    """Mean of 1 - T over all pairs of different positions; 0 for fewer than two molecules.
+
+    Source: Benhenda 2017 (1708.08227).
+    """
+    n = len(smiles)
+    if n < 2:
+        return 0.0
+    return float((n * n - similarities(smiles, smiles).sum()) / (n * (n - 1)))
+
+
+def _fingerprints(smiles: Sequence[str]) -> list:
+    return [_MORGAN.GetFingerprint(Chem.MolFromSmiles(text)) for text in smiles]

@@ -1,0 +1,94 @@
+"""Which molecules are the same outcome, and how probable an outcome is (Eq. 9 for molecules).
+
+In a batch of 64 SMILES nearly all molecules differ: their shares are all 1/64, and scaling does
+nothing.  So an outcome may be a scaffold, or the share another estimate (docs/molecules.md):
+
+    group        n_o / G                                         among the molecules of this batch
+    replay       importance-weighted shares                      among those of the last batches
+    likelihood   P(SMILES), at least e^-40                       smiles only
+    kernel       mean Tanimoto similarity                        to the molecules of this batch
+
+Unlike the estimators of core, these are also asked for molecules that were not drawn just now (the
+memory): one that is not among those counted has been seen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
+from ipsrl.core.probability import importance_weights, likelihood
+from ipsrl.molecules.config import Config
+from ipsrl.molecules.molecule import generic_scaffold, scaffold, similarities
+
+_KEYS: dict[str, Callable[[str], str]] = {
+    "smiles": lambda smiles: smiles,
+    "similarity": lambda smiles: smiles,
+    "scaffold": scaffold,
+    "generic-scaffold": generic_scaffold,
+}
+
+
+class Drawn(NamedTuple):
+    """A batch as the policy drew it, whatever became of it.
+
+    Attributes:
+      outcomes_G: ids; `NO_OUTCOME` for what is no molecule.
+      ids_GT: tokens.
+      log_p_G: log-likelihoods when they were drawn.
+    """
+
+    outcomes_G: np.ndarray
+    ids_GT: torch.Tensor
+    log_p_G: np.ndarray
+
+
+class OutcomeProbability:
+    """p^(outcome) of molecules, from the batches shown to it.
+
+    Args:
+      config: outcome, estimator and history.
+      log_likelihood: of tokens [N, T] under the agent as it is now.
+    """
+
+    def __init__(
+        self, config: Config, log_likelihood: Callable[[torch.Tensor], np.ndarray]
+    ) -> None:
+        self.key, self.estimator = _KEYS[config.outcome], config.estimator
+        self.remembered = config.history if config.estimator == "replay" else 1
+        self.log_likelihood = log_likelihood
+        self.batches: list[Drawn] = []
+        self.molecules: list[str] = []
+
+    def ids(self, smiles: Sequence[str | None]) -> np.ndarray:
+        """Outcome ids of canonical SMILES [N]; None has none."""
+        return outcome_ids(None if text is None else self.key(text) for text in smiles)
+
+    def show(self, smiles: Sequence[str | None], ids_GT: torch.Tensor, log_p_G: np.ndarray) -> None:
+        """Count a batch that the agent has drawn."""
+        self.molecules = [text for text in smiles if text is not None]
+        self.batches.append(Drawn(self.ids(smiles), ids_GT, log_p_G))
+        del self.batches[: -self.remembered]
+
+    def __call__(self, smiles: Sequence[str], ids_NT: torch.Tensor) -> np.ndarray:
+        """p^ in (0, 1] of molecules [N], written as the tokens `ids_NT`."""
+        if not smiles:
+            return np.zeros(0)
+        if self.estimator == "likelihood":
+            return likelihood(np.minimum(self.log_likelihood(ids_NT).astype(float), 0.0))
+        if self.estimator == "kernel":
+            shares = similarities(smiles, self.molecules).sum(1) / len(self.batches[-1].log_p_G)
+            return np.maximum(shares, 1 / len(self.batches[-1].log_p_G))
+        others = np.concatenate([batch.outcomes_G for batch in self.batches])
+        weights = np.concatenate([self._weights(batch) for batch in self.batches])
+        same = self.ids(smiles)[:, None] == np.where(others == NO_OUTCOME, -2, others)[None]
+        return np.maximum(same @ weights, 1.0) / weights.sum()
+
+    def _weights(self, batch: Drawn) -> np.ndarray:
+        if batch is self.batches[-1]:
+            return np.ones(len(batch.log_p_G))
+        return importance_weights(self.log_likelihood(batch.ids_GT), batch.log_p_G)

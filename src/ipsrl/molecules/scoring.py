@@ -1,0 +1,273 @@
+"""Rewards of molecules: components, transformed to [0, 1] and aggregated to one number.
+
+    R(m) = (prod_i s_i(m)^{w_i})^{1 / sum w}      geometric mean (the paper, appendix B.2)
+    R(m) =  prod_i s_i(m)^{w_i}                    product
+
+A component takes canonical SMILES and returns a number for each, or a `Failure`: a value that could
+not be computed is never a number, because any number would be a reward.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
+
+from ipsrl.errors import ConfigError
+from ipsrl.functions import load_function
+from ipsrl.molecules.config import ComponentConfig, TransformConfig
+from ipsrl.molecules.molecule import canonical, similarities
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No value, and why."""
+
+    reason: str
+
+
+class Component(Protocol):
+    """One property of molecules, raw; a user's own is a function or a program (config)."""
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        """A finite number or a `Failure` for each canonical SMILES, in order; never raises."""
+        ...
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property that RDKit computes of one molecule."""
+
+    function: Callable[[Chem.Mol], float]
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        return [_guarded(lambda s=s: self.function(Chem.MolFromSmiles(s))) for s in smiles]
+
+
+PROPERTIES: dict[str, Callable[[Any], float]] = {
+    "qed": QED.qed,
+    "hbd": rdMolDescriptors.CalcNumHBD,
+    "hba": rdMolDescriptors.CalcNumHBA,
+    "logp": Crippen.MolLogP,  # pyright: ignore[reportAttributeAccessIssue]
+    "tpsa": rdMolDescriptors.CalcTPSA,
+    "weight": Descriptors.MolWt,  # pyright: ignore[reportAttributeAccessIssue]
+    "rotatable_bonds": rdMolDescriptors.CalcNumRotatableBonds,
+    "rings": rdMolDescriptors.CalcNumRings,
+    "aromatic_rings": rdMolDescriptors.CalcNumAromaticRings,
+    "sa": lambda molecule: importlib.import_module(
+        "rdkit.Contrib.SA_Score.sascorer"  # reads its table when it is imported
+    ).calculateScore(molecule),
+}
+"""QED; donors and acceptors of hydrogen bonds; Crippen's logP; polar surface and weight in A^2 and
+g/mol; SA score (Ertl and Schuffenhauer 2009, 1 easy to 10 hard)."""
+
+
+class Smarts:
+    """How many of the patterns the molecule contains; an alert is 0 where any matches, else 1.
+
+    Raises:
+      ConfigError: for a pattern that is no SMARTS.
+    """
+
+    def __init__(self, patterns: Sequence[str], *, alert: bool) -> None:
+        self.patterns = [Chem.MolFromSmarts(text) for text in patterns]
+        self.alert = alert
+        for text, pattern in zip(patterns, self.patterns, strict=True):
+            if pattern is None:
+                raise ConfigError(f"{text!r} is no SMARTS. Correct the pattern.")
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        return [_guarded(lambda s=s: self._count(Chem.MolFromSmiles(s))) for s in smiles]
+
+    def _count(self, molecule: Chem.Mol) -> float:
+        matched = sum(molecule.HasSubstructMatch(pattern) for pattern in self.patterns)
+        return float(matched == 0 if self.alert else matched)
+
+
+class Similarity:
+    """Largest Tanimoto similarity to any of the references.
+
+    Raises:
+      ConfigError: for a reference that is no molecule.
+    """
+
+    def __init__(self, references: Sequence[str]) -> None:
+        self.references = list(references)
+        for text in references:
+            if canonical(text) is None:
+                raise ConfigError(f"{text!r} is no molecule. Correct the SMILES.")
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        return similarities(smiles, self.references).max(1).tolist() if smiles else []
+
+
+class Function:
+    """A Python function of a list of SMILES that returns a list of numbers.
+
+    If it raises, it is asked again for each molecule alone, so that one cannot cost the others.
+    """
+
+    def __init__(self, spec: str) -> None:
+        self.function = load_function(spec)
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        if not smiles:
+            return []
+        try:
+            values = list(self.function(list(smiles)))
+            if len(values) != len(smiles):
+                raise ValueError(f"{len(values)} values for {len(smiles)} molecules")
+        except Exception as error:
+            if len(smiles) == 1:
+                return [Failure(f"{type(error).__name__}: {error}")]
+            return [value for text in smiles for value in self([text])]
+        return [_guarded(lambda v=v: v) for v in values]
+
+
+@dataclass(frozen=True)
+class Program:
+    """An external program over JSON lines: {"smiles": ...} in, {"value": ...} out, in order.
+
+    {"error": ...} is a failure with that reason.  What the program has not answered when it ends,
+    or after `timeout` seconds, has failed.
+    """
+
+    command: Sequence[str]
+    timeout: float
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        if not smiles:
+            return []
+        lines = "".join(json.dumps({"smiles": text}) + "\n" for text in smiles)
+        try:
+            done = subprocess.run(
+                self.command, input=lines.encode(), capture_output=True, timeout=self.timeout
+            )
+            output, end = done.stdout, f"the program ended with code {done.returncode}"
+        except subprocess.TimeoutExpired as error:
+            output, end = error.stdout or b"", f"no answer in {self.timeout:g} s"
+        except OSError as error:
+            output, end = b"", f"the program cannot be started: {error}"
+        answers = output.splitlines()[: len(smiles)]
+        values = [_guarded(lambda line=line: _answer(line)) for line in answers]
+        return values + [Failure(end)] * (len(smiles) - len(values))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What scoring found, one entry per molecule.
+
+    Attributes:
+      raw: for each component, its values; NaN where it failed.
+      rewards: R in [0, 1]; NaN where a component failed.
+      reasons: of the failure; "" where there is none.
+    """
+
+    raw: dict[str, np.ndarray]
+    rewards: np.ndarray
+    reasons: list[str]
+
+
+class Scoring:
+    """The components of a configuration, and their aggregate.
+
+    Raises:
+      ConfigError: for a component that cannot be built.
+    """
+
+    def __init__(self, components: Sequence[ComponentConfig], aggregation: str) -> None:
+        self.configs = list(components)
+        self.aggregation = aggregation
+        self.components = [build(config) for config in components]
+
+    @property
+    def names(self) -> list[str]:
+        """Columns of the raw values."""
+        return [config.column for config in self.configs]
+
+    def __call__(self, smiles: Sequence[str]) -> Scores:
+        """Score canonical SMILES [N]."""
+        raw, reasons = {}, [""] * len(smiles)
+        log_reward, weights = np.zeros(len(smiles)), 0.0
+        for config, component in zip(self.configs, self.components, strict=True):
+            values = component(smiles)
+            for i, value in enumerate(values):
+                if isinstance(value, Failure) and not reasons[i]:
+                    reasons[i] = f"{config.column}: {value.reason}"
+            numbers = [np.nan if isinstance(value, Failure) else value for value in values]
+            raw[config.column] = np.array(numbers, dtype=float)
+            with np.errstate(divide="ignore"):  # log 0: the reward is 0
+                score = transform(raw[config.column], config.transform)
+                log_reward = log_reward + config.weight * np.log(score)
+            weights += config.weight
+        if self.aggregation == "geometric-mean":
+            log_reward = log_reward / weights
+        return Scores(raw, np.exp(log_reward), reasons)
+
+
+def transform(values: np.ndarray, config: TransformConfig) -> np.ndarray:
+    """Raw values [N] to [0, 1]; NaN stays NaN.
+
+        sigmoid         1 / (1 + 10^{-k (x - (high + low) / 2) 10 / (high - low)})
+        reverse-sigmoid 1 - sigmoid
+        double-sigmoid  1 / (1 + 10^{-k (x - low)}) - 1 / (1 + 10^{-k (x - high)})
+        step            1 where low <= x <= high, else 0
+        identity        x, cut to [0, 1]
+
+    Source: REINVENT (Blaschke et al. 2020); the paper, appendix B.2.
+    """
+    x, k = np.clip(values, -1e300, 1e300), config.k
+    if config.kind == "identity":
+        return np.clip(x, 0.0, 1.0)
+    low = -np.inf if config.low is None else config.low
+    high = np.inf if config.high is None else config.high
+    if config.kind == "step":
+        return np.where(np.isnan(x), np.nan, (x >= low) & (x <= high))
+    if config.kind == "double-sigmoid":
+        return _logistic(k * (x - low)) - _logistic(k * (x - high))
+    sign = -1 if config.kind == "reverse-sigmoid" else 1
+    return _logistic(sign * k * 10 / (high - low) * (x - (high + low) / 2))
+
+
+def build(config: ComponentConfig) -> Component:
+    """The component that a configuration names."""
+    match config.kind:
+        case "smarts" | "alert":
+            return Smarts(config.smarts, alert=config.kind == "alert")
+        case "similarity":
+            return Similarity(config.smiles)
+        case "function":
+            return Function(config.function)
+        case "program":
+            return Program(config.command, config.timeout)
+        case _:
+            return Property(PROPERTIES[config.kind])
+
+
+def _logistic(exponent: np.ndarray) -> np.ndarray:
+    return 1 / (1 + 10.0 ** np.clip(-exponent, -300, 300))  # 10^308 is the largest number
+
+
+def _answer(line: bytes) -> float:
+    answer = json.loads(line)
+    if not isinstance(answer, dict) or "value" not in answer:
+        raise ValueError(answer["error"] if isinstance(answer, dict) else f"answered {line[:80]!r}")
+    return answer["value"]
+
+
+def _guarded(compute: Callable[[], Any]) -> float | Failure:
+    """A finite number, or why there is none."""
+    try:
+        value = compute()
+        if isinstance(value, bool | str | bytes) or not np.isfinite(number := float(value)):
+            return Failure(f"the value is {value!r:.80}, not a finite number")
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}"[:200])
+    return number

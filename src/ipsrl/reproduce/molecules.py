@@ -1,0 +1,148 @@
+"""Which outcome makes IPS act on molecules at all: the ablation that Table 3 lacks."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from ipsrl.config import shipped_configs
+from ipsrl.molecules.config import Config
+from ipsrl.report.molecules import hits_by_calls
+from ipsrl.report.page import write_page
+from ipsrl.reproduce import interval, show, train_once
+from ipsrl.runs import Run
+
+METHODS: dict[str, dict[str, Any]] = {
+    "reinvent": {"method": "reinvent"},
+    "grpo": {"method": "grpo"},
+    "flowrl": {"method": "flowrl"},
+    "ips smiles group": {"outcome": "smiles"},
+    "ips scaffold group": {},
+    "ips generic-scaffold group": {"outcome": "generic-scaffold"},
+    "ips scaffold replay": {"estimator": "replay"},
+    "ips generic-scaffold replay": {"outcome": "generic-scaffold", "estimator": "replay"},
+    "ips smiles likelihood": {"outcome": "smiles", "estimator": "likelihood"},
+    "ips similarity kernel": {"outcome": "similarity", "estimator": "kernel"},
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is run.
+
+    Attributes:
+      seeds: of every cell.
+      objectives: files of configs/molecules/keys.
+      methods: of `METHODS`.
+      changes: to every configuration.
+    """
+
+    seeds: int
+    objectives: tuple[str, ...] = ("qed-band", "four-drugs")
+    methods: tuple[str, ...] = tuple(METHODS)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+PRESETS = {
+    "quick": Preset(1, ("qed-band",), ("reinvent", "ips scaffold group"), {"budget": 640}),
+    "cpu": Preset(5),
+}
+
+
+def cells(preset: Preset) -> dict[str, list[Config]]:
+    """Configurations by cell, one for each seed."""
+    files = {path.stem: path for path in shipped_configs("molecules/keys")}
+    found = {}
+    for objective in preset.objectives:
+        base = Config.load(files[objective]).model_dump(exclude_unset=True)
+        for method in preset.methods:
+            settings = {**base, **METHODS[method], **preset.changes}
+            found[f"{objective} {method}"] = [
+                Config(**{**settings, "seed": seed}) for seed in range(preset.seeds)
+            ]
+    return found
+
+
+def directory(out: Path, cell: str, seed: int) -> Path:
+    """Of one run."""
+    return out / cell.replace(" ", "-") / f"seed-{seed}"
+
+
+def reproduce_molecules(preset_name: str, out: Path) -> None:
+    """Run every cell with every seed, print the table, draw the figures to `out`."""
+    from ipsrl.molecules import train
+
+    preset = PRESETS[preset_name]
+    runs = cells(preset)
+    for seed in range(preset.seeds):  # a whole table of one seed first
+        for cell, configs in runs.items():
+            train_once(configs[seed], directory(out, cell, seed), train)
+    rows = [row(cell, configs, out) for cell, configs in runs.items()]
+    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    table = Table(title=f"molecule-keys, {preset_name} preset: median \\[lowest, highest]")
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    for line in rows:
+        table.add_row(*(_shown(value) for value in line.values()))
+    show(table)
+    figures = {}
+    for objective in preset.objectives:
+        folders = {
+            cell.removeprefix(f"{objective} "): [directory(out, cell, c.seed) for c in configs]
+            for cell, configs in runs.items() if cell.startswith(f"{objective} ")
+        }  # fmt: skip
+        figures[f"{objective}: hits by oracle calls"] = (
+            f"{objective}-hits",
+            hits_by_calls(folders),
+        )
+    title = f"molecule-keys, {preset_name} preset"
+    write_page(out / "index.html", title=title, figures=figures, rows=rows)
+
+
+def row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
+    """What was found, over the seeds; a seed with fewer than 100 hits has no OB100."""
+    folders = [directory(out, cell, config.seed) for config in configs]
+    results = [Run.open(folder).result() for folder in folders]
+    budget = configs[0].budget
+    modes = [modes_found(folder, config) for folder, config in zip(folders, configs, strict=True)]
+    effective = [
+        float(np.mean([line["effective_outcomes"] for line in Run.open(folder).metrics()]))
+        for folder in folders
+    ]
+    reached = [math.inf if one["ob100"] is None else one["ob100"] for one in results]
+    return {
+        "cell": cell,
+        "hits": interval([one["hits"] for one in results]),
+        "ob100": interval(reached)
+        if max(reached) < math.inf
+        else f"> {budget:,} in {sum(math.isinf(one) for one in reached)} of {len(reached)}",
+        "scaffolds": interval([one["scaffolds"] for one in results]),
+        "modes": interval(modes),
+        "valid %": interval([100 - 100 * one["invalid"] / one["samples"] for one in results]),
+        "effective outcomes of a batch": interval(effective),
+        "calls": budget,
+        "seeds": len(configs),
+    }
+
+
+def modes_found(folder: Path, config: Config) -> int:
+    """References that at least one hit is more similar to than to the others."""
+    from ipsrl.molecules.molecule import similarities
+
+    references = [text for component in config.components for text in component.smiles]
+    calls = pq.read_table(folder / "calls.parquet").to_pylist()
+    hits = [call["smiles"] for call in calls if (call["reward"] or 0) > config.threshold]
+    return len(set(similarities(hits, references).argmax(1).tolist())) if hits else 0
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['median']:.4g} \\[{value['low']:.4g}, {value['high']:.4g}]"
+    return f"{value:,}" if isinstance(value, int) else value

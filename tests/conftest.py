@@ -1,0 +1,54 @@
+"""What makes the default run short: it computes little, and would wait for compilers and threads.
+
+Set in the environment, before JAX and PyTorch are imported, so that it holds in the processes
+that tests start, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models are slower on several threads
+    if "not slow" in config.option.markexpr:  # the slow tests run what XLA makes for users
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+# --- a language of simple molecules, which a small prior learns in seconds ------------------------
+
+ENDS = ["", "C", "O", "N", "F", "Cl", "Br", "CC", "OC", "C#N", "C(=O)O", "C(N)=O"]
+RINGS = ["c1ccc({})cc1", "c1ccnc({})c1", "C1CCC({})CC1", "C1CCN({})C1", "c1csc({})c1", "{}"]
+LINKS = ["", "C", "CC", "O", "N", "C(=O)"]
+
+
+def corpus() -> list[str]:
+    """About 400 molecules: an end, a link, a ring."""
+    parts = itertools.product(RINGS, LINKS, ENDS)
+    return list(dict.fromkeys(ring.format(link + end or "C") for ring, link, end in parts))
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "corpus.smi"
+    path.write_text("\n".join(corpus()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_prior(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prior that knows the corpus: mostly valid, and new at times."""
+    pytest.importorskip("rdkit")
+    from ipsrl.molecules import PretrainConfig, pretrain
+
+    out = tmp_path_factory.mktemp("prior") / "run"
+    config = PretrainConfig(
+        smiles=str(corpus_file), hidden=48, layers=2, epochs=24, lr=1e-2, warm_up=10, held_out=20,
+        randomise=False, checkpoint_every=1000,
+    )  # fmt: skip
+    pretrain(config, out)
+    return out / "prior"

@@ -1,0 +1,324 @@
+"""Post-training on HypoSpace: the judge is the reward, and a run that was stopped ends the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import torch
+from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
+
+from ipsrl.cli import main
+from ipsrl.config import shipped_configs
+from ipsrl.errors import ConfigError, RunError
+from ipsrl.hypospace import (
+    Boolean,
+    BooleanConfig,
+    Causal,
+    ObservationSet,
+    Voxel,
+    dataset,
+    read_lines,
+)
+from ipsrl.hypospace import training as module
+from ipsrl.hypospace.config import Config
+from ipsrl.hypospace.recovery import Response, evaluate
+from ipsrl.hypospace.responses import Sampling, collect, local_model, respond
+from ipsrl.hypospace.tiny import start_model
+from ipsrl.hypospace.training import outcome, read_result, reward, train
+from ipsrl.llm import tiny
+from ipsrl.runs import Run
+
+SMALL: dict[str, Any] = {
+    "domain": "boolean", "sets": 8, "samples": 3,
+    "trl": {"max_steps": 4, "num_generations": 4, "per_device_train_batch_size": 8,
+            "max_completion_length": 16, "save_steps": 2},
+}  # fmt: skip
+
+
+def small(model: Path, **changes: Any) -> Config:
+    return Config(**{**SMALL, "model": str(model), **changes})
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Of a run, which the same seed writes alike; the trainer's own have times in them."""
+    names = ("config.toml", "data.jsonl", "prompts.jsonl", "responses.jsonl", "result.json",
+             "rl/metrics.jsonl", "rl/model/model.safetensors")  # fmt: skip
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def finished(beginner, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    train(small(beginner), out)
+    return out
+
+
+# --- reward and outcome ---------------------------------------------------------------------------
+
+
+def test_reward_is_one_iff_the_key_is_admissible() -> None:
+    one = dataset(Boolean())[0]
+    right = one.admissible[0]
+    wrong = next(key for key in ("x", "NOT(x)") if key not in one.admissible)
+    sets = {"task": [json.dumps({"domain": "boolean", "options": {}})] * 4,
+            "observations": [list(one.observations)] * 4}  # fmt: skip
+    texts = [Boolean().answer(right), Boolean().answer(wrong), "I do not know", "Expression: q"]
+    assert reward(texts, **sets) == [1.0, 0.0, 0.0, 0.0]
+    assert outcome(texts, **sets) == [right, wrong, None, None]
+    messages = [[{"role": "assistant", "content": text}] for text in texts]
+    assert reward(messages, **sets) == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_rows_of_several_sizes_may_stand_together() -> None:
+    deep = Boolean(BooleanConfig(depth=3))
+    one = dataset(deep, count=2)[0]
+    key = max(one.admissible, key=len)  # needs the third level
+    tasks = [json.dumps({"domain": "boolean", "options": {"depth": depth}}) for depth in (2, 3)]
+    texts = [deep.answer(key)] * 2
+    assert reward(texts, task=tasks, observations=[list(one.observations)] * 2) == [0.0, 1.0]
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def test_a_run_holds_what_it_was_asked_and_answered(finished) -> None:
+    sets = read_lines(finished / "data.jsonl", ObservationSet)
+    assert sets == dataset(Boolean(), count=8, seed=0)
+    prompts = [json.loads(line) for line in (finished / "prompts.jsonl").read_text().splitlines()]
+    assert [row["prompt"] for row in prompts] == [s.prompt for s in sets if s.split == "train"]
+    responses = read_lines(finished / "responses.jsonl", Response)
+    assert [one.id for one in responses] == [one.id for one in sets for _ in range(3)]
+    result = read_result(Run.open(finished))
+    for half in ("train", "test"):
+        chosen = [one for one in sets if one.split == half]
+        ours = [one for one in responses if one.id in {c.id for c in chosen}]
+        assert getattr(result, half).recovery_rate == pytest.approx(
+            evaluate(Boolean(), chosen, ours).recovery_rate
+        )
+    assert len(list((finished / "rl" / "trainer" / "completions").glob("*.parquet"))) == 4
+
+
+def test_the_same_seed_writes_the_same_files(finished, beginner, tmp_path) -> None:
+    train(small(beginner), tmp_path / "again")
+    assert files(tmp_path / "again") == files(finished)
+    train(small(beginner, seed=1), tmp_path / "other")
+    assert files(tmp_path / "other")["responses.jsonl"] != files(finished)["responses.jsonl"]
+
+
+@pytest.mark.parametrize("moment", ["prompts", "training", "responses", "evaluation"])
+def test_a_run_that_was_stopped_ends_the_same(
+    finished, beginner, tmp_path, monkeypatch, moment
+) -> None:
+    out = tmp_path / "run"
+
+    class Stop(Exception):
+        pass
+
+    def stop(*args: Any, **kwargs: Any) -> Any:
+        raise Stop
+
+    def two_batches(*args: Any, **kwargs: Any) -> Any:
+        batches = respond(*args, **kwargs, batch=4)
+        yield next(batches)
+        yield next(batches)
+        raise Stop
+
+    def two_steps(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Stop
+        return reward(*args, **kwargs)
+
+    calls: list[int] = []
+    two_steps.__name__ = "reward"  # which TRL logs
+    with monkeypatch.context() as patch:
+        name, other = {
+            "prompts": ("_write_prompts", stop),
+            "training": ("reward", two_steps),
+            "responses": ("respond", two_batches),
+            "evaluation": ("evaluate", stop),
+        }[moment]
+        patch.setattr(module, name, other)
+        with pytest.raises(Stop):
+            train(small(beginner), out)
+    assert not Run.open(out).finished
+    train(small(beginner), out, resume=True)
+    ours, theirs = files(out), files(finished)
+    if moment == "responses":  # batches of 4 draw other numbers; nothing is asked twice
+        assert len(read_lines(out / "responses.jsonl", Response)) == 24
+        ours = {key: value for key, value in ours.items() if key.startswith("rl/")}
+    assert ours == {key: theirs[key] for key in ours}
+
+
+def test_another_configuration_cannot_go_on_with_a_run(finished, beginner) -> None:
+    with pytest.raises(RunError, match="another configuration"):
+        train(small(beginner, seed=5), finished, resume=True)
+    assert train(small(beginner), finished, resume=True) == read_result(Run.open(finished))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"domain": "boolean", "size": {"nodes": 4}}, "nodes"),
+        ({"domain": "voxel", "size": {"min_blocks": 3, "max_blocks": 2}}, "blocks"),
+        ({"domain": "chess"}, "domain"),
+        ({"domain": "causal", "samples": 0}, "samples"),
+        ({"domain": "causal", "method": "grpo", "eps": 0.2}, "eps"),
+        ({"domain": "causal", "trl": {"seed": 3}}, "seed"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(wrong, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Config(**wrong)
+
+
+def test_a_responses_file_cut_in_a_line_is_gone_on_with(finished, beginner, tmp_path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "result.json").unlink()
+    rl = out / "rl" / "config.toml"  # which names the data by their place
+    rl.write_text(rl.read_text().replace(str(finished), str(out)))
+    written = (out / "responses.jsonl").read_bytes()
+    (out / "responses.jsonl").write_bytes(written[:-7])
+    train(small(beginner), out, resume=True)
+    assert len(read_lines(out / "responses.jsonl", Response)) == 24
+    (out / "result.json").unlink()
+    (out / "responses.jsonl").write_bytes(b"")
+    train(small(beginner), out, resume=True)
+    assert files(out)["responses.jsonl"] == written
+
+
+def test_a_relative_run_directory_is_resumed_by_its_absolute_path(
+    beginner, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "respond", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(small(beginner), Path("run"))
+    assert train(small(beginner), tmp_path / "run", resume=True).test.responses == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"model": "./no-such-model"}, "no-such-model.*cannot be loaded"),
+        ({"trl": {"num_generations": 3}}, "num_generations"),
+    ],
+)
+def test_what_cannot_begin_can_be_mended_in_place(beginner, tmp_path, wrong, words) -> None:
+    settings = small(beginner).model_dump()
+    changed = {**settings, **wrong, "trl": {**settings["trl"], **wrong.get("trl", {})}}
+    with pytest.raises(ConfigError, match=words):
+        train(Config(**changed), tmp_path / "run")
+    assert train(small(beginner), tmp_path / "run").test.responses == 3
+
+
+def test_the_command(beginner, tmp_path, capsys) -> None:
+    config = tmp_path / "task.toml"
+    config.write_text(small(beginner).dump())
+    out = tmp_path / "run"
+    assert main(["train", "hypospace", "--config", str(config), "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "train: 4 observation sets, 1 seed, 3 parallel responses" in shown
+    assert "test: 4 observation sets" in shown
+    assert main(["train", "hypospace", "--resume", str(out)]) == 0  # finished: shown again
+    assert capsys.readouterr().out == shown
+
+
+def test_the_papers_run_works_on_a_model_of_gemmas_shape(tmp_path) -> None:
+    """Every setting of configs/hypospace/paper.toml but size: chat, NF4, LoRA, bf16, KL."""
+    model = tmp_path / "gemma"
+    tiny.build(model, (one.prompt for one in dataset(Causal())))
+    words = AutoTokenizer.from_pretrained(model)
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16, sliding_window=64,
+        layer_types=["sliding_attention", "full_attention"], max_position_embeddings=1024,
+        pad_token_id=words.pad_token_id, eos_token_id=words.eos_token_id, bos_token_id=None,
+    )  # fmt: skip
+    Gemma3ForCausalLM(config).save_pretrained(model)
+    (paper,) = shipped_configs("hypospace")
+    settings = Config.load(paper).model_dump()
+    settings |= {"model": str(model), "sets": 4, "samples": 2}
+    settings["trl"] |= {"max_steps": 2, "num_generations": 2, "per_device_train_batch_size": 2,
+                        "gradient_accumulation_steps": 2, "max_completion_length": 8}  # fmt: skip
+    out = tmp_path / "run"
+    result = train(Config(**settings), out)
+    assert result.test.responses == 2
+    assert json.loads((out / "prompts.jsonl").read_text().splitlines()[0])["prompt"][0]["role"] == (
+        "user"
+    )
+    assert (out / "rl" / "model" / "adapter_model.safetensors").is_file()
+    steps = [row for row in Run.open(out / "rl").metrics() if "loss" in row]
+    assert [row["step"] for row in steps] == [1, 2]
+    assert all("kl" in row for row in steps)
+
+
+# --- start model ----------------------------------------------------------------------------------
+
+
+def test_a_start_model_is_always_the_same_and_kept(tmp_path) -> None:
+    task = Boolean()
+    model, again = (
+        start_model(task, dataset(task), steps=2, cache=tmp_path / name) for name in ("a", "b")
+    )
+    names = [path.name for path in sorted(model.iterdir())]
+    assert names == [path.name for path in sorted(again.iterdir())]
+    assert (again / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    stamp = os.stat(again / "model.safetensors").st_mtime_ns
+    assert start_model(task, dataset(task), steps=2, cache=tmp_path / "b") == again
+    assert os.stat(again / "model.safetensors").st_mtime_ns == stamp
+    assert start_model(task, dataset(task, seed=1), steps=2, cache=tmp_path / "b") != again
+
+
+def test_a_start_model_never_sees_the_test_half(tmp_path, monkeypatch) -> None:
+    """Views of one cell only: if all but one are in the test half, all answers are to that one."""
+    task = Voxel()
+    sets = dataset(task, count=129)
+    seen: list[str] = []
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    original = SFTTrainer.__init__
+
+    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        seen.extend(kwargs["train_dataset"]["prompt"])
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(SFTTrainer, "__init__", remember)
+    start_model(task, sets, steps=2, cache=tmp_path)
+    assert set(seen) <= {one.prompt for one in sets if one.split == "train"}
+    assert len(set(seen)) > 30
+
+
+@pytest.mark.slow
+def test_a_start_model_is_like_a_base_model(tmp_path) -> None:
+    """Right at times, on both halves; and biased: its commonest answer comes far too often."""
+    task = Boolean()
+    sets = dataset(task)
+    model = start_model(task, sets)  # of the user's cache, where the other slow tests need it too
+    complete = local_model(str(model), Sampling(max_tokens=32))
+    collect(tmp_path / "responses.jsonl", respond(complete, sets, 64))
+    responses = read_lines(tmp_path / "responses.jsonl", Response)
+    for half in ("train", "test"):
+        chosen = [one for one in sets if one.split == half]
+        ids = {one.id for one in chosen}
+        found = evaluate(task, chosen, [one for one in responses if one.id in ids])
+        assert 0.4 < found.valid_rate[0] < 0.9  # taught with 30 % of blind answers
+        assert found.recovery[2][0] < 0.9 * found.uniform[2]  # at N = 4
+
+
+def test_nothing_is_left_of_a_start_model_that_was_stopped(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tiny, "build", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        start_model(Boolean(), dataset(Boolean()), cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []

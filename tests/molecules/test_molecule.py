@@ -1,0 +1,112 @@
+"""What makes two molecules the same, or alike."""
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rdkit.Chem import MolFromSmiles
+
+from ipsrl.molecules.molecule import (
+    canonical,
+    generic_scaffold,
+    internal_diversity,
+    random_smiles,
+    scaffold,
+    similarities,
+)
+
+HOSTILE = [
+    "", " ", "C(", "c1ccccc", "C1CC", "[", "[]", "[C", "[CH10]", "%", "%1", "C%", "$", "^", "\x00",
+    "C\x00C", "Cl" * 64, "(" * 100, "C(C)(C)(C)(C)C", "n1cccc1", "F[F]F", "[Xx]", "C=#C", "\u202eC",
+    "é", "C" * 128, "C1" * 60, "[" * 120, "c1" * 40, "*", "[*]", "[H][H]", "[H]", "C.C.C", ".",
+    "C..C", "[Og+99]", "[999C]", "C1CCCCC1" * 16, "N" + "(C)" * 40, "@", "C@", "/C=C/", "C/C=C\\C",
+]  # fmt: skip
+
+
+def test_one_molecule_one_name():
+    assert {canonical(text) for text in ("OCC", "CCO", "C(C)O", "[CH3]CO")} == {"CCO"}
+    assert canonical("C[C@H](N)O") != canonical("C[C@@H](N)O")
+
+
+@pytest.mark.parametrize("text", [None, "", "C(", "n1cccc1", "C" + "(C)" * 4 + "C"])
+def test_what_is_no_molecule_has_no_name(text):
+    assert canonical(text) is None
+
+
+def test_scaffolds_by_hand():
+    text = "CC(=O)Nc1ccc(CC2CCNC2=O)cc1"  # rings, their link, and what hangs on a ring by "="
+    assert scaffold(text) == canonical("O=C1NCCC1Cc1ccccc1")
+    assert scaffold("CCO") == generic_scaffold("CCO") == ""
+    assert generic_scaffold("c1ccncc1C") == "C1CCCCC1"
+    assert generic_scaffold("c1ccncc1C") == generic_scaffold("CC1CCOCC1")
+
+
+def test_similarities_by_hand():
+    smiles = ["CCO", "CCN", "c1ccccc1"]
+    found = similarities(smiles, smiles)
+    np.testing.assert_array_equal(np.diag(found), 1)
+    np.testing.assert_array_equal(found, found.T)
+    # Environments of radius 0 to 2 of CCO: CH3, CH2, OH, and with neighbours CC, CCO, CO: six;
+    # CCN shares CH3, CH2 and CC (the end's neighbourhood): 3 / (6 + 6 - 3).
+    assert found[0, 1] == pytest.approx(3 / 9)
+    assert found[0, 2] == 0
+    assert similarities([], smiles).shape == (0, 3)
+
+
+def test_internal_diversity_by_hand():
+    smiles = ["CCO", "CCN", "c1ccccc1"]
+    pairs = [1 - 3 / 9, 1, 1]
+    assert internal_diversity(smiles) == pytest.approx(np.mean(pairs))
+    assert internal_diversity(["CCO", "CCO"]) == 0
+    assert internal_diversity(["CCO"]) == 0
+
+
+def test_random_smiles_are_the_same_molecule():
+    text = canonical("CC(=O)Nc1ccc(CC2CCNC2=O)cc1") or ""
+    forms = {random_smiles(text, seed) for seed in range(30)}
+    assert len(forms) > 10
+    assert {canonical(form) for form in forms} == {text}
+    assert random_smiles(text, 3) == random_smiles(text, 3)
+
+
+def hostile(count: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    words = "C c N n O o S s F Cl Br I ( ) [ ] = # 1 2 3 %10 @ + - H / . * [nH] [O-] [N+]"
+    pieces = [*words.split(), "\\"]
+    made = ["".join(rng.choices(pieces, k=rng.randint(1, 60))) for _ in range(count)]
+    return HOSTILE + made
+
+
+def check_hostile(count: int, seed: int) -> None:
+    """Every text is a molecule or none; of a molecule everything can be asked."""
+    for text in hostile(count, seed):
+        name = canonical(text)
+        if name is not None:
+            assert canonical(name) is not None, text
+            assert isinstance(scaffold(name), str)
+            assert isinstance(generic_scaffold(name), str)
+            assert similarities([name], [name])[0, 0] == 1
+            random_smiles(name, seed)
+
+
+def test_hostile_smiles():
+    check_hostile(2_000, 0)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_hostile_smiles():
+    """Promise 3; in a process of its own, because a crash of RDKit would end this one."""
+    for seed in range(5):
+        code = f"import test_molecule; test_molecule.check_hostile(20_000, {seed + 1})"
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], cwd=__file__.rpartition("/")[0], check=True
+        )
+
+
+def test_a_canonical_form_that_cannot_be_read_is_no_molecule():
+    """Drawn in a search: RDKit reads it, and not what it then writes."""
+    drawn = "N1([C@H](c2ccc(cc2)F)C)C(CS[C@]2N=n3NC(N=C3C=2SC(CCc2ccc(O)cc2)=NC2=C1C(=O)CCCC2)=O)=O"
+    assert MolFromSmiles(drawn) is not None
+    assert canonical(drawn) is None

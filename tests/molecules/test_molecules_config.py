@@ -1,0 +1,50 @@
+"""A wrong configuration is refused, naming file, key and nearest key (promise 17)."""
+
+import pytest
+
+from ipsrl.config import shipped_configs
+from ipsrl.errors import ConfigError
+from ipsrl.molecules import ComponentConfig, Config, PretrainConfig, TransformConfig
+
+MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig]
+KEYS = [(model, key) for model in MODELS for key in model.model_fields]
+NEEDED = {ComponentConfig: {"kind": "qed"}, PretrainConfig: {"smiles": "x.smi"}}
+
+
+def ids(value) -> str:
+    return value if isinstance(value, str) else value.__name__
+
+
+@pytest.mark.parametrize(("model", "key"), KEYS, ids=ids)
+def test_a_typo_is_an_unknown_key(model, key, tmp_path):
+    text = "".join(f'{k} = "{v}"\n' for k, v in NEEDED.get(model, {}).items()) + f"{key}_ = 1\n"
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"mine.toml: unknown key '{key}_'; .* is '{key}'"):
+        model.load(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize("wrong", [b"bytes", {"a": object()}, float("nan"), -1e300])
+@pytest.mark.parametrize(("model", "key"), KEYS, ids=ids)
+def test_a_value_of_another_kind_is_refused(model, key, wrong):
+    if wrong == -1e300 and key in ("low", "high"):
+        pytest.skip("which is a number that these may be")
+    with pytest.raises(ConfigError, match=key):
+        model(**NEEDED.get(model, {}) | {key: wrong})
+
+
+def test_the_dump_of_a_configuration_loads_again(tmp_path):
+    for path in shipped_configs("molecules/keys"):
+        config = Config.load(path)
+        (tmp_path / "again.toml").write_text(config.dump())
+        assert Config.load(tmp_path / "again.toml") == config
+    assert len(shipped_configs("molecules/keys")) == 2
+
+
+def test_columns_have_names_of_their_own():
+    two = [ComponentConfig(kind="qed"), ComponentConfig(kind="qed")]
+    with pytest.raises(ConfigError, match="column 'qed' is taken"):
+        Config(components=two)
+    with pytest.raises(ConfigError, match="column 'smiles' is taken"):
+        Config(components=[ComponentConfig(kind="qed", name="smiles")])
+    with pytest.raises(ConfigError, match="components"):
+        Config(components=[])

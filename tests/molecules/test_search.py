@@ -1,0 +1,296 @@
+"""The loop: exact budgets, honest accounts, and the same bytes after a death."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ipsrl.errors import InvalidInput, RunError
+from ipsrl.molecules import (
+    ComponentConfig,
+    Config,
+    Prior,
+    Scoring,
+    Sequences,
+    TransformConfig,
+    train,
+)
+from ipsrl.molecules.molecule import canonical, scaffold
+from ipsrl.molecules.training import IDLE, LOST, Search
+from ipsrl.runs import Run
+
+METHODS = {
+    "reinvent": {"method": "reinvent"},
+    "grpo": {"method": "grpo"},
+    "flowrl": {"method": "flowrl"},
+    "scaffold": {},
+    "generic": {"outcome": "generic-scaffold", "epochs": 2},
+    "smiles": {"outcome": "smiles", "estimator": "likelihood", "advantage_clip": 3.0},
+    "kernel": {"outcome": "similarity", "estimator": "kernel"},
+    "replay": {"estimator": "replay", "history": 2},
+}
+
+USER = """
+def fails_at_times(smiles):
+    return [float("nan") if "N" in text else 0.7 for text in smiles]
+
+def slow(smiles):
+    import time
+    time.sleep(0.05)
+    return [len(text) / 40 for text in smiles]
+"""
+
+
+@pytest.fixture
+def config(small_prior):
+    def make(**options) -> Config:
+        ours = {
+            "components": [ComponentConfig(kind="qed")], "prior": str(small_prior), "budget": 60,
+            "batch": 16, "lr": 5e-4, "threshold": 0.55, "bucket": 4, "checkpoint_every": 2,
+            "augmentations": 1,
+        }  # fmt: skip
+        return Config(**ours | options)
+
+    return make
+
+
+def files(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != "environment.json"
+    }
+
+
+class Stop(Exception):
+    pass
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_spends_the_budget_exactly(config, tmp_path, name):
+    chosen = config(**METHODS[name])
+    result = train(chosen, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
+    rows = run.metrics()
+    assert result.ended == "budget"
+    assert result.calls == len(calls) == chosen.budget
+    assert [call["call"] for call in calls] == list(range(1, chosen.budget + 1))
+    assert len({call["smiles"] for call in calls}) == chosen.budget  # a repeat costs nothing
+    assert sum(row["new"] for row in rows) == chosen.budget
+    assert result.steps == len(rows) == calls[-1]["step"]
+    assert result.samples == result.steps * chosen.batch
+    assert result.invalid == round(sum((1 - row["valid"]) * chosen.batch for row in rows))
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    hits = [call for call in calls if call["reward"] > chosen.threshold]
+    assert result.hits == len(hits) == rows[-1]["hits"]
+    assert result.scaffolds == len({call["scaffold"] for call in hits})
+    assert result.ob100 is None
+    assert result.best == max(call["reward"] for call in calls)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["calls"] == chosen.budget
+
+
+def test_the_tables_hold_what_was_computed(config, tmp_path):
+    train(config(), tmp_path / "run")
+    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
+    assert pyarrow.csv.read_csv(tmp_path / "run" / "calls.csv").num_rows == len(calls)
+    scoring = Scoring([ComponentConfig(kind="qed")], "geometric-mean")
+    scores = scoring([call["smiles"] for call in calls])
+    for call, reward in zip(calls, scores.rewards, strict=True):
+        assert canonical(call["smiles"]) == call["smiles"]
+        assert call["scaffold"] == scaffold(call["smiles"])
+        assert (call["status"], call["reason"]) == ("valid", "")
+        assert call["reward"] == pytest.approx(call["qed"]) == pytest.approx(reward)
+        assert call["penalised"] in (0, call["reward"])
+    lines = (tmp_path / "run" / "molecules.smi").read_text().splitlines()
+    rewards = [float(line.split()[1]) for line in lines]
+    assert rewards == sorted(rewards, reverse=True)
+    assert len(rewards) == sum(call["reward"] > 0.55 for call in calls)
+
+
+def test_the_filter_pays_each_scaffold_so_often(config, tmp_path):
+    train(config(bucket=3, budget=150), tmp_path / "run")
+    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
+    before: dict[str, int] = {}  # molecules of earlier batches; repeats count too, so at least
+    for step in sorted({call["step"] for call in calls}):
+        batch = [call for call in calls if call["step"] == step]
+        for call in batch:
+            if before.get(call["scaffold"], 0) >= 3:
+                assert call["penalised"] == 0
+        for call in batch:
+            before[call["scaffold"]] = before.get(call["scaffold"], 0) + 1
+    assert any(call["penalised"] == 0 for call in calls)
+
+
+def test_failures_cost_a_call_and_are_no_reward(config, tmp_path):
+    (tmp_path / "user.py").write_text(USER)
+    mine = ComponentConfig(
+        kind="function", name="mine", function=f"{tmp_path}/user.py:fails_at_times"
+    )
+    result = train(config(components=[mine]), tmp_path / "run")
+    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
+    failed = [call for call in calls if call["status"] == "failed"]
+    assert result.failed == len(failed) == sum("N" in call["smiles"] for call in calls) > 0
+    for call in failed:
+        assert call["reward"] is call["penalised"] is call["mine"] is None
+        assert "not a finite number" in call["reason"]
+    assert result.calls == 60
+
+
+def test_it_learns(config, tmp_path):
+    """More molecules with nitrogen, if that is what is paid."""
+    nitrogen = ComponentConfig(
+        kind="smarts", smarts=["[#7]"], transform=TransformConfig(kind="step", low=1.0)
+    )
+    for method in ("reinvent", "ips-grpo"):
+        chosen = config(components=[nitrogen], method=method, budget=120, bucket=0, lr=1e-3)
+        train(chosen, tmp_path / method)
+        rewards = [row["reward"] for row in Run.open(tmp_path / method).metrics()]
+        assert np.mean(rewards[-3:]) > np.mean(rewards[:3])
+
+
+def test_an_agent_that_finds_nothing_new_comes_to_an_end(config, tmp_path, monkeypatch):
+    """A prior that knows a single molecule: it spends one call, and stops."""
+
+    def ethanol(prior, count, generator):
+        return Sequences(ids := prior.encode(["CCO"] * count), torch.zeros(ids.shape))
+
+    monkeypatch.setattr(Prior, "sample", ethanol)
+    result = train(config(batch=4, augmentations=0), tmp_path / "run")
+    assert (result.calls, result.ended, result.steps) == (1, "idle", IDLE + 1)
+
+
+# --- drift ----------------------------------------------------------------------------------------
+
+
+def test_the_drift_guard_restores_agent_and_optimiser(config):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    best = {name: array.copy() for name, array in search.best.items()}
+    with torch.no_grad():  # the agent is lost: it writes nothing that is a molecule
+        for value in search.agent.model.parameters():
+            value.mul_(0).add_(0.3)
+    for value in search.optimiser.state.values():
+        value["exp_avg"].fill_(9.0)
+    for _ in range(LOST):
+        assert search.tally["restored"] == 0
+        search._guard([None] * chosen.batch, [None] * chosen.batch)
+    assert search.tally["restored"] == 1
+    state = search.state()
+    assert {name for name in state if name.startswith("model/")} <= set(best)
+    for name, array in best.items():
+        np.testing.assert_array_equal(state[name], array)
+    if not any(name.startswith("optimiser/") for name in best):  # the best was the prior
+        assert not search.optimiser.state
+
+
+def test_a_bad_batch_between_good_ones_is_no_drift(config):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    call = search.oracle.calls[0]
+    for _ in range(3 * LOST):
+        search._guard([None, None, call.smiles], [None, None, call])
+        search._guard([call.smiles] * 3, [call] * 3)
+    assert search.tally["restored"] == 0
+
+
+# --- the same bytes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["reinvent", "replay", "kernel"])
+def test_resumed_is_uninterrupted(config, tmp_path, monkeypatch, name):
+    chosen = config(**METHODS[name])
+    train(chosen, tmp_path / "whole")
+    log = Run.log
+
+    def stopping(run, rows):
+        rows = list(rows)
+        log(run, rows)
+        if rows[0]["step"] == 3:
+            raise Stop
+
+    monkeypatch.setattr(Run, "log", stopping)
+    with pytest.raises(Stop):
+        train(chosen, tmp_path / "parts")
+    monkeypatch.undo()
+    train(chosen, tmp_path / "parts", resume=True)
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_seeds_differ_and_repeat(config, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(config(seed=seed, budget=20), tmp_path / name)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert files(tmp_path / "a")["calls.csv"] != files(tmp_path / "c")["calls.csv"]
+
+
+def kill_and_resume(config, tmp_path, moments: list[float]) -> None:
+    """Kill -9 that long after each start, then continue to the end; a process of its own."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    (tmp_path / "config.toml").write_text(config.dump())
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    base = [sys.executable, "-m", "ipsrl", "train", "molecules"]
+    start = [*base, "--config", tmp_path / "config.toml", "--out"]
+    subprocess.run([*start, whole], check=True, capture_output=True, env=environment)
+    for moment in moments:
+        begun = (parts / "config.toml").exists()
+        words = [*base, "--resume", parts] if begun else [*start, parts]
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, env=environment)
+        beginning = time.monotonic()
+        while not (parts / "metrics.jsonl").exists() and time.monotonic() < beginning + 60:
+            time.sleep(0.02)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    if not (parts / "result.json").exists():
+        words = [*base, "--resume", parts]
+        subprocess.run(words, check=True, capture_output=True, env=environment)
+    assert files(parts) == files(whole)
+
+
+def test_killed_and_resumed(config, tmp_path):
+    (tmp_path / "user.py").write_text(USER)
+    mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow")
+    kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, [0.6])
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(config, tmp_path):
+    """Promise 5."""
+    (tmp_path / "user.py").write_text(USER)
+    mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow")
+    chosen = config(components=[mine], checkpoint_every=1, budget=400, **METHODS["replay"])
+    rng = random.Random(0)
+    kill_and_resume(chosen, tmp_path, [rng.uniform(0, 6) for _ in range(20)])
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_refusals_come_before_any_work(config, tmp_path):
+    with pytest.raises(InvalidInput, match="is no prior"):
+        train(config(prior=str(tmp_path)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(config(budget=5), tmp_path / "run")
+    with pytest.raises(RunError, match="holds a run already"):
+        train(config(budget=5), tmp_path / "run")
+    with pytest.raises(RunError, match="another configuration"):
+        train(config(budget=6), tmp_path / "run", resume=True)

@@ -1,0 +1,117 @@
+"""The ablation of outcome keys: every cell differs, and the table says what the runs found."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("rdkit")
+
+from ipsrl.config import shipped_configs
+from ipsrl.errors import RunError
+from ipsrl.molecules import ComponentConfig, Config, Scoring, train
+from ipsrl.molecules.molecule import similarities
+from ipsrl.report.molecules import hits_by_calls
+from ipsrl.report.page import write_report
+from ipsrl.reproduce.molecules import (
+    METHODS,
+    PRESETS,
+    cells,
+    directory,
+    modes_found,
+    reproduce_molecules,
+    row,
+)
+from ipsrl.runs import Run
+
+KEYS = shipped_configs("molecules/keys")
+
+
+def test_cells_of_the_cpu_preset():
+    found = cells(PRESETS["cpu"])
+    assert len(found) == 2 * len(METHODS) == 20
+    assert all([c.seed for c in configs] == [0, 1, 2, 3, 4] for configs in found.values())
+    digests = {config.digest() for configs in found.values() for config in configs}
+    assert len(digests) == 100
+    assert {(c.budget, c.batch, c.lr) for configs in found.values() for c in configs} == {
+        (5000, 64, 1e-4)
+    }
+
+
+@pytest.mark.parametrize("path", KEYS, ids=lambda path: path.stem)
+def test_objectives_score_their_references(path):
+    config = Config.load(path)
+    scoring = Scoring(config.components, config.aggregation)
+    references = [text for component in config.components for text in component.smiles]
+    rewards = scoring(references).rewards
+    if path.stem == "four-drugs":  # a similarity of 1 is worth 10 times more than .6
+        assert rewards == pytest.approx([1 / (1 + 10**-3.75)] * 4)
+        assert all(similarities([a], [b])[0, 0] < 0.25 for a, b in combinations(references, 2))
+    else:  # a copy is out of the band
+        assert (rewards < 0.05).all()
+
+
+def test_a_table_of_two_cells(small_prior, tmp_path, monkeypatch, capsys):
+    """The whole item, at the size of a toy: the table says what the run directories say."""
+    toy = replace(
+        PRESETS["quick"], seeds=2,
+        changes={"budget": 30, "batch": 16, "prior": str(small_prior), "threshold": 0.3},
+    )  # fmt: skip
+    monkeypatch.setitem(PRESETS, "quick", toy)
+    reproduce_molecules("quick", tmp_path)
+    rows = json.loads((tmp_path / "table.json").read_text())
+    assert [one["cell"] for one in rows] == list(cells(toy))
+    for one in rows:
+        hits = []
+        for seed in (0, 1):
+            folder = directory(tmp_path, one["cell"], seed)
+            calls = pq.read_table(folder / "calls.parquet").to_pylist()
+            hits.append(sum(call["reward"] > 0.3 for call in calls))
+        assert (one["hits"]["low"], one["hits"]["high"]) == (min(hits), max(hits))
+        assert one["ob100"] == "> 30 in 2 of 2"
+    assert (tmp_path / "index-qed-band-hits.png").read_bytes().startswith(b"\x89PNG")
+    before = (tmp_path / "table.json").read_bytes()
+    reproduce_molecules("quick", tmp_path)  # finished runs are used again
+    assert (tmp_path / "table.json").read_bytes() == before
+    assert "molecule-keys, quick preset" in capsys.readouterr().out
+
+
+def test_modes_by_hand(small_prior, tmp_path):
+    """Hits like toluene and like pyrrolidine, none like ethanol."""
+    references = ["Cc1ccccc1", "C1CCNC1", "OCC"]
+    component = ComponentConfig(kind="similarity", smiles=references)
+    config = Config(
+        components=[component], prior=str(small_prior), budget=60, batch=32, augmentations=0,
+        threshold=0.3,
+    )  # fmt: skip
+    train(config, tmp_path / "mine" / "seed-0")
+    calls = pq.read_table(tmp_path / "mine" / "seed-0" / "calls.parquet").to_pylist()
+    hits = [call["smiles"] for call in calls if call["reward"] > 0.3]
+    expected = {max(range(3), key=lambda i: similarities([h], references)[0, i]) for h in hits}
+    assert modes_found(tmp_path / "mine" / "seed-0", config) == len(expected) > 0
+    assert row("mine", [config], tmp_path)["modes"]["median"] == len(expected)
+
+
+def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, tmp_path):
+    config = Config(prior=str(small_prior), budget=20, batch=16, augmentations=0, threshold=0.3)
+    train(config, tmp_path / "search")
+    write_report({"mine": tmp_path / "search"}, tmp_path / "page.html")
+    assert "hits by oracle calls" in (tmp_path / "page.html").read_text()
+    assert (tmp_path / "page-hits.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "search" / "result.json").write_text('{"reward": 1.0}')
+    with pytest.raises(RunError, match="has no figures of"):
+        write_report({"mine": tmp_path / "search"}, tmp_path / "page.html")
+
+
+def test_the_curve_is_that_of_the_metrics(small_prior, tmp_path):
+    config = Config(prior=str(small_prior), budget=40, batch=16, augmentations=0, threshold=0.3)
+    train(config, tmp_path / "search")
+    (line,) = hits_by_calls({"mine": [tmp_path / "search"]}).axes[0].lines
+    calls, hits = line.get_data()
+    rows = Run.open(tmp_path / "search").metrics()
+    assert (calls[0], hits[0], calls[-1], hits[-1]) == (0, 0, 40, rows[-1]["hits"])
+    middle = rows[0]
+    assert np.interp(middle["calls"], calls, hits) == pytest.approx(middle["hits"], abs=0.5)
