@@ -31,7 +31,7 @@ class PretrainConfig(StrictConfig):
     """False keeps the SMILES of the file."""
     batch: Annotated[int, Field(ge=1)] = 64
     """SMILES per update."""
-    micro_batch: Annotated[int, Field(ge=1)] = 32
+    micro_batch: Annotated[int, Field(ge=1)] = 16
     """SMILES per backward pass: memory, not the result, depends on it."""
     lr: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Peak of the learning rate (Adam), which falls to 0 along a cosine."""
@@ -182,7 +182,7 @@ class Config(StrictConfig):
     """Oracle calls: distinct molecules that are scored."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64
     """SMILES drawn per step: the group."""
-    micro_batch: Annotated[int, Field(ge=1)] = 32
+    micro_batch: Annotated[int, Field(ge=1)] = 16
     """SMILES per backward pass: memory, not the result, depends on it."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Learning rate (Adam)."""
