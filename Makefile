@@ -12,6 +12,7 @@ demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
 
 test: .venv/all.stamp  ## everything that runs in minutes
 	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -m timing
 
 test-slow: .venv/all.stamp  ## acceptance figures, faults, whole runs
 	$(BIN)/pytest -m slow

@@ -180,12 +180,14 @@ class TaskSuite(ABC):
             for start in starts
         ]
 
+    @pytest.mark.timing
     def test_no_text_takes_ten_milliseconds(self):
         """Of the longest kind that is read."""
         lines = self.sets()[0][0]
         for text in self.hostile():
             self.check_speed(text, lines)
 
+    @pytest.mark.timing
     def test_megabytes_and_nesting_are_refused_at_once(self):
         lines, keys = self.sets()[0]
         answer = self.task.answer(keys[0])
@@ -265,6 +267,7 @@ class TaskSuite(ABC):
 
     # --- speed and data sets ----------------------------------------------------------------------
 
+    @pytest.mark.timing
     def test_twenty_thousand_responses_a_second(self):
         """On one core; processor time, best of ten batches of a thousand."""
         batch = [(lines, self.task.answer(key)) for lines, key in self.examples(1000)]

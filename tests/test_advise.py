@@ -96,6 +96,7 @@ def test_a_long_table_shows_both_ends(capsys):
 
 
 @pytest.mark.parametrize("name", TYPICAL)
+@pytest.mark.timing
 def test_a_typical_answer_takes_seconds(name):
     """Of the processor's time; the limit on the clock is twice that, for our neighbours."""
     before = sum(os.times()[2:4])
@@ -117,6 +118,7 @@ def test_a_typical_answer_takes_seconds(name):
     ],
     ids=" ".join,
 )
+@pytest.mark.timing
 def test_a_huge_question_is_answered_or_refused(words):
     done = command(*words, seconds=10 * slowness())
     assert done is not None, "no answer in 10 s"

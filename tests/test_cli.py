@@ -67,11 +67,12 @@ IMPORTS = [sys.executable, "-c", "import numpy, pydantic"]
 IMPORTED = 0.20
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
 def test_help_answers_in_half_a_second(words):
-    """Best of five, in processor time: the clock on the wall also measures our neighbours."""
+    """Best of ten, in processor time: the clock on the wall also measures our neighbours."""
     spans, references = [], []
-    while len(spans) < 5 and min(spans, default=1) >= 0.5:
+    while len(spans) < 10 and min(spans, default=1) >= 0.5:
         spans.append(processor_time(lambda: check_help(words)))
         references.append(processor_time(lambda: subprocess.run(IMPORTS, check=True)))
     assert 0 < min(spans) < 0.5 * max(1.0, min(references) / IMPORTED)
@@ -83,15 +84,27 @@ def check_help(words):
     assert "usage: ipsrl" in answer.stdout
 
 
+# Python's calls of functions.  The help of `hypospace evaluate` made 851,000 in .28 s when this was
+# measured, so half a second is 1.5 million; unlike seconds, it is the same on every machine.
+MOST_CALLS = 1_200_000
+
+
 @pytest.mark.parametrize("words", HELP, ids=" ".join)
-def test_help_loads_no_framework(words):
+def test_help_does_little_and_loads_no_framework(words):
     script = f"""
 import sys
+calls = 0
+def count(frame, event, argument):
+    global calls
+    calls += 1
+sys.setprofile(count)
 from ipsrl.cli import main
 try:
     main({words!r})
 except SystemExit:
     pass
+sys.setprofile(None)
+assert 10_000 < calls < {MOST_CALLS}, calls
 print(*sorted({{"jax", "torch", "matplotlib", "optax", "equinox"}} & set(sys.modules)),
       file=sys.stderr)
 """

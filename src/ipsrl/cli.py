@@ -387,11 +387,11 @@ def workers_install(argv: list[str]) -> int:
 
 
 def doctor(argv: list[str]) -> int:
-    from ipsrl.doctor import examine
-
     if argv:
         print("usage: ipsrl doctor\n\nPrints what is installed, and whether it works.")
         return 0 if argv in (["-h"], ["--help"]) else 2
+    from ipsrl.doctor import examine
+
     return examine()
 
 

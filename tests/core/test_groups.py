@@ -150,6 +150,7 @@ def test_presence_of_rare_outcomes_is_relatively_exact():
     assert abs(presence(np.array(1e-20), 8) / 8e-20 - 1) < 1e-12
 
 
+@pytest.mark.timing
 def test_presence_of_a_large_group_does_not_overflow():
     start = time.process_time()
     f = presence(np.array([0.0, 1e-6, 0.1, 0.2, 0.5, 1.0]), 65_536, eps=0.2)
@@ -160,6 +161,7 @@ def test_presence_of_a_large_group_does_not_overflow():
     assert 0.99 < f[3] < 1
 
 
+@pytest.mark.timing
 def test_floor_of_a_large_group_takes_seconds():
     """Of the processor, on all cores: on a busy machine the clock says little."""
     limit = math.ceil(10 * slowness())

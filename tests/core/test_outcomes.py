@@ -140,6 +140,7 @@ def test_other_keys_are_refused(keys, teaches):
 @pytest.mark.parametrize(
     "wrap", [lambda k: (k,), lambda k: frozenset([k])], ids=["tuple", "frozenset"]
 )
+@pytest.mark.timing
 def test_hostile_nesting_is_refused_at_once(wrap):
     key = "a"
     for _ in range(100_000):

@@ -320,6 +320,7 @@ print(min(taken))
 """
 
 
+@pytest.mark.timing
 def test_a_batch_of_1024_groups_takes_under_ten_milliseconds():
     # In a process of its own: the threads and the memory of the other tests are no part of it.
     # Processor time of one thread, because a busy machine may take the core away in between.

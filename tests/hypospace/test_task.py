@@ -166,6 +166,7 @@ def test_the_longest_response_fits_into_a_line():
     ],
     ids=range(6),
 )  # fmt: skip
+@pytest.mark.timing
 def test_huge_lines_are_refused_at_once(line):
     class Nothing(io.StringIO):
         def write(self, text):
@@ -212,6 +213,7 @@ def test_lines_of_other_options_do_not_change_those_of_none():
     assert [row["valid"] for row in answers(Causal(), *map(as_line, rows))] == [True, False, True]
 
 
+@pytest.mark.timing
 def test_twenty_thousand_lines_a_second():
     """JSON included; processor time."""
     rng = random.Random(0)
@@ -228,6 +230,7 @@ def test_twenty_thousand_lines_a_second():
 # --- data sets ------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_the_three_data_sets_of_the_paper_take_less_than_two_seconds(tmp_path):
     start = time.process_time()
     sizes = []

@@ -89,6 +89,7 @@ def test_statistics_worked_by_hand() -> None:
     }
 
 
+@pytest.mark.timing
 def test_statistics_of_a_large_batch_take_milliseconds() -> None:
     ids_PG = outcome_ids(range(9))[np.random.default_rng(0).integers(0, 9, (4096, 16))]
     took = fastest(lambda: outcome_statistics(ids_PG), 0.010)
