@@ -70,8 +70,8 @@ def update(
     uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
     parts = []
     lengths_N = live(ids_NT).sum(1)
+    # Sequences of like length together, so that little of a part lies beyond their ends.
     for rows in lengths_N.argsort(stable=True).split(config.micro_batch):
-        # Sequences of like length together, so that little of a part lies beyond their ends.
         ids, part = ids_NT[rows, : lengths_N[rows].max()], signals[rows]
         log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape)
         # On a first and only step the ratio is 1, and needs no second pass.

@@ -53,7 +53,8 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
       InvalidInput: if the corpus cannot be read, or is too small to hold molecules out.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    corpus, left_out = read_smiles(Path(config.smiles))
+    molecules, left_out = read_smiles(Path(config.smiles))
+    corpus = list(molecules)
     if len(corpus) <= config.held_out:
         raise InvalidInput(
             f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
@@ -93,8 +94,9 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
     return result
 
 
-def read_smiles(path: Path) -> tuple[list[str], int]:
-    """Distinct molecules of a file, as they are written there, and how many lines are left out.
+def read_smiles(path: Path) -> tuple[dict[str, str], int]:
+    """Canonical forms of a file's distinct SMILES, by what is written there, and how many lines are
+    left out: repeated, too long, or no molecule.
 
     Raises:
       InvalidInput: if it cannot be read, or holds no molecule.
@@ -109,11 +111,11 @@ def read_smiles(path: Path) -> tuple[list[str], int]:
             f"{path} cannot be read ({error}). Give a text file with one SMILES a line."
         ) from None
     smiles = [line.split()[0] for line in lines if line.strip()]
-    good = [
-        text
+    good = {
+        text: found
         for text in dict.fromkeys(smiles)
-        if len(tokenize(text)) <= MAX_TOKENS and canonical(text)
-    ]
+        if len(tokenize(text)) <= MAX_TOKENS and (found := canonical(text))
+    }
     if not good:
         raise InvalidInput(f"{path} holds no molecule. Give a text file with one SMILES a line.")
     return good, len(smiles) - len(good)

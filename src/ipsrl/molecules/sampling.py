@@ -54,7 +54,7 @@ def sample(
       the SMILES, "" for one that does not end, and their figures.
     """
     model = Prior.load(prior)
-    seen = {canonical(text) for text in read_smiles(known)[0]} if known else None
+    seen = set(read_smiles(known)[0].values()) if known else None
     generator = torch.Generator().manual_seed(seed)
     began = time.perf_counter()
     drawn: list[str] = []
