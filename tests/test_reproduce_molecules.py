@@ -1,6 +1,7 @@
 """The ablation of outcome keys: every cell differs, and the table says what the runs found."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import combinations
 
@@ -11,17 +12,17 @@ import pytest
 pytest.importorskip("rdkit")
 
 from ipsrl.config import shipped_configs
-from ipsrl.errors import RunError
+from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Config, Scoring, train
 from ipsrl.molecules.molecule import similarities
-from ipsrl.report.molecules import hits_by_calls
+from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_report
 from ipsrl.reproduce.molecules import (
     METHODS,
     PRESETS,
     cells,
     directory,
-    modes_found,
+    record,
     reproduce_molecules,
     row,
 )
@@ -74,8 +75,11 @@ def test_a_table_of_two_cells(small_prior, tmp_path, monkeypatch, capsys):
         assert one["ob100"] == "> 30 in 2 of 2"
     assert (tmp_path / "index-qed-band-hits.png").read_bytes().startswith(b"\x89PNG")
     before = (tmp_path / "table.json").read_bytes()
-    reproduce_molecules("quick", tmp_path)  # finished runs are used again
+    for cell in cells(toy):  # records are used again, also without the runs that they tell of
+        shutil.rmtree(directory(tmp_path, cell, 0).parent)
+    reproduce_molecules("quick", tmp_path)
     assert (tmp_path / "table.json").read_bytes() == before
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 4
     assert "molecule-keys, quick preset" in capsys.readouterr().out
 
 
@@ -87,12 +91,24 @@ def test_modes_by_hand(small_prior, tmp_path):
         components=[component], prior=str(small_prior), budget=60, batch=32, augmentations=0,
         threshold=0.3,
     )  # fmt: skip
-    train(config, tmp_path / "mine" / "seed-0")
+    made = record(tmp_path, "mine", config)
     calls = pq.read_table(tmp_path / "mine" / "seed-0" / "calls.parquet").to_pylist()
     hits = [call["smiles"] for call in calls if call["reward"] > 0.3]
     expected = {max(range(3), key=lambda i: similarities([h], references)[0, i]) for h in hits}
-    assert modes_found(tmp_path / "mine" / "seed-0", config) == len(expected) > 0
-    assert row("mine", [config], tmp_path)["modes"]["median"] == len(expected)
+    assert made["modes"] == len(expected) > 0
+    assert row("mine", [made])["modes"]["median"] == len(expected)
+
+
+def test_a_record_is_of_one_configuration(small_prior, tmp_path):
+    settings = {"prior": str(small_prior), "batch": 16, "augmentations": 0}
+    small, large = Config(budget=20, **settings), Config(budget=40, **settings)
+    first = record(tmp_path / "one", "cell", small)
+    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+        record(tmp_path / "one", "cell", large)
+    (tmp_path / "two").mkdir()
+    shutil.copy(tmp_path / "one" / "records.jsonl", tmp_path / "two")
+    assert record(tmp_path / "two", "cell", large)["calls"] == 40
+    assert record(tmp_path / "two", "cell", small) == first
 
 
 def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, tmp_path):
@@ -109,7 +125,7 @@ def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, 
 def test_the_curve_is_that_of_the_metrics(small_prior, tmp_path):
     config = Config(prior=str(small_prior), budget=40, batch=16, augmentations=0, threshold=0.3)
     train(config, tmp_path / "search")
-    (line,) = hits_by_calls({"mine": [tmp_path / "search"]}).axes[0].lines
+    (line,) = hits_by_calls({"mine": [curve(tmp_path / "search")]}).axes[0].lines
     calls, hits = line.get_data()
     rows = Run.open(tmp_path / "search").metrics()
     assert (calls[0], hits[0], calls[-1], hits[-1]) == (0, 0, 40, rows[-1]["hits"])

@@ -11,22 +11,27 @@ from matplotlib.figure import Figure
 from ipsrl.report.figures import _text
 from ipsrl.runs import Run
 
+Curve = tuple[list[int], list[int]]
+"""Oracle calls after each step of a search, and the hits by then."""
 
-def hits_by_calls(runs: Mapping[str, Sequence[Path]]) -> Figure:
+
+def curve(folder: Path) -> Curve:
+    """That of a run directory of `ipsrl train molecules`."""
+    rows = Run.open(folder).metrics()
+    return [row["calls"] for row in rows], [row["hits"] for row in rows]
+
+
+def hits_by_calls(curves: Mapping[str, Sequence[Curve]]) -> Figure:
     """Distinct hits by oracle calls: the median over the seeds, and their range.
 
     Args:
-      runs: run directories of `ipsrl train molecules`, one for each seed, by label.
+      curves: one for each seed, by label.
     """
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
-    for label, folders in runs.items():
-        curves = []
-        for folder in folders:
-            rows = Run.open(folder).metrics()
-            curves.append(([row["calls"] for row in rows], [row["hits"] for row in rows]))
-        grid = np.linspace(0, min(calls[-1] for calls, _ in curves), 200)
-        hits = [np.interp(grid, [0, *calls], [0, *found]) for calls, found in curves]
+    for label, seeds in curves.items():
+        grid = np.linspace(0, min(calls[-1] for calls, _ in seeds), 200)
+        hits = [np.interp(grid, [0, *calls], [0, *found]) for calls, found in seeds]
         (line,) = axis.plot(grid, np.median(hits, axis=0), label=_text(label))
         low, high = np.min(hits, axis=0), np.max(hits, axis=0)
         axis.fill_between(grid, low, high, color=line.get_color(), alpha=0.15, linewidth=0)

@@ -112,10 +112,12 @@ def write_report(
     """
     check_libraries()
     from ipsrl.report.figures import GridShape, learning_curves, terminal_distributions
-    from ipsrl.report.molecules import hits_by_calls
+    from ipsrl.report.molecules import curve, hits_by_calls
 
     results = {label: Run.open(directory).result() for label, directory in runs.items()}
-    searches = {label: [runs[label]] for label, result in results.items() if "ob100" in result}
+    searches = {
+        label: [curve(runs[label])] for label, result in results.items() if "ob100" in result
+    }
     others = [label for label, result in results.items() if not {"ob100", "floor_l1"} & {*result}]
     if others:
         raise RunError(

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ipsrl.config import shipped_configs
 from ipsrl.molecules.config import Config
-from ipsrl.report.molecules import hits_by_calls
+from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
 from ipsrl.reproduce import interval, show, train_once
 from ipsrl.runs import Run
@@ -77,14 +77,12 @@ def directory(out: Path, cell: str, seed: int) -> Path:
 
 def reproduce_molecules(preset_name: str, out: Path) -> None:
     """Run every cell with every seed, print the table, draw the figures to `out`."""
-    from ipsrl.molecules import train
-
     preset = PRESETS[preset_name]
-    runs = cells(preset)
+    found: dict[str, list[dict[str, Any]]] = {cell: [] for cell in cells(preset)}
     for seed in range(preset.seeds):  # a whole table of one seed first
-        for cell, configs in runs.items():
-            train_once(configs[seed], directory(out, cell, seed), train)
-    rows = [row(cell, configs, out) for cell, configs in runs.items()]
+        for cell, configs in cells(preset).items():
+            found[cell].append(record(out, cell, configs[seed]))
+    rows = [row(cell, records) for cell, records in found.items()]
     (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     table = Table(title=f"molecule-keys, {preset_name} preset: median \\[lowest, highest]")
     for heading in rows[0]:
@@ -94,41 +92,65 @@ def reproduce_molecules(preset_name: str, out: Path) -> None:
     show(table)
     figures = {}
     for objective in preset.objectives:
-        folders = {
-            cell.removeprefix(f"{objective} "): [directory(out, cell, c.seed) for c in configs]
-            for cell, configs in runs.items() if cell.startswith(f"{objective} ")
+        curves = {
+            cell.removeprefix(f"{objective} "): [one["curve"] for one in records]
+            for cell, records in found.items() if cell.startswith(f"{objective} ")
         }  # fmt: skip
-        figures[f"{objective}: hits by oracle calls"] = (
-            f"{objective}-hits",
-            hits_by_calls(folders),
-        )
+        title = f"{objective}: hits by oracle calls"
+        figures[title] = (f"{objective}-hits", hits_by_calls(curves))
     title = f"molecule-keys, {preset_name} preset"
     write_page(out / "index.html", title=title, figures=figures, rows=rows)
 
 
-def row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
+def record(out: Path, cell: str, config: Config) -> dict[str, Any]:
+    """What the table needs of one run: of `out`/records.jsonl if it is there, else it is run.
+
+    A run directory has megabytes, and a record a kilobyte, which can be kept.
+    """
+    from ipsrl.molecules import train
+
+    file, digest = out / "records.jsonl", config.digest()
+    if file.exists():
+        for line in file.read_text().splitlines():
+            if (known := json.loads(line))["config"] == digest:
+                return known
+    folder = directory(out, cell, config.seed)
+    train_once(config, folder, train)
+    run = Run.open(folder)
+    result = run.result()
+    made = {
+        "cell": cell,
+        "seed": config.seed,
+        "config": digest,
+        **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds", "failed")},
+        "modes": modes_found(folder, config),
+        "valid": 1 - result["invalid"] / result["samples"],
+        "effective_outcomes": float(
+            np.mean([line["effective_outcomes"] for line in run.metrics()])
+        ),
+        "curve": [*curve(folder)],  # lists, as JSON will have them
+    }
+    with file.open("a") as records:
+        records.write(json.dumps(made) + "\n")
+    return made
+
+
+def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     """What was found, over the seeds; a seed with fewer than 100 hits has no OB100."""
-    folders = [directory(out, cell, config.seed) for config in configs]
-    results = [Run.open(folder).result() for folder in folders]
-    budget = configs[0].budget
-    modes = [modes_found(folder, config) for folder, config in zip(folders, configs, strict=True)]
-    effective = [
-        float(np.mean([line["effective_outcomes"] for line in Run.open(folder).metrics()]))
-        for folder in folders
-    ]
-    reached = [math.inf if one["ob100"] is None else one["ob100"] for one in results]
+    reached = [math.inf if one["ob100"] is None else one["ob100"] for one in records]
+    calls = max(one["calls"] for one in records)
     return {
         "cell": cell,
-        "hits": interval([one["hits"] for one in results]),
+        "hits": interval([one["hits"] for one in records]),
         "ob100": interval(reached)
         if max(reached) < math.inf
-        else f"> {budget:,} in {sum(math.isinf(one) for one in reached)} of {len(reached)}",
-        "scaffolds": interval([one["scaffolds"] for one in results]),
-        "modes": interval(modes),
-        "valid %": interval([100 - 100 * one["invalid"] / one["samples"] for one in results]),
-        "effective outcomes of a batch": interval(effective),
-        "calls": budget,
-        "seeds": len(configs),
+        else f"> {calls:,} in {sum(math.isinf(one) for one in reached)} of {len(reached)}",
+        "scaffolds": interval([one["scaffolds"] for one in records]),
+        "modes": interval([one["modes"] for one in records]),
+        "valid %": interval([100 * one["valid"] for one in records]),
+        "effective outcomes of a batch": interval([one["effective_outcomes"] for one in records]),
+        "calls": calls,
+        "seeds": len(records),
     }
 
 
