@@ -109,11 +109,12 @@ def record(out: Path, cell: str, config: Config) -> dict[str, Any]:
     """
     from ipsrl.molecules import train
 
-    file, digest = out / "records.jsonl", config.digest()
-    if file.exists():
-        for line in file.read_text().splitlines():
-            if (known := json.loads(line))["config"] == digest:
-                return known
+    file = out / "records.jsonl"
+    for line in file.read_text().splitlines() if file.exists() else ():
+        known = json.loads(line)
+        # Compared as configurations: keys that have come since then count with their defaults.
+        if Config(**known["config"]) == config:
+            return known
     folder = directory(out, cell, config.seed)
     train_once(config, folder, train)
     run = Run.open(folder)
@@ -121,7 +122,7 @@ def record(out: Path, cell: str, config: Config) -> dict[str, Any]:
     made = {
         "cell": cell,
         "seed": config.seed,
-        "config": digest,
+        "config": config.model_dump(),
         **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds", "failed")},
         "modes": modes_found(folder, config),
         "valid": 1 - result["invalid"] / result["samples"],
