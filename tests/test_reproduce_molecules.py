@@ -22,6 +22,7 @@ from ipsrl.reproduce.molecules import (
     PRESETS,
     cells,
     directory,
+    modes,
     record,
     reproduce_molecules,
     row,
@@ -91,7 +92,7 @@ def test_modes_by_hand(small_prior, tmp_path):
         components=[component], prior=str(small_prior), budget=60, batch=32, augmentations=0,
         threshold=0.3,
     )  # fmt: skip
-    made = record(tmp_path, "mine", config)
+    made = record(tmp_path, "mine", config, modes)
     calls = pq.read_table(tmp_path / "mine" / "seed-0" / "calls.parquet").to_pylist()
     hits = [call["smiles"] for call in calls if call["reward"] > 0.3]
     expected = {max(range(3), key=lambda i: similarities([h], references)[0, i]) for h in hits}
@@ -102,13 +103,13 @@ def test_modes_by_hand(small_prior, tmp_path):
 def test_a_record_is_of_one_configuration(small_prior, tmp_path):
     settings = {"prior": str(small_prior), "batch": 16, "augmentations": 0}
     small, large = Config(budget=20, **settings), Config(budget=40, **settings)
-    first = record(tmp_path / "one", "cell", small)
+    first = record(tmp_path / "one", "cell", small, modes)
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
-        record(tmp_path / "one", "cell", large)
+        record(tmp_path / "one", "cell", large, modes)
     (tmp_path / "two").mkdir()
     shutil.copy(tmp_path / "one" / "records.jsonl", tmp_path / "two")
-    assert record(tmp_path / "two", "cell", large)["calls"] == 40
-    assert record(tmp_path / "two", "cell", small) == first
+    assert record(tmp_path / "two", "cell", large, modes)["calls"] == 40
+    assert record(tmp_path / "two", "cell", small, modes) == first
 
 
 def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from ipsrl.config import shipped_configs
@@ -81,15 +82,8 @@ def reproduce_molecules(preset_name: str, out: Path) -> None:
     found: dict[str, list[dict[str, Any]]] = {cell: [] for cell in cells(preset)}
     for seed in range(preset.seeds):  # a whole table of one seed first
         for cell, configs in cells(preset).items():
-            found[cell].append(record(out, cell, configs[seed]))
+            found[cell].append(record(out, cell, configs[seed], modes))
     rows = [row(cell, records) for cell, records in found.items()]
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    table = Table(title=f"molecule-keys, {preset_name} preset: median \\[lowest, highest]")
-    for heading in rows[0]:
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
-    for line in rows:
-        table.add_row(*(_shown(value) for value in line.values()))
-    show(table)
     figures = {}
     for objective in preset.objectives:
         curves = {
@@ -98,14 +92,35 @@ def reproduce_molecules(preset_name: str, out: Path) -> None:
         }  # fmt: skip
         title = f"{objective}: hits by oracle calls"
         figures[title] = (f"{objective}-hits", hits_by_calls(curves))
-    title = f"molecule-keys, {preset_name} preset"
+    write_table(out, f"molecule-keys, {preset_name} preset", rows, figures)
+
+
+def write_table(
+    out: Path, title: str, rows: list[dict[str, Any]], figures: dict[str, tuple[str, Figure]]
+) -> None:
+    """Print the rows, and write them and the figures to `out`."""
+    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    table = Table(title=f"{title}: median \\[lowest, highest]")
+    for heading in rows[0]:
+        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+    for line in rows:
+        table.add_row(*(_shown(value) for value in line.values()))
+    show(table)
     write_page(out / "index.html", title=title, figures=figures, rows=rows)
 
 
-def record(out: Path, cell: str, config: Config) -> dict[str, Any]:
-    """What the table needs of one run: of `out`/records.jsonl if it is there, else it is run.
+def record(
+    out: Path, cell: str, config: Config, measure: Callable[[Path, Config], dict[str, Any]]
+) -> dict[str, Any]:
+    """What a table needs of one run: of `out`/records.jsonl if it is there, else it is run.
 
-    A run directory has megabytes, and a record a kilobyte, which can be kept.
+    A run directory has megabytes, and a record a few kilobytes, which can be kept.
+
+    Args:
+      out: of the table.
+      cell: the name of the run's cell.
+      config: of the run.
+      measure: more that the table needs of a run directory.
     """
     from ipsrl.molecules import train
 
@@ -124,12 +139,12 @@ def record(out: Path, cell: str, config: Config) -> dict[str, Any]:
         "seed": config.seed,
         "config": config.model_dump(),
         **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds", "failed")},
-        "modes": modes_found(folder, config),
         "valid": 1 - result["invalid"] / result["samples"],
         "effective_outcomes": float(
             np.mean([line["effective_outcomes"] for line in run.metrics()])
         ),
         "curve": [*curve(folder)],  # lists, as JSON will have them
+        **measure(folder, config),
     }
     with file.open("a") as records:
         records.write(json.dumps(made) + "\n")
@@ -138,14 +153,11 @@ def record(out: Path, cell: str, config: Config) -> dict[str, Any]:
 
 def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     """What was found, over the seeds; a seed with fewer than 100 hits has no OB100."""
-    reached = [math.inf if one["ob100"] is None else one["ob100"] for one in records]
     calls = max(one["calls"] for one in records)
     return {
         "cell": cell,
         "hits": interval([one["hits"] for one in records]),
-        "ob100": interval(reached)
-        if max(reached) < math.inf
-        else f"> {calls:,} in {sum(math.isinf(one) for one in reached)} of {len(reached)}",
+        "ob100": burden([one["ob100"] for one in records], calls),
         "scaffolds": interval([one["scaffolds"] for one in records]),
         "modes": interval([one["modes"] for one in records]),
         "valid %": interval([100 * one["valid"] for one in records]),
@@ -155,14 +167,23 @@ def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def modes_found(folder: Path, config: Config) -> int:
+def burden(ob100: list[int | None], calls: int) -> dict[str, float] | str:
+    """OB100 over the seeds; in words where `calls` did not bring 100 hits to each."""
+    missed = ob100.count(None)
+    if missed:
+        return f"> {calls:,} in {missed} of {len(ob100)}"
+    return interval([one for one in ob100 if one is not None])
+
+
+def modes(folder: Path, config: Config) -> dict[str, int]:
     """References that at least one hit is more similar to than to the others."""
     from ipsrl.molecules.molecule import similarities
 
     references = [text for component in config.components for text in component.smiles]
     calls = pq.read_table(folder / "calls.parquet").to_pylist()
     hits = [call["smiles"] for call in calls if (call["reward"] or 0) > config.threshold]
-    return len(set(similarities(hits, references).argmax(1).tolist())) if hits else 0
+    nearest = similarities(hits, references).argmax(1) if hits else ()
+    return {"modes": len(set(nearest))}
 
 
 def _shown(value: Any) -> str:
