@@ -146,7 +146,7 @@ class Processes(Elsewhere):
             yield asked[future], future.result()
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)
         while True:  # a thread may have been about to start a process again
             for worker in self._workers:
                 worker.stop()
