@@ -136,7 +136,8 @@ def train_molecules(argv: list[str]) -> int:
         result = train(config, out, resume=resume)
     ob100 = f"{result.ob100} calls to 100 hits" if result.ob100 else "fewer than 100 hits"
     print(
-        f"{result.calls} oracle calls, {result.failed} failed; best reward {result.best:.3f}\n"
+        f"{result.calls} oracle calls, {result.failed} failed, {result.timeouts} out of time; "
+        f"best reward {result.best:.3f}\n"
         f"{result.hits} hits above {config.threshold:g}, {result.scaffolds} scaffolds; {ob100}\n"
         f"written to {out}"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import Component, ComponentConfig, Failure, Scoring, TransformConfig
-from ipsrl.molecules.scoring import PROPERTIES, build, transform
+from ipsrl.molecules.scoring import PROPERTIES, Timeout, build, transform
 
 ASPIRIN, PHENOL, ETHANE = "CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CC"
 
@@ -154,7 +154,7 @@ class TestProgram(ComponentSuite):
         component = build(
             ComponentConfig(kind="program", command=[sys.executable, "-c", code], timeout=2.0)
         )
-        assert component([PHENOL, ETHANE]) == [7, Failure("no answer in 2 s")]
+        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 2 s")]
 
     def test_one_that_is_not_there(self):
         component = build(ComponentConfig(kind="program", command=["/no/such/program"]))
@@ -261,7 +261,7 @@ def test_a_failed_component_is_no_reward_and_says_so(tmp_path):
     scores = Scoring([ComponentConfig(kind="qed"), picky], "product")([PHENOL, ETHANE])
     assert np.isfinite(scores.rewards[0])
     assert np.isnan(scores.rewards[1])
-    assert scores.reasons == ["", "mine: ValueError: not ethane"]
+    assert scores.failures == [None, Failure("mine: ValueError: not ethane")]
     assert np.isfinite(scores.raw["qed"]).all()
     assert np.isnan(scores.raw["mine"][1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 import tyro
@@ -109,12 +110,27 @@ class ComponentConfig(StrictConfig):
     command: list[str] = []  # noqa: RUF012 (frozen)
     """Program and arguments, called once a batch with lines {"smiles": ...} on standard input; it
     answers {"value": ...} or {"error": ...} for each, in order."""
+    version: str = ""
+    """Of a function or program: with it, values are kept in the cache; name another whenever other
+    values come out."""
+    workers: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Processes that compute it, each one molecule at a time; 0 for none but the run's own."""
     timeout: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds that a program may take for a batch."""
+    """Seconds that a worker may take for a molecule, or, without workers, a program for a batch."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 1
+    """Times that a molecule is tried again after its worker died; not after its time ran out."""
+    always: bool = False
+    """With workers: compute it also where the other components have decided the reward."""
 
     @property
     def column(self) -> str:
         return self.name or self.kind
+
+    @property
+    def identity(self) -> str:
+        """All that the values of a function or program depend on; "" if nobody knows."""
+        source = self.function or json.dumps(self.command)
+        return f"{self.kind} {source} {self.version}" if self.version else ""
 
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
@@ -123,6 +139,10 @@ class ComponentConfig(StrictConfig):
             if bool(getattr(self, key)) != (key == needed):
                 change = "Give it" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")
+        if self.version and self.kind not in ("function", "program"):
+            raise ValueError(f"version has no effect on {self.kind!r}. Leave it out")
+        if not self.workers and (self.always or self.retries != 1):
+            raise ValueError("always and retries have no effect without workers. Leave them out")
         return self
 
 
@@ -152,6 +172,10 @@ class Config(StrictConfig):
     """Parts of the reward: tables [[components]] of the TOML file."""
     aggregation: Literal["geometric-mean", "product"] = "geometric-mean"
     """How scores become one reward."""
+    executor: Literal["processes", "ray"] = "processes"
+    """Where the workers of components run: on this machine, or on a Ray cluster."""
+    cache: str = ""
+    """File that keeps raw values of components from run to run; none if not given."""
     prior: str = "zinc"
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
     method: Literal["reinvent", "grpo", "ips-grpo", "flowrl"] = "ips-grpo"

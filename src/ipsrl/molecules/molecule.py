@@ -28,6 +28,12 @@ def canonical(smiles: str | None) -> str | None:
         return written if Chem.MolFromSmiles(written) is not None else None
 
 
+def is_readable(smiles: str) -> bool:
+    """Whether it is a molecule for RDKit."""
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(smiles) is not None
+
+
 def random_smiles(smiles: str, seed: int) -> str:
     """Another way to write the molecule, drawn by the seed."""
     return Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), 1, randomSeed=seed)[0]

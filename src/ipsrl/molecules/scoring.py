@@ -13,6 +13,7 @@ import importlib
 import json
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,8 +34,16 @@ class Failure:
     reason: str
 
 
+class Timeout(Failure):
+    """No value within the limit of time."""
+
+
 class Component(Protocol):
-    """One property of molecules, raw; a user's own is a function or a program (config)."""
+    """One property of molecules, raw; a user's own is a function or a program (config).
+
+    With an attribute `identity`, a text of all that its values depend on (kind, settings, versions,
+    digests of files), its values may be kept from run to run.
+    """
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         """A finite number or a `Failure` for each canonical SMILES, in order; never raises."""
@@ -48,7 +57,7 @@ class Property:
     function: Callable[[Chem.Mol], float]
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
-        return [_guarded(lambda s=s: self.function(Chem.MolFromSmiles(s))) for s in smiles]
+        return [guarded(lambda s=s: self.function(Chem.MolFromSmiles(s))) for s in smiles]
 
 
 PROPERTIES: dict[str, Callable[[Any], float]] = {
@@ -84,7 +93,7 @@ class Smarts:
                 raise ConfigError(f"{text!r} is no SMARTS. Correct the pattern.")
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
-        return [_guarded(lambda s=s: self._count(Chem.MolFromSmiles(s))) for s in smiles]
+        return [guarded(lambda s=s: self._count(Chem.MolFromSmiles(s))) for s in smiles]
 
     def _count(self, molecule: Chem.Mol) -> float:
         matched = sum(molecule.HasSubstructMatch(pattern) for pattern in self.patterns)
@@ -114,8 +123,9 @@ class Function:
     If it raises, it is asked again for each molecule alone, so that one cannot cost the others.
     """
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, identity: str = "") -> None:
         self.function = load_function(spec)
+        self.identity = identity
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         if not smiles:
@@ -128,7 +138,7 @@ class Function:
             if len(smiles) == 1:
                 return [Failure(f"{type(error).__name__}: {error}")]
             return [value for text in smiles for value in self([text])]
-        return [_guarded(lambda v=v: v) for v in values]
+        return [guarded(lambda v=v: v) for v in values]
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,7 @@ class Program:
 
     command: Sequence[str]
     timeout: float
+    identity: str = ""
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         if not smiles:
@@ -150,14 +161,15 @@ class Program:
             done = subprocess.run(
                 self.command, input=lines.encode(), capture_output=True, timeout=self.timeout
             )
-            output, end = done.stdout, f"the program ended with code {done.returncode}"
+            output = done.stdout
+            end = Failure(f"the program ended with code {done.returncode}")
         except subprocess.TimeoutExpired as error:
-            output, end = error.stdout or b"", f"no answer in {self.timeout:g} s"
+            output, end = error.stdout or b"", Timeout(f"no answer in {self.timeout:g} s")
         except OSError as error:
-            output, end = b"", f"the program cannot be started: {error}"
+            output, end = b"", Failure(f"the program cannot be started: {error}")
         answers = output.splitlines()[: len(smiles)]
-        values = [_guarded(lambda line=line: _answer(line)) for line in answers]
-        return values + [Failure(end)] * (len(smiles) - len(values))
+        values = [guarded(lambda line=line: _answer(line)) for line in answers]
+        return values + [end] * (len(smiles) - len(values))
 
 
 @dataclass(frozen=True)
@@ -165,27 +177,69 @@ class Scores:
     """What scoring found, one entry per molecule.
 
     Attributes:
-      raw: for each component, its values; NaN where it failed.
+      raw: for each component, its values; NaN where it failed or was not needed.
       rewards: R in [0, 1]; NaN where a component failed.
-      reasons: of the failure; "" where there is none.
+      failures: the first of each molecule, with the name of its component; None if all is well.
     """
 
     raw: dict[str, np.ndarray]
     rewards: np.ndarray
-    reasons: list[str]
+    failures: list[Failure | None]
 
 
 class Scoring:
-    """The components of a configuration, and their aggregate.
+    """The components of a configuration, and their aggregate; a context that ends its workers.
 
+    A component with workers is slow, so it comes after those without, and, unless its `always` is
+    set, is not asked for a molecule whose reward is decided: because another scored 0, and so the
+    reward is 0 whatever it would say, or because another failed.
+
+    Args:
+      components: what is computed.
+      aggregation: geometric-mean or product.
+      executor: where the workers are: processes or ray.
+      cache: file that keeps the values of components with an `identity`; "" for none.
     Raises:
       ConfigError: for a component that cannot be built.
     """
 
-    def __init__(self, components: Sequence[ComponentConfig], aggregation: str) -> None:
+    def __init__(
+        self,
+        components: Sequence[ComponentConfig],
+        aggregation: str,
+        *,
+        executor: str = "processes",
+        cache: str = "",
+    ) -> None:
         self.configs = list(components)
         self.aggregation = aggregation
-        self.components = [build(config) for config in components]
+        self._workers = ExitStack()
+        with self._workers:  # if the second cannot be built, the first must not stay behind
+            self.components = [self._component(config, executor, cache) for config in components]
+            self._workers = self._workers.pop_all()
+
+    def __enter__(self) -> Scoring:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._workers.close()
+
+    def _component(self, config: ComponentConfig, executor: str, cache: str) -> Component:
+        if not config.workers:
+            component = build(config)
+        elif executor == "ray":
+            from ipsrl.molecules.cluster import Ray
+
+            component = self._workers.enter_context(Ray(config))
+        else:
+            from ipsrl.molecules.executor import Processes
+
+            component = self._workers.enter_context(Processes(config))
+        if cache and getattr(component, "identity", ""):
+            from ipsrl.molecules.cache import Cached
+
+            return Cached(component, cache)
+        return component
 
     @property
     def names(self) -> list[str]:
@@ -194,22 +248,28 @@ class Scoring:
 
     def __call__(self, smiles: Sequence[str]) -> Scores:
         """Score canonical SMILES [N]."""
-        raw, reasons = {}, [""] * len(smiles)
+        raw: dict[str, np.ndarray] = {}
+        failures: list[Failure | None] = [None] * len(smiles)
         log_reward, weights = np.zeros(len(smiles)), 0.0
-        for config, component in zip(self.configs, self.components, strict=True):
-            values = component(smiles)
-            for i, value in enumerate(values):
-                if isinstance(value, Failure) and not reasons[i]:
-                    reasons[i] = f"{config.column}: {value.reason}"
-            numbers = [np.nan if isinstance(value, Failure) else value for value in values]
-            raw[config.column] = np.array(numbers, dtype=float)
+        parts = zip(self.configs, self.components, strict=True)
+        for config, component in sorted(parts, key=lambda part: part[0].workers > 0):
+            asked = list(range(len(smiles)))
+            if config.workers and not config.always:
+                asked = np.flatnonzero(log_reward > -np.inf).tolist()  # nor those of NaN
+            values = component([smiles[i] for i in asked])
+            raw[config.column] = np.full(len(smiles), np.nan)
+            for i, value in zip(asked, values, strict=True):
+                if not isinstance(value, Failure):
+                    raw[config.column][i] = value
+                elif not failures[i]:
+                    failures[i] = type(value)(f"{config.column}: {value.reason}")
             with np.errstate(divide="ignore"):  # log 0: the reward is 0
-                score = transform(raw[config.column], config.transform)
-                log_reward = log_reward + config.weight * np.log(score)
+                score = transform(raw[config.column][asked], config.transform)
+                log_reward[asked] += config.weight * np.log(score)
             weights += config.weight
         if self.aggregation == "geometric-mean":
             log_reward = log_reward / weights
-        return Scores(raw, np.exp(log_reward), reasons)
+        return Scores(raw, np.exp(log_reward), failures)
 
 
 def transform(values: np.ndarray, config: TransformConfig) -> np.ndarray:
@@ -244,9 +304,9 @@ def build(config: ComponentConfig) -> Component:
         case "similarity":
             return Similarity(config.smiles)
         case "function":
-            return Function(config.function)
+            return Function(config.function, config.identity)
         case "program":
-            return Program(config.command, config.timeout)
+            return Program(config.command, config.timeout, config.identity)
         case _:
             return Property(PROPERTIES[config.kind])
 
@@ -262,10 +322,12 @@ def _answer(line: bytes) -> float:
     return answer["value"]
 
 
-def _guarded(compute: Callable[[], Any]) -> float | Failure:
+def guarded(compute: Callable[[], Any]) -> float | Failure:
     """A finite number, or why there is none."""
     try:
         value = compute()
+        if isinstance(value, Failure):
+            return value
         if isinstance(value, bool | str | bytes) or not np.isfinite(number := float(value)):
             return Failure(f"the value is {value!r:.80}, not a finite number")
     except Exception as error:

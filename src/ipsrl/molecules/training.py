@@ -12,6 +12,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,9 @@ class Result:
     """Outcome of a run.
 
     Attributes:
-      calls: oracle calls made; `failed` of them gave no value.
-      failed: calls without a value.
+      calls: oracle calls made; `failed` and `timeouts` of them gave no value.
+      failed: calls that a component has no value for.
+      timeouts: calls that a component has no value for within its limit.
       samples: SMILES drawn: calls, repeats and `invalid` ones, and those that the cut of the last
         batch left out.
       invalid: SMILES drawn that are no molecule; they cost no call.
@@ -57,10 +60,12 @@ class Result:
       best: highest reward.
       restored: times that the drift guard put the best agent back.
       ended: budget, or idle when no new molecule came any more.
+      reasons: the five most frequent ones of calls without a value, and how often each.
     """
 
     calls: int
     failed: int
+    timeouts: int
     samples: int
     invalid: int
     steps: int
@@ -70,6 +75,22 @@ class Result:
     best: float
     restored: int
     ended: str
+    reasons: dict[str, int]
+
+    def warning(self) -> str:
+        """What nobody who uses the result may overlook; "" if every call has a value."""
+        lost = self.failed + self.timeouts
+        if not lost:
+            return ""
+        counts = [f"  {count:6}  {reason}" for reason, count in self.reasons.items()]
+        return "\n".join(
+            [
+                f"WARNING: {lost} of {self.calls} oracle calls ({lost / self.calls:.1%}) have no "
+                f"value: {self.failed} failed, {self.timeouts} ran out of time.",
+                "They cost their call, have no reward, and nothing was learned from them. Most "
+                "frequent reasons:", *counts,
+            ]
+        )  # fmt: skip
 
 
 def train(config: Config, out: Path, *, resume: bool = False) -> Result:
@@ -84,7 +105,15 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError, InvalidInput: if a component or the prior cannot be loaded.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    scoring, prior = Scoring(config.components, config.aggregation), Prior.load(config.prior)
+    prior = Prior.load(config.prior)
+    scoring = Scoring(
+        config.components, config.aggregation, executor=config.executor, cache=config.cache
+    )
+    with scoring:
+        return _search(config, scoring, prior, out, resume)
+
+
+def _search(config: Config, scoring: Scoring, prior: Prior, out: Path, resume: bool) -> Result:
     run = Run.resume(out, config) if resume else Run.create(out, config)
     search = Search(config, scoring, prior)
     if resume and (restored := run.restore()):
@@ -94,7 +123,9 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         while not search.ended:
             row = search.step()
             run.log([row])
-            advance(row["calls"], f"reward {row['reward']:.3f}, {row['hits']} hits")
+            lost = sum(call.status is not Status.VALID for call in search.oracle.calls)
+            note = f"reward {row['reward']:.3f}, {row['hits']} hits"
+            advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))
             if search.steps % config.checkpoint_every == 0 or search.ended:
                 run.append("calls", search.table(written))
                 written = len(search.oracle.calls)
@@ -105,6 +136,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     search.agent.save(out / "agent")
     result = search.result()
     run.finish(asdict(result))
+    if warning := result.warning():
+        print(warning, file=sys.stderr)
     return result
 
 
@@ -284,6 +317,7 @@ class Search:
         return Result(
             calls=len(calls),
             failed=sum(call.status is Status.FAILED for call in calls),
+            timeouts=sum(call.status is Status.TIMEOUT for call in calls),
             samples=int(self.tally["samples"]),
             invalid=int(self.tally["invalid"]),
             steps=self.steps,
@@ -293,6 +327,7 @@ class Search:
             best=max((call.reward for call in calls if call.reward >= 0), default=0.0),
             restored=int(self.tally["restored"]),
             ended=self.ended,
+            reasons=dict(Counter(call.reason for call in calls if call.reason).most_common(5)),
         )
 
     def table(self, first: int) -> pa.Table:

@@ -1,0 +1,129 @@
+"""Components on a Ray cluster: the same worker processes, on whatever machines there are.
+
+Each of the component's workers is an actor of Ray that holds a `Worker`, and so keeps its limits
+and its retries.  If an actor dies, with its machine for example, another takes its place as soon as
+there is room, and the molecule that it was at is asked again.  The molecule is the key: one that
+was answered is never asked or counted again.
+
+ray.init() finds the cluster by RAY_ADDRESS, and starts a local one without.  Ray sends pickles
+between its own processes, so a cluster should be one that you trust.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ipsrl.errors import ConfigError, IpsrlError, MissingExtra, RunError
+from ipsrl.molecules.config import ComponentConfig
+from ipsrl.molecules.executor import Elsewhere, Worker
+from ipsrl.molecules.scoring import Failure
+
+try:
+    import ray
+    from ray.exceptions import RayError
+except ModuleNotFoundError as error:
+    raise MissingExtra("cluster", error.name or "ray") from None
+
+STARTS = 10  # of actors per worker without one answer between; then the cluster is beyond help
+
+
+class Holder:
+    """What an actor does."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.worker = Worker(ComponentConfig(**config))
+
+    def start(self) -> tuple[str, str]:
+        """Identity of the component, and why it cannot be built, if it cannot."""
+        try:
+            return self.worker.start(), ""
+        except IpsrlError as error:
+            return "", str(error)
+
+    def ask(self, smiles: str) -> float | Failure:
+        return self.worker.ask(smiles)
+
+
+class Ray(Elsewhere):
+    """A component in actors, one processor each.
+
+    Args:
+      config: of the component.
+    Raises:
+      ConfigError: if it cannot be built.
+    """
+
+    def __init__(self, config: ComponentConfig) -> None:
+        self.config = config
+        self._began = not ray.is_initialized()
+        if self._began:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+            ray.init(include_dashboard=False, log_to_driver=False)
+        self._actor = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Holder)
+        self._flying: dict[Any, tuple[Any, str | None]] = {}  # by reference: actor, and its SMILES
+        self._free: list[Any] = []
+        self._starts = 0
+        for _ in range(config.workers):
+            self._launch()
+        try:
+            ready, _ = ray.wait(list(self._flying))
+            self.identity, error = ray.get(ready[0])
+            if error:
+                raise ConfigError(error)
+        except RayError as error:
+            self.close()
+            raise RunError(
+                f"no actor of Ray could start, so nothing can be computed: {error}"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def arrivals(self, smiles: Iterable[str]) -> Iterator[tuple[str, float | Failure]]:
+        waiting, tries = deque(smiles), Counter[str]()
+        left = len(waiting)
+        while left:
+            while waiting and self._free:
+                actor, text = self._free.pop(), waiting.popleft()
+                self._flying[actor.ask.remote(text)] = actor, text
+            if not self._flying:
+                reason = f"{STARTS} actors in a row died, or differ from the first"
+                yield from ((text, Failure(reason)) for text in waiting)
+                return
+            ready, _ = ray.wait(list(self._flying))
+            actor, text = self._flying.pop(ready[0])
+            try:
+                answer = ray.get(ready[0])
+            except RayError as death:
+                self._launch()
+                if text is None:
+                    continue
+                tries[text] += 1
+                if tries[text] <= self.config.retries:
+                    waiting.appendleft(text)
+                    continue
+                answer = Failure(f"its actor died: {type(death).__name__}")
+            else:
+                if text is None and answer != (self.identity, ""):
+                    continue  # that machine has other versions: its values would be others
+                self._free.append(actor)
+            if text is not None:
+                self._starts, left = 0, left - 1
+                yield text, answer
+
+    def close(self) -> None:
+        for actor in [*self._free, *(actor for actor, _ in self._flying.values())]:
+            ray.kill(actor)
+        self._free, self._flying = [], {}
+        if self._began:
+            ray.shutdown()
+
+    def _launch(self) -> None:
+        """Another actor, which works once it has started."""
+        if self._starts < STARTS * self.config.workers:
+            self._starts += 1
+            actor = self._actor.remote(self.config.model_dump(mode="json"))
+            self._flying[actor.start.remote()] = actor, None

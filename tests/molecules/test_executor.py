@@ -1,0 +1,250 @@
+"""Workers answer what the component itself answers, and nothing that it does hurts anybody else."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faulty import assert_none_left, is_alive, marked
+from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
+
+from ipsrl.errors import ConfigError
+from ipsrl.molecules import ComponentConfig, Failure
+from ipsrl.molecules.executor import GRACE, Processes
+from ipsrl.molecules.scoring import PROPERTIES, Timeout, build
+
+# A component that does what the SMILES says: C its number, N what the test wrote into a file.
+TOLD = """
+import os, signal, subprocess, sys, time
+sys.path.insert(0, {tests!r})
+from faulty import nap, native_hang, write_to_pipes
+
+def value(smiles):
+    (text,) = smiles
+    if text == "N":
+        exec(open({todo!r}).read())
+    return [os.getpid()]
+"""
+
+
+@pytest.fixture
+def mark(monkeypatch, tmp_path):
+    """In the environment of all that the test starts; none of it is left when the test ends."""
+    monkeypatch.setenv("MARK", str(tmp_path))
+    yield str(tmp_path)
+    assert_none_left(str(tmp_path))
+
+
+class Told:
+    """The component; `todo` is what it shall do with N."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self._todo = folder / "told.py", folder / "todo"
+        tests = str(Path(__file__).parents[1])
+        self.file.write_text(TOLD.format(tests=tests, todo=str(self._todo)))
+
+    def todo(self, text: str) -> None:
+        self._todo.write_text(text)
+
+    def config(self, **options) -> ComponentConfig:
+        options = {"workers": 1, "timeout": 30.0} | options
+        return ComponentConfig(kind="function", function=f"{self.file}:value", **options)
+
+
+@pytest.fixture
+def told(tmp_path, mark):
+    return Told(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def qed():
+    with Processes(ComponentConfig(kind="qed", workers=2)) as component:
+        yield component
+
+
+class TestProcesses(ComponentSuite):
+    @pytest.fixture
+    def component(self, qed):
+        return qed
+
+    def test_same_values_as_in_process(self, qed, corpus_file):
+        smiles = corpus_file.read_text().split()[:100]
+        assert qed(smiles) == build(ComponentConfig(kind="qed"))(smiles)
+
+    def test_a_molecule_that_comes_twice_is_asked_once(self, qed):
+        assert qed([PHENOL, PHENOL, ETHANE, PHENOL])[::3] == [qed([PHENOL])[0]] * 2
+
+
+def test_the_answers_of_a_failing_function_are_those_in_process(tmp_path, mark):
+    (tmp_path / "user.py").write_text(USER)
+    for name in ("picky", "wild"):
+        config = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:{name}", workers=1)
+        with Processes(config) as component:
+            assert component([PHENOL, ETHANE]) == build(config)([PHENOL, ETHANE])
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_python_is_stopped_at_its_limit_and_lives_on(told, mark):
+    with Processes(told.config(timeout=0.7)) as component:
+        (pid,) = component(["C"])
+        before = set(marked(mark))
+        for todo in (
+            "time.sleep(600)",
+            "subprocess.run(['sh', '-c', 'sleep 600 & sleep 600'])",
+            # a handler of its own for all errors does not keep it alive
+            "while True:\n  try: time.sleep(600)\n  except Exception: pass",
+            "while True: pass",
+        ):
+            told.todo(todo)
+            assert component(["N", "C"]) == [Timeout("no answer in 0.7 s"), pid]
+            deadline = time.monotonic() + 20
+            while set(marked(mark)) - before:  # what it had started is gone
+                assert time.monotonic() < deadline
+
+
+def test_what_signals_do_not_reach_is_killed(told):
+    with Processes(told.config(timeout=0.5)) as component:
+        (pid,) = component(["C"])
+        for todo in ("native_hang()", "signal.pthread_sigmask(signal.SIG_BLOCK, {14})\nnap()"):
+            told.todo(todo)
+            killed, (other,) = component(["N"]), component(["C"])
+            assert killed == [Timeout("the worker gave no answer in 1.5 s and was killed")]
+            assert not is_alive(int(pid))
+            assert other != pid
+            pid = other
+
+
+@pytest.mark.slow
+def test_dead_with_its_children_two_seconds_after_the_limit(told, mark):
+    """Promise 9."""
+    told.todo("native_hang()")
+    with Processes(told.config(timeout=3.0)) as component:
+        beginning = time.monotonic()
+        assert isinstance(component(["N"])[0], Timeout)
+        while marked(mark):
+            pass
+        assert time.monotonic() - beginning < 3 + 2
+    assert GRACE < 2
+
+
+# --- deaths ---------------------------------------------------------------------------------------
+
+
+def test_a_death_is_a_failure_with_a_reason(told):
+    with Processes(told.config(retries=0)) as component:
+        for todo, reason in (
+            ("os._exit(0)", "the worker ended with code 0 and without an answer"),
+            ("sys.stderr.write('a\\nno licence\\n'); os._exit(2)", "code 2 .* answer: no licence"),
+            ("import ctypes; ctypes.string_at(0)", "the worker ended with code -11 "),
+            ("write_to_pipes(b'[1]\\n'); nap()", r"not one JSON object: b'\[1\]"),
+            ("write_to_pipes(b'{\"value\": NaN}\\n'); nap()", "answered {'value': nan}"),
+            ("write_to_pipes(b'{}\\n'); nap()", "answered {}"),
+        ):
+            told.todo(todo)
+            first, failure, last = component(["CC", "N", "C"])
+            assert type(failure) is Failure
+            assert re.search(reason, failure.reason)
+            assert first != last
+
+
+def test_who_died_is_asked_again_so_often(told, tmp_path):
+    log = tmp_path / "log"
+    told.todo(
+        f"open({str(log)!r}, 'a').write('x')\nif len(open({str(log)!r}).read()) % 3: os._exit(1)"
+    )
+    with Processes(told.config(retries=1)) as component:
+        assert "code 1" in component(["N"])[0].reason
+        assert log.read_text() == "xx"
+        assert isinstance(component(["N"])[0], float)  # the third time
+
+
+def test_a_limit_that_ran_out_is_not_tried_again(told, tmp_path):
+    log = tmp_path / "log"
+    told.todo(f"open({str(log)!r}, 'a').write('x')\nnative_hang()")
+    with Processes(told.config(timeout=0.3, retries=5)) as component:
+        assert isinstance(component(["N"])[0], Timeout)
+    assert log.read_text() == "x"
+
+
+def test_a_death_between_two_questions_costs_nothing(told):
+    with Processes(told.config(retries=0)) as component:
+        (pid,) = component(["C"])
+        os.kill(int(pid), signal.SIGKILL)
+        while is_alive(int(pid)):
+            time.sleep(0.01)
+        (other,) = component(["C"])
+        assert other != pid
+
+
+def test_noise_and_thirst_are_harmless(told):
+    told.todo(
+        "print('{\"value\": 7.0}', flush=True)\nos.system('echo noise')\n"
+        "assert sys.stdin.read() == ''\nassert os.read(0, 9) == b''"
+    )
+    with Processes(told.config()) as component:
+        (pid,) = component(["C"])
+        assert component(["N", "C"]) == [pid, pid]
+
+
+# --- beginning and end ----------------------------------------------------------------------------
+
+
+def test_what_cannot_be_built_is_told_at_once(mark):
+    with pytest.raises(ConfigError, match=r"'C\(' is no SMARTS"):
+        Processes(ComponentConfig(kind="alert", smarts=["C("], workers=2))
+    with pytest.raises(ConfigError, match="there is no file"):
+        Processes(ComponentConfig(kind="function", function="/no/file.py:f", workers=1))
+
+
+def test_closed_at_work_it_ends(told):
+    told.todo("native_hang()")
+    component = Processes(told.config())
+    threading.Timer(0.5, component.close).start()
+    first, second = component(["N", "C"])
+    assert "code -9" in first.reason
+    assert second == Failure("the workers were stopped")
+    component.close()
+
+
+PARENT = """
+import sys
+from ipsrl.molecules import ComponentConfig
+from ipsrl.molecules.executor import Processes
+
+config = ComponentConfig(kind="function", function=sys.argv[1], workers=1, timeout=600.0)
+with Processes(config) as component:
+    print("ready", flush=True)
+    component(["N", "CC"])
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_the_run(told, tmp_path, mark, end):
+    told.todo(f"open({str(tmp_path / 'hung')!r}, 'w')\nnative_hang()")
+    command = [sys.executable, "-c", PARENT, f"{told.file}:value"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        parent.stdout.readline()
+        while not (tmp_path / "hung").exists():
+            time.sleep(0.01)
+        assert len(marked(mark)) >= 4  # the run, the worker, its guard, its child
+        parent.send_signal(end)
+        assert parent.wait(timeout=60) != 0
+
+
+def test_it_takes_every_kind(mark):
+    """A worker builds what the run builds: settings arrive as they are."""
+    for config in (
+        ComponentConfig(kind="alert", smarts=["[OX2H]", "C=O"], workers=1),
+        ComponentConfig(kind="program", command=["cat"], version="1", workers=1),
+    ):
+        with Processes(config) as component:
+            assert component([PHENOL]) == build(config)([PHENOL])
+            assert component.identity == config.identity
+    assert "qed" in PROPERTIES
