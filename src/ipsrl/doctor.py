@@ -16,6 +16,7 @@ FAMILIES = {
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
     "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
     "molecules": ("rdkit", "torch", "transformers"),
+    "docking": ("gemmi", "meeko", "openbabel-wheel", "rdkit", "vina"),
     "report": ("matplotlib", "jinja2"),
 }
 

@@ -247,6 +247,11 @@ def build(config: ComponentConfig) -> Component:
             return Function(config.function)
         case "program":
             return Program(config.command, config.timeout)
+        case "docking":
+            from ipsrl.molecules.docking import Docking
+
+            assert config.docking is not None  # for the type checker: the configuration is complete
+            return Docking(config.docking)
         case _:
             return Property(PROPERTIES[config.kind])
 
