@@ -5,8 +5,8 @@
 Charges: the pH model of Open Babel, a list of groups with fixed pKa (O'Boyle et al. 2011,
 10.1186/1758-2946-3-33).  It knows nothing of neighbours, so both nitrogens of a piperazine are
 charged.  Each proton that it adds or takes is put on RDKit's molecule, so stereo cannot be lost on
-the way; a charge without a proton is not taken over (its rules misfire on enol ethers and
-2H-tetrazoles).
+the way; a charge without a proton is not taken over: its rules misfire on enol ethers and on
+tetrazoles, which stay neutral.
 
 Conformer: ETKDGv2 (Riniker and Landrum 2015, 10.1021/acs.jcim.5b00654).  Assigned stereo is kept;
 an unassigned centre becomes what the embedding with seed 0 finds, the same each time.
@@ -29,7 +29,7 @@ from ipsrl.molecules.scoring import Failure
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}
 """Of which Vina has parameters for ligands."""
 LARGEST = 128  # heavy atoms: as many as a SMILES of the prior has tokens, and more than fit the box
-PATIENCE = 30  # seconds for the embedding: cages that cannot be would take for ever
+TRIES = 100  # of the embedding; stereo that cannot be fails after seconds, on any machine the same
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _embedded(molecule: Chem.Mol) -> Chem.Mol:
     molecule = Chem.AddHs(molecule)
     parameters = rdDistGeom.ETKDGv2()
     parameters.randomSeed = 0
-    parameters.timeout = PATIENCE
+    parameters.maxIterations = TRIES
     if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
         parameters.useRandomCoords = True  # which finds large rings
         if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
