@@ -21,9 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
-from ipsrl.molecules.docking.receptor import Receptor
+from ipsrl.molecules.docking.receptor import Receptor, inside
 from ipsrl.molecules.scoring import Failure
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
@@ -72,10 +72,24 @@ class Vina:
     """AutoDock Vina 1.2 (Eberhardt et al. 2021, 10.1021/acs.jcim.1c00203) on one core.
 
     A score depends on the ligand, the seed and the budget alone, not on what was docked before.
+    Ligands must come from `ligand.prepare`: at a PDBQT that is cut off, Vina ends the process.
+
+    Raises:
+      ConfigError: if Vina cannot read the receptor.
     """
 
     config: DockingConfig
     receptor: Receptor
+
+    def __post_init__(self) -> None:
+        try:
+            _with_receptor(self.receptor, self.config.seed)
+        except (TypeError, RuntimeError) as error:
+            words = " ".join(str(error).split()).partition(" Additional information")[0]
+            raise ConfigError(
+                f"Vina cannot read the receptor {self.config.receptor}: {words}. Make it again "
+                "with `ipsrl molecules receptor`"
+            ) from None
 
     @property
     def version(self) -> str:
@@ -88,8 +102,14 @@ class Vina:
         """Score in kcal/mol of a ligand where it lies, after a local minimisation.
 
         Raises:
-          TypeError, RuntimeError: as Vina does, for a PDBQT that is wrong or outside the box.
+          InvalidInput: if it does not lie in the box, where Vina would end the process.
         """
+        positions = Receptor(pdbqt).positions()
+        if not inside(positions, self.config.center, self.config.size).all():
+            raise InvalidInput(
+                f"the ligand reaches out of the box around {self.config.center} with sides "
+                f"{self.config.size}. Make the box larger"
+            )
         maps = self._maps()
         maps.set_ligand_from_string(pdbqt)
         return float(maps.optimize()[0])
@@ -113,6 +133,12 @@ def _maps(
     receptor: Receptor, x: float, y: float, z: float, a: float, b: float, c: float, seed: int
 ) -> Any:
     """Vina with the affinity maps of the receptor in the box, for every type of ligand atom."""
+    engine = _with_receptor(receptor, seed)
+    engine.compute_vina_maps([x, y, z], [a, b, c])
+    return engine
+
+
+def _with_receptor(receptor: Receptor, seed: int) -> Any:
     import vina
 
     engine = vina.Vina(sf_name="vina", cpu=1, seed=seed, verbosity=0)
@@ -120,7 +146,6 @@ def _maps(
         path = Path(folder) / "receptor.pdbqt"
         path.write_text(receptor.pdbqt)
         engine.set_receptor(str(path))
-    engine.compute_vina_maps([x, y, z], [a, b, c])
     return engine
 
 
@@ -157,7 +182,7 @@ class External:
         if program is None:
             raise ConfigError(
                 f"the docking program {self.command[0]!r} is not found, so nothing can be docked. "
-                "Put its folder on the PATH, or write the path of the program"
+                "Put its folder on the PATH, or write its path into the command"
             )
         self.command[0] = str(Path(program).resolve())
         files = [word for word in self.command if Path(word).is_file()]

@@ -59,7 +59,7 @@ class Receptor:
         positions = receptor.positions()
         if not len(positions):
             raise ConfigError(f"{path} has no ATOM lines, so it is no PDBQT. Give a PDBQT file")
-        if not _inside(positions, config.center, config.size).any():
+        if not inside(positions, config.center, config.size).any():
             near = positions[np.linalg.norm(positions - config.center, axis=1).argmin()].tolist()
             raise ConfigError(
                 f"no atom of {path} lies in the box around center = {config.center}, so every "
@@ -205,7 +205,7 @@ def _protein(structure, center: list[float]):
     for chain in list(structure[0]):
         is_protein = chain.get_polymer().check_polymer_type() == gemmi.PolymerType.PeptideL
         positions = [atom.pos.tolist() for residue in chain for atom in residue]
-        if is_protein and _inside(np.array(positions), center, [SIDE] * 3).any():
+        if is_protein and inside(np.array(positions), center, [SIDE] * 3).any():
             kept.append(chain.name)
         else:
             structure[0].remove_chain(chain.name)
@@ -232,12 +232,12 @@ def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
         for chain in protein[0]
         for residue in chain
     }
-    inside = [
-        name for name in left_out if _inside(np.array(positions[name]), center, [SIDE] * 3).any()
+    missing = [
+        name for name in left_out if inside(np.array(positions[name]), center, [SIDE] * 3).any()
     ]
-    if inside:
+    if missing:
         raise RunError(
-            f"residues in the box cannot be prepared: {', '.join(inside)}. Atoms are missing, or "
+            f"residues in the box cannot be prepared: {', '.join(missing)}. Atoms are missing, or "
             "Meeko has no template, and without them ligands would lie where the protein is. Mend "
             "the structure (PDBFixer adds missing atoms), and give the file"
         )
@@ -268,5 +268,6 @@ def _configuration(receptor: Path, center: list[float]) -> str:
     )
 
 
-def _inside(positions: np.ndarray, center: list[float], size: list[float]) -> np.ndarray:
+def inside(positions: np.ndarray, center: list[float], size: list[float]) -> np.ndarray:
+    """Which of the positions [N, 3] lie in the box [N]."""
     return np.all(np.abs(positions - center) <= np.array(size) / 2, axis=1)
