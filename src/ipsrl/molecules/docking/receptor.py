@@ -2,19 +2,22 @@
 
 Rules: the first model, the first of alternative conformations; the chains of amino acids that reach
 into the box, each whole; no waters, ions, cofactors or ligands.  Meeko adds hydrogens and types of
-atoms by its templates of residues (histidine neutral unless its hydrogens are given).  A residue
-that fits no template, such as one with atoms missing, is left out; in the box that is an error:
-mend the structure, for example with PDBFixer, and give the file.
+atoms by its templates of residues: histidine is neutral and the first nitrogen of a chain has one
+hydrogen, unless theirs are given.  A residue that fits no template, such as one with atoms missing,
+is left out; in the box that is an error: mend the structure, for example with PDBFixer, and give the
+file.
 
 The box is a cube around the centroid of the reference ligand's heavy atoms.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import urllib.request
 from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException
@@ -166,7 +169,7 @@ def _read(path: Path):
         structure = gemmi.read_structure(str(path))
     except (OSError, RuntimeError, ValueError) as error:
         raise InvalidInput(f"{path} is no PDB or mmCIF file ({error}).") from None
-    if not len(structure):
+    if not len(structure) or not structure[0].count_atom_sites():
         raise InvalidInput(f"{path} has no atoms. Give a PDB or mmCIF file with coordinates.")
     del structure[1:]
     structure.setup_entities()
@@ -201,14 +204,14 @@ def _protein(structure, center: list[float]):
     structure = structure.clone()
     structure.remove_ligands_and_waters()
     structure.remove_empty_chains()
-    kept = []
-    for chain in list(structure[0]):
-        is_protein = chain.get_polymer().check_polymer_type() == gemmi.PolymerType.PeptideL
-        positions = [atom.pos.tolist() for residue in chain for atom in residue]
+    model, kept = structure[0], []
+    for i in reversed(range(len(model))):
+        is_protein = model[i].get_polymer().check_polymer_type() == gemmi.PolymerType.PeptideL
+        positions = [atom.pos.tolist() for residue in model[i] for atom in residue]
         if is_protein and inside(np.array(positions), center, [SIDE] * 3).any():
-            kept.append(chain.name)
+            kept.insert(0, model[i].name)
         else:
-            structure[0].remove_chain(chain.name)
+            del model[i]
     if not kept:
         raise InvalidInput(
             f"no chain of a protein reaches into the box around {center}. Give a structure in "
@@ -220,12 +223,13 @@ def _protein(structure, center: list[float]):
 def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
     import meeko
 
-    polymer = meeko.Polymer.from_pdb_string(
-        protein.make_pdb_string(),
-        meeko.ResidueChemTemplates.create_from_defaults(),
-        meeko.MoleculePreparation(),
-        allow_bad_res=True,
-    )
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        polymer = meeko.Polymer.from_pdb_string(
+            protein.make_pdb_string(),
+            meeko.ResidueChemTemplates.create_from_defaults(),
+            meeko.MoleculePreparation(),
+            allow_bad_res=True,
+        )
     left_out = sorted(polymer.get_ignored_monomers())
     positions = {
         f"{chain.name}:{residue.seqid}": [atom.pos.tolist() for atom in residue]
