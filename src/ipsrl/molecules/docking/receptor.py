@@ -3,9 +3,9 @@
 Rules: the first model, the first of alternative conformations; the chains of amino acids that reach
 into the box, each whole; no waters, ions, cofactors or ligands.  Meeko adds hydrogens and types of
 atoms by its templates of residues: histidine is neutral and the first nitrogen of a chain has one
-hydrogen, unless theirs are given.  A residue that fits no template, such as one with atoms missing,
-is left out; in the box that is an error: mend the structure, for example with PDBFixer, and give the
-file.
+hydrogen, unless theirs are given.  A residue that fits no template, such as one with atoms
+missing, is left out; in the box that is an error: mend the structure, for example with PDBFixer,
+and give the file.
 
 The box is a cube around the centroid of the reference ligand's heavy atoms.
 """
