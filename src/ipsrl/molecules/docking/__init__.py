@@ -8,11 +8,13 @@ redock      does the set-up find the pose of the crystal?
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 
-from ipsrl.errors import MissingExtra
+from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.scoring import Failure
 
@@ -59,7 +61,13 @@ def check_libraries(engine: str = "vina") -> None:
 
     Raises:
       MissingExtra: naming the first library that is not.
+      ConfigError: for Vina under a Python that it has no wheels for.
     """
+    if engine == "vina" and sys.version_info >= (3, 13) and find_spec("vina") is None:
+        raise ConfigError(
+            "the package vina has wheels for Python 3.11 and 3.12 only, and is not installed. Use "
+            "one of these, build it from source, or name a program as the engine"
+        )
     for name in ("rdkit", "meeko", "openbabel", "gemmi", *(["vina"] if engine == "vina" else [])):
         try:
             import_module(name)
