@@ -90,7 +90,7 @@ def test_the_oxygens_of_an_acid_are_the_same_charged_or_not():
 def test_every_budget_and_seed_is_docked(files):
     report = redock(*files, seeds=2, budgets=[500, 1000])
     assert [(run.max_evals, run.seed) for run in report.runs] == [
-        (500, 1), (500, 2), (1000, 1), (1000, 2),
+        (500, 1), (1000, 1), (500, 2), (1000, 2),
     ]  # fmt: skip
     assert report.smiles == PHENOL
     assert np.abs(report.center).max() < 0.001

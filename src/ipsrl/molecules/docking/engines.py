@@ -128,7 +128,7 @@ class Vina:
             return Failure(f"vina: {' '.join(str(error).split())}"[:200])
 
 
-@lru_cache(maxsize=2)  # 1.4 s and 60 MB each: once in a process
+@lru_cache(maxsize=2)  # 1.4 s and 340 MB each: once in a process
 def _maps(
     receptor: Receptor, x: float, y: float, z: float, a: float, b: float, c: float, seed: int
 ) -> Any:

@@ -111,8 +111,8 @@ def redock(
     if isinstance(prepared, Failure):
         raise InvalidInput(f"{ligand} ({smiles}): {prepared.reason}.")
     bound, runs = Vina(config, rigid).minimised(placed(crystal, config.pH)), []
-    for budget in budgets:
-        for seed in range(1, seeds + 1):
+    for seed in range(1, seeds + 1):  # each has maps of its own, which all budgets share
+        for budget in budgets:
             engine = Vina(config.model_copy(update={"seed": seed, "max_evals": budget}), rigid)
             (pose,) = engine([prepared.pdbqt])
             runs.append(_compared(budget, seed, pose, crystal))
