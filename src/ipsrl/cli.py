@@ -38,6 +38,8 @@ Reinforcement learning that keeps every good answer.
   molecules pretrain   teach a chemical language model a file of SMILES
   molecules sample     molecules of a prior: valid, unique, new and different?
   molecules import     a prior of the weights of Saturn or mamba-ssm
+  molecules receptor S prepare a protein for docking: a PDB code or file
+  molecules redock     does docking find the pose that the crystal shows?
   report RUN...        figures and a page of finished runs
   workers install NAME build the environment of a tool whose requirements clash with ours
   doctor               what is installed, and whether it works
@@ -410,6 +412,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "molecules pretrain": within("molecules", "pretrain"),
     "molecules sample": within("molecules", "sample"),
     "molecules import": within("molecules", "import_"),
+    "molecules receptor": within("molecules", "receptor"),
+    "molecules redock": within("molecules", "redock"),
     "report": report,
     "workers install": workers_install,
     "doctor": doctor,

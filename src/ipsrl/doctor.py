@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+import sys
 
 import numpy as np
 
@@ -11,11 +12,13 @@ import ipsrl
 from ipsrl import workers
 from ipsrl.runs import installed_version
 
+VINA = ("vina",) if sys.version_info < (3, 13) else ()  # as in pyproject.toml
 FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
     "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
     "molecules": ("rdkit", "torch", "transformers"),
+    "docking": ("gemmi", "meeko", "openbabel-wheel", "rdkit", *VINA),
     "report": ("matplotlib", "jinja2"),
 }
 

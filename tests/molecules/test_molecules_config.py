@@ -1,14 +1,20 @@
 """A wrong configuration is refused, naming file, key and nearest key (promise 17)."""
 
+import json
+
 import pytest
 
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError
-from ipsrl.molecules import ComponentConfig, Config, PretrainConfig, TransformConfig
+from ipsrl.molecules import ComponentConfig, Config, DockingConfig, PretrainConfig, TransformConfig
 
-MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig]
+MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig, DockingConfig]
 KEYS = [(model, key) for model in MODELS for key in model.model_fields]
-NEEDED = {ComponentConfig: {"kind": "qed"}, PretrainConfig: {"smiles": "x.smi"}}
+NEEDED = {
+    ComponentConfig: {"kind": "qed"},
+    PretrainConfig: {"smiles": "x.smi"},
+    DockingConfig: {"receptor": "x.pdbqt", "center": [0.0, 0.0, 0.0]},
+}
 
 
 def ids(value) -> str:
@@ -17,7 +23,10 @@ def ids(value) -> str:
 
 @pytest.mark.parametrize(("model", "key"), KEYS, ids=ids)
 def test_a_typo_is_an_unknown_key(model, key, tmp_path):
-    text = "".join(f'{k} = "{v}"\n' for k, v in NEEDED.get(model, {}).items()) + f"{key}_ = 1\n"
+    text = (
+        "".join(f"{k} = {json.dumps(v)}\n" for k, v in NEEDED.get(model, {}).items())
+        + f"{key}_ = 1\n"
+    )
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(ConfigError, match=rf"mine.toml: unknown key '{key}_'; .* is '{key}'"):
         model.load(tmp_path / "mine.toml")

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipsrl.lazy import loader
-from ipsrl.molecules.config import ComponentConfig, Config, PretrainConfig, TransformConfig
+from ipsrl.molecules.config import (
+    ComponentConfig,
+    Config,
+    DockingConfig,
+    PretrainConfig,
+    TransformConfig,
+)
 
 if TYPE_CHECKING:
     from ipsrl.molecules.pretraining import PretrainResult, pretrain
@@ -31,6 +37,7 @@ __all__ = [
     "Component",
     "ComponentConfig",
     "Config",
+    "DockingConfig",
     "Failure",
     "PretrainConfig",
     "PretrainResult",

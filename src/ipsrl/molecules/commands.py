@@ -1,4 +1,4 @@
-"""The commands `ipsrl molecules pretrain | sample | import`."""
+"""The commands `ipsrl molecules pretrain | sample | import | receptor | redock`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -113,4 +113,72 @@ def import_(argv: list[str]) -> int:
 
     import_mamba(options.weights, options.tokens).save(options.out)
     print(f"written to {options.out}")
+    return 0
+
+
+def receptor(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Prepare a protein for docking: receptor.pdbqt, ligand.pdb and receptor.toml.
+
+        The box is a cube of 20 Angstrom around the centroid of the reference ligand.
+        """
+
+        source: tyro.conf.Positional[str]
+        """PDB code such as 7UVU, which is downloaded from RCSB, or a .pdb or .cif file."""
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+        """Folder to write."""
+        ligand: Path | None = None
+        """File of the reference ligand, if it is not in the source."""
+        residue: str = ""
+        """Name of the reference ligand; if not given, the largest residue that is no polymer."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl molecules receptor")
+    from ipsrl.molecules.docking import check_libraries
+
+    check_libraries()
+    from ipsrl.molecules.docking.receptor import prepare
+
+    made = prepare(options.source, options.out, ligand=options.ligand, residue=options.residue)
+    left_out = ", ".join(made.left_out) or "none"
+    print(
+        f"reference ligand {made.ligand}; box around {made.center}\n"
+        f"chains {', '.join(made.chains)}; residues that fit no template and are left out: "
+        f"{left_out}\nwritten to {made.folder}; try:  ipsrl molecules redock "
+        f"--receptor {made.folder / 'receptor.pdbqt'} --ligand {made.folder / 'ligand.pdb'}"
+    )
+    return 0
+
+
+def redock(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Dock a reference ligand with Vina: is the pose that the crystal shows found again?"""
+
+        receptor: Path
+        """PDBQT file."""
+        ligand: Path
+        """PDB file of the ligand as the crystal shows it."""
+        smiles: str = ""
+        """Of the ligand; if not given, its bonds are guessed from the distances."""
+        seeds: int = 5
+        """Dockings for each budget."""
+        max_evals: tuple[int, ...] = (25_000, 100_000, 1_000_000)
+        """Budgets: evaluations of the search."""
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl molecules redock")
+    if options.seeds < 1 or not options.max_evals:
+        raise ConfigError("nothing would be docked. Give at least 1 seed and 1 budget.")
+    from ipsrl.molecules.docking import check_libraries
+
+    check_libraries()
+    from ipsrl.molecules.docking.redock import redock
+
+    report = redock(
+        options.receptor, options.ligand, smiles=options.smiles,
+        seeds=options.seeds, budgets=options.max_evals,
+    )  # fmt: skip
+    print(json.dumps(asdict(report), indent=2) if options.json else report.text())
     return 0

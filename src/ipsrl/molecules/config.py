@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Literal
 
 import tyro
@@ -81,9 +82,93 @@ class TransformConfig(StrictConfig):
         return self
 
 
+Coordinates = Annotated[list[float], Field(min_length=3, max_length=3)]
+Side = Annotated[float, Field(gt=0, le=70)]
+
+_SEARCHES = {"vina": 1, "quickvina2-gpu": 8000, "uni-dock": 128, "command": 1}
+_TOLD = {
+    "receptor", "ligands", "index", "out", "folder", "seed", "exhaustiveness",
+    *(f"{what}_{axis}" for what in ("center", "size") for axis in "xyz"),
+}  # fmt: skip
+"""Placeholders of a docking command."""
+
+
+class DockingConfig(StrictConfig):
+    """How a molecule is docked; the score is in kcal/mol, the lower the better."""
+
+    receptor: str
+    """PDBQT file; `ipsrl molecules receptor` makes one."""
+    center: Coordinates
+    """Of the box, Angstrom."""
+    size: Annotated[list[Side], Field(min_length=3, max_length=3)] = [20.0, 20.0, 20.0]  # noqa: RUF012
+    """Of the box, Angstrom."""
+    engine: Literal["vina", "quickvina2-gpu", "uni-dock", "command"] = "vina"
+    """vina runs in the process; the others are programs, of which quickvina2-gpu and uni-dock must
+    be on the PATH.  Scores of different engines cannot be compared."""
+    exhaustiveness: Annotated[int | None, Field(ge=1)] = None
+    """Independent searches; if not given 1 for vina, 8000 for quickvina2-gpu (its --thread), 128
+    for uni-dock."""
+    max_evals: Annotated[int, Field(ge=1)] = 100_000
+    """Evaluations in each search of vina: its budget."""
+    seed: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    """Of the search; to Vina 0 would mean a random one."""
+    pH: Annotated[float, Field(ge=0, le=14)] = 7.4
+    """Of the charges of the ligand."""
+    command: list[str] = []  # noqa: RUF012 (frozen)
+    """Program and arguments of the engine `command`, with the placeholders {receptor}, {ligands}
+    (folder) or {index} (file of paths), {out} (folder), {center_x} ... {size_z}, {seed},
+    {exhaustiveness}, {folder} (of the program); for NAME.pdbqt it writes NAME_out.pdbqt."""
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that a program may take for a batch."""
+
+    @property
+    def searches(self) -> int:
+        return self.exhaustiveness or _SEARCHES[self.engine]
+
+    @property
+    def box(self) -> dict[str, float]:
+        """center_x ... size_z."""
+        sides = [("center", self.center), ("size", self.size)]
+        return {
+            f"{what}_{axis}": v for what, xyz in sides for axis, v in zip("xyz", xyz, strict=True)
+        }
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DockingConfig:
+        if bool(self.command) != (self.engine == "command"):
+            change = "Leave command out" if self.command else "Give the command"
+            raise ValueError(f"engine {self.engine!r} and command do not fit. {change}")
+        for key, engines in {"max_evals": ("vina",), "timeout": tuple(_SEARCHES)[1:]}.items():
+            default = type(self).model_fields[key].default
+            if self.engine not in engines and getattr(self, key) != default:
+                raise ValueError(
+                    f"{key} has no effect with engine {self.engine}, only with "
+                    f"{', '.join(engines)}. Leave it out"
+                )
+        if self.engine == "quickvina2-gpu" and self.searches < 1000:
+            raise ValueError(
+                f"exhaustiveness = {self.searches}: quickvina2-gpu refuses fewer than 1000 "
+                "threads. Write 8000, as in the paper"
+            )
+        told = set(re.findall(r"{(\w*)}", " ".join(self.command)))
+        if unknown := sorted(told - _TOLD):
+            raise ValueError(
+                f"command: there is no placeholder {{{unknown[0]}}}; there are "
+                + ", ".join(f"{{{name}}}" for name in sorted(_TOLD))
+            )
+        needed = {"receptor", "out", *self.box, "ligands"} - (
+            {"ligands"} if "index" in told else set()
+        )
+        if self.command and (missing := sorted(needed - told)):
+            raise ValueError(
+                f"command: the program would not know {missing[0]}. Add {{{missing[0]}}}"
+            )
+        return self
+
+
 _NEEDS = {
     "smarts": "smarts", "alert": "smarts", "similarity": "smiles", "function": "function",
-    "program": "command",
+    "program": "command", "docking": "docking",
 }  # fmt: skip
 
 
@@ -92,7 +177,7 @@ class ComponentConfig(StrictConfig):
 
     kind: Literal[
         "qed", "hbd", "hba", "logp", "tpsa", "weight", "rotatable_bonds", "rings",
-        "aromatic_rings", "sa", "smarts", "alert", "similarity", "function", "program",
+        "aromatic_rings", "sa", "smarts", "alert", "similarity", "function", "program", "docking",
     ]  # fmt: skip
     """A property of RDKit, a pattern, a similarity, or a component of your own."""
     name: str = ""
@@ -121,6 +206,8 @@ class ComponentConfig(StrictConfig):
     """Times that a molecule is tried again after its worker died; not after its time ran out."""
     always: bool = False
     """With workers: compute it also where the other components have decided the reward."""
+    docking: DockingConfig | None = None
+    """Receptor, box and engine."""
 
     @property
     def column(self) -> str:
@@ -135,7 +222,7 @@ class ComponentConfig(StrictConfig):
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
         needed = _NEEDS.get(self.kind)
-        for key in ("smarts", "smiles", "function", "command"):
+        for key in ("smarts", "smiles", "function", "command", "docking"):
             if bool(getattr(self, key)) != (key == needed):
                 change = "Give it" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")

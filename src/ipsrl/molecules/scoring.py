@@ -307,6 +307,11 @@ def build(config: ComponentConfig) -> Component:
             return Function(config.function, config.identity)
         case "program":
             return Program(config.command, config.timeout, config.identity)
+        case "docking":
+            from ipsrl.molecules.docking import Docking
+
+            assert config.docking is not None  # for the type checker: the configuration is complete
+            return Docking(config.docking)
         case _:
             return Property(PROPERTIES[config.kind])
 

@@ -1,0 +1,258 @@
+"""Docking engines: PDBQT of ligands in, one pose each out.
+
+`Vina` runs in this process; `External` runs a program once for all ligands.  Scores of different
+engines cannot be compared.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.molecules.config import DockingConfig
+from ipsrl.molecules.docking.receptor import Receptor, inside
+from ipsrl.molecules.scoring import Failure
+
+STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A docked ligand.
+
+    Attributes:
+      score: kcal/mol, the lower the better.
+      pdbqt: where it lies.
+    """
+
+    score: float
+    pdbqt: str
+
+
+class Engine(Protocol):
+    """A way to dock."""
+
+    version: str
+    """Of the program."""
+
+    def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
+        """The best pose of each ligand, or why there is none; never raises."""
+        ...
+
+
+def read_pose(pdbqt: str) -> Pose | Failure:
+    """The first pose that a program of the Vina family wrote, by its line REMARK VINA RESULT."""
+    found = re.search(r"^REMARK VINA RESULT:?\s+(\S+)\s", pdbqt, re.MULTILINE)
+    if found is None:
+        return Failure("the output has no line REMARK VINA RESULT")
+    try:
+        score = float(found[1])
+    except ValueError:
+        return Failure(f"the score is {found[1][:80]!r}, not a number")
+    if not (math.isfinite(score) and STRONGEST <= score <= WEAKEST):
+        return Failure(f"the score {score:g} kcal/mol is not within [{STRONGEST:g}, {WEAKEST:g}]")
+    return Pose(score, pdbqt)
+
+
+@dataclass(frozen=True)
+class Vina:
+    """AutoDock Vina 1.2 (Eberhardt et al. 2021, 10.1021/acs.jcim.1c00203) on one core.
+
+    A score depends on the ligand, the seed and the budget alone, not on what was docked before.
+    Ligands must come from `ligand.prepare`: at a PDBQT that is cut off, Vina ends the process.
+
+    Raises:
+      ConfigError: if Vina cannot read the receptor.
+    """
+
+    config: DockingConfig
+    receptor: Receptor
+
+    def __post_init__(self) -> None:
+        try:
+            _with_receptor(self.receptor, self.config.seed)
+        except (TypeError, RuntimeError) as error:
+            words = " ".join(str(error).split()).partition(" Additional information")[0]
+            raise ConfigError(
+                f"Vina cannot read the receptor {self.config.receptor}: {words}. Make it again "
+                "with `ipsrl molecules receptor`"
+            ) from None
+
+    @property
+    def version(self) -> str:
+        return f"vina {version('vina')}"
+
+    def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
+        return [self._dock(pdbqt) for pdbqt in pdbqts]
+
+    def minimised(self, pdbqt: str) -> float:
+        """Score in kcal/mol of a ligand where it lies, after a local minimisation.
+
+        Raises:
+          InvalidInput: if it does not lie in the box, where Vina would end the process.
+        """
+        positions = Receptor(pdbqt).positions()
+        if not inside(positions, self.config.center, self.config.size).all():
+            raise InvalidInput(
+                f"the ligand reaches out of the box around {self.config.center} with sides "
+                f"{self.config.size}. Make the box larger"
+            )
+        maps = self._maps()
+        maps.set_ligand_from_string(pdbqt)
+        return float(maps.optimize()[0])
+
+    def _maps(self) -> Any:
+        return _maps(self.receptor, *self.config.center, *self.config.size, self.config.seed)
+
+    def _dock(self, pdbqt: str) -> Pose | Failure:
+        config = self.config
+        try:
+            maps = self._maps()
+            maps.set_ligand_from_string(pdbqt)
+            maps.dock(config.searches, n_poses=1, max_evals=config.max_evals)
+            return read_pose(maps.poses(n_poses=1))
+        except Exception as error:  # its parser raises TypeError, its search RuntimeError
+            return Failure(f"vina: {' '.join(str(error).split())}"[:200])
+
+
+@lru_cache(maxsize=2)  # 1.4 s and 340 MB each: once in a process
+def _maps(
+    receptor: Receptor, x: float, y: float, z: float, a: float, b: float, c: float, seed: int
+) -> Any:
+    """Vina with the affinity maps of the receptor in the box, for every type of ligand atom."""
+    engine = _with_receptor(receptor, seed)
+    engine.compute_vina_maps([x, y, z], [a, b, c])
+    return engine
+
+
+def _with_receptor(receptor: Receptor, seed: int) -> Any:
+    import vina
+
+    engine = vina.Vina(sf_name="vina", cpu=1, seed=seed, verbosity=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "receptor.pdbqt"
+        path.write_text(receptor.pdbqt)
+        engine.set_receptor(str(path))
+    return engine
+
+
+TEMPLATES = {
+    "quickvina2-gpu": "QuickVina2-GPU-2-1 --ligand_directory {ligands} --output_directory {out} "
+    "--opencl_binary_path {folder} --thread {exhaustiveness}",
+    "uni-dock": "unidock --ligand_index {index} --dir {out} --scoring vina "
+    "--exhaustiveness {exhaustiveness} --max_step 20",
+}
+"""Command lines after github.com/DeltaGroupNJUPT/Vina-GPU-2.1 (README.md; options in
+QuickVina2-GPU-2.1/main/main.cpp), which looks for its kernels in the folder of the program, and
+github.com/dptech-corp/Uni-Dock (unidock/README.md), whose search mode `fast` this is."""
+COMMON = (
+    "--receptor {receptor} --seed {seed} --num_modes 1 --center_x {center_x} --center_y {center_y} "
+    "--center_z {center_z} --size_x {size_x} --size_y {size_y} --size_z {size_z}"
+)
+
+
+class External:
+    """A docking program that is run once for all ligands, by a template of its command line.
+
+    Ligands are NAME.pdbqt in the folder {ligands}, and listed in the file {index}; the program
+    writes NAME_out.pdbqt into the folder {out}.  What it has not written when it ends, or after the
+    time limit, has failed; what it has, counts.
+
+    Raises:
+      ConfigError: if the program is not found.
+    """
+
+    def __init__(self, config: DockingConfig, receptor: Receptor) -> None:
+        self.config, self.receptor = config, receptor
+        self.command = list(config.command) or f"{TEMPLATES[config.engine]} {COMMON}".split()
+        program = shutil.which(self.command[0])
+        if program is None:
+            raise ConfigError(
+                f"the docking program {self.command[0]!r} is not found, so nothing can be docked. "
+                "Put its folder on the PATH, or write its path into the command"
+            )
+        self.command[0] = str(Path(program).resolve())
+        files = [word for word in self.command if Path(word).is_file()]
+        # Not every program tells its version, but each is a file, and so is a script.
+        digest = sha256(b"".join(Path(word).read_bytes() for word in files)).hexdigest()
+        self.version = f"{' '.join(config.command or [config.engine])} sha256 {digest}"
+
+    def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
+        if not pdbqts:
+            return []
+        try:
+            with tempfile.TemporaryDirectory(prefix="ipsrl-docking-") as folder:
+                return self._dock(Path(folder), pdbqts)
+        except OSError as error:
+            return [Failure(f"the docking program cannot be run: {error}"[:200])] * len(pdbqts)
+
+    def _dock(self, folder: Path, pdbqts: Sequence[str]) -> list[Pose | Failure]:
+        ligands, out = folder / "ligands", folder / "out"
+        ligands.mkdir()
+        out.mkdir()
+        names = [f"ligand-{i:05d}" for i in range(len(pdbqts))]
+        paths = [ligands / f"{name}.pdbqt" for name in names]
+        for path, pdbqt in zip(paths, pdbqts, strict=True):
+            path.write_text(pdbqt)
+        (folder / "receptor.pdbqt").write_text(self.receptor.pdbqt)
+        (folder / "index.txt").write_text("".join(f"{path}\n" for path in paths))
+        end = self._run(folder, self._words(folder))
+        return [_answer(out / f"{name}_out.pdbqt", end) for name in names]
+
+    def _words(self, folder: Path) -> list[str]:
+        values = self.config.box | {
+            "receptor": folder / "receptor.pdbqt", "ligands": folder / "ligands",
+            "index": folder / "index.txt", "out": folder / "out",
+            "seed": self.config.seed, "exhaustiveness": self.config.searches,
+            "folder": Path(self.command[0]).parent,
+        }  # fmt: skip
+        return [re.sub(r"{(\w+)}", lambda m: str(values[m[1]]), word) for word in self.command]
+
+    def _run(self, folder: Path, words: list[str]) -> str:
+        """Run it; returns how it ended.  Nothing of it goes on after that, or after our own end."""
+        log = folder / "log"
+        # The guard waits for a line that never comes; its input ends when this process does.
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", "read line; kill -KILL 0"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            process_group=0,
+        )  # fmt: skip
+        try:
+            with log.open("wb") as sink:
+                program = subprocess.Popen(
+                    words, cwd=folder, stdin=subprocess.DEVNULL, stdout=sink,
+                    stderr=subprocess.STDOUT, process_group=guard.pid,
+                )  # fmt: skip
+            code = program.wait(self.config.timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            os.killpg(guard.pid, signal.SIGKILL)
+            guard.communicate()
+        if code is None:
+            program.wait()
+            return f"no answer in {self.config.timeout:g} s"
+        with log.open("rb") as tail:
+            tail.seek(max(0, log.stat().st_size - 200))
+            said = " ".join(tail.read().decode(errors="replace").split())
+        return f"the docking program ended with code {code} and no answer for this ligand: {said}"
+
+
+def _answer(path: Path, end: str) -> Pose | Failure:
+    try:
+        return read_pose(path.read_text(errors="replace"))
+    except OSError:  # there is no file
+        return Failure(end[:300])

@@ -1,0 +1,277 @@
+"""A receptor for docking: from a structure of protein and ligand to PDBQT, box and configuration.
+
+Rules: the first model, the first of alternative conformations; the chains of amino acids that reach
+into the box, each whole; no waters, ions, cofactors or ligands.  Meeko adds hydrogens and types of
+atoms by its templates of residues: histidine is neutral and the first nitrogen of a chain has one
+hydrogen, unless theirs are given.  A residue that fits no template, such as one with atoms
+missing, is left out; in the box that is an error: mend the structure, for example with PDBFixer,
+and give the file.
+
+The box is a cube around the centroid of the reference ligand's heavy atoms.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import urllib.request
+from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from hashlib import sha256
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from ipsrl.errors import ConfigError, InvalidInput, RunError
+from ipsrl.molecules.config import DockingConfig
+
+RCSB = "https://files.rcsb.org/download/{}.cif"
+SIDE = 20.0  # Angstrom, of the box
+
+
+@dataclass(frozen=True)
+class Receptor:
+    """A prepared receptor.
+
+    Attributes:
+      pdbqt: text of the file.
+    """
+
+    pdbqt: str
+
+    @classmethod
+    def load(cls, config: DockingConfig) -> Receptor:
+        """The receptor that a configuration names.
+
+        Raises:
+          ConfigError: if the file cannot be read, is no receptor, or has no atom in the box.
+        """
+        path = Path(config.receptor)
+        try:
+            receptor = cls(path.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"the receptor {path} cannot be read ({error}), so nothing can be docked. Give the "
+                "path of a PDBQT file; `ipsrl molecules receptor` makes one"
+            ) from None
+        if re.search(r"^(ROOT|BRANCH|TORSDOF)", receptor.pdbqt, re.MULTILINE):
+            raise ConfigError(f"{path} is a ligand: it has torsions. Give a rigid receptor")
+        positions = receptor.positions()
+        if not len(positions):
+            raise ConfigError(f"{path} has no ATOM lines, so it is no PDBQT. Give a PDBQT file")
+        if not inside(positions, config.center, config.size).any():
+            near = positions[np.linalg.norm(positions - config.center, axis=1).argmin()].tolist()
+            raise ConfigError(
+                f"no atom of {path} lies in the box around center = {config.center}, so every "
+                f"score would be meaningless; the nearest is at {near}. Correct center or size"
+            )
+        return receptor
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return sha256(self.pdbqt.encode()).hexdigest()
+
+    def positions(self) -> np.ndarray:
+        """Of the atoms [N, 3], in Angstrom."""
+        lines = [s for s in self.pdbqt.splitlines() if s.startswith(("ATOM", "HETATM"))]
+        try:
+            found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
+        except ValueError:
+            raise ConfigError(
+                "the receptor has an ATOM line without coordinates in columns 31-54, so it is no "
+                "PDBQT. Give a PDBQT file"
+            ) from None
+        return np.array(found, dtype=float).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` wrote.
+
+    Attributes:
+      folder: with receptor.pdbqt, ligand.pdb and receptor.toml.
+      ligand: residue of the reference ligand.
+      chains: of the protein that were kept.
+      left_out: residues of these chains that Meeko has no template for.
+      center: of the box.
+    """
+
+    folder: Path
+    ligand: str
+    chains: list[str]
+    left_out: list[str]
+    center: list[float]
+
+
+def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str = "") -> Prepared:
+    """Prepare a receptor and its box, and write them.
+
+    Args:
+      source: a PDB code, which is downloaded from RCSB, or a PDB or mmCIF file.
+      out: folder for receptor.pdbqt, ligand.pdb (the reference), and receptor.toml, which is a
+        configuration of `ipsrl train molecules`.
+      ligand: file of the reference ligand; if not given, it is in the source.
+      residue: name of the reference ligand; if not given, the residue that is no polymer and has
+        the most atoms, the first of several copies.
+    Raises:
+      InvalidInput: if a file cannot be read, or has no protein or no ligand.
+      RunError: if the structure cannot be downloaded, or a residue in the box cannot be prepared.
+    """
+    structure = _read(_fetched(source, out))
+    reference = _reference(_read(ligand) if ligand else structure, residue)
+    center = centroid(atom.pos.tolist() for atom in reference if atom.element.name != "H")
+    protein, chains = _protein(structure, center)
+    pdbqt, left_out = _pdbqt(protein, center)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "receptor.pdbqt").write_text(pdbqt)
+    (out / "ligand.pdb").write_text(_alone(structure, reference).make_pdb_string())
+    (out / "receptor.toml").write_text(_configuration(out / "receptor.pdbqt", center))
+    return Prepared(out, str(reference), chains, left_out, center)
+
+
+def centroid(positions: Iterable[list[float]]) -> list[float]:
+    """Mean position, to the 0.001 Angstrom that a PDB file has."""
+    return np.mean(list(positions), axis=0).round(3).tolist()
+
+
+def _fetched(source: str, out: Path) -> Path:
+    if Path(source).is_file():
+        return Path(source)
+    if not re.fullmatch(r"[0-9][A-Za-z0-9]{3}|pdb_[A-Za-z0-9]{8}", source):
+        raise InvalidInput(
+            f"{source!r} is neither a file nor a PDB code. "
+            "Write a code such as 7UVU, or the path of a .pdb or .cif file."
+        )
+    path = out / f"{source.lower()}.cif"
+    if not path.exists():
+        try:
+            with urllib.request.urlopen(RCSB.format(source.upper()), timeout=60) as answer:
+                content = answer.read()
+        except (OSError, HTTPException) as error:
+            raise RunError(
+                f"{source} cannot be downloaded from RCSB ({error}). Where there is internet, get "
+                f"{RCSB.format(source.upper())}, then:  ipsrl molecules receptor FILE.cif --out "
+                f"{out}  (a protein without ligand: add --ligand LIGAND.pdb)"
+            ) from None
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return path
+
+
+def _read(path: Path):
+    import gemmi
+
+    try:
+        structure = gemmi.read_structure(str(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidInput(f"{path} is no PDB or mmCIF file ({error}).") from None
+    if not len(structure) or not structure[0].count_atom_sites():
+        raise InvalidInput(f"{path} has no atoms. Give a PDB or mmCIF file with coordinates.")
+    del structure[1:]
+    structure.setup_entities()
+    structure.remove_alternative_conformations()
+    structure.remove_waters()
+    structure.remove_empty_chains()
+    return structure
+
+
+def _reference(structure, name: str):
+    """The residue that is the reference ligand."""
+    import gemmi
+
+    others = [
+        residue for chain in structure[0] for residue in chain
+        if residue.entity_type != gemmi.EntityType.Polymer and len(residue) > 1
+    ]  # fmt: skip
+    named = [residue for residue in others if residue.name == name] if name else others
+    if not named:
+        found = ", ".join(sorted({residue.name for residue in others})) or "none"
+        raise InvalidInput(
+            f"there is no reference ligand {name or 'in the structure'}, so the place of the box "
+            f"is unknown; ligands found: {found}. Name one with --residue, or give --ligand FILE"
+        )
+    return max(named, key=len)
+
+
+def _protein(structure, center: list[float]):
+    """The chains that reach into the box, and their names."""
+    import gemmi
+
+    structure = structure.clone()
+    structure.remove_ligands_and_waters()
+    structure.remove_empty_chains()
+    model, kept = structure[0], []
+    for i in reversed(range(len(model))):
+        is_protein = model[i].get_polymer().check_polymer_type() == gemmi.PolymerType.PeptideL
+        positions = [atom.pos.tolist() for residue in model[i] for atom in residue]
+        if is_protein and inside(np.array(positions), center, [SIDE] * 3).any():
+            kept.insert(0, model[i].name)
+        else:
+            del model[i]
+    if not kept:
+        raise InvalidInput(
+            f"no chain of a protein reaches into the box around {center}. Give a structure in "
+            "which the reference ligand is bound"
+        )
+    return structure, kept
+
+
+def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
+    import meeko
+
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        polymer = meeko.Polymer.from_pdb_string(
+            protein.make_pdb_string(),
+            meeko.ResidueChemTemplates.create_from_defaults(),
+            meeko.MoleculePreparation(),
+            allow_bad_res=True,
+        )
+    left_out = sorted(polymer.get_ignored_monomers())
+    positions = {
+        f"{chain.name}:{residue.seqid}": [atom.pos.tolist() for atom in residue]
+        for chain in protein[0]
+        for residue in chain
+    }
+    missing = [
+        name for name in left_out if inside(np.array(positions[name]), center, [SIDE] * 3).any()
+    ]
+    if missing:
+        raise RunError(
+            f"residues in the box cannot be prepared: {', '.join(missing)}. Atoms are missing, or "
+            "Meeko has no template, and without them ligands would lie where the protein is. Mend "
+            "the structure (PDBFixer adds missing atoms), and give the file"
+        )
+    return meeko.PDBQTWriterLegacy.write_from_polymer(polymer)[0], left_out
+
+
+def _alone(structure, residue):
+    """A structure of one residue."""
+    import gemmi
+
+    alone = gemmi.Structure()
+    alone.cell, alone.spacegroup_hm = structure.cell, structure.spacegroup_hm
+    alone.add_model(gemmi.Model(1)).add_chain("A").add_residue(residue)
+    return alone
+
+
+def _configuration(receptor: Path, center: list[float]) -> str:
+    return (
+        "# A search with `ipsrl train molecules --config` by docking alone; or put the table into\n"
+        "# a configuration of yours.\n"
+        "[[components]]\n"
+        'kind = "docking"\n'
+        'transform = {kind = "reverse-sigmoid", low = -16.0, high = 0.0, k = 0.15}\n\n'
+        "[components.docking]\n"
+        f"receptor = {json.dumps(str(receptor.resolve()))}\n"
+        f"center = {center}  # centroid of the reference ligand, Angstrom\n"
+        f"size = {[SIDE] * 3}\n"
+    )
+
+
+def inside(positions: np.ndarray, center: list[float], size: list[float]) -> np.ndarray:
+    """Which of the positions [N, 3] lie in the box [N]."""
+    return np.all(np.abs(positions - center) <= np.array(size) / 2, axis=1)
