@@ -4,7 +4,9 @@
     ├── InvalidInput    a value passed to a function cannot mean what it must mean (also ValueError)
     ├── ConfigError     a configuration has an unknown key or impossible value (also ValueError)
     ├── MissingExtra    a family was used whose libraries are not installed (also ImportError)
-    └── RunError        a run directory cannot be created, read or resumed
+    └── RunError        a run directory cannot be created, read or resumed; or a worker cannot run
+        ├── WorkerDied     in ipsrl.workers.lines: its program ended or answered garbage
+        └── WorkerTimeout  in ipsrl.workers.lines: its program did not answer in time
 
 Each message says what is wrong, why it matters, and what to write instead.
 """
