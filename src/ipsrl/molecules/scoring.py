@@ -247,6 +247,11 @@ def build(config: ComponentConfig) -> Component:
             return Function(config.function)
         case "program":
             return Program(config.command, config.timeout)
+        case "synthesis":
+            from ipsrl.molecules.retrosynthesis import Synthesis
+
+            assert config.synthesis is not None
+            return Synthesis(config.synthesis)
         case _:
             return Property(PROPERTIES[config.kind])
 

@@ -68,20 +68,23 @@ class Template:
     def reactants(self, product: str) -> list[tuple[str, ...]]:
         """Reactants that make the molecule by this reaction; canonical, without repeats.
 
-        Nothing where the reaction touches a stereo centre: it could invert it or not.
+        A reaction that changes what is bound to a stereo centre does nothing, in both directions.
         """
-        molecule = Chem.MolFromSmiles(product)
+        target = canonical(product)
+        if target is None:
+            return []
+        molecule = Chem.MolFromSmiles(target)
         found: dict[tuple[str, ...], None] = {}
         with rdBase.BlockLogs():
             for reaction in self._backward:
                 seen: set[tuple[str, ...]] = set()
                 for outcome in reaction.RunReactants((molecule,), maxProducts=MATCHES):
                     raw = tuple(map(Chem.MolToSmiles, outcome))
-                    if raw in seen or not _keeps_centres(molecule, outcome):
+                    if raw in seen or not _keeps_centres([molecule], outcome):
                         continue
                     seen.add(raw)
                     clean = tuple(filter(None, map(_sanitised, outcome)))
-                    if len(clean) == len(outcome) and product in self._products(clean):
+                    if len(clean) == len(outcome) and target in self._products(clean):
                         found[clean] = None
         return list(found)
 
@@ -106,7 +109,7 @@ class Template:
             return
         molecules = tuple(Chem.MolFromSmiles(text) for text in reactants)
         for outcome in self._forward.RunReactants(molecules, maxProducts=MATCHES):
-            if product := _sanitised(outcome[0]):
+            if _keeps_centres(molecules, outcome) and (product := _sanitised(outcome[0])):
                 yield product
 
     @cached_property
@@ -185,23 +188,24 @@ def _sanitised(molecule: Chem.Mol) -> str | None:
     return canonical(Chem.MolToSmiles(molecule))
 
 
-def _keeps_centres(molecule: Chem.Mol, outcome: Sequence[Chem.Mol]) -> bool:
-    """Whether each tetrahedral centre of the molecule keeps its neighbours."""
+def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:
+    """Whether each tetrahedral centre keeps its neighbours; else it may be inverted or not."""
     centres = {
-        atom.GetIdx(): {other.GetIdx() for other in atom.GetNeighbors()}
+        (number, atom.GetIdx()): {(number, other.GetIdx()) for other in atom.GetNeighbors()}
+        for number, molecule in enumerate(before)
         for atom in molecule.GetAtoms()
         if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
     }
-    if not centres:
-        return True
-    for part in outcome:
-        for atom in part.GetAtoms():
-            index = _origin(atom)
-            if index in centres and centres[index] != set(map(_origin, atom.GetNeighbors())):
-                return False
-    return True
+    atoms = (atom for molecule in after for atom in molecule.GetAtoms()) if centres else ()
+    return all(
+        set(map(_origin, atom.GetNeighbors())) == centres[_origin(atom)]
+        for atom in atoms
+        if _origin(atom) in centres
+    )
 
 
-def _origin(atom: Chem.Atom) -> int | None:
-    """Index of the atom in the molecule that was taken apart; None for a new one."""
-    return atom.GetIntProp("react_atom_idx") if atom.HasProp("react_atom_idx") else None
+def _origin(atom: Chem.Atom) -> tuple[int, int] | None:
+    """The molecule and the index that the atom had; None for a new one."""
+    if not atom.HasProp("react_atom_idx"):
+        return None
+    return atom.GetIntProp("react_idx"), atom.GetIntProp("react_atom_idx")
