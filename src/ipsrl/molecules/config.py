@@ -166,9 +166,26 @@ class DockingConfig(StrictConfig):
         return self
 
 
+class SynthesisConfig(StrictConfig):
+    """How a route to a molecule is looked for; the value is 1 where there is one, else 0."""
+
+    model: Literal["templates", "megan"] = "templates"
+    """What proposes the last step of a synthesis; megan needs `ipsrl workers install megan`."""
+    stock: str = "common"
+    """What can be bought: a stock that comes with ipsrl, or a file of SMILES, .smi or .smi.gz."""
+    search: Literal["retro-star", "breadth-first"] = "retro-star"
+    """Which molecule is taken apart next."""
+    seconds: Annotated[float, Field(gt=0)] = 180.0
+    """Limit of a search, the paper's; what it cuts off depends on the machine and its load."""
+    expansions: Annotated[int, Field(ge=1)] = 300
+    """Limit of a search, molecules that are taken apart: the same on every machine."""
+    rule: Literal["any", "all-amide"] = "any"
+    """Which routes count: any, or those of amide couplings alone."""
+
+
 _NEEDS = {
     "smarts": "smarts", "alert": "smarts", "similarity": "smiles", "function": "function",
-    "program": "command", "docking": "docking",
+    "program": "command", "docking": "docking", "synthesis": "synthesis",
 }  # fmt: skip
 
 
@@ -178,8 +195,10 @@ class ComponentConfig(StrictConfig):
     kind: Literal[
         "qed", "hbd", "hba", "logp", "tpsa", "weight", "rotatable_bonds", "rings",
         "aromatic_rings", "sa", "smarts", "alert", "similarity", "function", "program", "docking",
+        "synthesis",
     ]  # fmt: skip
-    """A property of RDKit, a pattern, a similarity, or a component of your own."""
+    """A property of RDKit, a pattern, a similarity, a docking score, a search for a synthesis, or a
+    component of your own."""
     name: str = ""
     """Column of its raw values; the kind if not given."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -208,6 +227,8 @@ class ComponentConfig(StrictConfig):
     """With workers: compute it also where the other components have decided the reward."""
     docking: DockingConfig | None = None
     """Receptor, box and engine."""
+    synthesis: SynthesisConfig | None = None
+    """How a synthesis is looked for."""
 
     @property
     def column(self) -> str:
@@ -222,7 +243,7 @@ class ComponentConfig(StrictConfig):
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
         needed = _NEEDS.get(self.kind)
-        for key in ("smarts", "smiles", "function", "command", "docking"):
+        for key in dict.fromkeys(_NEEDS.values()):
             if bool(getattr(self, key)) != (key == needed):
                 change = "Give it" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")

@@ -312,6 +312,11 @@ def build(config: ComponentConfig) -> Component:
 
             assert config.docking is not None  # for the type checker: the configuration is complete
             return Docking(config.docking)
+        case "synthesis":
+            from ipsrl.molecules.retrosynthesis import Synthesis
+
+            assert config.synthesis is not None
+            return Synthesis(config.synthesis)
         case _:
             return Property(PROPERTIES[config.kind])
 

@@ -1,0 +1,211 @@
+"""Reaction templates: which reactants make a molecule, and what reactants make.
+
+A template is one reaction as SMIRKS, in both directions.  The forward pattern states where the
+reaction is believed to work; a backward step counts only if the forward reaction makes the very
+molecule of it again.  So a backward pattern may be loose, and no step loses a stereo centre that
+the molecule has.  The templates themselves stand in templates.toml.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from hashlib import sha256
+from pathlib import Path
+
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdChemReactions
+
+from ipsrl.errors import InvalidInput
+from ipsrl.molecules.molecule import canonical
+
+LIBRARY = Path(__file__).with_suffix(".toml")
+MATCHES = 200  # ways in which a template is applied to one molecule, at most
+
+
+@dataclass(frozen=True)
+class Template:
+    """One reaction.
+
+    Attributes:
+      name: of the reaction, such as "amide from an acid".
+      reaction_class: of which kind it is, such as "amide coupling".
+      forward: SMIRKS, reactants >> product.
+      backward: SMIRKS, product >> reactants in the order of `forward`; one for each kind of
+        precursor (bromide, iodide ...).
+      example: SMILES, reactants >> product.
+      confidence: in (0, 1), how readily a search takes this step.
+    Raises:
+      InvalidInput: for what is no SMIRKS with one product, or a confidence out of range.
+    """
+
+    name: str
+    reaction_class: str
+    forward: str
+    backward: tuple[str, ...]
+    example: str
+    confidence: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise InvalidInput(
+                f"template {self.name!r}: confidence {self.confidence:g} is not between 0 and 1, so "
+                "a step has no cost. Give a number between them."
+            )
+        for smirks, reaction in zip(
+            (self.forward, *self.backward), (self._forward, *self._backward), strict=True
+        ):
+            sides = reaction.GetNumReactantTemplates(), reaction.GetNumProductTemplates()
+            if sides[smirks == self.forward] != 1:
+                raise InvalidInput(
+                    f"template {self.name!r}: {smirks} has not one product. Write reactants>>product "
+                    "forward, and product>>reactants backward."
+                )
+
+    def reactants(self, product: str) -> list[tuple[str, ...]]:
+        """Reactants that make the molecule by this reaction; canonical, without repeats.
+
+        A reaction that changes what is bound to a stereo centre does nothing, in both directions.
+        """
+        target = canonical(product)
+        if target is None:
+            return []
+        molecule = Chem.MolFromSmiles(target)
+        found: dict[tuple[str, ...], None] = {}
+        with rdBase.BlockLogs():
+            for reaction in self._backward:
+                seen: set[tuple[str, ...]] = set()
+                for outcome in reaction.RunReactants((molecule,), maxProducts=MATCHES):
+                    raw = tuple(map(Chem.MolToSmiles, outcome))
+                    if raw in seen or not _keeps_centres([molecule], outcome):
+                        continue
+                    seen.add(raw)
+                    clean = tuple(filter(None, map(_sanitised, outcome)))
+                    if len(clean) == len(outcome) and target in self._products(clean):
+                        found[clean] = None
+        return list(found)
+
+    def products(self, reactants: Sequence[str]) -> list[str]:
+        """What the reaction makes of the reactants, in any order; canonical, without repeats."""
+        return self._all_products(itertools.permutations(reactants))
+
+    def selectivity(self, reactants: Sequence[str]) -> float:
+        """1 / n, where the reaction makes n different products in a flask with these reactants.
+
+        Products of a molecule with itself count, as of an amino acid that is to form an amide.
+        """
+        return 1 / len(self._all_products(itertools.product(reactants, repeat=len(reactants))))
+
+    def _all_products(self, orders: Iterable[Sequence[str]]) -> list[str]:
+        with rdBase.BlockLogs():
+            return list(dict.fromkeys(p for order in orders for p in self._products(order)))
+
+    def _products(self, reactants: Sequence[str]) -> Iterator[str]:
+        """In the order of the pattern."""
+        if len(reactants) != self._forward.GetNumReactantTemplates():
+            return
+        molecules = tuple(Chem.MolFromSmiles(text) for text in reactants)
+        for outcome in self._forward.RunReactants(molecules, maxProducts=MATCHES):
+            if _keeps_centres(molecules, outcome) and (product := _sanitised(outcome[0])):
+                yield product
+
+    @cached_property
+    def _forward(self) -> rdChemReactions.ChemicalReaction:
+        return _reaction(self.name, self.forward)
+
+    @cached_property
+    def _backward(self) -> tuple[rdChemReactions.ChemicalReaction, ...]:
+        return tuple(_reaction(self.name, smirks) for smirks in self.backward)
+
+
+@cache
+def templates() -> tuple[Template, ...]:
+    """The templates that come with ipsrl."""
+    return read_templates(LIBRARY)
+
+
+def read_templates(path: Path) -> tuple[Template, ...]:
+    """Templates of a TOML file as templates.toml is, with [patterns] of its own.
+
+    Raises:
+      InvalidInput: if it cannot be read, or a template is wrong.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        patterns = content.get("patterns", {})
+
+        def filled(smirks: str) -> str:
+            for name, condition in patterns.items():
+                smirks = smirks.replace(f"{{{name}}}", condition)
+            return smirks
+
+        return tuple(
+            Template(
+                name=row["name"],
+                reaction_class=row["class"],
+                forward=filled(row["forward"]),
+                backward=tuple(map(filled, row["backward"])),
+                example=row["example"],
+                confidence=row.get("confidence", 0.5),
+            )
+            for row in content["template"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(
+            f"{path} is no file of templates ({type(error).__name__}: {error}). Write tables "
+            "[[template]] with name, class, forward, backward and example."
+        ) from None
+
+
+def digest(library: Sequence[Template]) -> str:
+    """Hash that two lists of templates share iff they are equal."""
+    return sha256("\n".join(map(repr, library)).encode()).hexdigest()[:16]
+
+
+def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
+    with rdBase.BlockLogs():
+        try:
+            reaction = rdChemReactions.ReactionFromSmarts(smirks)
+            reaction.Initialize()
+        except ValueError as error:
+            raise InvalidInput(
+                f"template {name!r}: {smirks!r} is no SMIRKS ({error}). Correct it."
+            ) from None
+    return reaction
+
+
+def _sanitised(molecule: Chem.Mol) -> str | None:
+    """Its canonical SMILES; None where valences or aromaticity are impossible."""
+    try:
+        Chem.SanitizeMol(molecule)
+    except (Chem.MolSanitizeException, ValueError):
+        return None
+    return canonical(Chem.MolToSmiles(molecule))
+
+
+def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:
+    """Whether each tetrahedral centre keeps its neighbours; else it may be inverted or not."""
+    centres = {
+        (number, atom.GetIdx()): {(number, other.GetIdx()) for other in atom.GetNeighbors()}
+        for number, molecule in enumerate(before)
+        for atom in molecule.GetAtoms()
+        if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+    }
+    atoms = (atom for molecule in after for atom in molecule.GetAtoms()) if centres else ()
+    return all(
+        set(map(_origin, atom.GetNeighbors())) == centres[_origin(atom)]
+        for atom in atoms
+        if _origin(atom) in centres
+    )
+
+
+def _origin(atom: Chem.Atom) -> tuple[int, int] | None:
+    """The molecule and the index that the atom had; None for a new one."""
+    if not atom.HasProp("react_atom_idx"):
+        return None
+    return atom.GetIntProp("react_idx"), atom.GetIntProp("react_atom_idx")
