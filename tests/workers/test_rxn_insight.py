@@ -83,10 +83,10 @@ def test_the_names_of_amides_are_names_that_it_has(rxn_insight):
 
 def test_a_reaction_that_it_refuses_costs_nothing_else(rxn_insight):
     rxn_insight.classify("CC(=O)O.CNC>>CC(=O)N(C)C")
-    program = rxn_insight._lines._program
+    program, chain = rxn_insight._lines._program, 600 * "C"  # its mapper reads 512 tokens
     with pytest.raises(InvalidInput):
         rxn_insight.classify("CC>>C(")
     with pytest.raises(RunError, match="Rxn-INSIGHT has no class for .*: [A-Z]"):
-        rxn_insight.classify("*>>[2H]")
+        rxn_insight.classify(f"{chain}(=O)O.CN>>{chain}(=O)NC")
     assert rxn_insight.classify("CC(=O)O.CCNC>>CC(=O)N(C)CC")[0] == "Acylation"
     assert rxn_insight._lines._program is program

@@ -11,6 +11,7 @@ the product: nothing is guessed from names or from groups that the two sides mer
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -24,8 +25,7 @@ from ipsrl.molecules.reaction_rules import RULES
 from ipsrl.workers import interpreter
 from ipsrl.workers.lines import Lines
 
-LONGEST = 5000  # characters of a reaction
-TWICE = 20  # products of one step of which a second step is looked for
+LONGEST = 1000  # characters of a reaction
 OTHER = "other"
 HETEROCYCLE = "heterocycle formation"
 AMIDE = frozenset({"amide coupling", "ester aminolysis", "N-acylation"})
@@ -61,14 +61,14 @@ def classify(reaction: str) -> str:
             return OTHER
         if _heterocycles([product]) > _heterocycles(parts):
             return HETEROCYCLE
-        once: dict[str, dict[str, Chem.Mol]] = {}
+        halfway: dict[str, dict[str, Chem.Mol]] = {}
         for name in RULES:
-            once[name] = _apply(name, parts)
-            if target in once[name]:
+            made, halfway[name] = _apply(name, parts, product)
+            if target in made:
                 return name
-        for name, made in once.items():
-            for molecule in list(made.values())[:TWICE]:
-                if target in _apply(name, [molecule, *parts]):
+        for name, molecules in halfway.items():
+            for molecule in molecules.values():
+                if target in _apply(name, [molecule, *parts], product)[0]:
                     return name
     return OTHER
 
@@ -173,20 +173,37 @@ class RxnInsight:
         return self.classify(reaction)[1] in RXN_INSIGHT_AMIDES
 
 
-def _apply(name: str, parts: Sequence[Chem.Mol]) -> dict[str, Chem.Mol]:
-    """What the rules of a class make of the parts, in one step, by canonical SMILES."""
+def _apply(
+    name: str, parts: Sequence[Chem.Mol], target: Chem.Mol
+) -> tuple[dict[str, Chem.Mol], dict[str, Chem.Mol]]:
+    """What the rules of a class make of the parts that may be the target, or halfway to it.
+
+    Halfway is as many atoms of each element from one of the parts as from the target.
+    """
     mixture = parts[0]
     for part in parts[1:]:
         mixture = Chem.CombineMols(mixture, part)
     Chem.GetSymmSSSR(mixture)
-    made = {}
+    whole, doubles = _atoms(target), [_atoms(part) + _atoms(target) for part in parts]
+    sizes = {whole.total(), *(double.total() / 2 for double in doubles)}
+    made: dict[str, Chem.Mol] = {}
+    half: dict[str, Chem.Mol] = {}
     for rule in _compiled(name):
         for outcome in rule.RunReactants((mixture,), maxProducts=1000):
             for fragment in Chem.GetMolFrags(outcome[0], asMols=True, sanitizeFrags=False):
-                _protonate(fragment, mixture)
-                if Chem.SanitizeMol(fragment, catchErrors=True) == Chem.SANITIZE_NONE:
-                    made[Chem.MolToSmiles(fragment)] = fragment
-    return made
+                if fragment.GetNumAtoms() not in sizes:
+                    continue
+                atoms = _atoms(fragment)
+                is_whole, is_half = atoms == whole, atoms + atoms in doubles
+                if is_whole or is_half:
+                    _protonate(fragment, mixture)
+                    if Chem.SanitizeMol(fragment, catchErrors=True) == Chem.SANITIZE_NONE:
+                        (made if is_whole else half)[Chem.MolToSmiles(fragment)] = fragment
+    return made, half
+
+
+def _atoms(molecule: Chem.Mol) -> Counter[int]:
+    return Counter(atom.GetAtomicNum() for atom in molecule.GetAtoms())
 
 
 def _protonate(fragment: Chem.Mol, mixture: Chem.Mol) -> None:
