@@ -22,8 +22,9 @@ test-trl: .venv/all.stamp  ## the trainers under the oldest TRL that is supporte
 	$(BIN)/python -m pip install --quiet --target $(TRL) requests
 	PYTHONPATH=$(TRL) $(BIN)/pytest tests/llm
 
-test-worker: .venv/all.stamp  ## the verl plug-in, in an environment of its own
+test-worker: .venv/all.stamp  ## the verl plug-in and Rxn-INSIGHT, in environments of their own
 	$(BIN)/ipsrl workers install verl
+	$(BIN)/ipsrl workers install rxn-insight
 	$(BIN)/pytest -m worker
 
 check: .venv/all.stamp  ## style, types, import layers

@@ -34,7 +34,7 @@ def examine() -> int:
         else:
             print(f"{family:9} " + ", ".join(f"{name} {found}" for name, found in versions.items()))
     for name, python in workers.status().items():
-        print(f"worker {name:8} {python or f'not installed: ipsrl workers install {name}'}")
+        print(f"worker {name:11} {python or f'not installed: ipsrl workers install {name}'}")
     healthy = True
     for name in ("numpy", "torch", "jax.numpy"):
         try:
