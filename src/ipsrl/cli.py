@@ -28,8 +28,8 @@ Reinforcement learning that keeps every good answer.
   train hypospace      post-train one on problems with many right answers
   train molecules      search for molecules that score high and differ
   reproduce ITEM       run an item of the paper beside its numbers: table-1, figure-1,
-                       table-2, figure-2, figure-3, figures-4-5, table-4, theory, or of
-                       ours: group-size, estimators, molecule-keys
+                       table-2, figure-2, figure-3, figures-4-5, table-3, table-4, theory,
+                       or of ours: group-size, estimators, molecule-keys
   advise               will IPS-GRPO work with my group size, eps and rewards?
   diagnose FILE...     did a language model collapse, and when? from its logged completions
   hypospace dataset D  observation sets of the domain D: causal, voxel or boolean
@@ -221,8 +221,8 @@ def reproduce(argv: list[str]) -> int:
 
         item: tyro.conf.Positional[
             Literal[
-                "table-1", "figure-1", "table-2", "figure-2", "figures-4-5", "table-4", "figure-3",
-                "theory", "group-size", "estimators", "molecule-keys",
+                "table-1", "figure-1", "table-2", "figure-2", "figures-4-5", "table-3", "table-4",
+                "figure-3", "theory", "group-size", "estimators", "molecule-keys",
             ]
         ]  # fmt: skip
         """What to reproduce."""

@@ -64,10 +64,10 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     """
     check_libraries()
     of_language_models = name in ("table-2", "figure-2", "figures-4-5", "table-4")
-    of_molecules = name == "molecule-keys"
+    of_molecules = name in ("molecule-keys", "table-3")
     if preset == "cpu" and not (of_language_models or of_molecules):
         raise ConfigError(f"{name} has no preset cpu: paper runs on a CPU. Choose quick or paper.")
-    if preset == "paper" and of_molecules:
+    if preset == "paper" and name == "molecule-keys":
         raise ConfigError(f"{name} is not in the paper. Choose quick or cpu.")
     if name == "figure-3":
         from ipsrl.reproduce.lattice import reproduce_figure_3
@@ -81,10 +81,14 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         from ipsrl.reproduce.hypospace import reproduce_hypospace
 
         reproduce_hypospace(name, preset, out)
-    elif of_molecules:
+    elif name == "molecule-keys":
         from ipsrl.reproduce.molecules import reproduce_molecules
 
         reproduce_molecules(preset, out)
+    elif name == "table-3":
+        from ipsrl.reproduce.table_3 import reproduce_table_3
+
+        reproduce_table_3(preset, out)
     else:
         _reproduce_table(name, preset, out)
     print(f"figures and page: {out / 'index.html'}")
