@@ -10,7 +10,7 @@ from faulty import assert_none_left, marked, molecules
 from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError
-from ipsrl.molecules import ComponentConfig, Scoring
+from ipsrl.molecules import ComponentConfig, Failure, Scoring
 from ipsrl.molecules.oracle import Oracle, Status
 from ipsrl.molecules.scoring import Timeout, build
 
@@ -27,7 +27,7 @@ def logs(smiles):
     time.sleep(0.05)
     with open(__file__ + ".log", "a") as file:
         file.write(smiles[0] + "\\n")
-    return [float(len(text)) for text in smiles]
+    return size(smiles)
 """
 
 
@@ -42,60 +42,60 @@ def user(tmp_path_factory):
     assert_none_left(text)
 
 
+def configured(user: Path, name: str, **options) -> ComponentConfig:
+    return ComponentConfig(
+        kind="function", function=f"{user}:{name}", version="1", **{"workers": 1} | options
+    )
+
+
 @pytest.fixture(scope="module")
-def picky(user):
-    """The first: it starts Ray, and ends it."""
-    config = ComponentConfig(kind="function", function=f"{user}:picky", version="1", workers=1)
-    with Ray(config) as component:
-        yield component
+def scoring(user):
+    """It starts Ray, and ends it."""
+    with Scoring([configured(user, "logs")], "product", executor="ray") as scoring:
+        yield scoring
     assert not ray.is_initialized()
 
 
 class TestRay(ComponentSuite):
     @pytest.fixture
-    def component(self, picky):
-        return picky
+    def component(self, scoring):
+        return scoring.components[0]
 
-    def test_same_values_and_failures_as_in_process(self, picky):
-        alone = build(picky.config)
-        assert picky([PHENOL, ETHANE, PHENOL]) == alone([PHENOL, ETHANE, PHENOL])
-        assert picky.identity == alone.identity != ""
+    def test_same_values_as_in_process(self, component):
+        alone = build(component.config)
+        assert component([PHENOL, ETHANE, PHENOL]) == alone([PHENOL, ETHANE, PHENOL])
+        assert component.identity == alone.identity != ""
 
 
-def test_what_cannot_be_built_is_told_at_once(picky):
+@pytest.mark.slow
+def test_failures_limits_and_refusals_are_those_of_a_worker(user):
+    with Ray(configured(user, "picky")) as component:
+        assert component([PHENOL, ETHANE]) == [1, Failure("ValueError: not ethane")]
+    with Ray(configured(user, "hangs", timeout=0.5)) as component:
+        assert component(["C"]) == [Timeout("no answer in 0.5 s")]
     with pytest.raises(ConfigError, match=r"'C\(' is no SMARTS"):
         Ray(ComponentConfig(kind="alert", smarts=["C("], workers=1))
 
 
-def test_its_limits_are_those_of_a_worker(picky, user):
-    config = ComponentConfig(kind="function", function=f"{user}:hangs", workers=1, timeout=0.5)
-    with Ray(config) as component:
-        assert component(["C"]) == [Timeout("no answer in 0.5 s")]
-
-
-def every_call_survives(user: Path, workers: int, kill) -> None:
+def every_call_survives(user: Path, scoring: Scoring, kill) -> None:
     """`kill` is called when 20 of 50 molecules are done."""
     log = Path(f"{user}.log")
     log.unlink(missing_ok=True)
-    config = ComponentConfig(
-        kind="function", function=f"{user}:logs", name="length", workers=workers
-    )  # fmt: skip
     smiles = molecules(60)
-    with Scoring([config], "product", executor="ray") as scoring:
-        component = scoring.components[0]
-        arrivals, launch, launched = component.arrivals, component._launch, []
+    component = scoring.components[0]
+    arrivals, launch, launched = component.arrivals, component._launch, []
 
-        def arrivals_with_a_death(texts):
-            for i, answer in enumerate(arrivals(texts)):
-                if i == 20:
-                    kill(component)
-                yield answer
+    def arrivals_with_a_death(texts):
+        for i, answer in enumerate(arrivals(texts)):
+            if i == 20:
+                kill()
+            yield answer
 
-        component.arrivals = arrivals_with_a_death
-        component._launch = lambda: launched.append(launch())
-        oracle = Oracle(scoring, budget=50)
-        answers = oracle(smiles)
-    assert len(launched) == 1  # what died was one of its actors, and another was sent for
+    component.arrivals = arrivals_with_a_death
+    component._launch = lambda: launched.append(launch())
+    oracle = Oracle(scoring, budget=50)
+    answers = oracle(smiles)
+    assert launched  # what died was one of its actors, and another was sent for
     assert [call.smiles for call in oracle.calls] == smiles[:50]
     assert all(call.status is Status.VALID for call in oracle.calls)
     assert all(call.raw == (len(call.smiles),) for call in oracle.calls)
@@ -106,15 +106,13 @@ def every_call_survives(user: Path, workers: int, kill) -> None:
     assert counts.total() <= 51  # at most what the dead one was at was computed twice
 
 
-def test_an_actor_that_dies_costs_no_call(picky, user):
-    def kill(component):
+def test_an_actor_that_dies_costs_no_call(scoring, user):
+    def kill():
         for pid in marked(str(user)):
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                if b"ray::Holder" in file.read() and pid not in before:
-                    os.kill(pid, signal.SIGKILL)
+            if b"ray::Holder" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
-    before = marked(str(user))
-    every_call_survives(user, 1, kill)
+    every_call_survives(user, scoring, kill)
 
 
 @pytest.mark.slow
@@ -131,7 +129,11 @@ def test_a_node_that_dies_at_work_costs_no_call(user):
     try:
         second = cluster.add_node(**small)
         ray.init(address=cluster.address, log_to_driver=False)
-        every_call_survives(user, 2, lambda _: cluster.remove_node(second, allow_graceful=False))
+        with Scoring([configured(user, "logs", workers=2)], "product", executor="ray") as scoring:
+            scoring.components[0](molecules(100)[60:])  # by now both are at work
+            every_call_survives(
+                user, scoring, lambda: cluster.remove_node(second, allow_graceful=False)
+            )
         assert sum(node["Alive"] for node in ray.nodes()) == 1
     finally:
         ray.shutdown()
