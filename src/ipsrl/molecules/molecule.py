@@ -29,9 +29,10 @@ def canonical(smiles: str | None) -> str | None:
 
 
 def is_readable(smiles: str) -> bool:
-    """Whether it is a molecule for RDKit."""
+    """Whether it is a molecule for RDKit, with at least one atom."""
     with rdBase.BlockLogs():
-        return Chem.MolFromSmiles(smiles) is not None
+        molecule = Chem.MolFromSmiles(smiles)
+    return molecule is not None and molecule.GetNumAtoms() > 0
 
 
 def random_smiles(smiles: str, seed: int) -> str:

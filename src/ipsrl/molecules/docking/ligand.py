@@ -96,6 +96,7 @@ def _charged(molecule: Chem.Mol, pH: float) -> Chem.Mol:
     order = molecule.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]
     reader = openbabel.OBConversion()
     reader.SetInFormat("smi")
+    openbabel.obErrorLog.StopLogging()  # to standard error; what it cannot read, we report
     if not reader.ReadString(other, smiles):
         raise ValueError("Open Babel cannot read it")
     other.AddHydrogens(False, True, pH)

@@ -1,0 +1,266 @@
+"""Whatever the workers do, every call ends in one status, the budget is exact, nothing stays."""
+
+import json
+import math
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from faulty import SPEC, assert_none_left, fate, molecules
+from hypothesis import given
+from hypothesis import strategies as st
+from test_search import config, files, kill_and_resume  # noqa: F401 (a fixture)
+
+from ipsrl.molecules import ComponentConfig, Scoring, TransformConfig, train
+from ipsrl.molecules.oracle import Oracle, Status
+from ipsrl.molecules.scoring import Failure, Timeout
+from ipsrl.runs import Run
+
+STATUS = {
+    "fine": Status.VALID, "crash": Status.FAILED, "no number": Status.FAILED,
+    "garbage": Status.FAILED, "hang": Status.TIMEOUT, "native hang": Status.TIMEOUT,
+}  # fmt: skip
+
+
+@pytest.fixture
+def mark(monkeypatch, tmp_path):
+    monkeypatch.setenv("MARK", str(tmp_path))
+    yield
+    assert_none_left(str(tmp_path))
+
+
+# --- promise 10: the laws of every answer ---------------------------------------------------------
+
+# What a component may answer: numbers, also such as are 0, and no number in several ways.
+ANSWERS = st.sampled_from([0.0, 0.25, 1.0, Failure("broken"), Timeout("late")])
+TEXTS = ["C", "CC", "CCC", "CO", "CN", "c1ccccc1", "C(", "", "not a molecule", "C1CC"]
+READABLE = 6
+
+
+class Table:
+    """A component that answers what the test says; no number for what is no molecule."""
+
+    def __init__(self, answers):
+        self.answers, self.asked = answers, []
+
+    def __call__(self, smiles):
+        self.asked += smiles
+        return [self.answers[TEXTS.index(text)] for text in smiles]
+
+
+@given(
+    tables=st.lists(
+        st.lists(ANSWERS, min_size=READABLE, max_size=READABLE), min_size=1, max_size=3
+    ),
+    elsewhere=st.lists(st.booleans(), min_size=3, max_size=3),
+    batches=st.lists(st.lists(st.sampled_from(TEXTS), max_size=8), max_size=5),
+    budget=st.integers(1, 8),
+    aggregation=st.sampled_from(["product", "geometric-mean"]),
+)
+def test_statuses_add_up_and_a_failure_is_no_reward(
+    tables, elsewhere, batches, budget, aggregation
+):
+    configs = [ComponentConfig(kind="qed", name=f"part{i}") for i in range(len(tables))]
+    scoring = Scoring(configs, aggregation)
+    scoring.components = [Table(table) for table in tables]
+    # Workers only mean here: last, and only if needed.
+    scoring.configs = [
+        part.model_copy(update={"workers": int(slow)})
+        for part, slow in zip(configs, elsewhere, strict=False)
+    ]
+    oracle = Oracle(scoring, budget)
+    for batch in batches:
+        answers = oracle(batch)
+        assert len(answers) == len(batch)
+        for text, call in zip(batch, answers, strict=True):
+            assert call is None or call.smiles == text
+    calls = oracle.calls
+    asked = list(dict.fromkeys(text for batch in batches for text in batch))
+    readable = [text for text in asked if text in TEXTS[:READABLE]]
+    count = Counter(call.status for call in calls)
+    assert sum(count.values()) == len(calls) == len({call.smiles for call in calls})
+    assert count[Status.INVALID] == len(asked) - len(readable)
+    assert len(calls) - count[Status.INVALID] == min(budget, len(readable))
+    assert oracle.left == budget - min(budget, len(readable))
+    assert [call.number for call in calls] == list(range(1, len(calls) + 1))
+    for call in calls:
+        assert (call.status is Status.VALID) == np.isfinite(call.reward) == (not call.reason)
+        if call.status is Status.INVALID:
+            continue
+        column = [table[TEXTS.index(call.smiles)] for table in tables]
+        decided = expectation(column, elsewhere)
+        if isinstance(decided, Failure):
+            late = isinstance(decided, Timeout)
+            assert call.status is (Status.TIMEOUT if late else Status.FAILED)
+            assert call.reason.endswith(decided.reason)
+        else:
+            power = 1 / len(column) if aggregation == "geometric-mean" else 1
+            assert call.status is Status.VALID
+            assert call.reward == pytest.approx(decided**power)
+
+
+def expectation(column, elsewhere) -> float | Failure:
+    """Product of the values, or what decides before all of them are known."""
+    parts = list(zip(column, elsewhere, strict=False))
+    quick = [value for value, slow in parts if not slow]
+    for value in quick:
+        if isinstance(value, Failure):
+            return value
+    reward = math.prod(quick)
+    for value in (value for value, slow in parts if slow):
+        if reward == 0:
+            return 0.0
+        if isinstance(value, Failure):
+            return value
+        reward *= value
+    return reward
+
+
+# --- promise 8: real processes --------------------------------------------------------------------
+
+
+@contextmanager
+def killer(component, kills: int, stop: threading.Event):
+    """Kills a worker from outside now and then."""
+    rng, killed = random.Random(0), []
+
+    def run():
+        while len(killed) < kills and not stop.wait(rng.uniform(0.1, 0.6)):
+            program = rng.choice(component._workers)._lines._program
+            if program is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(program.pid, signal.SIGKILL)
+                    killed.append(program.pid)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stop.set()
+        thread.join()
+
+
+def every_call_is_accounted_for(calls: int, timeout: float) -> dict[str, int]:
+    """10 % crash, 5 % hang, 5 % answer garbage, and 1 % are killed from outside."""
+    component = ComponentConfig(
+        kind="function", function=SPEC, name="faulty", workers=4, timeout=timeout, retries=1,
+        transform=TransformConfig(kind="sigmoid", low=0.0, high=40.0),
+    )  # fmt: skip
+    asked = molecules(calls + 20)
+    rng = random.Random(0)
+    with Scoring([component], "product") as scoring:
+        oracle = Oracle(scoring, calls)
+        with killer(scoring.components[0], calls // 100, threading.Event()) as killed:
+            for first in range(0, len(asked), 64):
+                batch = asked[first : first + 64] + rng.choices(asked[: first + 64], k=8)
+                rng.shuffle(batch)
+                answers = oracle(batch)
+                for text, call in zip(batch, answers, strict=True):
+                    assert call is None or call.smiles == text
+    assert len(oracle.calls) == calls  # none lost, none double, not one too many
+    assert oracle.left == 0
+    assert len({call.smiles for call in oracle.calls}) == calls
+    unexpected = []
+    for call in oracle.calls:
+        assert (call.status is Status.VALID) == np.isfinite(call.reward) == (not call.reason)
+        if call.status is Status.VALID:
+            assert call.raw == (len(call.smiles),)  # no other's answer
+        if call.status is not STATUS[fate(call.smiles)]:
+            unexpected.append(call)
+    # Who was killed from outside is asked again, and may then hang, or die of itself.
+    assert all("code -9" in call.reason for call in unexpected)
+    assert len(unexpected) <= len(killed)
+    return Counter(call.status.value for call in oracle.calls) | {"killed": len(killed)}
+
+
+def test_three_hundred_calls(mark):
+    """With a restart for every crash; so those are rare among what is tried again."""
+    assert every_call_is_accounted_for(300, timeout=2.0)["killed"] == 3
+
+
+@pytest.mark.slow
+def test_ten_thousand_calls(mark):
+    """Promise 8."""
+    counts = every_call_is_accounted_for(10_000, timeout=2.0)
+    print(counts)
+    assert counts["killed"] >= 90
+
+
+# --- whole runs -----------------------------------------------------------------------------------
+
+
+def test_a_run_under_faults_ends_exactly_and_says_so(config, tmp_path, mark, capsys):  # noqa: F811
+    faulty = ComponentConfig(
+        kind="function", function=SPEC, name="faulty", workers=2, timeout=1.5, retries=0,
+        transform=TransformConfig(kind="sigmoid", low=0.0, high=40.0),
+    )  # fmt: skip
+    chosen = config(components=[ComponentConfig(kind="qed"), faulty])
+    result = train(chosen, tmp_path / "run")
+    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
+    assert result.ended == "budget"
+    assert result.calls == len(calls) == chosen.budget
+    expected = Counter(STATUS[fate(call["smiles"])].value for call in calls)
+    assert Counter(call["status"] for call in calls) == expected
+    assert (result.failed, result.timeouts) == (expected["failed"], expected["timeout"])
+    assert result.failed > 0
+    assert result.timeouts > 0
+    for call in calls:
+        if call["status"] != "valid":
+            assert call["reward"] is call["penalised"] is call["faulty"] is None
+            assert call["qed"] is not None
+    written = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert written["failed"] + written["timeouts"] == result.failed + result.timeouts
+    assert written["reasons"] == result.reasons
+    text = capsys.readouterr().err
+    lost = result.failed + result.timeouts
+    assert f"WARNING: {lost} of {chosen.budget} oracle calls ({lost / chosen.budget:.1%})" in text
+    for reason, count in result.reasons.items():
+        assert f"{count}  {reason}" in text
+
+
+USER = """
+import time
+
+def slow(smiles):
+    time.sleep(0.02 * (len(smiles[0]) % 5))  # answers come in another order than the questions
+    return [len(text) / 40 for text in smiles]
+"""
+
+
+def test_workers_and_a_stop_change_no_byte(config, tmp_path, mark, monkeypatch):  # noqa: F811
+    (tmp_path / "user.py").write_text(USER)
+    mine = {"kind": "function", "function": f"{tmp_path}/user.py:slow", "name": "mine"}
+    base = {"budget": 40, "checkpoint_every": 1}
+    train(config(components=[ComponentConfig(**mine)], **base), tmp_path / "whole")
+    log = Run.log
+
+    def stopping(run, rows):
+        rows = list(rows)
+        log(run, rows)
+        if rows[0]["step"] == 2:
+            raise KeyboardInterrupt
+
+    chosen = config(components=[ComponentConfig(workers=2, **mine)], **base)
+    monkeypatch.setattr(Run, "log", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, tmp_path / "parts")
+    monkeypatch.undo()
+    assert_none_left(str(tmp_path))
+    train(chosen, tmp_path / "parts", resume=True)
+    whole, parts = files(tmp_path / "whole"), files(tmp_path / "parts")
+    assert whole.pop("config.toml") != parts.pop("config.toml")
+    assert parts == whole
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_with_workers(config, tmp_path, mark):  # noqa: F811
+    (tmp_path / "user.py").write_text(USER)
+    mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow", workers=2)
+    kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, [0.6])
