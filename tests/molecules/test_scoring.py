@@ -3,6 +3,7 @@
 import json
 import sys
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +156,33 @@ class TestProgram(ComponentSuite):
             ComponentConfig(kind="program", command=[sys.executable, "-c", code], timeout=2.0)
         )
         assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 2 s")]
+
+    @pytest.mark.parametrize(
+        ("code", "count"),
+        [
+            ("print('hello'); [print(a) for _ in lines]", 3),  # a banner
+            ("[print(a + chr(10)) for _ in lines]", 4),  # a blank line after each
+            ("[print(a) for _ in lines[1:]]", 1),  # one left out
+            ("[print(a) for _ in lines + [0]]; sys.exit(3)", 3),
+        ],
+    )
+    def test_lines_that_do_not_tell_whose_they_are(self, code, count):
+        code = f"import sys; lines = list(sys.stdin); a = '{{\"value\": 7}}'; {code}"
+        component = build(ComponentConfig(kind="program", command=[sys.executable, "-c", code]))
+        told = f"the program wrote {count} lines in answer to 2 molecules"
+        assert component([PHENOL, ETHANE]) == [Failure(f"{told}; it must write one for each")] * 2
+
+    def test_nothing_of_one_that_hangs_goes_on(self, tmp_path):
+        """Nor its children."""
+        code = (
+            "import subprocess, sys, time; child = subprocess.Popen(['sleep', '60']); "
+            f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(60)"
+        )
+        command = [sys.executable, "-c", code]
+        component = build(ComponentConfig(kind="program", command=command, timeout=2.0))
+        assert component([PHENOL]) == [Timeout("no answer in 2 s")]
+        child = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
+        assert not child.exists() or child.read_text().split()[2] == "Z"  # dead, and not yet buried
 
     def test_one_that_is_not_there(self):
         component = build(ComponentConfig(kind="program", command=["/no/such/program"]))

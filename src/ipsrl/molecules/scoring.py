@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 
 from ipsrl.errors import ConfigError
 from ipsrl.functions import load_function
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
 from ipsrl.molecules.molecule import canonical, similarities
+from ipsrl.workers.group import process_group
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Smarts:
     """
 
     def __init__(self, patterns: Sequence[str], *, alert: bool) -> None:
-        self.patterns = [Chem.MolFromSmarts(text) for text in patterns]
+        with rdBase.BlockLogs():
+            self.patterns = [Chem.MolFromSmarts(text) for text in patterns]
         self.alert = alert
         for text, pattern in zip(patterns, self.patterns, strict=True):
             if pattern is None:
@@ -145,8 +147,9 @@ class Function:
 class Program:
     """An external program over JSON lines: {"smiles": ...} in, {"value": ...} out, in order.
 
-    {"error": ...} is a failure with that reason.  What the program has not answered when it ends,
-    or after `timeout` seconds, has failed.
+    {"error": ...} is a failure with that reason.  What a program has not answered that breaks down,
+    or that takes more than `timeout` seconds, has failed; and all has if there are too many lines,
+    or too few at a regular end, for then nobody knows which molecule a line is about.
     """
 
     command: Sequence[str]
@@ -157,19 +160,31 @@ class Program:
         if not smiles:
             return []
         lines = "".join(json.dumps({"smiles": text}) + "\n" for text in smiles)
-        try:
-            done = subprocess.run(
-                self.command, input=lines.encode(), capture_output=True, timeout=self.timeout
-            )
-            output = done.stdout
-            end = Failure(f"the program ended with code {done.returncode}")
-        except subprocess.TimeoutExpired as error:
-            output, end = error.stdout or b"", Timeout(f"no answer in {self.timeout:g} s")
-        except OSError as error:
-            output, end = b"", Failure(f"the program cannot be started: {error}")
-        answers = output.splitlines()[: len(smiles)]
+        output, end = self._run(lines.encode())
+        answers = output.splitlines()
+        if len(answers) > len(smiles) or (not end and len(answers) < len(smiles)):
+            told = f"{len(answers)} lines in answer to {len(smiles)} molecules"
+            return [Failure(f"the program wrote {told}; it must write one for each")] * len(smiles)
         values = [guarded(lambda line=line: _answer(line)) for line in answers]
-        return values + [end] * (len(smiles) - len(values))
+        return values + [end] * (len(smiles) - len(values)) if end else values
+
+    def _run(self, lines: bytes) -> tuple[bytes, Failure | None]:
+        """What it writes, and how it ended, if not regularly; nothing of it runs on."""
+        program: subprocess.Popen[bytes] | None = None
+        try:
+            with process_group() as group:
+                program = subprocess.Popen(
+                    self.command, process_group=group, stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                output, _ = program.communicate(lines, self.timeout)
+        except subprocess.TimeoutExpired:
+            assert program is not None
+            return program.communicate()[0], Timeout(f"no answer in {self.timeout:g} s")
+        except OSError as error:
+            return b"", Failure(f"the program cannot be started: {error}")
+        code = program.returncode
+        return output, Failure(f"the program ended with code {code}") if code else None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ engines cannot be compared.
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
 from ipsrl.molecules.scoring import Failure
+from ipsrl.workers.group import process_group
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
 
@@ -224,24 +223,15 @@ class External:
     def _run(self, folder: Path, words: list[str]) -> str:
         """Run it; returns how it ended.  Nothing of it goes on after that, or after our own end."""
         log = folder / "log"
-        # The guard waits for a line that never comes; its input ends when this process does.
-        guard = subprocess.Popen(
-            ["/bin/sh", "-c", "read line; kill -KILL 0"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            process_group=0,
-        )  # fmt: skip
-        try:
-            with log.open("wb") as sink:
-                program = subprocess.Popen(
-                    words, cwd=folder, stdin=subprocess.DEVNULL, stdout=sink,
-                    stderr=subprocess.STDOUT, process_group=guard.pid,
-                )  # fmt: skip
-            code = program.wait(self.config.timeout)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            os.killpg(guard.pid, signal.SIGKILL)
-            guard.communicate()
+        with process_group() as group, log.open("wb") as sink:
+            program = subprocess.Popen(
+                words, cwd=folder, stdin=subprocess.DEVNULL, stdout=sink,
+                stderr=subprocess.STDOUT, process_group=group,
+            )  # fmt: skip
+            try:
+                code = program.wait(self.config.timeout)
+            except subprocess.TimeoutExpired:
+                code = None
         if code is None:
             program.wait()
             return f"no answer in {self.config.timeout:g} s"
