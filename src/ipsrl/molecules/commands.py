@@ -69,7 +69,7 @@ def sample(argv: list[str]) -> int:
         seed: int = 0
         """Of the draws."""
         known: Path | None = None
-        """File of SMILES: novelty is the share of valid molecules that are not in it."""
+        """File of SMILES: novelty is the share of distinct molecules that are not in it."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
         """File for the SMILES, as they were drawn."""
         json: bool = False
@@ -78,6 +78,8 @@ def sample(argv: list[str]) -> int:
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules sample")
     if options.n < 1:
         raise ConfigError(f"--n {options.n} draws nothing. Ask for at least 1.")
+    if options.out is not None and not options.out.parent.is_dir():
+        raise ConfigError(f"{options.out.parent} is no folder. Make it, or name another --out.")
     from ipsrl.molecules.sampling import sample
 
     known = options.known

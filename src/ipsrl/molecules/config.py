@@ -34,7 +34,7 @@ class PretrainConfig(StrictConfig):
     batch: Annotated[int, Field(ge=1)] = 64
     """SMILES per update."""
     micro_batch: Annotated[int, Field(ge=1)] = 16
-    """SMILES per backward pass: memory, not the result, depends on it."""
+    """SMILES per backward pass: memory depends on it, and the result only by rounding."""
     lr: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Peak of the learning rate (Adam), which falls to 0 along a cosine."""
     warm_up: Annotated[int, Field(ge=1)] = 500
@@ -315,7 +315,7 @@ class Config(StrictConfig):
     batch: Annotated[int, Field(ge=2, le=65536)] = 64
     """SMILES drawn per step: the group."""
     micro_batch: Annotated[int, Field(ge=1)] = 16
-    """SMILES per backward pass: memory, not the result, depends on it."""
+    """SMILES per backward pass: memory depends on it, and the result only by rounding."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Learning rate (Adam)."""
     replay: Annotated[int, Field(ge=0)] = 10

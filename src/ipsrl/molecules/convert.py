@@ -32,6 +32,8 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
         found = json.loads(tokens.read_bytes())
         if not isinstance(found, list) or found[:2] != [END, START]:
             raise ValueError(f"its first tokens are not {[END, START]}")
+        if wrong := [token for token in found if not isinstance(token, str)]:
+            raise ValueError(f"{wrong[0]!r} is no token")
     except (OSError, ValueError) as error:
         raise InvalidInput(
             f"{tokens} is no list of tokens ({error}). Write it with "
@@ -51,12 +53,14 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
             named[f"backbone.{_RENAMED.get(part, part)}"] = value
     layers = sum(name.endswith(".A_log") for name in named)
     embeddings = named.get("backbone.embeddings.weight")
-    if embeddings is None or not layers or len(embeddings) != len(found):
+    if embeddings is None or not layers or len(embeddings) < len(found):
         raise InvalidInput(
             f"{weights} is no Mamba over {len(found)} tokens: it needs backbone.embedding.weight "
             "with a row for each, and backbone.layers. Convert weights and tokens of one model."
         )
-    prior = Prior.mamba(Vocabulary(found[2:]), hidden=embeddings.shape[1], layers=layers)
+    prior = Prior.mamba(
+        Vocabulary(found[2:]), hidden=embeddings.shape[1], layers=layers, rows=len(embeddings)
+    )
     try:
         missing, unknown = prior.model.load_state_dict(named, strict=False)
     except RuntimeError as error:

@@ -21,7 +21,7 @@ from ipsrl.molecules.config import PretrainConfig
 from ipsrl.molecules.molecule import canonical, random_smiles
 from ipsrl.molecules.prior import MAX_TOKENS, Prior, padded
 from ipsrl.molecules.state import pack, unpack
-from ipsrl.molecules.vocabulary import Vocabulary, tokenize
+from ipsrl.molecules.vocabulary import END, Vocabulary, tokenize
 from ipsrl.runs import Run, progress
 
 _SORTED = 50  # batches among which SMILES of like length are brought together
@@ -114,7 +114,9 @@ def read_smiles(path: Path) -> tuple[dict[str, str], int]:
     good = {
         text: found
         for text in dict.fromkeys(smiles)
-        if len(tokenize(text)) <= MAX_TOKENS and (found := canonical(text))
+        if len(tokens := tokenize(text)) <= MAX_TOKENS
+        and END not in tokens  # a quadruple bond, which Vocabulary cannot write
+        and (found := canonical(text))
     }
     if not good:
         raise InvalidInput(f"{path} holds no molecule. Give a text file with one SMILES a line.")

@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ipsrl.errors import InvalidInput
+from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules.mamba import accelerate, empty_cache
 from ipsrl.molecules.vocabulary import Vocabulary
 
@@ -57,11 +57,20 @@ class Prior:
 
     @classmethod
     def mamba(
-        cls, vocabulary: Vocabulary, *, hidden: int = 256, layers: int = 12, seed: int = 0
+        cls,
+        vocabulary: Vocabulary,
+        *,
+        hidden: int = 256,
+        layers: int = 12,
+        seed: int = 0,
+        rows: int | None = None,
     ) -> Prior:
-        """A Mamba that knows nothing yet; the defaults are the paper's."""
+        """A Mamba that knows nothing yet; the defaults are the paper's.
+
+        mamba-ssm has more `rows` of the embedding than tokens, to a multiple of 8.
+        """
         config = MambaConfig(
-            vocab_size=len(vocabulary),
+            vocab_size=rows or len(vocabulary),
             hidden_size=hidden,
             num_hidden_layers=layers,
             state_size=16,
@@ -86,10 +95,10 @@ class Prior:
         Raises:
           InvalidInput: if there is none, or its parts do not fit together.
         """
-        shipped = Path(str(files("ipsrl") / "molecules" / "priors" / str(name)))
-        folder = shipped if shipped.is_dir() else Path(name)
+        shipped = Path(str(files("ipsrl"))) / "molecules" / "priors"
+        known = sorted(path.name for path in shipped.glob("*") if path.is_dir())
+        folder = shipped / name if name in known else Path(name)
         if not (folder / "config.json").is_file():
-            known = sorted(path.name for path in shipped.parent.glob("*") if path.is_dir())
             raise InvalidInput(
                 f"{name} is no prior: no folder with a config.json. Pass the folder that "
                 f"`ipsrl molecules pretrain` wrote, or the name of a shipped one: {known}."
@@ -116,6 +125,12 @@ class Prior:
             raise InvalidInput(
                 f"{folder} has a model of {model.config.vocab_size} tokens and a vocabulary of "
                 f"{len(vocabulary)}. Both must come from the same prior."
+            )
+        positions = getattr(model.config, "max_position_embeddings", MAX_TOKENS + 1)
+        if positions <= MAX_TOKENS:
+            raise InvalidInput(
+                f"{folder} reads {positions} positions, and a SMILES may have {MAX_TOKENS} tokens "
+                f"after its start. Give a model of at least {MAX_TOKENS + 1} positions."
             )
         return cls(accelerate(model.eval()), vocabulary)
 
@@ -148,7 +163,12 @@ class Prior:
         with torch.inference_mode():
             for t in range(max_tokens + 1):
                 out = model(input_ids=last[:, None], use_cache=True, **context)
-                log_p = out.logits[:, -1].float().log_softmax(-1)
+                log_p = self._log_softmax(out.logits[:, -1])
+                if not log_p.isfinite().all():
+                    raise RunError(
+                        "the model's probabilities are not numbers: it has diverged. Start again "
+                        "with a smaller lr."
+                    )
                 last = torch.multinomial(log_p.exp(), 1, generator=generator)[:, 0]
                 ids_NT[going, t] = last
                 log_probs_NT[going, t] = log_p.gather(1, last[:, None])[:, 0]
@@ -170,8 +190,12 @@ class Prior:
         """
         start = torch.ones_like(ids_NT[:, :1])
         logits = self.model(input_ids=torch.cat([start, ids_NT[:, :-1]], 1), use_cache=False).logits
-        taken = logits.float().log_softmax(-1).gather(2, ids_NT[..., None])[..., 0]
+        taken = self._log_softmax(logits).gather(2, ids_NT[..., None])[..., 0]
         return torch.where(live(ids_NT), taken, 0.0)
+
+    def _log_softmax(self, logits: torch.Tensor) -> torch.Tensor:
+        """Over the vocabulary: a model may have more rows than tokens."""
+        return logits[..., : len(self.vocabulary)].float().log_softmax(-1)
 
     def encode(self, smiles: Iterable[str]) -> torch.Tensor:
         """SMILES as `ids_NT`.

@@ -39,7 +39,7 @@ from ipsrl.molecules.state import pack, unpack
 from ipsrl.runs import Run, progress
 
 IDLE = 50  # batches in a row without one new molecule, after which the search is over
-LOST = 5  # batches in a row that are mostly invalid, after which the agent has drifted
+LOST = 5  # batches in a row with half the best one's valid share, after which the agent has drifted
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,8 @@ def _search(config: Config, scoring: Scoring, prior: Prior, out: Path, resume: b
             run.log([row])
             lost = sum(call.status is not Status.VALID for call in search.oracle.calls)
             note = f"reward {row['reward']:.3f}, {row['hits']} hits"
+            if row["restored"]:
+                note += f", agent put back {row['restored']} times"
             advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))
             if search.steps % config.checkpoint_every == 0 or search.ended:
                 run.append("calls", search.table(written))
@@ -156,7 +158,7 @@ class Search:
         self.best: dict[str, np.ndarray] = {}
         self.tally = {
             "steps": 0, "idle": 0, "lost": 0, "restored": 0, "samples": 0, "invalid": 0,
-            "best": -1.0,
+            "best": -1.0, "best_valid": 0.0,
         }  # fmt: skip
 
     # --- one step ---------------------------------------------------------------------------------
@@ -172,9 +174,10 @@ class Search:
         smiles = [canonical(text) for text in texts]
         self.probability.show(smiles, drawn.ids_NT, drawn.log_probs_NT.sum(-1).numpy())
         calls, new = self._score(smiles)
-        self._guard(smiles, calls)
+        restored = self._guard(smiles, calls)
 
-        rows = self._learned(smiles, calls)
+        # What a lost agent drew teaches the one that was put back nothing.
+        rows = [] if restored else self._learned(smiles, calls)
         learned = [calls[i] for i in rows]
         rewards = self.filter.penalise(
             np.array([call.reward if call else 0.0 for call in learned]),
@@ -192,7 +195,7 @@ class Search:
         self.filter.add(scaffolds)
         self.made += [(tally["steps"], _reward(found.get(call.smiles))) for call in new]
         batch = Group(drawn.ids_NT[rows], [smiles[i] for i in rows], rewards)
-        loss = self._learn(batch, entries, filtered, rng)
+        loss = 0.0 if restored else self._learn(batch, entries, filtered, rng)
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
         return {
             "step": tally["steps"],
@@ -203,6 +206,7 @@ class Search:
             "penalised": float(rewards.mean()) if len(rewards) else 0.0,
             "effective_outcomes": self._effective(),
             "memory": len(self.memory.entries),
+            "restored": int(tally["restored"]),
             "hits": len(self.hits),
             "loss": loss,
         }
@@ -271,17 +275,21 @@ class Search:
         text = random_smiles(entry.smiles, seed)
         return text if self.agent.vocabulary.covers(text) else entry.written
 
-    def _guard(self, smiles: list[str | None], calls: list[Call | None]) -> None:
+    def _guard(self, smiles: list[str | None], calls: list[Call | None]) -> bool:
         """Remember the agent whose batch earned most, and go back to it when it has drifted."""
         tally = self.tally
         rewards = [call.reward if call and call.reward > 0 else 0.0 for call in calls]
         mean, valid = float(np.mean(rewards)), 1 - smiles.count(None) / len(smiles)
-        tally["lost"] = tally["lost"] + 1 if valid < 0.5 else 0
-        if not self.best or (valid >= 0.5 and mean > tally["best"]):
-            tally["best"], self.best = mean, pack(self.agent.model, self.optimiser)
-        elif tally["lost"] >= LOST:
-            unpack(self.best, self.agent.model, self.optimiser)
-            tally["lost"], tally["restored"] = 0, tally["restored"] + 1
+        drifted = valid < tally["best_valid"] / 2
+        tally["lost"] = tally["lost"] + 1 if drifted else 0
+        if not self.best or (not drifted and mean > tally["best"]):
+            tally["best"], tally["best_valid"] = mean, valid
+            self.best = pack(self.agent.model, self.optimiser)
+        if tally["lost"] < LOST:
+            return False
+        unpack(self.best, self.agent.model, self.optimiser)
+        tally["lost"], tally["restored"] = 0, tally["restored"] + 1
+        return True
 
     def _effective(self) -> float:
         """Effective outcomes of the batch: exp of the entropy of their shares."""
