@@ -48,6 +48,26 @@ def test_same_likelihoods(prior, tmp_path, tokens, prefix):
     )
 
 
+def test_an_embedding_with_more_rows_than_tokens(prior, tmp_path, tokens):
+    """mamba-ssm pads it to a multiple of 8."""
+    state = theirs(prior)
+    for name in ("backbone.embedding.weight", "lm_head.weight"):
+        state[name] = torch.cat([state[name], torch.ones(5, state[name].shape[1])])
+    save_file(state, tmp_path / "weights.safetensors")
+    imported = import_mamba(tmp_path / "weights.safetensors", tokens)
+    torch.testing.assert_close(
+        imported.log_likelihood(["CCO"]), prior.log_likelihood(["CCO"]), rtol=0, atol=1e-5
+    )  # a softmax over a slice of the same logits
+
+
+@pytest.mark.parametrize("wrong", [7, None, ["C"]])
+def test_tokens_that_are_none(prior, tmp_path, wrong):
+    save_file(theirs(prior), tmp_path / "weights.safetensors")
+    (tmp_path / "tokens.json").write_text(json.dumps([*prior.vocabulary.tokens[:-1], wrong]))
+    with pytest.raises(InvalidInput, match="is no token"):
+        import_mamba(tmp_path / "weights.safetensors", tmp_path / "tokens.json")
+
+
 def test_the_script_gets_there_from_a_pickle(prior, tmp_path):
     """Of a dictionary like Saturn's; its vocabulary looks ids up, as Saturn's class does."""
     state = theirs(prior)

@@ -90,14 +90,25 @@ def test_every_epoch_writes_molecules_anew(corpus_file, tmp_path, monkeypatch):
 
 
 def test_reads_gzip_and_columns_and_leaves_out_what_is_no_molecule(tmp_path):
-    lines = ["CCO name 1.0", "", "CCO", "not a molecule", "C" * 129, "C1=CC=CC=C1", "C(", "CC\r"]
+    lines = [
+        "CCO name 1.0",
+        "",
+        "CCO",
+        "not a molecule",
+        "C" * 129,
+        "C1=CC=CC=C1",
+        "C(",
+        "CC\r",
+        "[Re]$[Re]",
+    ]
     plain = tmp_path / "a.smi"
     plain.write_text("\n".join(lines))
     packed = tmp_path / "a.smi.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    # Left out: a duplicate, two that do not parse ("not", "C("), one too long.
+    # Left out: a duplicate, two that do not parse ("not", "C("), one too long, a quadruple bond,
+    # whose sign ends a sequence.
     expected = {"CCO": "CCO", "C1=CC=CC=C1": "c1ccccc1", "CC": "CC"}
-    assert read_smiles(plain) == read_smiles(packed) == (expected, 4)
+    assert read_smiles(plain) == read_smiles(packed) == (expected, 5)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"\x1f\x8b broken", b"xyz\n"])

@@ -9,7 +9,7 @@ import torch
 from helpers import SIGMAS
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from ipsrl.errors import InvalidInput
+from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules import Prior, Vocabulary
 from ipsrl.molecules.prior import live, padded
 
@@ -25,15 +25,19 @@ def prior(small_prior):
     return Prior.load(small_prior)
 
 
+def transformer(rows: int, positions: int) -> GPT2LMHeadModel:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=rows, n_positions=positions, n_embd=32, n_layer=2, n_head=2, bos_token_id=1,
+        eos_token_id=0,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config).eval()
+
+
 @pytest.fixture
 def gpt(prior):
     """A transformer with the same vocabulary: another cache, another architecture."""
-    torch.manual_seed(0)
-    size = len(prior.vocabulary)
-    config = GPT2Config(
-        vocab_size=size, n_embd=32, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=0
-    )
-    return Prior(GPT2LMHeadModel(config).eval(), prior.vocabulary)
+    return Prior(transformer(len(prior.vocabulary), 1024), prior.vocabulary)
 
 
 @pytest.mark.parametrize("size", [2, 37, 64])
@@ -89,6 +93,36 @@ def test_samples_follow_the_likelihood(prior):
     for i in p.argsort()[-5:]:
         error = (p[i] * (1 - p[i]) / len(texts)) ** 0.5
         assert abs(texts.count(distinct[i]) / len(texts) - p[i]) < SIGMAS * error
+
+
+def test_a_model_may_have_more_rows_than_tokens(prior):
+    """As mamba-ssm pads its embedding: what is no token is never drawn, and has no probability."""
+    size = len(prior.vocabulary)
+    wide = Prior(transformer(8 * size, 1024), prior.vocabulary)
+    drawn = wide.sample(16, generator(), max_tokens=20)
+    assert int(drawn.ids_NT.max()) < size
+    torch.testing.assert_close(
+        wide.log_probs(drawn.ids_NT).detach(), drawn.log_probs_NT, rtol=0, atol=RECURRENT
+    )
+
+
+def test_a_model_of_few_positions_is_refused(prior, tmp_path):
+    Prior(transformer(len(prior.vocabulary), 64), prior.vocabulary).save(tmp_path)
+    with pytest.raises(InvalidInput, match="reads 64 positions.* at least 129 positions"):
+        Prior.load(tmp_path)
+
+
+def test_a_model_that_has_diverged_is_explained(gpt):
+    next(gpt.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(RunError, match="diverged.*smaller lr"):
+        gpt.sample(2, generator())
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "zinc/.."])
+def test_a_folder_of_priors_is_no_prior(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match=r"is no prior.*\['zinc'\]"):
+        Prior.load(name)
 
 
 def test_no_molecules_no_likelihoods(prior):

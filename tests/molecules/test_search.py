@@ -212,6 +212,35 @@ def test_a_bad_batch_between_good_ones_is_no_drift(config):
     assert search.tally["restored"] == 0
 
 
+def test_a_prior_that_writes_little_that_is_valid_has_not_drifted(config):
+    """It is compared with itself: one in four is what the best batch had."""
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    search.best, search.tally["best"], search.tally["best_valid"] = {}, -1.0, 0.0
+    call = search.oracle.calls[0]
+    for _ in range(3 * LOST):
+        assert not search._guard([None, None, None, call.smiles], [None, None, None, call])
+    assert search.tally["restored"] == 0
+
+
+def test_nothing_is_learned_from_what_a_lost_agent_drew(config, monkeypatch):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    best = {name: array.copy() for name, array in search.best.items()}
+    search.tally["lost"] = LOST - 1
+    monkeypatch.setattr("ipsrl.molecules.training.canonical", lambda _: None)
+    row = search.step()
+    assert (row["restored"], row["valid"]) == (1, 0.0)
+    for name, array in best.items():
+        np.testing.assert_array_equal(search.state()[name], array)
+
+
 # --- the same bytes -------------------------------------------------------------------------------
 
 
