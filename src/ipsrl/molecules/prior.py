@@ -164,7 +164,7 @@ class Prior:
             for t in range(max_tokens + 1):
                 out = model(input_ids=last[:, None], use_cache=True, **context)
                 log_p = self._log_softmax(out.logits[:, -1])
-                if not log_p.isfinite().all():
+                if log_p.isnan().any():
                     raise RunError(
                         "the model's probabilities are not numbers: it has diverged. Start again "
                         "with a smaller lr."
