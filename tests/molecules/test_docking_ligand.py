@@ -44,7 +44,7 @@ PREPARED = {
     "a radical": "[CH2]CC",
 }
 REFUSED = {
-    "CCO.CCN": "2 fragments",
+    "CCO.CCN": "2 fragments; only one",
     "[Na+].CC(=O)[O-]": "no parameters for Na",
     "OB(O)c1ccccc1": "no parameters for B",
     "C[Se]C": "no parameters for Se",
