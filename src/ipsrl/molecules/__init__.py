@@ -10,7 +10,7 @@ from ipsrl.molecules.config import ComponentConfig, Config, PretrainConfig, Tran
 if TYPE_CHECKING:
     from ipsrl.molecules.pretraining import PretrainResult, pretrain
     from ipsrl.molecules.prior import Prior, Sequences
-    from ipsrl.molecules.scoring import Component, Failure, Scoring
+    from ipsrl.molecules.scoring import Component, Failure, Scoring, Timeout
     from ipsrl.molecules.training import Result, train
     from ipsrl.molecules.vocabulary import Vocabulary
 
@@ -22,6 +22,7 @@ _HOME = {
     "Result": "training",
     "Scoring": "scoring",
     "Sequences": "prior",
+    "Timeout": "scoring",
     "Vocabulary": "vocabulary",
     "pretrain": "pretraining",
     "train": "training",
@@ -38,6 +39,7 @@ __all__ = [
     "Result",
     "Scoring",
     "Sequences",
+    "Timeout",
     "TransformConfig",
     "Vocabulary",
     "pretrain",
