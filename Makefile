@@ -37,6 +37,7 @@ bench: .venv/all.stamp  ## speed, beside torchgfn and gfnx in environments of th
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/llm_overhead.py
 	$(BIN)/python bench/molecules.py
+	$(BIN)/python bench/oracle.py
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

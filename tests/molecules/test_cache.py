@@ -146,6 +146,22 @@ def test_a_cache_that_breaks_costs_no_answer(path):
     assert len(warned) == 2  # read, and written
 
 
+def test_a_file_of_somebody_else_brings_no_code_and_no_nonsense(tmp_path, path):
+    """Promise 12: a pickle that would run, as the file and in it, and values that are no number."""
+    canary = tmp_path / "canary"
+    payload = b"cposix\nsystem\n(S'touch " + str(canary).encode() + b"'\ntR."
+    (tmp_path / "pickle").write_bytes(payload)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Cached(Counting(), str(tmp_path / "pickle"))
+    cached = Cached(Counting(), path)
+    for value in (payload, "7; DROP TABLE answers", float("inf"), None, "1 + 1"):
+        with sqlite3.connect(path) as database:
+            row = ("CO", cached.identity, value)
+            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
+        assert cached(["CO", "'); DROP TABLE answers; --"]) == [2.0, 26.0]
+    assert not canary.exists()
+
+
 # --- promise 11 -----------------------------------------------------------------------------------
 
 WRITER = """

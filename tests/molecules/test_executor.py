@@ -146,6 +146,8 @@ def test_a_death_is_a_failure_with_a_reason(told):
             ("write_to_pipes(b'[1]\\n'); nap()", r"not one JSON object: b'\[1\]"),
             ("write_to_pipes(b'{\"value\": NaN}\\n'); nap()", "answered {'value': nan}"),
             ("write_to_pipes(b'{}\\n'); nap()", "answered {}"),
+            # promise 12: a pickle that would run a program is nothing but a line that is no JSON
+            ("write_to_pipes(b'cposix\\nsystem\\n(S\\'touch c\\'\\ntR.'); nap()", "not one JSON"),
         ):
             told.todo(todo)
             first, failure, last = component(["CC", "N", "C"])

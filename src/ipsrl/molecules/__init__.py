@@ -16,7 +16,7 @@ from ipsrl.molecules.config import (
 if TYPE_CHECKING:
     from ipsrl.molecules.pretraining import PretrainResult, pretrain
     from ipsrl.molecules.prior import Prior, Sequences
-    from ipsrl.molecules.scoring import Component, Failure, Scoring
+    from ipsrl.molecules.scoring import Component, Failure, Scoring, Timeout
     from ipsrl.molecules.training import Result, train
     from ipsrl.molecules.vocabulary import Vocabulary
 
@@ -28,6 +28,7 @@ _HOME = {
     "Result": "training",
     "Scoring": "scoring",
     "Sequences": "prior",
+    "Timeout": "scoring",
     "Vocabulary": "vocabulary",
     "pretrain": "pretraining",
     "train": "training",
@@ -45,6 +46,7 @@ __all__ = [
     "Result",
     "Scoring",
     "Sequences",
+    "Timeout",
     "TransformConfig",
     "Vocabulary",
     "pretrain",

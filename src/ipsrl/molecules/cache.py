@@ -6,6 +6,7 @@ version of RDKit, whose canonical SMILES change.  Only values are kept, never fa
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,8 @@ class Cached:
             with self._open() as database:
                 for text in smiles:
                     for (value,) in database.execute(query, (text, self.identity)):
-                        found[text] = value
+                        if isinstance(value, float) and math.isfinite(value):
+                            found[text] = value
         except sqlite3.Error as error:
             self._warn("read", error)
         return found
@@ -82,7 +84,7 @@ class Cached:
         ]
         try:
             with self._open() as database:
-                database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
+                database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
             self._warn("written", error)
 
