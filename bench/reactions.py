@@ -32,6 +32,12 @@ NEAR = AMIDE | {
 }  # fmt: skip
 
 
+OF_TEMPLATE = {
+    "amide coupling", "imide formation", "acylsulfonamide formation", "hydrazinolysis",
+}  # fmt: skip
+"""Classes of templates, given by hand to each, that make an amide: a third opinion."""
+
+
 def read(path: Path) -> list[str]:
     with gzip.open(path, "rt") as lines:
         molecules = [line.split()[0] for line in lines if line.strip()]
@@ -129,6 +135,7 @@ def main() -> None:
                     {
                         "reaction": reaction,
                         "template": template.name,
+                        "template_amide": "yes" if template.reaction_class in OF_TEMPLATE else "no",
                         "class": ours,
                         "amide": "yes" if ours in AMIDE else "no",
                         "rxn_insight_class": kind,
@@ -147,6 +154,13 @@ def main() -> None:
         "other, by our classes": sum(row["class"] == "other" for row in together),
         "OtherReaction, by Rxn-INSIGHT": sum(
             row["rxn_insight_name"] == "OtherReaction" for row in together
+        ),
+        "ours as the template's": interval(
+            sum(row["amide"] == row["template_amide"] for row in together), len(together)
+        ),
+        "Rxn-INSIGHT's as the template's": interval(
+            sum(row["rxn_insight_amide"] == row["template_amide"] for row in together),
+            len(together),
         ),
         **{name: agreement(sample) for name, sample in rows.items()},
         "together": agreement(together),

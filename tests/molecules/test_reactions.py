@@ -44,6 +44,7 @@ EXAMPLES = {
         "O=C1OC(=O)c2ccccc21.NCc1ccccc1>>O=C1N(Cc2ccccc2)C(=O)c2ccccc21",
         "O=C(ON1C(=O)CCC1=O)c1ccccc1.CN>>CNC(=O)c1ccccc1",
         "O=C(c1ccccc1)n1ccnc1.CN>>CNC(=O)c1ccccc1",
+        "O=C(c1ccc[nH]1)C(Cl)(Cl)Cl.CN>>CNC(=O)c1ccc[nH]1",
         "CC(=O)Cl.c1ccc2[nH]ccc2c1>>CC(=O)n1ccc2ccccc21",
     ],
     "sulfonamide formation": [
@@ -185,6 +186,7 @@ EXAMPLES = {
         "CC(=O)NCC.CCO>>CC(=O)NCC",  # the amide was there
         "CC(=O)O.NCC>>CCCCC(=O)NCC",  # carbon from nowhere
         "CC(=O)O.CC(C)(C)OC(=O)NCCO>>CC(=O)NCCO",  # two kinds of changes
+        "CC1NC(=O)OC1=O.CN>>CC1NC(=O)N(C)C1=O",  # an amide and a urea at once
     ],
 }
 ALL = [(name, reaction) for name, reactions in EXAMPLES.items() for reaction in reactions]

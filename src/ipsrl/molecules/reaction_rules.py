@@ -54,8 +54,10 @@ RULES: dict[str, list[str]] = {
         *_turn(f"[{_ACYL}:1]-[OX2;H0;$(O[CX4])]", "[*:1]-N", "[*:1]-NN"),
     ],
     "N-acylation": [
-        _swap(_ACYL, f"{_HALIDE},n,SX2,$([OX2;H0]),$(N=[N+]=[N-]),$(N(C=O)C=O)", _NH),
-        "([C:1](=[O:2])-O-[C:3]=[O:4].[#7;H2,H3:5])>>([*:1](=[*:2])-[*:5]-[*:3]=[*:4])",
+        _swap(
+            _ACYL, f"{_HALIDE},n,SX2,$([OX2;H0]),$(N=[N+]=[N-]),$(N(C=O)C=O),$(C(Cl)(Cl)Cl)", _NH
+        ),
+        f"([{_ACYL}:1]-O-[{_ACYL}:2].[#7;H2,H3:3])>>([*:1]-[*:3]-[*:2])",
         *_turn(f"[{_ACYL}:1]-[{_HALIDE}]", "[*:1]-N"),
     ],
     "sulfonamide formation": [

@@ -6,7 +6,8 @@
 `serve` is the other side, for programs in Python.  A program that hangs, dies or answers garbage
 costs one request, and is started again for the next.  Nothing of it outlives this process, however
 that ends: the program reads the end of its input, and a guard in its process group kills the group.
-(Only a child that leaves the group, as a daemon does, gets away.)
+(Only a child that leaves the group, as a daemon does, gets away; and a fork of this process keeps
+the program as long as it lives itself.)
 """
 
 from __future__ import annotations
