@@ -50,8 +50,8 @@ def summary(out: Path) -> str:
     test = binomtest(len(solved), len(rows)).proportion_ci(method="wilson")
     seconds = [row["seconds"] for row in rows]
     return (
-        f"{len(solved)} of {len(rows)} molecules solved: {len(solved) / len(rows):.1%}, 95 % interval "
-        f"{test.low:.1%} to {test.high:.1%}\n"
+        f"{len(solved)} of {len(rows)} molecules solved: {len(solved) / len(rows):.1%}, "
+        f"95 % interval {test.low:.1%} to {test.high:.1%}\n"
         f"{statistics.mean(solved):.1f} steps; {solved.count(0)} are in the stock\n"
         f"processor seconds per molecule: median {statistics.median(seconds):.2f}, "
         f"mean {statistics.mean(seconds):.2f}, most {max(seconds):.1f}"

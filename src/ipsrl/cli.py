@@ -38,6 +38,7 @@ Reinforcement learning that keeps every good answer.
   molecules pretrain   teach a chemical language model a file of SMILES
   molecules sample     molecules of a prior: valid, unique, new and different?
   molecules import     a prior of the weights of Saturn or mamba-ssm
+  molecules route      a synthesis of molecules from what can be bought, drawn
   report RUN...        figures and a page of finished runs
   workers install NAME build the environment of a tool whose requirements clash with ours
   doctor               what is installed, and whether it works
@@ -409,6 +410,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "molecules pretrain": within("molecules", "pretrain"),
     "molecules sample": within("molecules", "sample"),
     "molecules import": within("molecules", "import_"),
+    "molecules route": within("molecules", "route"),
     "report": report,
     "workers install": workers_install,
     "doctor": doctor,

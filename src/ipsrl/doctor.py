@@ -15,7 +15,7 @@ FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
     "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
-    "molecules": ("rdkit", "torch", "transformers"),
+    "molecules": ("rdkit", "syntheseus", "torch", "transformers"),
     "report": ("matplotlib", "jinja2"),
 }
 

@@ -5,25 +5,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipsrl.lazy import loader
-from ipsrl.molecules.config import ComponentConfig, Config, PretrainConfig, TransformConfig
+from ipsrl.molecules.config import (
+    ComponentConfig,
+    Config,
+    PretrainConfig,
+    SynthesisConfig,
+    TransformConfig,
+)
 
 if TYPE_CHECKING:
     from ipsrl.molecules.pretraining import PretrainResult, pretrain
     from ipsrl.molecules.prior import Prior, Sequences
+    from ipsrl.molecules.retrosynthesis import (
+        Planner,
+        Reaction,
+        Route,
+        Stock,
+        Synthesis,
+        TemplateModel,
+    )
     from ipsrl.molecules.scoring import Component, Failure, Scoring
+    from ipsrl.molecules.templates import Template, read_templates
     from ipsrl.molecules.training import Result, train
     from ipsrl.molecules.vocabulary import Vocabulary
 
 _HOME = {
     "Component": "scoring",
     "Failure": "scoring",
+    "Planner": "retrosynthesis",
     "PretrainResult": "pretraining",
     "Prior": "prior",
+    "Reaction": "retrosynthesis",
     "Result": "training",
+    "Route": "retrosynthesis",
     "Scoring": "scoring",
     "Sequences": "prior",
+    "Stock": "retrosynthesis",
+    "Synthesis": "retrosynthesis",
+    "Template": "templates",
+    "TemplateModel": "retrosynthesis",
     "Vocabulary": "vocabulary",
     "pretrain": "pretraining",
+    "read_templates": "templates",
     "train": "training",
 }
 
@@ -32,15 +55,24 @@ __all__ = [
     "ComponentConfig",
     "Config",
     "Failure",
+    "Planner",
     "PretrainConfig",
     "PretrainResult",
     "Prior",
+    "Reaction",
     "Result",
+    "Route",
     "Scoring",
     "Sequences",
+    "Stock",
+    "Synthesis",
+    "SynthesisConfig",
+    "Template",
+    "TemplateModel",
     "TransformConfig",
     "Vocabulary",
     "pretrain",
+    "read_templates",
     "train",
 ]
 

@@ -52,8 +52,8 @@ class Template:
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise InvalidInput(
-                f"template {self.name!r}: confidence {self.confidence:g} is not between 0 and 1, so "
-                "a step has no cost. Give a number between them."
+                f"template {self.name!r}: confidence {self.confidence:g} is not between 0 and 1, "
+                "so a step has no cost. Give a number between them."
             )
         for smirks, reaction in zip(
             (self.forward, *self.backward), (self._forward, *self._backward), strict=True
@@ -61,8 +61,8 @@ class Template:
             sides = reaction.GetNumReactantTemplates(), reaction.GetNumProductTemplates()
             if sides[smirks == self.forward] != 1:
                 raise InvalidInput(
-                    f"template {self.name!r}: {smirks} has not one product. Write reactants>>product "
-                    "forward, and product>>reactants backward."
+                    f"template {self.name!r}: {smirks} has not one product. Write "
+                    "reactants>>product forward, and product>>reactants backward."
                 )
 
     def reactants(self, product: str) -> list[tuple[str, ...]]:
@@ -196,12 +196,14 @@ def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> boo
         for atom in molecule.GetAtoms()
         if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
     }
-    atoms = (atom for molecule in after for atom in molecule.GetAtoms()) if centres else ()
-    return all(
-        set(map(_origin, atom.GetNeighbors())) == centres[_origin(atom)]
-        for atom in atoms
-        if _origin(atom) in centres
-    )
+    if not centres:
+        return True
+    neighbours = {
+        _origin(atom): set(map(_origin, atom.GetNeighbors()))
+        for molecule in after
+        for atom in molecule.GetAtoms()
+    }
+    return all(neighbours.get(centre, bound) == bound for centre, bound in centres.items())
 
 
 def _origin(atom: Chem.Atom) -> tuple[int, int] | None:
