@@ -61,7 +61,7 @@ def summary(out: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--expansions", type=int, default=300)
+    parser.add_argument("--expansions", type=int, default=500)
     parser.add_argument("--search", default="retro-star")
     parser.add_argument("--out", type=Path, default=Path(".bench/retrosynthesis.jsonl"))
     parser.add_argument("--summary", action="store_true")

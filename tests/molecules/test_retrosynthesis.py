@@ -99,7 +99,7 @@ def test_by_hand(model):
     check(route, Stock([ANILINE, BORONIC, ACID]))
     assert len(route.reactions) == 2
     assert set(route.bought) == {ANILINE, BORONIC, ACID}
-    assert Planner(model, Stock([ANILINE, BORONIC]))(TARGET) is None
+    assert Planner(model, Stock(["C1CC1"]), expansions=20)(TARGET) is None
 
 
 def test_a_target_in_stock_needs_no_reaction(model):
@@ -143,6 +143,14 @@ def test_more_expansions_find_what_fewer_found(model):
     found = [route for route in routes if route]
     assert found == routes[-len(found) :]
     assert len(set(found)) == 1
+
+
+def test_an_imine_at_a_ring_is_made_as_its_amine(model):
+    stock = Stock(["Nc1nccs1", "CC(=O)O"])
+    route = Planner(model, stock)("CC(=O)N=c1[nH]ccs1")
+    assert route.target == canonical("CC(=O)Nc1nccs1")
+    assert set(route.bought) == stock.smiles
+    assert Stock(["N=c1[nH]ccs1"]).smiles == {"Nc1nccs1"}
 
 
 def test_seconds_end_a_search(model, common):

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdChemReactions
+from rdkit.Chem import rdChemReactions, rdMolDescriptors
 
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Template, read_templates
 from ipsrl.molecules.molecule import canonical, random_smiles
-from ipsrl.molecules.templates import digest, templates
+from ipsrl.molecules.templates import amino_form, digest, templates
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 LIBRARY = {template.name: template for template in templates()}
@@ -87,7 +87,7 @@ def mirrored(smiles: str) -> str:
 
 
 def test_mirror_images_are_made_of_mirror_images():
-    chiral = [text for text in drawn("zinc250k.smi.gz", 20, seed=4, having="@")]
+    chiral = drawn("zinc250k.smi.gz", 20, seed=4, having="@")
     assert sum(mirrored(text) != text for text in chiral) > 15  # the law is not about nothing
     centres = 0
     for molecule in chiral:
@@ -221,3 +221,34 @@ def test_the_digest_is_that_of_the_content():
     one = library[0]
     other = Template(one.name, one.reaction_class, one.forward, one.backward, one.example, 0.123)
     assert digest([one]) != digest([other])
+
+
+# --- tautomers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("imine", "amine"),
+    [
+        ("N=c1[nH]ccs1", "Nc1nccs1"),
+        ("CC(=O)N=c1[nH]ccs1", "CC(=O)Nc1nccs1"),
+        ("N=c1[nH]c(=N)c2ccccc2[nH]1", "Nc1nc(N)c2ccccc2n1"),  # two
+        ("CCN=c1cc[nH]c2ccccc12", "CCNc1ccnc2ccccc12"),  # across the ring
+        ("CN=c1sccn1C", "CN=c1sccn1C"),  # no hydrogen to move
+        ("O=c1cccc[nH]1", "O=c1cccc[nH]1"),  # a lactam stays
+        ("CC=NC", "CC=NC"),  # no ring
+    ],
+)
+def test_imines_at_rings_are_amines(imine, amine):
+    assert amino_form(canonical(imine)) == canonical(amine)
+    assert amino_form(canonical(amine)) == canonical(amine)
+
+
+def test_the_amino_form_is_a_tautomer():
+    changed = 0
+    for molecule in drawn("chembl_78k.smi.gz", 300, seed=7):
+        amine = amino_form(molecule)
+        before, after = (Chem.AddHs(Chem.MolFromSmiles(text)) for text in (molecule, amine))
+        assert rdMolDescriptors.CalcMolFormula(before) == rdMolDescriptors.CalcMolFormula(after)
+        assert amino_form(amine) == amine == canonical(amine)
+        changed += amine != molecule
+    assert changed > 10

@@ -133,7 +133,7 @@ def route(argv: list[str]) -> int:
         """Which molecule is taken apart next."""
         seconds: float = 180.0
         """Limit for each molecule."""
-        expansions: int = 300
+        expansions: int = 500
         """Limit for each molecule: molecules that are taken apart."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
         """Folder for routes.json and a picture of each route, route-1.svg ..."""

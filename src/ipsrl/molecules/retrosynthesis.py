@@ -32,7 +32,7 @@ from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import SynthesisConfig
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.scoring import Failure
-from ipsrl.molecules.templates import Template, digest, templates
+from ipsrl.molecules.templates import Template, amino_form, digest, templates
 
 STOCKS = Path(__file__).parent / "stocks"  # NAME.smi for each that comes with ipsrl
 DEPTH = 20  # nodes below the target: ten reactions in a row
@@ -112,13 +112,13 @@ class Stock(BaseMolInventory):
     """What can be bought.
 
     Attributes:
-      smiles: canonical.
+      smiles: canonical, in their amino forms.
       skipped: lines that were left out, because they are no molecule or a polymer (`*`).
     """
 
     def __init__(self, smiles: Iterable[str]) -> None:
         found = [None if "*" in text else canonical(text) for text in smiles]
-        self.smiles = frozenset(text for text in found if text)
+        self.smiles = frozenset(amino_form(text) for text in found if text)
         self.skipped = sum(text is None for text in found)
 
     @classmethod
@@ -261,7 +261,7 @@ class Planner:
         *,
         search: str = "retro-star",
         seconds: float = math.inf,
-        expansions: int = 300,
+        expansions: int = 500,
     ) -> None:
         limits: dict[str, Any] = {
             "reaction_model": model,
@@ -282,12 +282,15 @@ class Planner:
     def __call__(self, smiles: str) -> Route | None:
         """The first route to a molecule, or None where the limits end the search.
 
+        An imine at an aromatic ring is made as its amine (`templates.amino_form`).
+
         Raises:
           InvalidInput: for what is no molecule.
         """
         target = canonical(smiles)
         if target is None:
             raise InvalidInput(f"{smiles!r} is no molecule. Correct the SMILES.")
+        target = amino_form(target)
         graph, _ = self._algorithm.run_from_mol(Molecule(target))
         if not graph.root_node.has_solution:
             return None
