@@ -216,7 +216,7 @@ class _Reproducible:
         for reaction in (new for new in found if isinstance(new, AndNode)):
             ordered.append(reaction)
             ordered.extend(sorted(graph.successors(reaction), key=lambda child: child.mol.smiles))
-        for number, new in enumerate(ordered, len(graph)):
+        for number, new in enumerate(ordered, len(graph) - len(ordered)):
             new.data["order"] = number
         return ordered
 
