@@ -50,8 +50,8 @@ def summary(out: Path) -> str:
     test = binomtest(len(solved), len(rows)).proportion_ci(method="wilson")
     seconds = [row["seconds"] for row in rows]
     return (
-        f"{len(solved)} of {len(rows)} molecules solved: {len(solved) / len(rows):.1%}, 95 % interval "
-        f"{test.low:.1%} to {test.high:.1%}\n"
+        f"{len(solved)} of {len(rows)} molecules solved: {len(solved) / len(rows):.1%}, "
+        f"95 % interval {test.low:.1%} to {test.high:.1%}\n"
         f"{statistics.mean(solved):.1f} steps; {solved.count(0)} are in the stock\n"
         f"processor seconds per molecule: median {statistics.median(seconds):.2f}, "
         f"mean {statistics.mean(seconds):.2f}, most {max(seconds):.1f}"
@@ -61,7 +61,7 @@ def summary(out: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--expansions", type=int, default=300)
+    parser.add_argument("--expansions", type=int, default=500)
     parser.add_argument("--search", default="retro-star")
     parser.add_argument("--out", type=Path, default=Path(".bench/retrosynthesis.jsonl"))
     parser.add_argument("--summary", action="store_true")

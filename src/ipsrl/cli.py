@@ -40,6 +40,7 @@ Reinforcement learning that keeps every good answer.
   molecules import     a prior of the weights of Saturn or mamba-ssm
   molecules receptor S prepare a protein for docking: a PDB code or file
   molecules redock     does docking find the pose that the crystal shows?
+  molecules route      a synthesis of molecules from what can be bought, drawn
   report RUN...        figures and a page of finished runs
   workers install NAME build the environment of a tool whose requirements clash with ours
   doctor               what is installed, and whether it works
@@ -414,6 +415,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "molecules import": within("molecules", "import_"),
     "molecules receptor": within("molecules", "receptor"),
     "molecules redock": within("molecules", "redock"),
+    "molecules route": within("molecules", "route"),
     "report": report,
     "workers install": workers_install,
     "doctor": doctor,

@@ -17,8 +17,8 @@ FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
     "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
-    "molecules": ("rdkit", "torch", "transformers"),
     "docking": ("gemmi", "meeko", "openbabel-wheel", "rdkit", *VINA),
+    "molecules": ("rdkit", "syntheseus", "torch", "transformers"),
     "report": ("matplotlib", "jinja2"),
 }
 

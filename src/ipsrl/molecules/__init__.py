@@ -10,27 +10,45 @@ from ipsrl.molecules.config import (
     Config,
     DockingConfig,
     PretrainConfig,
+    SynthesisConfig,
     TransformConfig,
 )
 
 if TYPE_CHECKING:
     from ipsrl.molecules.pretraining import PretrainResult, pretrain
     from ipsrl.molecules.prior import Prior, Sequences
+    from ipsrl.molecules.retrosynthesis import (
+        Planner,
+        Reaction,
+        Route,
+        Stock,
+        Synthesis,
+        TemplateModel,
+    )
     from ipsrl.molecules.scoring import Component, Failure, Scoring, Timeout
+    from ipsrl.molecules.templates import Template, read_templates
     from ipsrl.molecules.training import Result, train
     from ipsrl.molecules.vocabulary import Vocabulary
 
 _HOME = {
     "Component": "scoring",
     "Failure": "scoring",
+    "Planner": "retrosynthesis",
     "PretrainResult": "pretraining",
     "Prior": "prior",
+    "Reaction": "retrosynthesis",
     "Result": "training",
+    "Route": "retrosynthesis",
     "Scoring": "scoring",
     "Sequences": "prior",
+    "Stock": "retrosynthesis",
+    "Synthesis": "retrosynthesis",
+    "Template": "templates",
+    "TemplateModel": "retrosynthesis",
     "Timeout": "scoring",
     "Vocabulary": "vocabulary",
     "pretrain": "pretraining",
+    "read_templates": "templates",
     "train": "training",
 }
 
@@ -40,16 +58,25 @@ __all__ = [
     "Config",
     "DockingConfig",
     "Failure",
+    "Planner",
     "PretrainConfig",
     "PretrainResult",
     "Prior",
+    "Reaction",
     "Result",
+    "Route",
     "Scoring",
     "Sequences",
+    "Stock",
+    "Synthesis",
+    "SynthesisConfig",
+    "Template",
+    "TemplateModel",
     "Timeout",
     "TransformConfig",
     "Vocabulary",
     "pretrain",
+    "read_templates",
     "train",
 ]
 

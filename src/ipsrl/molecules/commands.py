@@ -1,14 +1,15 @@
-"""The commands `ipsrl molecules pretrain | sample | import | receptor | redock`."""
+"""The commands `ipsrl molecules pretrain | sample | import | receptor | redock | route`."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.errors import ConfigError
-from ipsrl.molecules.config import PretrainConfig
+from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.molecules.config import PretrainConfig, SynthesisConfig
 
 
 def pretrain(argv: list[str]) -> int:
@@ -184,3 +185,74 @@ def redock(argv: list[str]) -> int:
     )  # fmt: skip
     print(json.dumps(asdict(report), indent=2) if options.json else report.text())
     return 0
+
+
+def route(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Find a synthesis of each molecule from what can be bought, and draw it."""
+
+        smiles: tyro.conf.Positional[tuple[str, ...]]
+        """Molecules."""
+        stock: str = "common"
+        """What can be bought: a stock that comes with ipsrl, or a file of SMILES, .smi or
+        .smi.gz."""
+        model: Literal["templates", "megan"] = "templates"
+        """What proposes the last step; megan needs `ipsrl workers install megan`."""
+        search: Literal["retro-star", "breadth-first"] = "retro-star"
+        """Which molecule is taken apart next."""
+        seconds: float = 180.0
+        """Limit for each molecule."""
+        expansions: int = 500
+        """Limit for each molecule: molecules that are taken apart."""
+        out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+        """Folder for routes.json and a picture of each route, route-1.svg ..."""
+        json: bool = False
+        """Print the routes as JSON instead of text."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl molecules route")
+    if not options.smiles:
+        raise ConfigError("there is no molecule to make. Give at least one SMILES.")
+    config = SynthesisConfig(
+        model=options.model, stock=options.stock, search=options.search, seconds=options.seconds,
+        expansions=options.expansions,
+    )  # fmt: skip
+    from ipsrl.molecules import Synthesis
+
+    synthesis = Synthesis(config)
+    targets = [_molecule(text) for text in options.smiles]
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for number, target in enumerate(targets, 1):
+        found = synthesis.route(target)
+        rows.append({"smiles": target, "route": None if found is None else asdict(found)})
+        if options.out is not None:
+            (options.out / "routes.json").write_text(json.dumps(rows, indent=2) + "\n")
+            if found is not None:
+                from ipsrl.molecules.route_picture import route_svg
+
+                (options.out / f"route-{number}.svg").write_text(route_svg(found))
+        if not options.json:
+            print(f"{target}\n{_steps(found)}", flush=True)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    if options.out is not None:
+        print(f"written to {options.out}", file=sys.stderr)
+    return 0
+
+
+def _molecule(text: str) -> str:
+    from ipsrl.molecules.molecule import canonical
+
+    if (smiles := canonical(text)) is None:
+        raise InvalidInput(f"{text!r} is no molecule. Correct the SMILES.")
+    return smiles
+
+
+def _steps(route: Any) -> str:
+    if route is None:
+        return "  no route within the limits"
+    if not route.reactions:
+        return "  in stock"
+    return "\n".join(f"  {r.smiles}  {r.template}" for r in route.reactions)

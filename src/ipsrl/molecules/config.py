@@ -177,7 +177,7 @@ class SynthesisConfig(StrictConfig):
     """Which molecule is taken apart next."""
     seconds: Annotated[float, Field(gt=0)] = 180.0
     """Limit of a search, the paper's; what it cuts off depends on the machine and its load."""
-    expansions: Annotated[int, Field(ge=1)] = 300
+    expansions: Annotated[int, Field(ge=1)] = 500
     """Limit of a search, molecules that are taken apart: the same on every machine."""
     rule: Literal["any", "all-amide"] = "any"
     """Which routes count: any, or those of amide couplings alone."""

@@ -13,9 +13,8 @@ import gzip
 import importlib
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +28,11 @@ from syntheseus.search.mol_inventory import BaseMolInventory
 from syntheseus.search.node_evaluation.base import NoCacheNodeEvaluator
 from syntheseus.search.node_evaluation.common import ReactionModelLogProbCost
 
-from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import SynthesisConfig
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.scoring import Failure
-from ipsrl.molecules.templates import Template, digest, templates
+from ipsrl.molecules.templates import Template, amino_form, digest, templates
 
 STOCKS = Path(__file__).parent / "stocks"  # NAME.smi for each that comes with ipsrl
 DEPTH = 20  # nodes below the target: ten reactions in a row
@@ -74,8 +73,8 @@ class Route:
         for reaction in self.reactions:
             if reaction.product not in needed - made:
                 raise InvalidInput(
-                    f"the route to {self.target} makes {reaction.product}, which is made already or "
-                    "which no later step needs. List each step once, the last one first."
+                    f"the route to {self.target} makes {reaction.product}, which is made already "
+                    "or which no later step needs. List each step once, the last one first."
                 )
             made.add(reaction.product)
             needed.update(reaction.reactants)
@@ -87,20 +86,18 @@ class Route:
         needed = [self.target, *(r for reaction in self.reactions for r in reaction.reactants)]
         return tuple(dict.fromkeys(smiles for smiles in needed if smiles not in made))
 
-    def json(self) -> dict[str, Any]:
-        """As what JSON can hold; `from_json` reads it."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, content: Any) -> Route:
-        """The route that `json` wrote.
+        """The route of an object as `dataclasses.asdict` makes it, and `ipsrl molecules route`.
 
         Raises:
           InvalidInput: for anything else.
         """
         try:
             reactions = tuple(
-                Reaction(str(row["product"]), tuple(map(str, row["reactants"])), str(row["template"]))
+                Reaction(
+                    str(row["product"]), tuple(map(str, row["reactants"])), str(row["template"])
+                )
                 for row in content["reactions"]
             )
             return cls(str(content["target"]), reactions)
@@ -115,13 +112,13 @@ class Stock(BaseMolInventory):
     """What can be bought.
 
     Attributes:
-      smiles: canonical.
+      smiles: canonical, in their amino forms.
       skipped: lines that were left out, because they are no molecule or a polymer (`*`).
     """
 
     def __init__(self, smiles: Iterable[str]) -> None:
         found = [None if "*" in text else canonical(text) for text in smiles]
-        self.smiles = frozenset(text for text in found if text)
+        self.smiles = frozenset(amino_form(text) for text in found if text)
         self.skipped = sum(text is None for text in found)
 
     @classmethod
@@ -163,15 +160,17 @@ class Stock(BaseMolInventory):
 class TemplateModel(BackwardReactionModel):
     """Last steps by templates.
 
-    The probability of a step is the confidence of its template; where two templates propose the
-    same reactants, the more confident one counts.
+    The probability of a step is the confidence of its template times its selectivity; where two
+    templates propose the same reactants, the more probable step counts.
     """
 
     name = "templates"
 
     def __init__(self, library: Sequence[Template] | None = None) -> None:
         super().__init__(use_cache=True, max_cache_size=CACHE)
-        self.library = sorted(templates() if library is None else library, key=lambda t: -t.confidence)
+        self.library = sorted(
+            templates() if library is None else library, key=lambda t: -t.confidence
+        )
 
     @property
     def identity(self) -> str:
@@ -184,17 +183,13 @@ class TemplateModel(BackwardReactionModel):
         return [self._steps(molecule)[:num_results] for molecule in inputs]
 
     def _steps(self, product: Molecule) -> list[SingleProductReaction]:
-        steps = [
-            step(
-                product,
-                reactants,
-                template.name,
-                template.confidence * template.selectivity(reactants),
-            )
+        found = [
+            (template.confidence * template.selectivity(reactants), template.name, reactants)
             for template in self.library
             for reactants in template.reactants(product.smiles)
         ]
-        return sorted(steps, key=lambda found: -found.metadata["probability"])
+        found.sort(key=lambda row: -row[0])
+        return [step(product, reactants, name, p) for p, name, reactants in found]
 
 
 def step(
@@ -221,7 +216,7 @@ class _Reproducible:
         for reaction in (new for new in found if isinstance(new, AndNode)):
             ordered.append(reaction)
             ordered.extend(sorted(graph.successors(reaction), key=lambda child: child.mol.smiles))
-        for number, new in enumerate(ordered, len(graph)):
+        for number, new in enumerate(ordered, len(graph) - len(ordered)):
             new.data["order"] = number
         return ordered
 
@@ -254,8 +249,9 @@ class Planner:
       model: proposes last steps, each with a probability p; a step costs -log p.
       stock: what can be bought.
       search: "retro-star" or "breadth-first".
-      seconds: limit, looked at between two expansions; what is found by then depends on the machine.
-      expansions: limit, molecules of the tree that the model was asked about; reproducible.
+      seconds: limit, looked at between two expansions; what is found by then depends on the
+        machine.
+      expansions: limit, nodes of the tree that are taken apart; the same on every machine.
     """
 
     def __init__(
@@ -265,17 +261,17 @@ class Planner:
         *,
         search: str = "retro-star",
         seconds: float = math.inf,
-        expansions: int = 200,
+        expansions: int = 500,
     ) -> None:
-        limits: dict[str, Any] = dict(
-            reaction_model=model,
-            mol_inventory=stock,
-            time_limit_s=seconds,
-            limit_iterations=expansions,
-            max_expansion_depth=DEPTH,
-            prevent_repeat_mol_in_trees=True,
-            stop_on_first_solution=True,
-        )
+        limits: dict[str, Any] = {
+            "reaction_model": model,
+            "mol_inventory": stock,
+            "time_limit_s": seconds,
+            "limit_iterations": expansions,
+            "max_expansion_depth": DEPTH,
+            "prevent_repeat_mol_in_trees": True,
+            "stop_on_first_solution": True,
+        }
         if search == "breadth-first":
             self._algorithm = _BreadthFirst(**limits)
         else:
@@ -286,31 +282,37 @@ class Planner:
     def __call__(self, smiles: str) -> Route | None:
         """The first route to a molecule, or None where the limits end the search.
 
+        An imine at an aromatic ring is made as its amine (`templates.amino_form`).
+
         Raises:
           InvalidInput: for what is no molecule.
         """
         target = canonical(smiles)
         if target is None:
             raise InvalidInput(f"{smiles!r} is no molecule. Correct the SMILES.")
+        target = amino_form(target)
         graph, _ = self._algorithm.run_from_mol(Molecule(target))
         if not graph.root_node.has_solution:
             return None
-        reactions: dict[str, Reaction] = {}
+        return Route(target, tuple(_reactions(graph, graph.root_node, {}).values()))
 
-        def make(node: OrNode) -> None:
-            if node.mol.metadata["is_purchasable"] or node.mol.smiles in reactions:
-                return
-            solved = [child for child in graph.successors(node) if child.has_solution]
-            best = min(solved, key=lambda child: child.data.get("retro_star_min_cost", 0.0))
-            reactants = tuple(molecule.smiles for molecule in best.reaction.reactants)
-            reactions[node.mol.smiles] = Reaction(
-                node.mol.smiles, reactants, best.reaction.metadata["template"]
-            )
-            for child in sorted(graph.successors(best), key=lambda child: child.mol.smiles):
-                make(child)
 
-        make(graph.root_node)
-        return Route(target, tuple(reactions.values()))
+def _reactions(graph: Any, node: Any, made: dict[str, Reaction]) -> dict[str, Reaction]:
+    """Of the cheapest route to a node that has one, added to those of molecules made before.
+
+    Nothing goes round in circles: no branch of the tree holds a molecule twice, and what was made
+    before was made without this node's molecule, for else that would have been made before, too.
+    """
+    smiles = node.mol.smiles
+    if node.mol.metadata["is_purchasable"] or smiles in made:
+        return made
+    solved = [child for child in graph.successors(node) if child.has_solution]
+    best = min(solved, key=lambda child: child.data.get("retro_star_min_cost", 0.0))
+    reactants = tuple(molecule.smiles for molecule in best.reaction.reactants)
+    made[smiles] = Reaction(smiles, reactants, best.reaction.metadata["template"])
+    for child in sorted(graph.successors(best), key=lambda child: child.mol.smiles):
+        _reactions(graph, child, made)
+    return made
 
 
 class Synthesis:
@@ -333,7 +335,7 @@ class Synthesis:
             seconds=config.seconds,
             expansions=config.expansions,
         )
-        self._rule = _RULES[config.rule]()
+        self._rule = _rule(config.rule)
         settings = config.model_dump() | {"stock": stock.digest, "model": model.identity}
         libraries = {name: version(name) for name in ("syntheseus", "rdkit")}
         self.identity = "synthesis " + json.dumps(settings | libraries, sort_keys=True)
@@ -361,7 +363,8 @@ def _model(name: str) -> Any:
     return Megan()
 
 
-_RULES: dict[str, Callable[[], Callable[[Sequence[str]], bool]]] = {
-    "any": lambda: lambda reactions: True,
-    "all-amide": lambda: importlib.import_module("ipsrl.molecules.reactions").route_is_all_amide,
-}
+def _rule(name: str) -> Callable[[Sequence[str]], bool]:
+    """Of the reactions of a route, as SMILES."""
+    if name == "any":
+        return lambda _: True
+    return importlib.import_module("ipsrl.molecules.reactions").route_is_all_amide

@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 260, 160  # of a molecule
 GAP_X, GAP_Y, MARGIN = 190, 40, 24
 LINE = 20  # letters in a line of an arrow's label
 INK, BOUGHT, PAPER = "#444444", "#2a7f3f", "#ffffff"
+FONT = "Helvetica, Arial, DejaVu Sans, sans-serif"
 
 
 def route_svg(route: Route) -> str:
@@ -48,8 +49,10 @@ def route_svg(route: Route) -> str:
     height = 2 * MARGIN + rows * (HEIGHT + GAP_Y)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" font-family="Helvetica, Arial, DejaVu Sans, sans-serif">\n'
-        f'<rect width="{width}" height="{height}" fill="{PAPER}"/>\n' + "\n".join(drawn) + "\n</svg>\n"
+        f'width="{width}" height="{height}" font-family="{FONT}">\n'
+        f'<rect width="{width}" height="{height}" fill="{PAPER}"/>\n'
+        + "\n".join(drawn)
+        + "\n</svg>\n"
     )
 
 
@@ -92,11 +95,11 @@ def _arrow(reaction: Reaction, column: int, middle: float, middles: Sequence[flo
         f'text-anchor="middle" font-size="12" fill="{INK}">{escape(line)}</text>'
         for i, line in enumerate(lines)
     )
-    twice = Counter(reaction.reactants)
+    number = Counter(reaction.reactants)
     counts = "".join(
-        f'<text x="{joint + 2}" y="{y - 6:g}" font-size="12" fill="{INK}">{twice[reactant]} x</text>'
-        for reactant, y in zip(_distinct(reaction), middles, strict=True)
-        if twice[reactant] > 1
+        f'<text x="{joint + 2}" y="{y - 6:g}" font-size="12" fill="{INK}">{number[r]} x</text>'
+        for r, y in zip(_distinct(reaction), middles, strict=True)
+        if number[r] > 1
     )
     branches = "".join(f"M{end} {y:g}H{joint}V{middle:g}" for y in middles)
     return (

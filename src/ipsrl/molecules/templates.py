@@ -12,7 +12,7 @@ import itertools
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -52,8 +52,8 @@ class Template:
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise InvalidInput(
-                f"template {self.name!r}: confidence {self.confidence:g} is not between 0 and 1, so "
-                "a step has no cost. Give a number between them."
+                f"template {self.name!r}: confidence {self.confidence:g} is not between 0 and 1, "
+                "so a step has no cost. Give a number between them."
             )
         for smirks, reaction in zip(
             (self.forward, *self.backward), (self._forward, *self._backward), strict=True
@@ -61,8 +61,8 @@ class Template:
             sides = reaction.GetNumReactantTemplates(), reaction.GetNumProductTemplates()
             if sides[smirks == self.forward] != 1:
                 raise InvalidInput(
-                    f"template {self.name!r}: {smirks} has not one product. Write reactants>>product "
-                    "forward, and product>>reactants backward."
+                    f"template {self.name!r}: {smirks} has not one product. Write "
+                    "reactants>>product forward, and product>>reactants backward."
                 )
 
     def reactants(self, product: str) -> list[tuple[str, ...]]:
@@ -70,17 +70,17 @@ class Template:
 
         A reaction that changes what is bound to a stereo centre does nothing, in both directions.
         """
-        target = canonical(product)
+        target = _canonical(product)
         if target is None:
             return []
-        molecule = Chem.MolFromSmiles(target)
+        molecule = _molecule(target)
         found: dict[tuple[str, ...], None] = {}
         with rdBase.BlockLogs():
             for reaction in self._backward:
                 seen: set[tuple[str, ...]] = set()
                 for outcome in reaction.RunReactants((molecule,), maxProducts=MATCHES):
                     raw = tuple(map(Chem.MolToSmiles, outcome))
-                    if raw in seen or not _keeps_centres([molecule], outcome):
+                    if raw in seen or ("@" in target and not _keeps_centres([molecule], outcome)):
                         continue
                     seen.add(raw)
                     clean = tuple(filter(None, map(_sanitised, outcome)))
@@ -107,9 +107,11 @@ class Template:
         """In the order of the pattern."""
         if len(reactants) != self._forward.GetNumReactantTemplates():
             return
-        molecules = tuple(Chem.MolFromSmiles(text) for text in reactants)
+        molecules, centres = tuple(map(_molecule, reactants)), "@" in "".join(reactants)
         for outcome in self._forward.RunReactants(molecules, maxProducts=MATCHES):
-            if _keeps_centres(molecules, outcome) and (product := _sanitised(outcome[0])):
+            if centres and not _keeps_centres(molecules, outcome):
+                continue
+            if product := _sanitised(outcome[0]):
                 yield product
 
     @cached_property
@@ -162,6 +164,33 @@ def read_templates(path: Path) -> tuple[Template, ...]:
         ) from None
 
 
+_IMINES = tuple(
+    rdChemReactions.ReactionFromSmarts(smirks)
+    for smirks in (
+        "[NX2;!R;+0:1]=[c:2]:[nH:3]>>[N:1]-[c:2]:[nH0:3]",
+        "[NX2;!R;+0:1]=[c:2]:[c:3]:[c:4]:[nH:5]>>[N:1]-[c:2]:[c:3]:[c:4]:[nH0:5]",
+    )
+)
+
+
+def amino_form(smiles: str) -> str:
+    """The tautomer whose exocyclic imines are amines: N=c1[nH]ccs1 is Nc1nccs1.
+
+    ChEMBL's standardised molecules have many imines, what is sold and couples are the amines.
+
+    Args:
+      smiles: canonical; so is what is returned.
+    """
+    with rdBase.BlockLogs():
+        for reaction in _IMINES:
+            while outcomes := reaction.RunReactants((_molecule(smiles),), maxProducts=1):
+                amine = _sanitised(outcomes[0][0])
+                if amine is None or amine == smiles:
+                    break
+                smiles = amine
+    return smiles
+
+
 def digest(library: Sequence[Template]) -> str:
     """Hash that two lists of templates share iff they are equal."""
     return sha256("\n".join(map(repr, library)).encode()).hexdigest()[:16]
@@ -179,13 +208,19 @@ def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
     return reaction
 
 
+_canonical = lru_cache(maxsize=2**10)(canonical)  # every template asks for the same molecules
+_molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
+
+
 def _sanitised(molecule: Chem.Mol) -> str | None:
     """Its canonical SMILES; None where valences or aromaticity are impossible."""
     try:
         Chem.SanitizeMol(molecule)
     except (Chem.MolSanitizeException, ValueError):
         return None
-    return canonical(Chem.MolToSmiles(molecule))
+    # What a reaction made may be written otherwise than what was read.
+    read = Chem.MolFromSmiles(Chem.MolToSmiles(molecule))
+    return None if read is None else Chem.MolToSmiles(read)
 
 
 def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:
@@ -196,12 +231,12 @@ def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> boo
         for atom in molecule.GetAtoms()
         if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
     }
-    atoms = (atom for molecule in after for atom in molecule.GetAtoms()) if centres else ()
-    return all(
-        set(map(_origin, atom.GetNeighbors())) == centres[_origin(atom)]
-        for atom in atoms
-        if _origin(atom) in centres
-    )
+    neighbours = {
+        _origin(atom): set(map(_origin, atom.GetNeighbors()))
+        for molecule in after
+        for atom in molecule.GetAtoms()
+    }
+    return all(neighbours.get(centre, bound) == bound for centre, bound in centres.items())
 
 
 def _origin(atom: Chem.Atom) -> tuple[int, int] | None:
