@@ -73,7 +73,7 @@ def test_molecules_example(tmp_path, small_prior, monkeypatch):
     config, out = ROOT / "examples" / "molecules" / "sp3.toml", tmp_path / "run"
     options = ("--prior", small_prior, "--budget", 30, "--batch", 16)
     printed = run("-m", "ipsrl", "train", "molecules", "--config", config, "--out", out, *options)
-    assert printed.startswith("30 oracle calls, 0 failed;")
+    assert printed.startswith("30 oracle calls, 0 failed, 0 out of time;")
     header = (out / "calls.csv").read_text().splitlines()[0]
     assert header.endswith('"qed","sp3_share","alert"')
 

@@ -122,6 +122,39 @@ def expectation(column, elsewhere) -> float | Failure:
     return reward
 
 
+def test_workers_are_asked_only_for_what_is_not_decided():
+    """C is 0 by a quick component, CC failed there, CCC is 0 by the first worker."""
+    tables = [Table(row) for row in (
+        [1.0, 1.0, 0.0, 0.5, 1.0, 1.0],  # a worker
+        [0.0, Failure("broken"), 0.5, 0.5, 1.0, 1.0],  # quick
+        [1.0, 1.0, 1.0, Timeout("late"), 1.0, 1.0],  # a worker
+    )]  # fmt: skip
+    configs = [ComponentConfig(kind="qed", name=name) for name in ("first", "quick", "last")]
+    scoring = Scoring(configs, "product")
+    scoring.components = tables
+    slow = {"workers": 1}
+    scoring.configs = [
+        configs[0].model_copy(update=slow),
+        configs[1],
+        configs[2].model_copy(update=slow),
+    ]
+    scores = scoring(TEXTS[:5])
+    assert [table.asked for table in tables] == [["CCC", "CO", "CN"], TEXTS[:5], ["CO", "CN"]]
+    np.testing.assert_array_equal(scores.rewards, [0, np.nan, 0, np.nan, 1])
+    assert [failure and type(failure) for failure in scores.failures] == [
+        None,
+        Failure,
+        None,
+        Timeout,
+        None,
+    ]
+    np.testing.assert_array_equal(scores.raw["first"], [np.nan, np.nan, 0, 0.5, 1])
+    # `always` asks it for all, and then a failure of it counts
+    scoring.configs[2] = configs[2].model_copy(update=slow | {"always": True})
+    scoring(TEXTS[:5])
+    assert tables[2].asked[2:] == TEXTS[:5]
+
+
 # --- promise 8: real processes --------------------------------------------------------------------
 
 

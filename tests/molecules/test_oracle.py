@@ -42,6 +42,18 @@ def test_the_budget_is_exact(oracle):
     assert [call.number for call in oracle.calls] == [1, 2, 3, 4]
 
 
+def test_what_is_no_molecule_costs_nothing(oracle):
+    calls = oracle(["C(", "CCCO", "", "C("])
+    assert [call.status for call in calls] == [
+        Status.INVALID, Status.VALID, Status.INVALID, Status.INVALID
+    ]  # fmt: skip
+    assert calls[0] is calls[3]
+    assert (calls[0].reason, calls[0].scaffold) == ("RDKit cannot read it", "")
+    assert math.isnan(calls[0].reward)
+    assert oracle.left == 3
+    assert oracle.scoring.components[0].function.__globals__["calls"] == ["CCCO"]
+
+
 def test_each_molecule_is_computed_once(oracle):
     for _ in range(3):
         oracle(["C", "CC", "C"])
