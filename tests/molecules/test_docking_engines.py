@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.molecules import DockingConfig, Failure
+from ipsrl.molecules import DockingConfig, Failure, Timeout
 from ipsrl.molecules.docking import engines
 from ipsrl.molecules.docking.engines import External, Pose, Vina, read_pose
 from ipsrl.molecules.docking.ligand import prepare
@@ -154,7 +154,7 @@ def test_a_program_that_hangs_is_dead_with_its_children(receptor, tmp_path):
     engine = External(config(f"hangs:{tmp_path / 'pids'}", timeout=2.0), receptor)
     first, last = engine([ETHANE, PHENOL])
     assert first.score == SCORES[0]
-    assert last == Failure("no answer in 2 s")
+    assert last == Timeout("no answer in 2 s")
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
     assert gone(pids)

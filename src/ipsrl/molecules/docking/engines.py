@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
-from ipsrl.molecules.scoring import Failure
+from ipsrl.molecules.scoring import Failure, Timeout
 from ipsrl.workers.group import process_group
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
@@ -220,7 +220,7 @@ class External:
         }  # fmt: skip
         return [re.sub(r"{(\w+)}", lambda m: str(values[m[1]]), word) for word in self.command]
 
-    def _run(self, folder: Path, words: list[str]) -> str:
+    def _run(self, folder: Path, words: list[str]) -> Failure:
         """Run it; returns how it ended.  Nothing of it goes on after that, or after our own end."""
         log = folder / "log"
         with process_group() as group, log.open("wb") as sink:
@@ -234,15 +234,16 @@ class External:
                 code = None
         if code is None:
             program.wait()
-            return f"no answer in {self.config.timeout:g} s"
+            return Timeout(f"no answer in {self.config.timeout:g} s")
         with log.open("rb") as tail:
             tail.seek(max(0, log.stat().st_size - 200))
             said = " ".join(tail.read().decode(errors="replace").split())
-        return f"the docking program ended with code {code} and no answer for this ligand: {said}"
+        end = f"the docking program ended with code {code} and no answer for this ligand: {said}"
+        return Failure(end[:300])
 
 
-def _answer(path: Path, end: str) -> Pose | Failure:
+def _answer(path: Path, end: Failure) -> Pose | Failure:
     try:
         return read_pose(path.read_text(errors="replace"))
     except OSError:  # there is no file
-        return Failure(end[:300])
+        return end
