@@ -1,5 +1,6 @@
 """The loop: exact budgets, honest accounts, and the same bytes after a death."""
 
+import csv
 import json
 import os
 import random
@@ -9,7 +10,6 @@ import sys
 import time
 
 import numpy as np
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -47,6 +47,15 @@ def slow(smiles):
     import time
     time.sleep(0.05)
     return [len(text) / 40 for text in smiles]
+"""
+
+PROGRAM = """
+import json, sys
+
+for line in sys.stdin:
+    text = json.loads(line)["smiles"]
+    error = {"error": f'no "licence",\\nfor {text}'}
+    print(json.dumps(error if "N" in text else {"value": len(text) / 40}))
 """
 
 
@@ -105,7 +114,6 @@ def test_every_method_spends_the_budget_exactly(config, tmp_path, name):
 def test_the_tables_hold_what_was_computed(config, tmp_path):
     train(config(), tmp_path / "run")
     calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
-    assert pyarrow.csv.read_csv(tmp_path / "run" / "calls.csv").num_rows == len(calls)
     scoring = Scoring([ComponentConfig(kind="qed")], "geometric-mean")
     scores = scoring([call["smiles"] for call in calls])
     for call, reward in zip(calls, scores.rewards, strict=True):
@@ -118,6 +126,31 @@ def test_the_tables_hold_what_was_computed(config, tmp_path):
     rewards = [float(line.split()[1]) for line in lines]
     assert rewards == sorted(rewards, reverse=True)
     assert len(rewards) == sum(call["reward"] > 0.55 for call in calls)
+
+
+def test_both_tables_agree_in_every_cell(config, tmp_path):
+    """Also those of calls that failed, for reasons that need quotes."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    program = ComponentConfig(
+        kind="program", name="mine", command=[sys.executable, str(tmp_path / "program.py")]
+    )
+    train(config(components=[ComponentConfig(kind="qed"), program], budget=30), tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / "calls.parquet")
+    with (tmp_path / "run" / "calls.csv").open(newline="") as file:
+        names, *lines = csv.reader(file)
+    assert names == table.column_names
+    read = {"int64": int, "double": float, "string": str}
+    kinds = [read[str(field.type)] for field in table.schema]
+    found = [
+        [kind(cell) if cell or kind is str else None for kind, cell in pairs]
+        for pairs in (zip(kinds, line, strict=True) for line in lines)
+    ]
+    assert found == [list(call.values()) for call in table.to_pylist()]
+    failed = [call for call in table.to_pylist() if call["status"] == "failed"]
+    assert 0 < len(failed) < len(found) == 30
+    for call in failed:
+        assert call["reward"] is call["penalised"] is call["mine"] is None
+        assert call["reason"] == f'mine: ValueError: no "licence",\nfor {call["smiles"]}'
 
 
 def test_the_filter_pays_each_scaffold_so_often(config, tmp_path):
