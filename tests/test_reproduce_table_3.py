@@ -1,0 +1,96 @@
+"""Table 3: every cell is its own configuration, and the rows say what the runs found."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("rdkit")
+
+from ipsrl.molecules import Config
+from ipsrl.reproduce.table_3 import (
+    PAPER,
+    PRESETS,
+    THRESHOLDS,
+    at_thresholds,
+    cells,
+    reproduce_table_3,
+    row,
+)
+
+CHEM = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_cells(name):
+    preset = PRESETS[name]
+    found = cells(preset)
+    assert len(found) == len(preset.tasks) * len(preset.methods)
+    assert all([c.seed for c in configs] == [*range(preset.seeds)] for configs in found.values())
+    digests = {config.digest() for configs in found.values() for config in configs}
+    assert len(digests) == len(found) * preset.seeds
+    for cell, (config, *_) in found.items():
+        kinds = {component.kind: component for component in config.components}
+        assert list(kinds) == ["qed", "hbd", "synthesis", "docking"]
+        amide = kinds["synthesis"].synthesis.rule == "all-amide"
+        assert amide == cell.removeprefix("paper-").startswith("all-amide")
+
+
+def test_the_paper_preset_is_the_papers():
+    for cell, (config, *_) in cells(PRESETS["paper"]).items():
+        synthesis, docking = config.components[2:]
+        assert (synthesis.synthesis.model, synthesis.synthesis.seconds) == ("megan", 180)
+        assert (docking.docking.engine, docking.docking.searches) == ("quickvina2-gpu", 8000)
+        assert config.budget == (10_000 if cell.startswith("paper-synth") else 5000)
+
+
+def test_yield_and_burden_by_hand(tmp_path):
+    """100 calls of reward .9 after 20 of .82, one that failed, and one of .1."""
+    rewards = [0.82] * 20 + [None, 0.1] + [0.9] * 100
+    pq.write_table(pa.table({"reward": rewards}), tmp_path / "calls.parquet")
+    assert at_thresholds(tmp_path, Config()) == {
+        "yield": {"0.80": 120, "0.85": 100},
+        "burden": {"0.80": 102, "0.85": 122},  # 20 + 2 + 80, and all of them
+    }
+
+
+def test_rows_stand_beside_the_paper():
+    records = [
+        {"yield": {"0.80": y}, "burden": {"0.80": b}, "scaffolds": 3, "failed": 0, "calls": 3000}
+        for y, b in ((120, 700), (90, None), (101, 2900))
+    ]
+    made = row("paper-synth", 0.80, "reinvent", records)
+    assert made["yield"] == {"median": 101, "low": 90, "high": 120}
+    assert made["ob100"] == "> 3,000 in 1 of 3"
+    assert (made["paper yield"], made["paper ob100"]) == ("5695 +- 173", "605 +- 41")
+    assert row("synth", 0.80, "ips scaffold group", records)["paper yield"] == ""
+    assert len(PAPER) == 2 * 2 * len(THRESHOLDS)
+
+
+@pytest.mark.skipif(not CHEM.is_dir(), reason=f"no data in {CHEM}; set IPSRL_SHARED")
+def test_real_engines(small_prior, tmp_path, monkeypatch):
+    """The quick preset at the size of a toy, with the engines and the files of the cpu preset."""
+    (tmp_path / "7uvu").mkdir()
+    files = {
+        "7uvu-2-monomers-pdbfixer.pdbqt": "7uvu/receptor.pdbqt",
+        "bb_sigma_20k.smi.gz": "stock.smi.gz",
+    }
+    for theirs, ours in files.items():
+        (tmp_path / ours).symlink_to((CHEM / theirs).resolve())
+    changes = {"budget": 8, "batch": 8, "prior": str(small_prior), "augmentations": 0}
+    monkeypatch.setitem(
+        PRESETS, "quick", replace(PRESETS["quick"], methods=("reinvent",), changes=changes)
+    )
+    monkeypatch.chdir(tmp_path)
+    reproduce_table_3("quick", tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert [one["cell"] for one in rows] == ["synth 0.80 reinvent", "synth 0.85 reinvent"]
+    assert [one["calls"] for one in rows] == [8, 8]
+    (calls,) = (tmp_path / "out").glob("*/seed-0/calls.parquet")
+    for call in pq.read_table(calls).to_pylist():
+        assert (call["docking"] is None) == (call["synthesis"] == 0 or call["hbd"] > 3)
+        assert call["status"] == "valid"
