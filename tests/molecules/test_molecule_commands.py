@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from ipsrl.cli import main
 from ipsrl.molecules import Prior
-from ipsrl.molecules.molecule import canonical
+from ipsrl.molecules.molecule import canonical, internal_diversity
 from ipsrl.runs import Run
 
 
@@ -47,7 +47,8 @@ def test_sample_counts_what_it_writes(command, small_prior, corpus_file, tmp_pat
     seen = {canonical(text) for text in known.read_text().split()}
     assert len(drawn) == figures.pop("samples") == 70
     assert figures.pop("seconds") > 0
-    assert 0 < figures.pop("internal_diversity") < 1
+    diversity = internal_diversity(list(set(valid)))
+    assert figures.pop("internal_diversity") == pytest.approx(diversity)
     assert figures == {
         "validity": len(valid) / 70,
         "uniqueness": len(set(valid)) / len(valid),
@@ -67,6 +68,19 @@ def test_sample_repeats_with_its_seed(command, small_prior, tmp_path):
         }  # fmt: skip
     drawn = [(tmp_path / name).read_text() for name in "abc"]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_prior_that_knows_nothing_has_figures_too(command, small_prior, tmp_path):
+    """Of no line that it writes is anything lost, nor of those that are empty."""
+    vocabulary = Prior.load(small_prior).vocabulary
+    Prior.mamba(vocabulary, hidden=8, layers=1).save(tmp_path / "prior")
+    options = ["--prior", tmp_path / "prior", "--n", 64, "--json", "--out", tmp_path / "drawn"]
+    code, shown, _ = command("sample", *options)
+    assert code == 0
+    drawn = (tmp_path / "drawn").read_text().split("\n")[:-1]
+    assert len(drawn) == 64
+    assert "" in drawn  # 1 in 16 ends at once
+    assert json.loads(shown)["validity"] == sum(map(bool, map(canonical, drawn))) / 64 < 0.5
 
 
 def test_sample_refuses(command, small_prior, tmp_path):
