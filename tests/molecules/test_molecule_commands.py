@@ -88,6 +88,10 @@ def test_sample_refuses(command, small_prior, tmp_path):
         (["--prior", tmp_path], "is no prior: no folder with a config.json"),
         (["--prior", "cinc"], "the name of a shipped one: ['zinc']"),
         (["--prior", small_prior, "--n", 0], "--n 0 draws nothing"),
+        (["--prior", small_prior, "--seed", -1], "--seed -1 is no seed"),
+        (["--prior", small_prior, "--seed", 2**31], "is no seed"),
+        (["--prior", small_prior, "--out", tmp_path / "no" / "x.smi"], "cannot be written"),
+        (["--prior", small_prior, "--out", tmp_path], "cannot be written"),
         (["--prior", small_prior, "--known", tmp_path / "no.smi"], "no.smi cannot be read"),
     ):
         code, shown, error = command("sample", *words)
@@ -173,6 +177,9 @@ def test_what_was_imported_draws_the_same(command, small_prior, theirs, tmp_path
     for prior, out in ((small_prior, "a"), (tmp_path / "prior", "b")):
         assert command("sample", "--prior", prior, "--n", 8, "--out", tmp_path / out)[0] == 0
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    code, _, error = command("import", *theirs, "--out", tmp_path / "prior")
+    assert code == 1
+    assert "prior exists, and would be overwritten" in error
 
 
 def test_import_refuses(command, theirs, tmp_path):

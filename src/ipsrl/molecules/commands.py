@@ -79,8 +79,10 @@ def sample(argv: list[str]) -> int:
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules sample")
     if options.n < 1:
         raise ConfigError(f"--n {options.n} draws nothing. Ask for at least 1.")
-    if options.out is not None and not options.out.parent.is_dir():
-        raise ConfigError(f"{options.out.parent} is no folder. Make it, or name another --out.")
+    if not 0 <= options.seed < 2**31:
+        raise ConfigError(f"--seed {options.seed} is no seed. Choose one from 0 to 2,147,483,647.")
+    if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
+        raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
     from ipsrl.molecules.sampling import sample
 
     known = options.known
@@ -114,6 +116,8 @@ def import_(argv: list[str]) -> int:
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules import")
     from ipsrl.molecules.convert import import_mamba
 
+    if options.out.exists():
+        raise ConfigError(f"{options.out} exists, and would be overwritten. Name another --out.")
     import_mamba(options.weights, options.tokens).save(options.out)
     print(f"written to {options.out}")
     return 0

@@ -16,6 +16,7 @@ from ipsrl.errors import InvalidInput
 from ipsrl.molecules.prior import Prior
 from ipsrl.molecules.vocabulary import END, START, Vocabulary
 
+PADDING = 8  # mamba-ssm fills the embedding up to a multiple of it
 _RENAMED = {"embedding.weight": "embeddings.weight"}
 
 
@@ -53,10 +54,12 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
             named[f"backbone.{_RENAMED.get(part, part)}"] = value
     layers = sum(name.endswith(".A_log") for name in named)
     embeddings = named.get("backbone.embeddings.weight")
-    if embeddings is None or not layers or len(embeddings) < len(found):
+    spare = -1 if embeddings is None else len(embeddings) - len(found)
+    if embeddings is None or not layers or not 0 <= spare < PADDING:
         raise InvalidInput(
             f"{weights} is no Mamba over {len(found)} tokens: it needs backbone.embedding.weight "
-            "with a row for each, and backbone.layers. Convert weights and tokens of one model."
+            f"with a row for each and fewer than {PADDING} more, and backbone.layers. Convert "
+            "weights and tokens of one model."
         )
     prior = Prior.mamba(
         Vocabulary(found[2:]), hidden=embeddings.shape[1], layers=layers, rows=len(embeddings)
