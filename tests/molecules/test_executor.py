@@ -216,7 +216,8 @@ def test_closed_at_work_it_ends(told):
 
 
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from ipsrl.molecules import ComponentConfig
 from ipsrl.molecules.executor import Processes
 
@@ -237,7 +238,10 @@ def test_nothing_outlives_the_run(told, tmp_path, mark, end):
             time.sleep(0.01)
         assert len(marked(mark)) >= 4  # the run, the worker, its guard, its child
         parent.send_signal(end)
-        assert parent.wait(timeout=60) != 0
+        try:
+            assert parent.wait(timeout=60) != 0
+        finally:
+            parent.kill()
 
 
 def test_it_takes_every_kind(mark):

@@ -174,6 +174,7 @@ def test_before_it_is_asked_it_can_be_sent_to_another_process(program):
 
 PARENT = """
 import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from ipsrl.workers.lines import Lines
 lines = Lines(json.loads(sys.argv[1]), timeout=600)
 print(lines.ask({"do": "child()"})["pid"], flush=True)
@@ -191,7 +192,10 @@ def test_nothing_outlives_the_parent(program, end):
         if end != "return":
             time.sleep(0.2)  # by now it hangs in the second request
             parent.send_signal(end)
-        parent.wait(timeout=20)
+        try:
+            parent.wait(timeout=20)
+        finally:
+            parent.kill()
     assert_dies(pid)
     assert_dies(children(program)[0])
 
