@@ -61,10 +61,8 @@ class TestDocking(ComponentSuite):
         assert 0 < scores.rewards[0] < 1
         assert np.isnan(scores.rewards[1])
         assert np.isnan(scores.raw["docking"][1])
-        assert scores.reasons == [
-            "",
-            "docking: no ligand: 2 fragments; only one molecule can be docked",
-        ]
+        told = "docking: no ligand: 2 fragments; only one molecule can be docked"
+        assert scores.failures == [None, Failure(told)]
 
 
 def test_the_transform_of_the_paper():

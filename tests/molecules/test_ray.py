@@ -17,6 +17,9 @@ from ipsrl.molecules.scoring import Timeout, build
 ray = pytest.importorskip("ray")
 Ray = pytest.importorskip("ipsrl.molecules.cluster").Ray
 
+# Ray forks when it starts.  JAX, which other tests of this process may have loaded, warns of that.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 OURS = """
 import time
 
