@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences, training
+from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
+from ipsrl.molecules import search as loop
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.replay import Entry
+from ipsrl.molecules.search import Search
 from ipsrl.molecules.state import pack
-from ipsrl.molecules.training import Search
 
 USER = """
 def length(smiles):
@@ -41,7 +42,7 @@ class Followed:
         scoring = Scoring(config.components, config.aggregation)
         self.search = Search(config, scoring, Prior.load(config.prior))
         self.updates: list[Update] = []
-        self.patch, real = monkeypatch, training.update
+        self.patch, real = monkeypatch, loop.update
 
         def update(config, agent, prior, optimiser, ids_NT, signal_N):
             texts = [text or "" for text in agent.decode(ids_NT)]
@@ -49,7 +50,7 @@ class Followed:
             self.updates.append(Update(texts, signal_N.tolist(), memory))
             return real(config, agent, prior, optimiser, ids_NT, signal_N)
 
-        monkeypatch.setattr(training, "update", update)
+        monkeypatch.setattr(loop, "update", update)
 
     def step(self, *texts: str) -> list[Update]:
         """One step on these texts, if there are any, and else on what the agent draws."""
@@ -185,14 +186,14 @@ def test_what_the_vocabulary_cannot_write_stays_as_it_was(follow):
 
 def test_the_drift_guard_brings_the_moments_back(follow, monkeypatch):
     """The best agent is that of the third batch: after two updates, which Adam remembers."""
-    followed, seen, unpack = follow(method="ips-grpo", replay=5), [], training.unpack
+    followed, seen, unpack = follow(method="ips-grpo", replay=5), [], loop.unpack
 
     def unpacked(arrays, *parts):
         seen.append(pack(*parts))
         unpack(arrays, *parts)
         seen.append(pack(*parts))
 
-    monkeypatch.setattr(training, "unpack", unpacked)
+    monkeypatch.setattr(loop, "unpack", unpacked)
     search = followed.search
     followed.step("C", "CO", "CCO")
     followed.step("CC", "CCN", "CCCO")

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         TemplateModel,
     )
     from ipsrl.molecules.scoring import Component, Failure, Scoring, Timeout
+    from ipsrl.molecules.search import Result
     from ipsrl.molecules.templates import Template, read_templates
-    from ipsrl.molecules.training import Result, train
+    from ipsrl.molecules.training import train
     from ipsrl.molecules.vocabulary import Vocabulary
 
 _HOME = {
@@ -37,7 +38,7 @@ _HOME = {
     "PretrainResult": "pretraining",
     "Prior": "prior",
     "Reaction": "retrosynthesis",
-    "Result": "training",
+    "Result": "search",
     "Route": "retrosynthesis",
     "Scoring": "scoring",
     "Sequences": "prior",
