@@ -25,7 +25,7 @@ from ipsrl.errors import ConfigError
 from ipsrl.functions import load_function
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
 from ipsrl.molecules.molecule import canonical, similarities
-from ipsrl.workers.group import process_group
+from ipsrl.workers.group import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ class Program:
         """What it writes, and how it ended, if not regularly; nothing of it runs on."""
         program: subprocess.Popen[bytes] | None = None
         try:
-            with process_group() as group:
+            with ProcessGroup() as group:
                 program = subprocess.Popen(
-                    self.command, process_group=group, stdin=subprocess.PIPE,
+                    self.command, process_group=group.id, stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
                 output, _ = program.communicate(lines, self.timeout)

@@ -15,14 +15,13 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import IO, Any, TypeVar
 
 from ipsrl.errors import RunError
+from ipsrl.workers.group import ProcessGroup
 
 LONGEST = 2**24  # bytes of an answer; a program that prints without end must not fill the memory
 SHOWN = 2000  # bytes of standard error that are kept for the message
@@ -74,7 +73,7 @@ class Lines:
     ) -> None:
         self.command, self.timeout = [os.fspath(part) for part in command], timeout
         self.hello, self.start = hello, start
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._group: ProcessGroup | None = None
         self._program: subprocess.Popen[bytes] | None = None
         self._errors = b""
         self._greeting: dict[str, Any] = {}
@@ -117,10 +116,9 @@ class Lines:
 
     def close(self) -> None:
         """Kill the program and its children; a later request starts it again."""
-        guard, program, self._guard, self._program = self._guard, self._program, None, None
-        if guard is not None:
-            os.killpg(guard.pid, signal.SIGKILL)  # the group is ours until the guard is reaped
-            guard.communicate()
+        group, program, self._group, self._program = self._group, self._program, None, None
+        if group is not None:
+            group.close()
         if program is not None:
             program.wait()
             for stream in _streams(program):
@@ -128,22 +126,17 @@ class Lines:
 
     def kill(self) -> None:
         """Kill the program and its children, from any thread: a request under way fails."""
-        if (guard := self._guard) is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(guard.pid, signal.SIGKILL)
+        if (group := self._group) is not None:
+            group.kill()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        pipe = subprocess.PIPE
         self._errors = b""
         try:
-            # The guard waits for a line that never comes; its input ends when this process does.
-            self._guard = subprocess.Popen(
-                ["/bin/sh", "-c", "read line; kill -KILL 0"],
-                stdin=pipe, stdout=null, stderr=null, process_group=0,
-            )  # fmt: skip
+            self._group = ProcessGroup()
             self._program = subprocess.Popen(
                 self.command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe,
-                process_group=self._guard.pid,
+                process_group=self._group.id,
             )  # fmt: skip
         except OSError as error:
             raise self._trouble(WorkerDied, f"cannot be started: {error}") from None

@@ -23,7 +23,7 @@ from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
 from ipsrl.molecules.scoring import Failure, Timeout
-from ipsrl.workers.group import process_group
+from ipsrl.workers.group import ProcessGroup
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
 
@@ -223,10 +223,10 @@ class External:
     def _run(self, folder: Path, words: list[str]) -> Failure:
         """Run it; returns how it ended.  Nothing of it goes on after that, or after our own end."""
         log = folder / "log"
-        with process_group() as group, log.open("wb") as sink:
+        with ProcessGroup() as group, log.open("wb") as sink:
             program = subprocess.Popen(
                 words, cwd=folder, stdin=subprocess.DEVNULL, stdout=sink,
-                stderr=subprocess.STDOUT, process_group=group,
+                stderr=subprocess.STDOUT, process_group=group.id,
             )  # fmt: skip
             try:
                 code = program.wait(self.config.timeout)
