@@ -205,6 +205,15 @@ def test_what_cannot_be_built_is_told_at_once(mark):
         Processes(ComponentConfig(kind="function", function="/no/file.py:f", workers=1))
 
 
+def test_a_worker_that_was_started_again_must_be_the_same(told):
+    """Else the values of a new file would be kept under the identity of the old one."""
+    with Processes(told.config()) as component:
+        for worker in component._workers:
+            worker.identity = "that of another file"
+        (answer,) = component(["CC"])
+    assert answer == Failure("a worker that was started again has other files or versions")
+
+
 def test_closed_at_work_it_ends(told):
     told.todo("native_hang()")
     component = Processes(told.config())

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -183,6 +184,18 @@ class TestProgram(ComponentSuite):
         assert component([PHENOL]) == [Timeout("no answer in 2 s")]
         child = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
         assert not child.exists() or child.read_text().split()[2] == "Z"  # dead, and not yet buried
+
+    def test_a_child_that_gets_away_does_not_keep_us(self):
+        """In a session of its own, with the output: the limit holds all the same."""
+        code = (
+            "import subprocess, time; print('{\"value\": 7}', flush=True); "
+            "subprocess.Popen(['sleep', '20'], start_new_session=True); time.sleep(60)"
+        )
+        command = [sys.executable, "-c", code]
+        component = build(ComponentConfig(kind="program", command=command, timeout=2.0))
+        began = time.monotonic()
+        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 2 s")]
+        assert time.monotonic() - began < 15  # not the 20 that the child lives
 
     def test_one_that_is_not_there(self):
         component = build(ComponentConfig(kind="program", command=["/no/such/program"]))

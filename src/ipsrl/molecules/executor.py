@@ -35,6 +35,7 @@ class Worker:
 
     def __init__(self, config: ComponentConfig) -> None:
         self.retries = config.retries
+        self.identity = ""
         self._stopped = False
         self._lines = Lines(
             [sys.executable, "-m", "ipsrl.molecules.worker"], config.timeout + GRACE,
@@ -51,7 +52,8 @@ class Worker:
         answer = self._lines.ready()
         if "error" in answer:
             raise ConfigError(answer["error"])
-        return answer["identity"]
+        self.identity = answer["identity"]
+        return self.identity
 
     def ask(self, smiles: str) -> float | Failure:
         """Value of a canonical SMILES; never raises."""
@@ -60,6 +62,8 @@ class Worker:
             if self._stopped:
                 break
             try:
+                if self._lines.ready().get("identity") != self.identity:
+                    return Failure("a worker that was started again has other files or versions")
                 return self._answer(self._lines.ask({"smiles": smiles}))
             except WorkerTimeout as late:
                 return Timeout(f"the worker {late.trouble} and was killed")

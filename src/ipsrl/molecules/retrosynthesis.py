@@ -338,6 +338,10 @@ class Synthesis:
         self._rule = _rule(config.rule)
         settings = config.model_dump() | {"stock": stock.digest, "model": model.identity}
         libraries = {name: version(name) for name in ("syntheseus", "rdkit")}
+        if config.rule == "all-amide":
+            from ipsrl.molecules.reactions import IDENTITY
+
+            settings["rule"] = f"all-amide {IDENTITY}"
         self.identity = "synthesis " + json.dumps(settings | libraries, sort_keys=True)
 
     def __call__(self, smiles: Sequence[str]) -> list[float | Failure]:

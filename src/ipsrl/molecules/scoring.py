@@ -180,7 +180,11 @@ class Program:
                 output, _ = program.communicate(lines, self.timeout)
         except subprocess.TimeoutExpired:
             assert program is not None
-            return program.communicate()[0], Timeout(f"no answer in {self.timeout:g} s")
+            end = Timeout(f"no answer in {self.timeout:g} s")
+            try:
+                return program.communicate(timeout=1)[0], end
+            except subprocess.TimeoutExpired as left:  # a child that left the group has the pipe
+                return left.output or b"", end
         except OSError as error:
             return b"", Failure(f"the program cannot be started: {error}")
         code = program.returncode

@@ -138,7 +138,8 @@ def record(
         "cell": cell,
         "seed": config.seed,
         "config": config.model_dump(),
-        **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds", "failed")},
+        **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds")},
+        "failed": result["failed"] + result.get("timeouts", 0),
         "valid": 1 - result["invalid"] / result["samples"],
         "effective_outcomes": float(
             np.mean([line["effective_outcomes"] for line in run.metrics()])

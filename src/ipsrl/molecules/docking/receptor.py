@@ -85,6 +85,11 @@ class Receptor:
                 "the receptor has an ATOM line without coordinates in columns 31-54, so it is no "
                 "PDBQT. Give a PDBQT file"
             ) from None
+        if any(not s[70:76].strip() or not s[77:].strip() for s in lines):
+            raise ConfigError(
+                "the receptor has an ATOM line without a partial charge in columns 71-76 and an "
+                "atom type after them, so it is a PDB file. `ipsrl molecules receptor` prepares it"
+            )
         return np.array(found, dtype=float).reshape(-1, 3)
 
 
