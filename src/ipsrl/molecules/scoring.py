@@ -180,11 +180,12 @@ class Program:
                 output, _ = program.communicate(lines, self.timeout)
         except subprocess.TimeoutExpired:
             assert program is not None
-            end = Timeout(f"no answer in {self.timeout:g} s")
-            try:
-                return program.communicate(timeout=1)[0], end
-            except subprocess.TimeoutExpired as left:  # a child that left the group has the pipe
-                return left.output or b"", end
+            with program:  # its pipes are closed, whoever else holds them
+                try:
+                    output, _ = program.communicate(timeout=1)
+                except subprocess.TimeoutExpired as left:  # a child that left the group has one
+                    output = left.output or b""
+            return output, Timeout(f"no answer in {self.timeout:g} s")
         except OSError as error:
             return b"", Failure(f"the program cannot be started: {error}")
         code = program.returncode
