@@ -12,12 +12,13 @@ import pytest
 pytest.importorskip("rdkit")
 
 from ipsrl.molecules import Config
+from ipsrl.reproduce.molecules import cells
 from ipsrl.reproduce.table_3 import (
+    FOLDER,
     PAPER,
     PRESETS,
     THRESHOLDS,
     at_thresholds,
-    cells,
     reproduce_table_3,
     row,
 )
@@ -28,8 +29,8 @@ CHEM = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
 @pytest.mark.parametrize("name", PRESETS)
 def test_cells(name):
     preset = PRESETS[name]
-    found = cells(preset)
-    assert len(found) == len(preset.tasks) * len(preset.methods)
+    found = cells(preset, FOLDER)
+    assert len(found) == len(preset.objectives) * len(preset.methods)
     assert all([c.seed for c in configs] == [*range(preset.seeds)] for configs in found.values())
     digests = {config.digest() for configs in found.values() for config in configs}
     assert len(digests) == len(found) * preset.seeds
@@ -41,7 +42,7 @@ def test_cells(name):
 
 
 def test_the_paper_preset_is_the_papers():
-    for cell, (config, *_) in cells(PRESETS["paper"]).items():
+    for cell, (config, *_) in cells(PRESETS["paper"], FOLDER).items():
         synthesis, docking = config.components[2:]
         assert (synthesis.synthesis.model, synthesis.synthesis.seconds) == ("megan", 180)
         assert (docking.docking.engine, docking.docking.searches) == ("quickvina2-gpu", 8000)

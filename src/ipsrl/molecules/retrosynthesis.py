@@ -10,7 +10,6 @@ our templates, or MEGAN in an environment of its own.
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -371,4 +370,6 @@ def _rule(name: str) -> Callable[[Sequence[str]], bool]:
     """Of the reactions of a route, as SMILES."""
     if name == "any":
         return lambda _: True
-    return importlib.import_module("ipsrl.molecules.reactions").route_is_all_amide
+    from ipsrl.molecules.reactions import route_is_all_amide
+
+    return route_is_all_amide

@@ -40,7 +40,7 @@ class Preset:
 
     Attributes:
       seeds: of every cell.
-      objectives: files of configs/molecules/keys.
+      objectives: files of a folder below configs/.
       methods: of `METHODS`.
       changes: to every configuration.
     """
@@ -57,9 +57,9 @@ PRESETS = {
 }
 
 
-def cells(preset: Preset) -> dict[str, list[Config]]:
+def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Config]]:
     """Configurations by cell, one for each seed."""
-    files = {path.stem: path for path in shipped_configs("molecules/keys")}
+    files = {path.stem: path for path in shipped_configs(folder)}
     found = {}
     for objective in preset.objectives:
         base = Config.load(files[objective]).model_dump(exclude_unset=True)
@@ -79,20 +79,28 @@ def directory(out: Path, cell: str, seed: int) -> Path:
 def reproduce_molecules(preset_name: str, out: Path) -> None:
     """Run every cell with every seed, print the table, draw the figures to `out`."""
     preset = PRESETS[preset_name]
-    found: dict[str, list[dict[str, Any]]] = {cell: [] for cell in cells(preset)}
-    for seed in range(preset.seeds):  # a whole table of one seed first
-        for cell, configs in cells(preset).items():
-            found[cell].append(record(out, cell, configs[seed], modes))
+    found = records(out, cells(preset), modes)
     rows = [row(cell, records) for cell, records in found.items()]
-    figures = {}
-    for objective in preset.objectives:
-        curves = {
-            cell.removeprefix(f"{objective} "): [one["curve"] for one in records]
-            for cell, records in found.items() if cell.startswith(f"{objective} ")
-        }  # fmt: skip
-        title = f"{objective}: hits by oracle calls"
-        figures[title] = (f"{objective}-hits", hits_by_calls(curves))
+    figures = hits_figures(preset, found)
     write_table(out, f"molecule-keys, {preset_name} preset", rows, figures)
+
+
+def hits_figures(
+    preset: Preset, found: dict[str, list[dict[str, Any]]]
+) -> dict[str, tuple[str, Figure]]:
+    """Hits by oracle calls, for each objective: end of the file name, and figure, by caption."""
+    return {
+        f"{objective}: hits by oracle calls": (
+            f"{objective}-hits",
+            hits_by_calls(
+                {
+                    method: [one["curve"] for one in found[f"{objective} {method}"]]
+                    for method in preset.methods
+                }
+            ),
+        )
+        for objective in preset.objectives
+    }
 
 
 def write_table(
@@ -107,6 +115,17 @@ def write_table(
         table.add_row(*(_shown(value) for value in line.values()))
     show(table)
     write_page(out / "index.html", title=title, figures=figures, rows=rows)
+
+
+def records(
+    out: Path, configs: dict[str, list[Config]], measure: Callable[[Path, Config], dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The `record` of every cell and seed, a whole table of one seed first."""
+    found: dict[str, list[dict[str, Any]]] = {cell: [] for cell in configs}
+    for seed in range(max(map(len, configs.values()))):
+        for cell, seeds in configs.items():
+            found[cell].append(record(out, cell, seeds[seed], measure))
+    return found
 
 
 def record(
@@ -147,8 +166,8 @@ def record(
         "curve": [*curve(folder)],  # lists, as JSON will have them
         **measure(folder, config),
     }
-    with file.open("a") as records:
-        records.write(json.dumps(made) + "\n")
+    with file.open("a") as lines:
+        lines.write(json.dumps(made) + "\n")
     return made
 
 

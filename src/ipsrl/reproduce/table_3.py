@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from ipsrl.config import shipped_configs
 from ipsrl.core.metrics import distinct_yield, oracle_burden
 from ipsrl.molecules.config import Config
-from ipsrl.report.molecules import hits_by_calls
 from ipsrl.reproduce import interval
-from ipsrl.reproduce.molecules import METHODS, burden, record, write_table
+from ipsrl.reproduce.molecules import (
+    Preset,
+    burden,
+    cells,
+    hits_figures,
+    records,
+    write_table,
+)
 
+FOLDER = "molecules/table-3"
 THRESHOLDS = (0.80, 0.85)
 # The paper's yield and OB100: mean and standard deviation over 3 seeds.  Its outcome is not stated;
 # of a group's SMILES, the words of section 5.3, is the literal reading.
@@ -32,68 +37,23 @@ PAPER = {
 }
 
 
-@dataclass(frozen=True)
-class Preset:
-    """How much is run.
-
-    Attributes:
-      seeds: of every cell.
-      tasks: files of configs/molecules/table-3.
-      methods: of the ablation of keys.
-      changes: to every configuration.
-    """
-
-    seeds: int
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...] = ("reinvent", _LITERAL, "ips generic-scaffold group")
-    changes: dict[str, Any] = field(default_factory=dict)
-
-
+_METHODS = ("reinvent", _LITERAL, "ips generic-scaffold group")
 PRESETS = {
     "quick": Preset(1, ("synth",), ("reinvent", _LITERAL), {"budget": 64}),
-    "cpu": Preset(3, ("synth", "all-amide")),
-    "paper": Preset(3, ("paper-synth", "paper-all-amide")),
+    "cpu": Preset(3, ("synth", "all-amide"), _METHODS),
+    "paper": Preset(3, ("paper-synth", "paper-all-amide"), _METHODS),
 }
-
-
-def cells(preset: Preset) -> dict[str, list[Config]]:
-    """Configurations by cell, one for each seed."""
-    files = {path.stem: path for path in shipped_configs("molecules/table-3")}
-    found = {}
-    for task in preset.tasks:
-        base = Config.load(files[task]).model_dump(exclude_unset=True)
-        for method in preset.methods:
-            settings = {**base, **METHODS[method], **preset.changes}
-            found[f"{task} {method}"] = [
-                Config(**{**settings, "seed": seed}) for seed in range(preset.seeds)
-            ]
-    return found
 
 
 def reproduce_table_3(preset_name: str, out: Path) -> None:
     """Run every cell with every seed, print the table, draw the figures to `out`."""
     preset = PRESETS[preset_name]
-    found: dict[str, list[dict[str, Any]]] = {cell: [] for cell in cells(preset)}
-    for seed in range(preset.seeds):
-        for cell, configs in cells(preset).items():
-            found[cell].append(record(out, cell, configs[seed], at_thresholds))
+    found = records(out, cells(preset, FOLDER), at_thresholds)
     rows = [
         row(task, threshold, method, found[f"{task} {method}"])
-        for task in preset.tasks for threshold in THRESHOLDS for method in preset.methods
+        for task in preset.objectives for threshold in THRESHOLDS for method in preset.methods
     ]  # fmt: skip
-    figures = {
-        f"{task}: hits by oracle calls": (
-            f"{task}-hits",
-            hits_by_calls(
-                {
-                    method: [one["curve"] for one in found[f"{task} {method}"]]
-                    for method in preset.methods
-                }
-            ),
-        )
-        for task in preset.tasks
-    }
-    write_table(out, f"table-3, {preset_name} preset", rows, figures)
+    write_table(out, f"table-3, {preset_name} preset", rows, hits_figures(preset, found))
 
 
 def at_thresholds(folder: Path, _: Config) -> dict[str, Any]:
