@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +22,10 @@ Ray = pytest.importorskip("ipsrl.molecules.cluster").Ray
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 
 OURS = """
-import time
+import subprocess, time
+
+def leaves_a_child(smiles):
+    return [subprocess.Popen(["sleep", "600"]).pid for _ in smiles]
 
 def hangs(smiles):
     time.sleep(600)
@@ -68,6 +72,17 @@ class TestRay(ComponentSuite):
         alone = build(component.config)
         assert component([PHENOL, ETHANE, PHENOL]) == alone([PHENOL, ETHANE, PHENOL])
         assert component.identity == alone.identity != ""
+
+
+def test_what_a_component_starts_does_not_outlive_it(scoring, user):
+    with Ray(configured(user, "leaves_a_child")) as component:
+        (pid,) = component(["C"])
+        assert int(pid) in marked(str(user))
+    for _ in range(100):
+        if int(pid) not in marked(str(user)):
+            return
+        time.sleep(0.1)
+    pytest.fail("it runs on")
 
 
 @pytest.mark.slow

@@ -48,6 +48,12 @@ def test_names_are_unique_and_there_are_enough():
     assert len(LIBRARY) == len(templates()) >= 30
 
 
+def test_no_reaction_leaves_the_chloride_of_an_acid_as_it_is():
+    makers = {t.name for t in templates() if t.reactants("O=C(Cl)c1ccc(NC(=O)CC)cc1")}
+    assert makers == {"acyl chloride from an acid"}
+    assert not any(t.reactants("O=C(Cl)c1ccc(S(=O)(=O)Cl)cc1") for t in templates())
+
+
 # --- laws -----------------------------------------------------------------------------------------
 
 

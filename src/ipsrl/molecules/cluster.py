@@ -29,6 +29,9 @@ except ModuleNotFoundError as error:
 
 STARTS = 10  # of actors per worker without one answer between; then the cluster is beyond help
 
+# At the end of an actor Ray kills its children, of which one is there to kill grandchildren, too.
+SPARE_CHILDREN = {"RAY_kill_child_processes_on_worker_exit": "false"}
+
 
 class Holder:
     """What an actor does."""
@@ -62,7 +65,9 @@ class Ray(Elsewhere):
         if self._began:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
             ray.init(include_dashboard=False, log_to_driver=False)
-        self._actor = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Holder)
+        self._actor = ray.remote(
+            num_cpus=1, scheduling_strategy="SPREAD", runtime_env={"env_vars": SPARE_CHILDREN}
+        )(Holder)
         self._flying: dict[Any, tuple[Any, str | None]] = {}  # by reference: actor, and its SMILES
         self._free: list[Any] = []
         self._starts = 0

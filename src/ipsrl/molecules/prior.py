@@ -177,7 +177,8 @@ class Prior:
                     break
                 # Recurrent models call their cache otherwise than transformers do.
                 name = "cache_params" if "cache_params" in out else "past_key_values"
-                out[name].reorder_cache(kept)
+                if len(kept) < len(last):
+                    out[name].reorder_cache(kept)
                 context, going, last = {name: out[name]}, going[kept], last[kept]
         drawn = int(live(ids_NT).sum(1).max())
         return Sequences(ids_NT[:, :drawn], log_probs_NT[:, :drawn])

@@ -336,7 +336,7 @@ class Synthesis:
         )
         self._rule = _rule(config.rule)
         settings = config.model_dump() | {"stock": stock.digest, "model": model.identity}
-        libraries = {name: version(name) for name in ("syntheseus", "rdkit")}
+        libraries = {name: version(name) for name in ("ipsrl", "syntheseus", "rdkit")}
         if config.rule == "all-amide":
             from ipsrl.molecules.reactions import IDENTITY
 

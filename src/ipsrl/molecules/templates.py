@@ -69,11 +69,14 @@ class Template:
         """Reactants that make the molecule by this reaction; canonical, without repeats.
 
         A reaction that changes what is bound to a stereo centre does nothing, in both directions.
+        A chloride of an acid is made of the acid, and no other reaction leaves it as it is.
         """
         target = _canonical(product)
         if target is None:
             return []
         molecule = _molecule(target)
+        if len(molecule.GetSubstructMatches(_ACID_CHLORIDE)) != self._activates:
+            return []
         found: dict[tuple[str, ...], None] = {}
         with rdBase.BlockLogs():
             for reaction in self._backward:
@@ -83,7 +86,7 @@ class Template:
                     if raw in seen or ("@" in target and not _keeps_centres([molecule], outcome)):
                         continue
                     seen.add(raw)
-                    clean = tuple(filter(None, map(_sanitised, outcome)))
+                    clean = tuple(filter(None, map(_read, raw)))
                     if len(clean) == len(outcome) and target in self._products(clean):
                         found[clean] = None
         return list(found)
@@ -111,8 +114,14 @@ class Template:
         for outcome in self._forward.RunReactants(molecules, maxProducts=MATCHES):
             if centres and not _keeps_centres(molecules, outcome):
                 continue
-            if product := _sanitised(outcome[0]):
+            if product := _read(Chem.MolToSmiles(outcome[0])):
                 yield product
+
+    @cached_property
+    def _activates(self) -> bool:
+        """Whether it makes a chloride of an acid."""
+        product = _molecule(self.example.rpartition(">")[2])
+        return product is not None and product.HasSubstructMatch(_ACID_CHLORIDE)
 
     @cached_property
     def _forward(self) -> rdChemReactions.ChemicalReaction:
@@ -164,6 +173,7 @@ def read_templates(path: Path) -> tuple[Template, ...]:
         ) from None
 
 
+_ACID_CHLORIDE = Chem.MolFromSmarts("[$(C=O),$(S=O)][Cl,Br]")
 _IMINES = tuple(
     rdChemReactions.ReactionFromSmarts(smirks)
     for smirks in (
@@ -184,7 +194,7 @@ def amino_form(smiles: str) -> str:
     with rdBase.BlockLogs():
         for reaction in _IMINES:
             while outcomes := reaction.RunReactants((_molecule(smiles),), maxProducts=1):
-                amine = _sanitised(outcomes[0][0])
+                amine = _read(Chem.MolToSmiles(outcomes[0][0]))
                 if amine is None or amine == smiles:
                     break
                 smiles = amine
@@ -212,15 +222,11 @@ _canonical = lru_cache(maxsize=2**10)(canonical)  # every template asks for the 
 _molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
 
 
-def _sanitised(molecule: Chem.Mol) -> str | None:
-    """Its canonical SMILES; None where valences or aromaticity are impossible."""
-    try:
-        Chem.SanitizeMol(molecule)
-    except (Chem.MolSanitizeException, ValueError):
-        return None
-    # What a reaction made may be written otherwise than what was read.
-    read = Chem.MolFromSmiles(Chem.MolToSmiles(molecule))
-    return None if read is None else Chem.MolToSmiles(read)
+@lru_cache(maxsize=2**14)  # most of what reactions make has been made before
+def _read(smiles: str) -> str | None:
+    """Canonical SMILES of what a reaction wrote; None for impossible valences or aromaticity."""
+    molecule = Chem.MolFromSmiles(smiles)
+    return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:

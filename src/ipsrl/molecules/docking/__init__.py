@@ -41,7 +41,7 @@ class Docking:
         engine = Vina if config.engine == "vina" else External
         self.config, self.engine = config, engine(config, receptor)
         settings = config.model_dump(exclude={"receptor", "timeout", "command"})
-        tools = {name: version(name) for name in ("rdkit", "meeko")}
+        tools = {name: version(name) for name in ("ipsrl", "rdkit", "meeko")}
         tools["openbabel"] = import_module("openbabel.openbabel").OBReleaseVersion()
         self.identity = f"{self.engine.version} {settings} receptor {receptor.digest} {tools}"
 
