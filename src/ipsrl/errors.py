@@ -37,3 +37,11 @@ class MissingExtra(IpsrlError, ImportError):
 
 class RunError(IpsrlError):
     """A run directory cannot be created, read or resumed."""
+
+
+def words(error: Exception) -> str:
+    """Kind and text of an exception of anybody's, of which the text may raise another."""
+    try:
+        return f"{type(error).__name__}: {error}"[:200]
+    except Exception:
+        return type(error).__name__

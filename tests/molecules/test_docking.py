@@ -157,6 +157,7 @@ def test_the_dump_loads_again(receptor, tmp_path):
         (None, "cannot be read.*molecules receptor"),
         ("", "no ATOM lines"),
         ("ATOM      1  C   ALA A   1       x.xxx   0.000   0.000\n", "without coordinates"),
+        ("ATOM      1  C   ALA A   1         nan   0.000   0.000\n", "without coordinates"),
         ("ROOT\nENDROOT\nTORSDOF 0\n", "is a ligand"),
     ],
 )

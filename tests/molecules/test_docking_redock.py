@@ -138,6 +138,10 @@ def test_the_command_prints_a_table_or_json(files, capfd):
 def test_a_smiles_of_another_molecule_is_refused(files):
     with pytest.raises(InvalidInput, match="is not the reference ligand"):
         redock(*files, seeds=1, budgets=[500], smiles="CCCCCCCC")
+    with pytest.raises(InvalidInput, match="7 heavy atoms, and 'c1ccccc1' has 6"):
+        redock(*files, seeds=1, budgets=[500], smiles="c1ccccc1")
+    with pytest.raises(ConfigError, match="max_evals"):
+        redock(*files, seeds=1, budgets=[500, 0])
     with pytest.raises(InvalidInput, match="'benzene' is no molecule"):
         redock(*files, seeds=1, budgets=[500], smiles="benzene")
 

@@ -82,7 +82,7 @@ class TestProcesses(ComponentSuite):
 
 def test_the_answers_of_a_failing_function_are_those_in_process(tmp_path, mark):
     (tmp_path / "user.py").write_text(USER)
-    for name in ("picky", "wild"):
+    for name in ("picky", "wild", "mute"):
         config = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:{name}", workers=1)
         with Processes(config) as component:
             assert component([PHENOL, ETHANE]) == build(config)([PHENOL, ETHANE])

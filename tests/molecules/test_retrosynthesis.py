@@ -488,11 +488,13 @@ def test_without_the_worker_it_says_how_to_get_it(monkeypatch, tmp_path):
 
 
 def test_the_command_writes_routes_and_pictures(tmp_path, capsys):
-    (tmp_path / "mine.smi").write_text("\n".join([ANILINE, BORONIC, ACID]))
+    (tmp_path / "mine.smi").write_text("\n".join([ANILINE, BORONIC, ACID, "nothing"]))
     out = tmp_path / "out"
     words_ = ["molecules", "route", TARGET, "C1CC1", ANILINE, "--stock", str(tmp_path / "mine.smi")]
     assert main([*words_, "--out", str(out), "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "1 lines of the stock are no molecules" in said.err
+    rows = json.loads(said.out)
     assert rows == json.loads((out / "routes.json").read_text())
     assert [row["smiles"] for row in rows] == [TARGET, "C1CC1", ANILINE]
     route = Route.from_json(rows[0]["route"])
@@ -520,3 +522,10 @@ def test_the_command_refuses(arguments, says, capsys, tmp_path):
     assert main(["molecules", "route", *arguments, "--out", str(tmp_path / "out")]) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(capsys, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    for command in ("route", "receptor"):
+        assert main(["molecules", command, "CCO", "--out", str(tmp_path / "out")]) == 1
+        assert "is a file. Name a folder" in capsys.readouterr().err

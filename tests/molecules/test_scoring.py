@@ -24,6 +24,12 @@ def picky(smiles):
         raise ValueError("not ethane")
     return [1.0] * len(smiles)
 
+def mute(smiles):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+    raise Mute
+
 def short(smiles):
     return [1.0]
 

@@ -141,6 +141,7 @@ def receptor(argv: list[str]) -> int:
         """Name of the reference ligand; if not given, the largest residue that is no polymer."""
 
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules receptor")
+    _check_folder(options.out)
     from ipsrl.molecules.docking import check_libraries
 
     check_libraries()
@@ -217,6 +218,8 @@ def route(argv: list[str]) -> int:
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules route")
     if not options.smiles:
         raise ConfigError("there is no molecule to make. Give at least one SMILES.")
+    if options.out is not None:
+        _check_folder(options.out)
     config = SynthesisConfig(
         model=options.model, stock=options.stock, search=options.search, seconds=options.seconds,
         expansions=options.expansions,
@@ -224,6 +227,8 @@ def route(argv: list[str]) -> int:
     from ipsrl.molecules import Synthesis
 
     synthesis = Synthesis(config)
+    if left_out := synthesis.stock.skipped:
+        print(f"{left_out} lines of the stock are no molecules, and left out", file=sys.stderr)
     targets = [_molecule(text) for text in options.smiles]
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -244,6 +249,11 @@ def route(argv: list[str]) -> int:
     if options.out is not None:
         print(f"written to {options.out}", file=sys.stderr)
     return 0
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--out {path} is a file. Name a folder.")
 
 
 def _molecule(text: str) -> str:

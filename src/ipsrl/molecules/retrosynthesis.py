@@ -27,7 +27,7 @@ from syntheseus.search.mol_inventory import BaseMolInventory
 from syntheseus.search.node_evaluation.base import NoCacheNodeEvaluator
 from syntheseus.search.node_evaluation.common import ReactionModelLogProbCost
 
-from ipsrl.errors import InvalidInput
+from ipsrl.errors import InvalidInput, words
 from ipsrl.molecules.config import SynthesisConfig
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.scoring import Failure
@@ -319,13 +319,16 @@ class Synthesis:
 
     A search that breaks, as when MEGAN's worker dies, is a `Failure`.
 
+    Attributes:
+      stock: what can be bought.
+      identity: all on which a value depends.
     Raises:
       InvalidInput: if the stock cannot be read.
       RunError: if MEGAN is not installed.
     """
 
     def __init__(self, config: SynthesisConfig) -> None:
-        stock = Stock.load(config.stock)
+        self.stock = stock = Stock.load(config.stock)
         model = _model(config.model)
         self._planner = Planner(
             model,
@@ -355,7 +358,7 @@ class Synthesis:
             route = self.route(smiles)
             return float(route is not None and self._rule([r.smiles for r in route.reactions]))
         except Exception as error:
-            return Failure(f"{type(error).__name__}: {error}"[:200])
+            return Failure(words(error))
 
 
 def _model(name: str) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, words
 from ipsrl.functions import load_function
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
 from ipsrl.molecules.molecule import canonical, similarities
@@ -138,7 +138,7 @@ class Function:
                 raise ValueError(f"{len(values)} values for {len(smiles)} molecules")
         except Exception as error:
             if len(smiles) == 1:
-                return [Failure(f"{type(error).__name__}: {error}")]
+                return [Failure(words(error))]
             return [value for text in smiles for value in self([text])]
         return [guarded(lambda v=v: v) for v in values]
 
@@ -361,5 +361,5 @@ def guarded(compute: Callable[[], Any]) -> float | Failure:
         if isinstance(value, bool | str | bytes) or not np.isfinite(number := float(value)):
             return Failure(f"the value is {value!r:.80}, not a finite number")
     except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}"[:200])
+        return Failure(words(error))
     return number

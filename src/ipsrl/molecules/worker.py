@@ -17,6 +17,7 @@ from typing import Any
 
 from rdkit import RDLogger
 
+from ipsrl.errors import IpsrlError, words
 from ipsrl.molecules.config import ComponentConfig
 from ipsrl.molecules.scoring import Component, Failure, Timeout, build, guarded
 from ipsrl.workers.lines import serve
@@ -50,7 +51,7 @@ class Server:
         try:
             self.component = build(ComponentConfig(**config))
         except Exception as error:
-            self.error = str(error)
+            self.error = str(error) if isinstance(error, IpsrlError) else words(error)
             return {"error": self.error}
         return {"identity": getattr(self.component, "identity", "")}
 
@@ -66,7 +67,7 @@ class Server:
             return Timeout(f"no answer in {self.timeout:g} s")
         except Exception as error:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            return Failure(f"{type(error).__name__}: {error}"[:200])
+            return Failure(words(error))
         return guarded(lambda: value)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import IO, Any, TypeVar
 
-from ipsrl.errors import RunError
+from ipsrl.errors import RunError, words
 from ipsrl.workers.group import ProcessGroup
 
 LONGEST = 2**24  # bytes of an answer; a program that prints without end must not fill the memory
@@ -225,7 +225,7 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         try:
             reply = json.dumps(answer(json.loads(line)))
         except Exception as error:
-            reply = json.dumps({"error": f"{type(error).__name__}: {error}"})
+            reply = json.dumps({"error": words(error)})
         print(reply, file=answers, flush=True)
 
 

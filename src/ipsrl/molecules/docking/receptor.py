@@ -80,6 +80,8 @@ class Receptor:
         lines = [s for s in self.pdbqt.splitlines() if s.startswith(("ATOM", "HETATM"))]
         try:
             found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
+            if not np.isfinite(found).all():
+                raise ValueError
         except ValueError:
             raise ConfigError(
                 "the receptor has an ATOM line without coordinates in columns 31-54, so it is no "
@@ -228,13 +230,19 @@ def _protein(structure, center: list[float]):
 def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
     import meeko
 
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        polymer = meeko.Polymer.from_pdb_string(
-            protein.make_pdb_string(),
-            meeko.ResidueChemTemplates.create_from_defaults(),
-            meeko.MoleculePreparation(),
-            allow_bad_res=True,
-        )
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            polymer = meeko.Polymer.from_pdb_string(
+                protein.make_pdb_string(),
+                meeko.ResidueChemTemplates.create_from_defaults(),
+                meeko.MoleculePreparation(),
+                allow_bad_res=True,
+            )
+    except (RuntimeError, ValueError) as error:  # such as two templates that fit a histidine
+        raise RunError(
+            f"Meeko cannot prepare the protein: {' '.join(str(error).split())[:500]}. Mend the "
+            "structure, for example without its hydrogens, which Meeko adds, and give the file"
+        ) from None
     left_out = sorted(polymer.get_ignored_monomers())
     positions = {
         f"{chain.name}:{residue.seqid}": [atom.pos.tolist() for atom in residue]

@@ -106,16 +106,20 @@ def redock(
     crystal = _crystal(ligand, smiles)
     center = centroid(crystal.GetConformer().GetPositions().tolist())
     smiles = Chem.MolToSmiles(crystal)
-    config = DockingConfig(receptor=str(receptor), center=center)
+    configs = [
+        # Each seed has maps of its own, which all budgets share.
+        DockingConfig(receptor=str(receptor), center=center, seed=seed, max_evals=budget)
+        for seed in range(1, seeds + 1)
+        for budget in budgets
+    ]
+    config = configs[0]
     rigid, prepared = Receptor.load(config), prepare(smiles, config.pH)
     if isinstance(prepared, Failure):
         raise InvalidInput(f"{ligand} ({smiles}): {prepared.reason}.")
     bound, runs = Vina(config, rigid).minimised(placed(crystal, config.pH)), []
-    for seed in range(1, seeds + 1):  # each has maps of its own, which all budgets share
-        for budget in budgets:
-            engine = Vina(config.model_copy(update={"seed": seed, "max_evals": budget}), rigid)
-            (pose,) = engine([prepared.pdbqt])
-            runs.append(_compared(budget, seed, pose, crystal))
+    for config in configs:
+        (pose,) = Vina(config, rigid)([prepared.pdbqt])
+        runs.append(_compared(config.max_evals, config.seed, pose, crystal))
     return Report(smiles, center, bound, runs)
 
 
@@ -165,6 +169,11 @@ def _crystal(path: Path, smiles: str) -> Chem.Mol:
             template = Chem.MolFromSmiles(smiles)
             if template is None:
                 raise ValueError(f"{smiles!r} is no molecule")
+            if template.GetNumHeavyAtoms() != found.GetNumAtoms():
+                raise ValueError(
+                    f"it has {found.GetNumAtoms()} heavy atoms, and {smiles!r} has "
+                    f"{template.GetNumHeavyAtoms()}"
+                )
             return AllChem.AssignBondOrdersFromTemplate(template, found)
     except (OSError, ValueError) as error:
         raise InvalidInput(
