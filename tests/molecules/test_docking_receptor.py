@@ -170,6 +170,18 @@ def test_a_broken_residue_in_the_box_is_an_error(structure, tmp_path):
     assert not (tmp_path / "out/receptor.pdbqt").exists()
 
 
+def test_a_histidine_with_a_hydrogen_but_none_at_its_nitrogens_is_an_error(structure, tmp_path):
+    histidine = structure[0]["A"][1]
+    ring = [histidine[name][0].pos for name in ("CG", "CD2", "NE2", "ND1", "CE1")]
+    outwards = ring[4] - sum(ring, gemmi.Position(0, 0, 0)) / 5
+    atom = gemmi.Atom()
+    atom.name, atom.element = "HE1", gemmi.Element("H")
+    atom.pos = ring[4] + outwards * (1.08 / outwards.length())
+    histidine.add_atom(atom)
+    with pytest.raises(RunError, match="HIE HID. Mend the structure"):
+        prepare(written(structure, tmp_path / "in.pdb"), tmp_path / "out")
+
+
 def test_a_broken_residue_outside_the_box_is_left_out_and_named(structure, tmp_path):
     for atom in structure[0]["A"][6]:
         atom.pos += gemmi.Position(60.0, 0.0, 0.0)
