@@ -73,7 +73,7 @@ def test_rows_stand_beside_the_paper():
 
 
 @pytest.mark.skipif(not CHEM.is_dir(), reason=f"no data in {CHEM}; set IPSRL_SHARED")
-def test_real_engines(small_prior, tmp_path, monkeypatch):
+def test_real_engines(small_prior, tmp_path, monkeypatch, capsys):
     """The quick preset at the size of a toy, with the engines and the files of the cpu preset."""
     (tmp_path / "7uvu").mkdir()
     files = {
@@ -91,6 +91,8 @@ def test_real_engines(small_prior, tmp_path, monkeypatch):
     rows = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [one["cell"] for one in rows] == ["synth 0.80 reinvent", "synth 0.85 reinvent"]
     assert [one["calls"] for one in rows] == [8, 8]
+    assert "Only the order of the" in (tmp_path / "out" / "index.html").read_text()
+    assert "Only the order of the" in capsys.readouterr().out
     (calls,) = (tmp_path / "out").glob("*/seed-0/calls.parquet")
     for call in pq.read_table(calls).to_pylist():
         assert (call["docking"] is None) == (call["synthesis"] == 0 or call["hbd"] > 3)

@@ -30,7 +30,7 @@ _PAGE = """<!doctype html>
 </style>
 <h1>{{ title }}</h1>
 {% if rows %}
-<p>Median [lowest, highest] over the seeds.</p>
+<p>Median [lowest, highest] over the seeds. {{ note }}</p>
 <div class="wide"><table>
 <tr>{% for name in rows[0] %}<th>{{ name.replace("_", " ") }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>
@@ -66,6 +66,7 @@ def write_page(
     title: str,
     figures: Mapping[str, tuple[str, Figure]],
     rows: Sequence[Mapping[str, Any]] = (),
+    note: str = "",
 ) -> None:
     """Write a page of figures under a table, and each figure as PNG beside it.
 
@@ -74,6 +75,7 @@ def write_page(
       title: heading of the page.
       figures: end of the file name, and figure, by caption.
       rows: table above the figures; a value may be a dict of median, low and high.
+      note: what readers of the table must know.
     """
     from jinja2 import Environment
 
@@ -82,7 +84,7 @@ def write_page(
     pngs = {caption: (name, as_png(figure)) for caption, (name, figure) in figures.items()}
     images = {caption: b64encode(png).decode() for caption, (_, png) in pngs.items()}
     template = Environment(autoescape=True).from_string(_PAGE)
-    page = template.render(title=title, rows=list(rows), images=images, show=_show)
+    page = template.render(title=title, rows=list(rows), note=note, images=images, show=_show)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, "utf-8")
@@ -98,6 +100,7 @@ def write_report(
     *,
     title: str = "ipsrl report",
     rows: Sequence[Mapping[str, Any]] = (),
+    note: str = "",
 ) -> None:
     """Write a page with the figures of finished runs on grids and searches for molecules.
 

@@ -104,17 +104,21 @@ def hits_figures(
 
 
 def write_table(
-    out: Path, title: str, rows: list[dict[str, Any]], figures: dict[str, tuple[str, Figure]]
+    out: Path,
+    title: str,
+    rows: list[dict[str, Any]],
+    figures: dict[str, tuple[str, Figure]],
+    note: str = "",
 ) -> None:
-    """Print the rows, and write them and the figures to `out`."""
+    """Print the rows and the note, and write them and the figures to `out`."""
     (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    table = Table(title=f"{title}: median \\[lowest, highest]")
+    table = Table(title=f"{title}: median \\[lowest, highest]", caption=note)
     for heading in rows[0]:
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
     for line in rows:
         table.add_row(*(_shown(value) for value in line.values()))
     show(table)
-    write_page(out / "index.html", title=title, figures=figures, rows=rows)
+    write_page(out / "index.html", title=title, figures=figures, rows=rows, note=note)
 
 
 def records(
