@@ -30,8 +30,8 @@ class SelectiveScan(torch.autograd.Function):
     """y [T, B, 1, D] of u, dt [T, B, 1, D], A [N, D], B, C [T, B, N, 1].
 
     Channels are last, so that every operation of a step runs over contiguous memory; time is
-    first, so that a step is one piece.  The states of all steps are kept for the way back, exp(dt A)
-    is not; without one only two are.
+    first, so that a step is one piece.  The states of all steps are kept for the way back, but not
+    exp(dt A); where there is no way back, only two are.
     """
 
     @staticmethod

@@ -100,7 +100,6 @@ def write_report(
     *,
     title: str = "ipsrl report",
     rows: Sequence[Mapping[str, Any]] = (),
-    note: str = "",
 ) -> None:
     """Write a page with the figures of finished runs on grids and searches for molecules.
 
