@@ -39,7 +39,7 @@ def test_cells_of_the_cpu_preset():
     digests = {config.digest() for configs in found.values() for config in configs}
     assert len(digests) == 100
     assert {(c.budget, c.batch, c.lr) for configs in found.values() for c in configs} == {
-        (5000, 64, 1e-4)
+        (5000, 64, 5e-4)
     }
 
 
