@@ -75,7 +75,7 @@ class Template:
         if target is None:
             return []
         molecule = _molecule(target)
-        if len(molecule.GetSubstructMatches(_ACID_CHLORIDE)) != self._activates:
+        if _acid_chlorides(target) != self._activates:
             return []
         found: dict[tuple[str, ...], None] = {}
         with rdBase.BlockLogs():
@@ -86,7 +86,7 @@ class Template:
                     if raw in seen or ("@" in target and not _keeps_centres([molecule], outcome)):
                         continue
                     seen.add(raw)
-                    clean = tuple(filter(None, map(_read, raw)))
+                    clean = tuple(filter(None, map(_canonical, raw)))
                     if len(clean) == len(outcome) and target in self._products(clean):
                         found[clean] = None
         return list(found)
@@ -114,14 +114,13 @@ class Template:
         for outcome in self._forward.RunReactants(molecules, maxProducts=MATCHES):
             if centres and not _keeps_centres(molecules, outcome):
                 continue
-            if product := _read(Chem.MolToSmiles(outcome[0])):
+            if product := _canonical(Chem.MolToSmiles(outcome[0])):
                 yield product
 
     @cached_property
     def _activates(self) -> bool:
         """Whether it makes a chloride of an acid."""
-        product = _molecule(self.example.rpartition(">")[2])
-        return product is not None and product.HasSubstructMatch(_ACID_CHLORIDE)
+        return _acid_chlorides(self.example.rpartition(">")[2]) > 0
 
     @cached_property
     def _forward(self) -> rdChemReactions.ChemicalReaction:
@@ -194,7 +193,7 @@ def amino_form(smiles: str) -> str:
     with rdBase.BlockLogs():
         for reaction in _IMINES:
             while outcomes := reaction.RunReactants((_molecule(smiles),), maxProducts=1):
-                amine = _read(Chem.MolToSmiles(outcomes[0][0]))
+                amine = _canonical(Chem.MolToSmiles(outcomes[0][0]))
                 if amine is None or amine == smiles:
                     break
                 smiles = amine
@@ -218,15 +217,16 @@ def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
     return reaction
 
 
-_canonical = lru_cache(maxsize=2**10)(canonical)  # every template asks for the same molecules
+# Every template asks for the same molecules, and most of what they make has been made before.
+_canonical = lru_cache(maxsize=2**14)(canonical)
 _molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
 
 
-@lru_cache(maxsize=2**14)  # most of what reactions make has been made before
-def _read(smiles: str) -> str | None:
-    """Canonical SMILES of what a reaction wrote; None for impossible valences or aromaticity."""
-    molecule = Chem.MolFromSmiles(smiles)
-    return None if molecule is None else Chem.MolToSmiles(molecule)
+@lru_cache(maxsize=2**10)
+def _acid_chlorides(smiles: str) -> int:
+    """How many it has; 0 for what is no molecule."""
+    molecule = _molecule(smiles)
+    return 0 if molecule is None else len(molecule.GetSubstructMatches(_ACID_CHLORIDE))
 
 
 def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:

@@ -112,11 +112,11 @@ def redock(
         for seed in range(1, seeds + 1)
         for budget in budgets
     ]
-    config = configs[0]
-    rigid, prepared = Receptor.load(config), prepare(smiles, config.pH)
+    first = configs[0]
+    rigid, prepared = Receptor.load(first), prepare(smiles, first.pH)
     if isinstance(prepared, Failure):
         raise InvalidInput(f"{ligand} ({smiles}): {prepared.reason}.")
-    bound, runs = Vina(config, rigid).minimised(placed(crystal, config.pH)), []
+    bound, runs = Vina(first, rigid).minimised(placed(crystal, first.pH)), []
     for config in configs:
         (pose,) = Vina(config, rigid)([prepared.pdbqt])
         runs.append(_compared(config.max_evals, config.seed, pose, crystal))
