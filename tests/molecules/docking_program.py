@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def behave(behaviour: str, found: list[Path], out: Path) -> None:
-    print("docking ...")
+    print("docking ..." * (10**6 if behaviour == "talks" else 1))
     for i, path in enumerate(found):
         text = path.read_text()
         if "ROOT" not in text or "TORSDOF" not in text:

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -140,6 +141,16 @@ def test_what_is_not_answered_is_a_failure_and_the_rest_counts(behaviour, reason
     assert [p.score for p in answered] == SCORES[:2]
     assert isinstance(last, Failure)
     assert re.search(reason, last.reason, re.DOTALL)
+
+
+def test_what_a_program_prints_fills_no_disk(receptor):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))  # bytes of a file; also its own
+    try:
+        (pose,) = External(config("talks"), receptor)([ETHANE])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert pose.score == SCORES[0]
 
 
 def test_a_program_that_is_called_in_another_way_refuses(receptor):

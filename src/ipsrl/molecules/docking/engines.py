@@ -17,7 +17,8 @@ from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from threading import Thread
+from typing import IO, Any, Protocol
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
@@ -222,12 +223,21 @@ class External:
 
     def _run(self, folder: Path, words: list[str]) -> Failure:
         """Run it; returns how it ended.  Nothing of it goes on after that, or after our own end."""
-        log = folder / "log"
-        with ProcessGroup() as group, log.open("wb") as sink:
+        said = b""
+        with ProcessGroup() as group:
             program = subprocess.Popen(
-                words, cwd=folder, stdin=subprocess.DEVNULL, stdout=sink,
-                stderr=subprocess.STDOUT, process_group=group.id,
+                words, bufsize=0, cwd=folder, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=group.id,
             )  # fmt: skip
+
+            def listen(pipe: IO[bytes]) -> None:
+                nonlocal said
+                with pipe:
+                    while chunk := pipe.read(2**16):
+                        said = (said + chunk)[-200:]  # a program may print without end
+
+            listener = Thread(target=listen, args=[program.stdout], daemon=True)
+            listener.start()
             try:
                 code = program.wait(self.config.timeout)
             except subprocess.TimeoutExpired:
@@ -235,10 +245,9 @@ class External:
         if code is None:
             program.wait()
             return Timeout(f"no answer in {self.config.timeout:g} s")
-        with log.open("rb") as tail:
-            tail.seek(max(0, log.stat().st_size - 200))
-            said = " ".join(tail.read().decode(errors="replace").split())
-        end = f"the docking program ended with code {code} and no answer for this ligand: {said}"
+        listener.join(1.0)  # a daemon that it left may hold the pipe for ever
+        tail = " ".join(said.decode(errors="replace").split())
+        end = f"the docking program ended with code {code} and no answer for this ligand: {tail}"
         return Failure(end[:300])
 
 
