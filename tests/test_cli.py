@@ -128,6 +128,15 @@ def test_help_names_every_command(capsys):
     assert all(f"  {name} " in text for name in COMMANDS)
 
 
+def test_a_reader_that_has_gone_is_no_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "ipsrl", "advise", "--rewards", "1,0.5", "--group-size", "4"]
+    run = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (run.returncode, run.stderr) == (1, "")
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ipsrl {ipsrl.__version__}\n"

@@ -5,13 +5,14 @@ import json
 import statistics
 
 import pytest
+from rich.table import Table
 
 import ipsrl.grids.loop
 from ipsrl import reproduce as module
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config
-from ipsrl.reproduce import ITEMS, Item, reproduce
+from ipsrl.reproduce import ITEMS, Item, reproduce, show
 from ipsrl.runs import Run
 
 TOY = Config(
@@ -185,3 +186,12 @@ def test_table_1_holds_the_papers_six_numbers():
         "2d-grpo": 0.028, "2d-flowrl": 0.028, "2d-ips-grpo": 0.003,
         "4d-grpo": 0.00052, "4d-flowrl": 0.00052, "4d-ips-grpo": 0.00037,
     }  # fmt: skip
+
+
+def test_a_wide_table_is_not_cut_in_a_pipe(capsys):
+    words = [f"a heading of column {i}" for i in range(20)]
+    table = Table(*words)
+    table.add_row(*words)
+    show(table)
+    head, body = (line for line in capsys.readouterr().out.splitlines() if "heading" in line)
+    assert all(word in head and word in body for word in words)

@@ -64,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = name.split()
         if argv[: len(words)] == words:
             try:
-                return command(argv[len(words) :])
+                code = command(argv[len(words) :])
+                sys.stdout.flush()
+                return code
+            except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 1
             except IpsrlError as error:
                 print(f"ipsrl {name}: {error}", file=sys.stderr)
                 return 1

@@ -184,8 +184,8 @@ def _print(name: str, preset: str, rows: list[dict[str, Any]]) -> None:
 def show(table: Table) -> None:
     """Print a table, uncut where nobody looks at a terminal."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a pipe has no width; rich would cut at 80
+    if not console.is_terminal:  # a pipe has no width; rich would cut at 80
+        console.width = Console(width=1000).measure(table).maximum
     console.print(table)
 
 

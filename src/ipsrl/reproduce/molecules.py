@@ -114,7 +114,8 @@ def write_table(
     (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
     table = Table(title=f"{title}: median \\[lowest, highest]", caption=note)
     for heading in rows[0]:
-        table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
+        first = heading == "cell"
+        table.add_column(heading, justify="left" if first else "right", no_wrap=first)
     for line in rows:
         table.add_row(*(_shown(value) for value in line.values()))
     show(table)

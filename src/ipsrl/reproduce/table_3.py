@@ -41,7 +41,7 @@ NOTE = (
     "reaction model are others, and on each of them depend the rewards that molecules get."
 )
 
-_METHODS = ("reinvent", _LITERAL, "ips generic-scaffold group")
+_METHODS = ("reinvent", _LITERAL, "ips scaffold group")
 PRESETS = {
     "quick": Preset(1, ("synth",), ("reinvent", _LITERAL), {"budget": 64}),
     "cpu": Preset(3, ("synth", "all-amide"), _METHODS),
