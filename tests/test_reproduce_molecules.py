@@ -1,6 +1,7 @@
 """The ablation of outcome keys: every cell differs, and the table says what the runs found."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from itertools import combinations
@@ -20,6 +21,7 @@ from ipsrl.report.page import write_report
 from ipsrl.reproduce.molecules import (
     METHODS,
     PRESETS,
+    burden,
     cells,
     directory,
     modes,
@@ -34,10 +36,10 @@ KEYS = shipped_configs("molecules/keys")
 
 def test_cells_of_the_cpu_preset():
     found = cells(PRESETS["cpu"])
-    assert len(found) == 2 * len(METHODS) == 20
+    assert len(found) == 2 * len(METHODS) == 22
     assert all([c.seed for c in configs] == [0, 1, 2, 3, 4] for configs in found.values())
     digests = {config.digest() for configs in found.values() for config in configs}
-    assert len(digests) == 100
+    assert len(digests) == 110
     assert {(c.budget, c.batch, c.lr) for configs in found.values() for c in configs} == {
         (5000, 64, 5e-4)
     }
@@ -73,7 +75,7 @@ def test_a_table_of_two_cells(small_prior, tmp_path, monkeypatch, capsys):
             calls = pq.read_table(folder / "calls.parquet").to_pylist()
             hits.append(sum(call["reward"] > 0.3 for call in calls))
         assert (one["hits"]["low"], one["hits"]["high"]) == (min(hits), max(hits))
-        assert one["ob100"] == "> 30 in 2 of 2"
+        assert one["ob100"] == "> 30 [> 30, > 30]"
     assert (tmp_path / "index-qed-band-hits.png").read_bytes().startswith(b"\x89PNG")
     before = (tmp_path / "table.json").read_bytes()
     for cell in cells(toy):  # records are used again, also without the runs that they tell of
@@ -95,21 +97,45 @@ def test_modes_by_hand(small_prior, tmp_path):
     made = record(tmp_path, "mine", config, modes)
     calls = pq.read_table(tmp_path / "mine" / "seed-0" / "calls.parquet").to_pylist()
     hits = [call["smiles"] for call in calls if call["reward"] > 0.3]
-    expected = {max(range(3), key=lambda i: similarities([h], references)[0, i]) for h in hits}
-    assert made["modes"] == len(expected) > 0
-    assert row("mine", [made])["modes"]["median"] == len(expected)
+    nearest = {h: max(range(3), key=lambda i: similarities([h], references)[0, i]) for h in hits}
+    assert made["hits_by_mode"] == [list(nearest.values()).count(i) for i in range(3)]
+    assert made["modes"] == len(set(nearest.values())) > 0
+    assert row("mine", [made])["modes"]["median"] == made["modes"]
+    earned = [0.0, 0.0, 0.0]
+    for call in calls[-12:]:
+        near = max(range(3), key=lambda i: similarities([call["smiles"]], references)[0, i])
+        earned[near] += call["reward"]
+    shares = [one / sum(earned) for one in earned]
+    assert made["effective_modes"][-1] == pytest.approx(
+        math.exp(-sum(p * math.log(p) for p in shares if p))
+    )
+
+
+def test_a_burden_has_a_median_where_most_seeds_have_one():
+    assert burden([300, 100, 200], 5000) == "200 [100, 300]"
+    assert burden([None, 100, 200], 5000) == "200 [100, > 5,000]"
+    assert burden([None, 100, None], 5000) == "> 5,000 [100, > 5,000]"
+
+
+def test_a_cut_record_is_named(small_prior, tmp_path):
+    (tmp_path / "records.jsonl").write_text('{"cell": "mine", "config"')
+    with pytest.raises(RunError, match="line 1 of .*records.jsonl is no record.*Delete it"):
+        record(tmp_path, "mine", Config(prior=str(small_prior)), modes)
 
 
 def test_a_record_is_of_one_configuration(small_prior, tmp_path):
+    def nothing(*_):
+        return {}
+
     settings = {"prior": str(small_prior), "batch": 16, "augmentations": 0}
     small, large = Config(budget=20, **settings), Config(budget=40, **settings)
-    first = record(tmp_path / "one", "cell", small, modes)
+    first = record(tmp_path / "one", "cell", small, nothing)
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
-        record(tmp_path / "one", "cell", large, modes)
+        record(tmp_path / "one", "cell", large, nothing)
     (tmp_path / "two").mkdir()
     shutil.copy(tmp_path / "one" / "records.jsonl", tmp_path / "two")
-    assert record(tmp_path / "two", "cell", large, modes)["calls"] == 40
-    assert record(tmp_path / "two", "cell", small, modes) == first
+    assert record(tmp_path / "two", "cell", large, nothing)["calls"] == 40
+    assert record(tmp_path / "two", "cell", small, nothing) == first
 
 
 def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, tmp_path):

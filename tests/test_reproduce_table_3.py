@@ -66,7 +66,7 @@ def test_rows_stand_beside_the_paper():
     ]
     made = row("paper-synth", 0.80, "reinvent", records)
     assert made["yield"] == {"median": 101, "low": 90, "high": 120}
-    assert made["ob100"] == "> 3,000 in 1 of 3"
+    assert made["ob100"] == "2,900 [700, > 3,000]"
     assert (made["paper yield"], made["paper ob100"]) == ("5695 +- 173", "605 +- 41")
     assert row("synth", 0.80, "ips scaffold group", records)["paper yield"] == ""
     assert len(PAPER) == 2 * 2 * len(THRESHOLDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,8 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from ipsrl.config import shipped_configs
+from ipsrl.core.metrics import effective_outcomes
+from ipsrl.errors import RunError
 from ipsrl.molecules.config import Config
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
@@ -27,6 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "ips smiles group": {"outcome": "smiles"},
     "ips scaffold group": {},
     "ips generic-scaffold group": {"outcome": "generic-scaffold"},
+    "ips smiles replay": {"outcome": "smiles", "estimator": "replay"},
     "ips scaffold replay": {"estimator": "replay"},
     "ips generic-scaffold replay": {"outcome": "generic-scaffold", "estimator": "replay"},
     "ips smiles likelihood": {"outcome": "smiles", "estimator": "likelihood"},
@@ -149,8 +154,14 @@ def record(
     from ipsrl.molecules import train
 
     file = out / "records.jsonl"
-    for line in file.read_text().splitlines() if file.exists() else ():
-        known = json.loads(line)
+    for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
+        try:
+            known = json.loads(line)
+        except ValueError:
+            raise RunError(
+                f"line {number} of {file} is no record, perhaps because it was cut off. Delete it; "
+                "what it told of is measured again."
+            ) from None
         # Compared as configurations: keys that have come since then count with their defaults.
         if Config(**known["config"]) == config:
             return known
@@ -177,7 +188,7 @@ def record(
 
 
 def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What was found, over the seeds; a seed with fewer than 100 hits has no OB100."""
+    """What was found, over the seeds."""
     calls = max(one["calls"] for one in records)
     return {
         "cell": cell,
@@ -185,30 +196,53 @@ def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
         "ob100": burden([one["ob100"] for one in records], calls),
         "scaffolds": interval([one["scaffolds"] for one in records]),
         "modes": interval([one["modes"] for one in records]),
+        "effective modes at the end": interval([one["effective_modes"][-1] for one in records]),
         "valid %": interval([100 * one["valid"] for one in records]),
-        "effective outcomes of a batch": interval([one["effective_outcomes"] for one in records]),
+        "effective outcomes, by its own key": interval(
+            [one["effective_outcomes"] for one in records]
+        ),
         "calls": calls,
         "seeds": len(records),
     }
 
 
-def burden(ob100: list[int | None], calls: int) -> dict[str, float] | str:
-    """OB100 over the seeds; in words where `calls` did not bring 100 hits to each."""
-    missed = ob100.count(None)
-    if missed:
-        return f"> {calls:,} in {missed} of {len(ob100)}"
-    return interval([one for one in ob100 if one is not None])
+def burden(ob100: list[int | None], calls: int) -> str:
+    """OB100 over the seeds; more than `calls` where they did not bring 100 hits."""
+    found = sorted(math.inf if one is None else one for one in ob100)
+    median, low, high = (
+        f"> {calls:,}" if math.isinf(one) else f"{one:,.0f}"
+        for one in (statistics.median(found), found[0], found[-1])
+    )
+    return f"{median} [{low}, {high}]"
 
 
-def modes(folder: Path, config: Config) -> dict[str, int]:
-    """References that at least one hit is more similar to than to the others."""
+def modes(folder: Path, config: Config) -> dict[str, Any]:
+    """What was found of each mode: the molecules that are most similar to one of the references.
+
+    Returns:
+      hits of each reference, how many have hits, and effective modes: exp of the entropy of the
+      shares of reward, for each fifth of the calls.
+    """
     from ipsrl.molecules.molecule import similarities
 
     references = [text for component in config.components for text in component.smiles]
-    calls = pq.read_table(folder / "calls.parquet").to_pylist()
-    hits = [call["smiles"] for call in calls if (call["reward"] or 0) > config.threshold]
-    nearest = similarities(hits, references).argmax(1) if hits else ()
-    return {"modes": len(set(nearest))}
+    calls = pq.read_table(folder / "calls.parquet", columns=["smiles", "reward"]).to_pylist()
+    rewards = np.array([call["reward"] or 0.0 for call in calls])
+    nearest = similarities([call["smiles"] for call in calls], references).argmax(1)
+
+    def by_reference(values: np.ndarray, of: np.ndarray) -> np.ndarray:
+        return np.bincount(of, weights=values, minlength=len(references))
+
+    hits = by_reference(rewards > config.threshold, nearest)
+    fifths = zip(np.array_split(rewards, 5), np.array_split(nearest, 5), strict=True)
+    earned = [by_reference(values, of) for values, of in fifths]
+    return {
+        "hits_by_mode": hits.astype(int).tolist(),
+        "modes": int((hits > 0).sum()),
+        "effective_modes": [
+            float(effective_outcomes(one / one.sum())) if one.any() else 0.0 for one in earned
+        ],
+    }
 
 
 def _shown(value: Any) -> str:
