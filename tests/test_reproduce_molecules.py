@@ -36,10 +36,10 @@ KEYS = shipped_configs("molecules/keys")
 
 def test_cells_of_the_cpu_preset():
     found = cells(PRESETS["cpu"])
-    assert len(found) == 2 * len(METHODS) == 22
+    assert len(found) == 2 * len(METHODS) == 24
     assert all([c.seed for c in configs] == [0, 1, 2, 3, 4] for configs in found.values())
     digests = {config.digest() for configs in found.values() for config in configs}
-    assert len(digests) == 110
+    assert len(digests) == 120
     assert {(c.budget, c.batch, c.lr) for configs in found.values() for c in configs} == {
         (5000, 64, 5e-4)
     }

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ipsrl.core.probability import group_frequency, kernel_frequency
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, IpsrlError, RunError
 from ipsrl.molecules import Config
+from ipsrl.molecules.config import OUTCOMES
 from ipsrl.molecules.molecule import similarities
 from ipsrl.molecules.outcomes import OutcomeProbability
 
@@ -97,9 +98,63 @@ def test_no_molecules_no_probabilities():
     assert shown()([], TOKENS[:0]).shape == (0,)
 
 
+# --- an outcome of one's own ----------------------------------------------------------------------
+
+MINE = """
+def rings(smiles):
+    return [None if text == "CCO" else text.count("1") // 2 for text in smiles]
+
+def short(smiles):
+    return []
+
+def broken(smiles):
+    return [1 // (text == "CCO") for text in smiles]
+
+def numbers(smiles):
+    return [0.5 for text in smiles]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    return lambda name: f"{tmp_path}/mine.py:{name}"
+
+
+def test_an_outcome_of_ones_own(mine):
+    """Four of eight have one ring, and what has no outcome keeps its reward."""
+    p = shown(mine("rings"))(["Cc1ccccc1", "CCO", "C"], TOKENS[:3])
+    assert p.tolist() == [4 / 8, 1, 1 / 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("short", "0 outcomes for 1 molecules"),
+        ("numbers", "has type .float."),
+        ("nothing", "has no 'nothing'"),
+    ],
+)
+def test_a_function_that_cannot_answer_is_refused_at_once(mine, name, message):
+    with pytest.raises(IpsrlError, match=message):
+        made(mine(name))
+
+
+def test_a_function_that_fails_later_is_named(mine):
+    probability = made(mine("broken"))
+    with pytest.raises(RunError, match="mine.py:broken' could not be told .*ZeroDivisionError"):
+        probability.ids(["CCO", "C"])
+
+
+def test_every_named_outcome_has_a_key():
+    for outcome in OUTCOMES:
+        made(outcome, "kernel" if outcome == "similarity" else "group")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"outcome": "scafold"}, "'scafold' is no outcome. Name one of smiles, scaffold"),
         ({"outcome": "similarity"}, "belong together"),
         ({"estimator": "kernel"}, "belong together"),
         ({"estimator": "likelihood"}, "Set outcome = smiles"),

@@ -254,6 +254,7 @@ class ComponentConfig(StrictConfig):
         return self
 
 
+OUTCOMES = ("smiles", "scaffold", "generic-scaffold", "similarity")
 _ONLY_WITH = {
     "sigma": ("reinvent",),
     "outcome": ("ips-grpo",),
@@ -288,8 +289,9 @@ class Config(StrictConfig):
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
     method: Literal["reinvent", "grpo", "ips-grpo", "flowrl"] = "ips-grpo"
     """What is learned from the rewards of a batch."""
-    outcome: Literal["smiles", "scaffold", "generic-scaffold", "similarity"] = "scaffold"
-    """When two molecules are the same outcome; similarity is gradual (kernel)."""
+    outcome: str = "scaffold"
+    """When two molecules are the same outcome: smiles, scaffold, generic-scaffold, similarity
+    (gradual, with the estimator kernel), or a function, file.py:function, of a list of SMILES."""
     estimator: Literal["group", "replay", "likelihood", "kernel"] = "group"
     """Of the probability of an outcome."""
     eps: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -336,6 +338,11 @@ class Config(StrictConfig):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         check_has_effect(self, _ONLY_WITH)
+        if self.outcome not in OUTCOMES and ":" not in self.outcome:
+            raise ValueError(
+                f"{self.outcome!r} is no outcome. Name one of {', '.join(OUTCOMES)}, or a function "
+                "of your own, file.py:function"
+            )
         if (self.outcome == "similarity") != (self.estimator == "kernel"):
             raise ValueError(
                 "outcome similarity and estimator kernel belong together: only a kernel counts "

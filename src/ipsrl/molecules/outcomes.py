@@ -8,13 +8,16 @@ nothing.  So an outcome may be a scaffold, or the share another estimate (docs/m
     likelihood   P(SMILES), at least e^-40                       smiles only
     kernel       mean Tanimoto similarity                        to the molecules of this batch
 
+An outcome of one's own is a function of canonical SMILES: what they are, or None for no outcome,
+whose reward stays as it is.
+
 Unlike the estimators of core, these are also asked for molecules that were not drawn just now (the
 memory): one that is not among those counted has been seen once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +25,8 @@ import torch
 
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.core.probability import importance_weights, likelihood
+from ipsrl.errors import InvalidInput, RunError, words
+from ipsrl.functions import load_function
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.molecule import generic_scaffold, scaffold, similarities
 
@@ -31,6 +36,12 @@ _KEYS: dict[str, Callable[[str], str]] = {
     "scaffold": scaffold,
     "generic-scaffold": generic_scaffold,
 }
+
+
+def _keys(outcome: str) -> Callable[[list[str]], Iterable[Hashable | None]]:
+    if outcome in _KEYS:
+        return lambda smiles: map(_KEYS[outcome], smiles)
+    return load_function(outcome)
 
 
 class Drawn(NamedTuple):
@@ -53,20 +64,40 @@ class OutcomeProbability:
     Args:
       config: outcome, estimator and history.
       log_likelihood: of tokens [N, T] under the agent as it is now.
+    Raises:
+      InvalidInput: if the outcome names no function.
+      RunError: if the function cannot answer.
     """
 
     def __init__(
         self, config: Config, log_likelihood: Callable[[torch.Tensor], np.ndarray]
     ) -> None:
-        self.key, self.estimator = _KEYS[config.outcome], config.estimator
+        self.outcome, self.estimator = config.outcome, config.estimator
+        self.keys = _keys(config.outcome)
         self.remembered = config.history if config.estimator == "replay" else 1
         self.log_likelihood = log_likelihood
         self.batches: list[Drawn] = []
         self.molecules: list[str] = []
+        self.ids(["CCO"])  # a function that cannot answer is found out before the oracle is asked
 
     def ids(self, smiles: Sequence[str | None]) -> np.ndarray:
-        """Outcome ids of canonical SMILES [N]; None has none."""
-        return outcome_ids(None if text is None else self.key(text) for text in smiles)
+        """Outcome ids of canonical SMILES [N]; None has none.
+
+        Raises:
+          RunError: if the function that names outcomes fails.
+        """
+        molecules = [text for text in smiles if text is not None]
+        try:
+            keys = list(self.keys(molecules)) if molecules else []
+            if len(keys) != len(molecules):
+                raise InvalidInput(f"{len(keys)} outcomes for {len(molecules)} molecules")
+        except Exception as error:
+            raise RunError(
+                f"the outcome {self.outcome!r} could not be told ({words(error)}). Correct the "
+                "function: it takes a list of SMILES, and returns a string or integer for each."
+            ) from error
+        told = iter(keys)
+        return outcome_ids(None if text is None else next(told) for text in smiles)
 
     def show(self, smiles: Sequence[str | None], ids_GT: torch.Tensor, log_p_G: np.ndarray) -> None:
         """Count a batch that the agent has drawn."""
@@ -85,8 +116,9 @@ class OutcomeProbability:
             return np.maximum(shares, 1 / len(self.batches[-1].log_p_G))
         others = np.concatenate([batch.outcomes_G for batch in self.batches])
         weights = np.concatenate([self._weights(batch) for batch in self.batches])
-        same = self.ids(smiles)[:, None] == np.where(others == NO_OUTCOME, -2, others)[None]
-        return np.maximum(same @ weights, 1.0) / weights.sum()
+        ids = self.ids(smiles)
+        shares = np.maximum((ids[:, None] == others[None]) @ weights, 1.0) / weights.sum()
+        return np.where(ids == NO_OUTCOME, 1.0, shares)
 
     def _weights(self, batch: Drawn) -> np.ndarray:
         if batch is self.batches[-1]:

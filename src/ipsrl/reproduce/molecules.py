@@ -36,6 +36,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "ips generic-scaffold replay": {"outcome": "generic-scaffold", "estimator": "replay"},
     "ips smiles likelihood": {"outcome": "smiles", "estimator": "likelihood"},
     "ips similarity kernel": {"outcome": "similarity", "estimator": "kernel"},
+    "ips nearest-drug group": {"outcome": f"{__name__}:nearest_drug"},
 }
 
 
@@ -60,6 +61,15 @@ PRESETS = {
     "quick": Preset(1, ("qed-band",), ("reinvent", "ips scaffold group"), {"budget": 640}),
     "cpu": Preset(5),
 }
+
+
+def nearest_drug(smiles: list[str]) -> list[int]:
+    """Outcome: the reference of four-drugs that is most similar, a mode of that objective."""
+    from ipsrl.molecules.molecule import similarities
+
+    (file,) = (path for path in shipped_configs("molecules/keys") if path.stem == "four-drugs")
+    (component,) = Config.load(file).components
+    return similarities(smiles, component.smiles).argmax(1).tolist()
 
 
 def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Config]]:
