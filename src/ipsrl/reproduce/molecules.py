@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,14 @@ def nearest_drug(smiles: list[str]) -> list[int]:
     """Outcome: the reference of four-drugs that is most similar, a mode of that objective."""
     from ipsrl.molecules.molecule import similarities
 
+    return similarities(smiles, _four_drugs()).argmax(1).tolist()
+
+
+@cache
+def _four_drugs() -> list[str]:
     (file,) = (path for path in shipped_configs("molecules/keys") if path.stem == "four-drugs")
     (component,) = Config.load(file).components
-    return similarities(smiles, component.smiles).argmax(1).tolist()
+    return component.smiles
 
 
 def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Config]]:
