@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import tracemalloc
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import Component, ComponentConfig, Failure, Scoring, TransformConfig
-from ipsrl.molecules.scoring import PROPERTIES, Timeout, build, transform
+from ipsrl.molecules.scoring import LONGEST, PROPERTIES, Timeout, build, transform
 
 ASPIRIN, PHENOL, ETHANE = "CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CC"
 
@@ -202,6 +203,22 @@ class TestProgram(ComponentSuite):
         began = time.monotonic()
         assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 2 s")]
         assert time.monotonic() - began < 15  # not the 20 that the child lives
+
+    def test_one_that_prints_without_end_does_not_fill_the_memory(self):
+        code = f"for _ in range({3 * LONGEST // 2**20}): print('x' * 2**20)"
+        component = build(ComponentConfig(kind="program", command=[sys.executable, "-c", code]))
+        tracemalloc.start()
+        (answer,) = component([PHENOL])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert answer == Failure(f"the program wrote more than {LONGEST} bytes")
+        assert most < 2.5 * LONGEST  # what is kept, and a copy of it
+
+    def test_one_that_reads_nothing(self):
+        """Of more than fits into a pipe."""
+        command = [sys.executable, "-c", "print('{\"value\": 7}\\n' * 9000, end='')"]
+        component = build(ComponentConfig(kind="program", command=command))
+        assert component([ASPIRIN] * 9000) == [7] * 9000
 
     def test_one_that_is_not_there(self):
         component = build(ComponentConfig(kind="program", command=["/no/such/program"]))

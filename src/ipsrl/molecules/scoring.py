@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,9 @@ from ipsrl.errors import ConfigError, words
 from ipsrl.functions import load_function
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
 from ipsrl.molecules.molecule import canonical, similarities
-from ipsrl.workers.group import ProcessGroup
+from ipsrl.workers.group import run
+
+LONGEST = 2**24  # bytes that a program answers to one batch; it must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -160,36 +161,25 @@ class Program:
         if not smiles:
             return []
         lines = "".join(json.dumps({"smiles": text}) + "\n" for text in smiles)
-        output, end = self._run(lines.encode())
+        try:
+            output, code = run(
+                self.command, timeout=self.timeout, longest=LONGEST + 1, stdin=lines.encode()
+            )
+        except OSError as error:
+            return [Failure(f"the program cannot be started: {error}")] * len(smiles)
+        if len(output) > LONGEST:
+            return [Failure(f"the program wrote more than {LONGEST} bytes")] * len(smiles)
+        end = None
+        if code is None:
+            end = Timeout(f"no answer in {self.timeout:g} s")
+        elif code:
+            end = Failure(f"the program ended with code {code}")
         answers = output.splitlines()
         if len(answers) > len(smiles) or (not end and len(answers) < len(smiles)):
             told = f"{len(answers)} lines in answer to {len(smiles)} molecules"
             return [Failure(f"the program wrote {told}; it must write one for each")] * len(smiles)
         values = [guarded(lambda line=line: _answer(line)) for line in answers]
         return values + [end] * (len(smiles) - len(values)) if end else values
-
-    def _run(self, lines: bytes) -> tuple[bytes, Failure | None]:
-        """What it writes, and how it ended, if not regularly; nothing of it runs on."""
-        program: subprocess.Popen[bytes] | None = None
-        try:
-            with ProcessGroup() as group:
-                program = subprocess.Popen(
-                    self.command, process_group=group.id, stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
-                output, _ = program.communicate(lines, self.timeout)
-        except subprocess.TimeoutExpired:
-            assert program is not None
-            with program:  # its pipes are closed, whoever else holds them
-                try:
-                    output, _ = program.communicate(timeout=1)
-                except subprocess.TimeoutExpired as left:  # a child that left the group has one
-                    output = left.output or b""
-            return output, Timeout(f"no answer in {self.timeout:g} s")
-        except OSError as error:
-            return b"", Failure(f"the program cannot be started: {error}")
-        code = program.returncode
-        return output, Failure(f"the program ended with code {code}") if code else None
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,13 @@ from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from threading import Thread
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
 from ipsrl.molecules.scoring import Failure, Timeout
-from ipsrl.workers.group import ProcessGroup
+from ipsrl.workers.group import run
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
 
@@ -222,30 +221,12 @@ class External:
         return [re.sub(r"{(\w+)}", lambda m: str(values[m[1]]), word) for word in self.command]
 
     def _run(self, folder: Path, words: list[str]) -> Failure:
-        """Run it; returns how it ended.  Nothing of it goes on after that, or after our own end."""
-        said = b""
-        with ProcessGroup() as group:
-            program = subprocess.Popen(
-                words, bufsize=0, cwd=folder, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=group.id,
-            )  # fmt: skip
-
-            def listen(pipe: IO[bytes]) -> None:
-                nonlocal said
-                with pipe:
-                    while chunk := pipe.read(2**16):
-                        said = (said + chunk)[-200:]  # a program may print without end
-
-            listener = Thread(target=listen, args=[program.stdout], daemon=True)
-            listener.start()
-            try:
-                code = program.wait(self.config.timeout)
-            except subprocess.TimeoutExpired:
-                code = None
+        """Run it; returns how it ended."""
+        said, code = run(
+            words, timeout=self.config.timeout, longest=200, stderr=subprocess.STDOUT, cwd=folder
+        )
         if code is None:
-            program.wait()
             return Timeout(f"no answer in {self.config.timeout:g} s")
-        listener.join(1.0)  # a daemon that it left may hold the pipe for ever
         tail = " ".join(said.decode(errors="replace").split())
         end = f"the docking program ended with code {code} and no answer for this ligand: {tail}"
         return Failure(end[:300])
