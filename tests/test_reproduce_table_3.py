@@ -52,18 +52,24 @@ def test_the_paper_preset_is_the_papers():
 def test_yield_and_burden_by_hand(tmp_path):
     """100 calls of reward .9 after 20 of .82, one that failed, and one of .1."""
     rewards = [0.82] * 20 + [None, 0.1] + [0.9] * 100
-    pq.write_table(pa.table({"reward": rewards}), tmp_path / "calls.parquet")
+    scaffolds = ["a"] * 10 + ["b"] * 10 + ["c"] * 2 + ["a"] * 50 + ["d"] * 50
+    table = pa.table({"reward": rewards, "scaffold": scaffolds})
+    pq.write_table(table, tmp_path / "calls.parquet")
     assert at_thresholds(tmp_path, Config()) == {
         "yield": {"0.80": 120, "0.85": 100},
+        "yield_scaffolds": {"0.80": 3, "0.85": 2},
         "burden": {"0.80": 102, "0.85": 122},  # 20 + 2 + 80, and all of them
     }
 
 
 def test_rows_stand_beside_the_paper():
     records = [
-        {"yield": {"0.80": y}, "burden": {"0.80": b}, "scaffolds": 3, "failed": 0, "calls": 3000}
+        {
+            "yield": {"0.80": y}, "yield_scaffolds": {"0.80": 3}, "burden": {"0.80": b},
+            "failed": 0, "calls": 3000,
+        }
         for y, b in ((120, 700), (90, None), (101, 2900))
-    ]
+    ]  # fmt: skip
     made = row("paper-synth", 0.80, "reinvent", records)
     assert made["yield"] == {"median": 101, "low": 90, "high": 120}
     assert made["ob100"] == "2,900 [700, > 3,000]"

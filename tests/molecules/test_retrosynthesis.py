@@ -320,7 +320,7 @@ def test_the_shipped_stock(common):
 
 
 def test_the_stock_of_20000_blocks(blocks):
-    assert len(blocks.smiles) > 20_000
+    assert len(blocks.smiles) > 19_900  # some are sold as salts as well as neutral
     assert 0 < blocks.skipped < 100
 
 

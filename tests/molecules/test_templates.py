@@ -12,7 +12,7 @@ from rdkit.Chem import rdChemReactions, rdMolDescriptors
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Template, read_templates
 from ipsrl.molecules.molecule import canonical, random_smiles
-from ipsrl.molecules.templates import amino_form, digest, templates
+from ipsrl.molecules.templates import digest, standard_form, templates
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 LIBRARY = {template.name: template for template in templates()}
@@ -52,6 +52,48 @@ def test_no_reaction_leaves_the_chloride_of_an_acid_as_it_is():
     makers = {t.name for t in templates() if t.reactants("O=C(Cl)c1ccc(NC(=O)CC)cc1")}
     assert makers == {"acyl chloride from an acid"}
     assert not any(t.reactants("O=C(Cl)c1ccc(S(=O)(=O)Cl)cc1") for t in templates())
+    # nor an isocyanate: its ester is not hydrolysed
+    makers = {t.name for t in templates() if t.reactants("CC(=O)CCCN=C=O")}
+    assert makers == {"isocyanate from an amine", "Curtius rearrangement"}
+
+
+@pytest.mark.parametrize(
+    ("lasts", "does_not"),
+    [
+        ("CC(=O)NCCCBr", "NCCCBr"),  # would alkylate itself
+        ("CN(C)CCCNC(=O)CBr", "CNCCCNC(=O)CBr"),
+        ("COc1ccc(C(=O)Cl)cc1", "Oc1ccc(C(=O)Cl)cc1"),
+        ("CN(C)c1ccc(N=C=O)cc1", "CNc1ccc(N=C=O)cc1"),
+        ("CC(=O)NCCC=O", "CNCCCC=O"),  # an imine
+        ("O=C1c2ccccc2C(=O)N1CCl", "CN(Cc1ccccc1)CBr"),
+    ],
+)
+def test_what_reacts_with_itself_is_not_made(lasts, does_not):
+    assert any(template.reactants(lasts) for template in templates())
+    assert not any(template.reactants(does_not) for template in templates())
+
+
+@pytest.mark.parametrize(
+    ("halide", "reacts"),
+    [
+        ("Clc1ccccn1", True), ("Clc1cccnc1", False),  # 2- and 3-pyridyl
+        ("Clc1ccnc2ccccc12", True), ("Fc1ccc2ncccc2c1", False),  # 4- and 6-quinolyl
+        ("Clc1ncnc2[nH]cnc12", True), ("Fc1ccc2[nH]cnc2c1", False),  # across the fusion of rings
+        ("Clc1nccs1", True), ("Clc1cscn1", False), ("Clc1cc[nH]n1", False), ("Clc1ccon1", False),
+        ("Cc1nn(C)c(Cl)c1C=O", True),
+        ("N#Cc1ccc(F)cc1", True), ("N#Cc1cccc(F)c1", False), ("Fc1ccccc1", False),
+    ],
+)  # fmt: skip
+def test_snar_needs_a_poor_ring(halide, reacts):
+    (snar,) = (t for t in templates() if t.name == "SNAr with an amine")
+    assert bool(snar.products([halide, "C1COCCN1"])) == reacts
+
+
+def test_an_anhydride_of_a_carbamic_acid_gives_no_imide():
+    """It gives the amide, and carbon dioxide."""
+    (imide,) = (t for t in templates() if t.name == "imide from a cyclic anhydride")
+    assert not imide.products(["O=C1NC(C)C(=O)O1", "NCc1ccccc1"])
+    assert imide.products(["O=C1CCC(=O)O1", "NCc1ccccc1"])
 
 
 # --- laws -----------------------------------------------------------------------------------------
@@ -229,7 +271,7 @@ def test_the_digest_is_that_of_the_content():
     assert digest([one]) != digest([other])
 
 
-# --- tautomers ------------------------------------------------------------------------------------
+# --- the standard form ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -245,16 +287,37 @@ def test_the_digest_is_that_of_the_content():
     ],
 )
 def test_imines_at_rings_are_amines(imine, amine):
-    assert amino_form(canonical(imine)) == canonical(amine)
-    assert amino_form(canonical(amine)) == canonical(amine)
+    assert standard_form(imine) == standard_form(amine) == canonical(amine)
 
 
-def test_the_amino_form_is_a_tautomer():
+@pytest.mark.parametrize(
+    ("charged", "form"),
+    [
+        ("C[NH3+]", "CN"),
+        ("CC(=O)[O-]", "CC(=O)O"),
+        ("C[NH+]1CC[NH2+]CC1", "CN1CCNCC1"),
+        ("[NH3+][C@@H](C)C(=O)[O-]", "C[C@H](N)C(=O)O"),  # and its centre
+        ("NC(=[NH2+])c1ccccc1", "N=C(N)c1ccccc1"),
+        ("c1cc[nH+]cc1", "c1ccncc1"),
+        ("C[N+](C)(C)C", "C[N+](C)(C)C"),  # no proton to take
+        ("O=[N+]([O-])c1ccccc1", "O=[N+]([O-])c1ccccc1"),
+        ("C[n+]1ccccc1", "C[n+]1ccccc1"),
+        ("not a molecule", None),
+        ("", None),
+    ],
+)
+def test_charges_of_protons_are_taken_away(charged, form):
+    assert standard_form(charged) == form
+
+
+def test_the_standard_form_is_a_tautomer():
     changed = 0
     for molecule in drawn("chembl_78k.smi.gz", 300, seed=7):
-        amine = amino_form(molecule)
-        before, after = (Chem.AddHs(Chem.MolFromSmiles(text)) for text in (molecule, amine))
+        if "+" in molecule or "-]" in molecule:
+            continue
+        form = standard_form(molecule)
+        before, after = (Chem.AddHs(Chem.MolFromSmiles(text)) for text in (molecule, form))
         assert rdMolDescriptors.CalcMolFormula(before) == rdMolDescriptors.CalcMolFormula(after)
-        assert amino_form(amine) == amine == canonical(amine)
-        changed += amine != molecule
+        assert standard_form(form) == form == canonical(form)
+        changed += form != molecule
     assert changed > 10

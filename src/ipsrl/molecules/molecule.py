@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
+from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
@@ -33,6 +34,16 @@ def is_readable(smiles: str) -> bool:
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     return molecule is not None and molecule.GetNumAtoms() > 0
+
+
+def neutral(molecule: Chem.Mol) -> Chem.Mol:
+    """Without the charges that protons make, atoms in the same order.
+
+    An ammonium is an amine, a carboxylate an acid; a nitro group, and a nitrogen with four carbons,
+    stay as they are.
+    """
+    with rdBase.BlockLogs():
+        return rdMolStandardize.Uncharger().uncharge(molecule)
 
 
 def random_smiles(smiles: str, seed: int) -> str:

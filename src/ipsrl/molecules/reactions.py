@@ -18,9 +18,9 @@ from hashlib import sha256
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdChemReactions, rdMolDescriptors
-from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from ipsrl.errors import InvalidInput, RunError
+from ipsrl.molecules.molecule import neutral
 from ipsrl.molecules.reaction_rules import RULES
 from ipsrl.workers import interpreter
 from ipsrl.workers.lines import Lines
@@ -251,6 +251,6 @@ def _molecule(smiles: str) -> Chem.Mol:
     for atom in molecule.GetAtoms():
         atom.SetAtomMapNum(0)
     Chem.RemoveStereochemistry(molecule)
-    molecule = rdMolStandardize.Uncharger().uncharge(molecule)
+    molecule = neutral(molecule)
     # Written and read, no hydrogen is left explicit that the new atoms of a rule would not have.
     return Chem.MolFromSmiles(Chem.MolToSmiles(molecule)) or molecule

@@ -31,7 +31,7 @@ from ipsrl.errors import InvalidInput, words
 from ipsrl.molecules.config import SynthesisConfig
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.scoring import Failure
-from ipsrl.molecules.templates import Template, amino_form, digest, templates
+from ipsrl.molecules.templates import Template, digest, standard_form, templates
 
 STOCKS = Path(__file__).parent / "stocks"  # NAME.smi for each that comes with ipsrl
 DEPTH = 20  # nodes below the target: ten reactions in a row
@@ -111,13 +111,13 @@ class Stock(BaseMolInventory):
     """What can be bought.
 
     Attributes:
-      smiles: canonical, in their amino forms.
+      smiles: in `templates.standard_form`.
       skipped: lines that were left out, because they are no molecule or a polymer (`*`).
     """
 
     def __init__(self, smiles: Iterable[str]) -> None:
-        found = [None if "*" in text else canonical(text) for text in smiles]
-        self.smiles = frozenset(amino_form(text) for text in found if text)
+        found = [None if "*" in text else standard_form(text) for text in smiles]
+        self.smiles = frozenset(filter(None, found))
         self.skipped = sum(text is None for text in found)
 
     @classmethod
@@ -281,15 +281,14 @@ class Planner:
     def __call__(self, smiles: str) -> Route | None:
         """The first route to a molecule, or None where the limits end the search.
 
-        An imine at an aromatic ring is made as its amine (`templates.amino_form`).
+        It is made as its `templates.standard_form`: neutral, and an amine for an imine.
 
         Raises:
           InvalidInput: for what is no molecule.
         """
-        target = canonical(smiles)
+        target = standard_form(smiles)
         if target is None:
             raise InvalidInput(f"{smiles!r} is no molecule. Correct the SMILES.")
-        target = amino_form(target)
         graph, _ = self._algorithm.run_from_mol(Molecule(target))
         if not graph.root_node.has_solution:
             return None

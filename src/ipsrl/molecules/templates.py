@@ -20,7 +20,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdChemReactions
 
 from ipsrl.errors import InvalidInput
-from ipsrl.molecules.molecule import canonical
+from ipsrl.molecules.molecule import canonical, neutral
 
 LIBRARY = Path(__file__).with_suffix(".toml")
 MATCHES = 200  # ways in which a template is applied to one molecule, at most
@@ -69,13 +69,14 @@ class Template:
         """Reactants that make the molecule by this reaction; canonical, without repeats.
 
         A reaction that changes what is bound to a stereo centre does nothing, in both directions.
-        A chloride of an acid is made of the acid, and no other reaction leaves it as it is.
+        No reaction but the one that makes it leaves an acid chloride or an isocyanate as it is, and
+        none makes what would react with itself, such as an alkyl bromide with a free amine.
         """
         target = _canonical(product)
         if target is None:
             return []
         molecule = _molecule(target)
-        if _acid_chlorides(target) != self._activates:
+        if _activated(target) != self._activates or _reacts_with_itself(target):
             return []
         found: dict[tuple[str, ...], None] = {}
         with rdBase.BlockLogs():
@@ -119,8 +120,8 @@ class Template:
 
     @cached_property
     def _activates(self) -> bool:
-        """Whether it makes a chloride of an acid."""
-        return _acid_chlorides(self.example.rpartition(">")[2]) > 0
+        """Whether it makes an acid chloride or an isocyanate."""
+        return _activated(self.example.rpartition(">")[2]) > 0
 
     @cached_property
     def _forward(self) -> rdChemReactions.ChemicalReaction:
@@ -172,7 +173,14 @@ def read_templates(path: Path) -> tuple[Template, ...]:
         ) from None
 
 
-_ACID_CHLORIDE = Chem.MolFromSmarts("[$(C=O),$(S=O)][Cl,Br]")
+_ACTIVATED = "[$([C,S](=O)[Cl,Br]),$([NX2]=C=[O,S])]"  # acid chlorides, iso(thio)cyanates
+_ALIPHATIC_AMINE = "[NX3;!H0;!$(N~[!$([CX4]);!#1])]"
+_AT_ODDS = (  # groups that no molecule keeps side by side
+    (_ACTIVATED, "[$([NX3;!H0;!$(N-[C,S]=[O,S,N])]),$([OX2;H1][CX4,c])]"),
+    ("[CX4][Br,I]", _ALIPHATIC_AMINE),
+    ("[CX3;H1](=O)[#6]", _ALIPHATIC_AMINE),
+    ("[NX3;!$(N-[C,S]=[O,S,N])]-[CX4]-[Cl,Br,I]",),  # a nitrogen and a halogen on one carbon
+)
 _IMINES = tuple(
     rdChemReactions.ReactionFromSmarts(smirks)
     for smirks in (
@@ -182,14 +190,22 @@ _IMINES = tuple(
 )
 
 
-def amino_form(smiles: str) -> str:
-    """The tautomer whose exocyclic imines are amines: N=c1[nH]ccs1 is Nc1nccs1.
+def standard_form(smiles: str) -> str | None:
+    """The molecule as its seller writes it and as it reacts; canonical, None for what is none.
 
-    ChEMBL's standardised molecules have many imines, what is sold and couples are the amines.
-
-    Args:
-      smiles: canonical; so is what is returned.
+    Neutral: [NH3+]CC is NCC.  Of ZINC's molecules, which are written as they are in water, 29 % are
+    charged, and no template takes them.  The tautomer whose exocyclic imines are amines:
+    N=c1[nH]ccs1, one of ChEMBL's many, is Nc1nccs1.
     """
+    given = canonical(smiles)
+    if given is None:
+        return None
+    if "+" in given or "-" in given:
+        given = canonical(Chem.MolToSmiles(neutral(Chem.MolFromSmiles(given)))) or given
+    return _amino_form(given)
+
+
+def _amino_form(smiles: str) -> str:
     with rdBase.BlockLogs():
         for reaction in _IMINES:
             while outcomes := reaction.RunReactants((_molecule(smiles),), maxProducts=1):
@@ -201,8 +217,8 @@ def amino_form(smiles: str) -> str:
 
 
 def digest(library: Sequence[Template]) -> str:
-    """Hash that two lists of templates share iff they are equal."""
-    return sha256("\n".join(map(repr, library)).encode()).hexdigest()[:16]
+    """Hash that two lists of templates share iff they are equal, and so are the rules for all."""
+    return sha256("\n".join(map(repr, (*library, _ACTIVATED, _AT_ODDS))).encode()).hexdigest()[:16]
 
 
 def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
@@ -222,11 +238,22 @@ _canonical = lru_cache(maxsize=2**14)(canonical)
 _molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
 
 
+_pattern = cache(Chem.MolFromSmarts)
+
+
 @lru_cache(maxsize=2**10)
-def _acid_chlorides(smiles: str) -> int:
-    """How many it has; 0 for what is no molecule."""
+def _activated(smiles: str) -> int:
+    """How many acid chlorides and isocyanates it has; 0 for what is no molecule."""
     molecule = _molecule(smiles)
-    return 0 if molecule is None else len(molecule.GetSubstructMatches(_ACID_CHLORIDE))
+    return 0 if molecule is None else len(molecule.GetSubstructMatches(_pattern(_ACTIVATED)))
+
+
+@lru_cache(maxsize=2**10)
+def _reacts_with_itself(smiles: str) -> bool:
+    molecule = _molecule(smiles)
+    return any(
+        all(molecule.HasSubstructMatch(_pattern(group)) for group in groups) for groups in _AT_ODDS
+    )
 
 
 def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:

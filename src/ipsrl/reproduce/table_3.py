@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ipsrl.core.metrics import distinct_yield, oracle_burden
+from ipsrl.core.outcomes import outcome_ids
 from ipsrl.molecules.config import Config
 from ipsrl.reproduce import interval
 from ipsrl.reproduce.molecules import (
@@ -62,12 +63,15 @@ def reproduce_table_3(preset_name: str, out: Path) -> None:
 
 
 def at_thresholds(folder: Path, _: Config) -> dict[str, Any]:
-    """Yield and OB100 at each threshold of the table."""
-    calls = pq.read_table(folder / "calls.parquet", columns=["reward"])["reward"].to_pylist()
-    rewards = np.array([np.nan if reward is None else reward for reward in calls])
-    ids = np.arange(len(rewards))
+    """Yield, Murcko scaffolds of these hits, and OB100, at each threshold of the table."""
+    calls = pq.read_table(folder / "calls.parquet", columns=["reward", "scaffold"]).to_pydict()
+    rewards = np.array([np.nan if reward is None else reward for reward in calls["reward"]])
+    ids, scaffolds = np.arange(len(rewards)), outcome_ids(calls["scaffold"])
     return {
         "yield": {f"{t:.2f}": distinct_yield(rewards, ids, threshold=t) for t in THRESHOLDS},
+        "yield_scaffolds": {
+            f"{t:.2f}": distinct_yield(rewards, scaffolds, threshold=t) for t in THRESHOLDS
+        },
         "burden": {f"{t:.2f}": oracle_burden(rewards, ids, threshold=t) for t in THRESHOLDS},
     }
 
@@ -83,7 +87,7 @@ def row(task: str, threshold: float, method: str, records: list[dict[str, Any]])
         "paper yield": theirs[0],
         "ob100": burden([one["burden"][key] for one in records], calls),
         "paper ob100": theirs[1],
-        "scaffolds": interval([one["scaffolds"] for one in records]),
+        "scaffolds": interval([one["yield_scaffolds"][key] for one in records]),
         "failed": interval([one["failed"] for one in records]),
         "calls": calls,
         "seeds": len(records),

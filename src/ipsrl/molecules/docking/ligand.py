@@ -1,6 +1,6 @@
 """A ligand for docking: from a SMILES to the PDBQT of one conformer.
 
-    SMILES -> charges at a pH -> 3D (ETKDGv2, seed 0) -> UFF -> PDBQT
+    SMILES -> neutral -> charges at a pH -> 3D (ETKDGv2, seed 0) -> UFF -> PDBQT
 
 Charges: the pH model of Open Babel, a list of groups with fixed pKa (O'Boyle et al. 2011,
 10.1186/1758-2946-3-33).  It knows nothing of neighbours, so both nitrogens of a piperazine are
@@ -24,6 +24,7 @@ from openbabel import openbabel
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from ipsrl.molecules.molecule import neutral
 from ipsrl.molecules.scoring import Failure
 
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}
@@ -91,7 +92,7 @@ def _checked(smiles: str) -> Chem.Mol:
 
 def _charged(molecule: Chem.Mol, pH: float) -> Chem.Mol:
     """The molecule with the protons that Open Babel gives it."""
-    molecule, other = Chem.Mol(molecule), openbabel.OBMol()
+    molecule, other = neutral(molecule), openbabel.OBMol()
     smiles = Chem.MolToSmiles(molecule)
     order = molecule.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"]
     reader = openbabel.OBConversion()
