@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("rdkit")
 
+from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Config
 from ipsrl.reproduce.molecules import cells
 from ipsrl.reproduce.table_3 import (
@@ -76,6 +77,13 @@ def test_rows_stand_beside_the_paper():
     assert (made["paper yield"], made["paper ob100"]) == ("5695 +- 173", "605 +- 41")
     assert row("synth", 0.80, "ips scaffold group", records)["paper yield"] == ""
     assert len(PAPER) == 2 * 2 * len(THRESHOLDS)
+
+
+def test_files_that_are_not_there_are_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match=r"stock.smi.gz and 7uvu/receptor.pdbqt not found"):
+        reproduce_table_3("quick", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not CHEM.is_dir(), reason=f"no data in {CHEM}; set IPSRL_SHARED")

@@ -16,6 +16,7 @@ VINA = ("vina",) if sys.version_info < (3, 13) else ()  # as in pyproject.toml
 FAMILIES = {
     "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
+    "cluster": ("ray",),
     "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
     "docking": ("gemmi", "meeko", "openbabel-wheel", "rdkit", *VINA),
     "molecules": ("rdkit", "syntheseus", "torch", "transformers"),

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from faulty import is_alive, molecules
@@ -83,8 +84,24 @@ def test_only_what_says_what_it_depends_on_is_kept(tmp_path, path):
         rows = database.execute("SELECT smiles, identity, value FROM answers").fetchall()
     ((smiles, identity, value),) = rows
     assert (smiles, value) == ("C", 1.0)
-    for part in ("function", "user.py:size", " 1,", rdBase.rdkitVersion):
+    for part in ("function", "user.py:size", " 1 sha256 ", rdBase.rdkitVersion):
         assert part in identity
+
+
+def test_another_project_with_the_same_names_is_not_mistaken_for_this(tmp_path, path, monkeypatch):
+    answers = []
+    for name, value in (("a", 0.1), ("b", 0.9)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        Path("mine.py").write_text(f"def f(smiles):\n    return [{value}] * len(smiles)\n")
+        Path("mine.sh").write_text(f"while read line; do echo '{{\"value\": {value}}}'; done")
+        configs = [
+            ComponentConfig(kind="function", function="mine.py:f", version="1"),
+            ComponentConfig(kind="program", command=["sh", "mine.sh"], version="1"),
+        ]
+        scores = Scoring(configs, "product", cache=path)(["C"])
+        answers.append([scores.raw[kind].tolist() for kind in ("function", "program")])
+    assert answers == [[[0.1], [0.1]], [[0.9], [0.9]]]
 
 
 def test_a_cached_answer_counts_as_a_call_and_is_the_same(tmp_path, path):

@@ -145,8 +145,16 @@ def test_docking_belongs_to_its_kind(receptor):
         ComponentConfig(kind="qed", docking=docking(receptor))
 
 
+def test_a_score_needs_a_transform(receptor):
+    """Else it would be cut to 0."""
+    with pytest.raises(ConfigError, match=r"not in \[0, 1\].*reverse-sigmoid"):
+        Config(components=[ComponentConfig(kind="docking", docking=docking(receptor))])
+
+
 def test_the_dump_loads_again(receptor, tmp_path):
-    config = Config(components=[ComponentConfig(kind="docking", docking=docking(receptor))])
+    transform = TransformConfig(kind="reverse-sigmoid", low=-16.0, high=0.0, k=0.15)
+    component = ComponentConfig(kind="docking", docking=docking(receptor), transform=transform)
+    config = Config(components=[component])
     (tmp_path / "again.toml").write_text(config.dump())
     assert Config.load(tmp_path / "again.toml") == config
 

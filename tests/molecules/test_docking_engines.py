@@ -161,6 +161,23 @@ def test_a_program_that_is_called_in_another_way_refuses(receptor):
         assert "Command line parse error" in answer.reason
 
 
+def test_a_script_may_be_named_from_where_one_stands(receptor, monkeypatch, tmp_path):
+    monkeypatch.chdir(PROGRAM.parent)
+    here = config(command=[sys.executable, PROGRAM.name, *TOLD, "--behaviour", "well"])
+    engine = External(here, receptor)
+    monkeypatch.chdir(tmp_path)
+    assert [pose.score for pose in engine([ETHANE])] == SCORES[:1]
+
+
+def test_equal_failures_have_equal_reasons(receptor):
+    """They are counted.  What the program says names the folder of this call."""
+    engine = External(config(seed=8), receptor)
+    engine.command[1:1] = ["-c", "import sys; print(sys.argv); sys.exit(3)"]
+    (one,), (other,) = engine([ETHANE]), engine([ETHANE])
+    assert "/out" in one.reason
+    assert one == other
+
+
 def test_a_program_that_hangs_is_dead_with_its_children(receptor, tmp_path):
     engine = External(config(f"hangs:{tmp_path / 'pids'}", timeout=2.0), receptor)
     first, last = engine([ETHANE, PHENOL])

@@ -13,7 +13,7 @@ import pytest
 from faulty import assert_none_left, is_alive, marked
 from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
 from ipsrl.molecules.executor import GRACE, Processes
 from ipsrl.molecules.scoring import PROPERTIES, Timeout, build
@@ -210,8 +210,29 @@ def test_a_worker_that_was_started_again_must_be_the_same(told):
     with Processes(told.config()) as component:
         for worker in component._workers:
             worker.identity = "that of another file"
-        (answer,) = component(["CC"])
-    assert answer == Failure("a worker that was started again has other files or versions")
+        with pytest.raises(RunError, match="Undo the change"):
+            component(["CC"])
+
+
+def test_a_start_that_fails_once_costs_nothing_else(told, tmp_path):
+    """As for want of memory."""
+    told.file.write_text(
+        told.file.read_text()
+        + f"\nif os.path.exists({str(tmp_path / 'full')!r}):\n"
+        + f"    os.remove({str(tmp_path / 'full')!r})\n    raise OSError('no memory')\n"
+    )
+    told.todo("os._exit(3)")
+    with Processes(told.config(retries=0)) as component:
+        component(["N"])
+        (tmp_path / "full").touch()
+        (failure,) = component(["C"])
+        assert "cannot be built again" in failure.reason
+        assert "no memory" in failure.reason
+        assert isinstance(component(["C"])[0], float)
+    with Processes(told.config()) as component:  # a retry is enough
+        (tmp_path / "full").touch()
+        component._workers[0].close()
+        assert isinstance(component(["C"])[0], float)
 
 
 def test_closed_at_work_it_ends(told):
@@ -261,5 +282,5 @@ def test_it_takes_every_kind(mark):
     ):
         with Processes(config) as component:
             assert component([PHENOL]) == build(config)([PHENOL])
-            assert component.identity == config.identity
+            assert component.identity == getattr(build(config), "identity", "")
     assert "qed" in PROPERTIES

@@ -15,8 +15,11 @@ from ipsrl.molecules import ComponentConfig, Failure, Scoring
 from ipsrl.molecules.oracle import Oracle, Status
 from ipsrl.molecules.scoring import Timeout, build
 
-ray = pytest.importorskip("ray")
-Ray = pytest.importorskip("ipsrl.molecules.cluster").Ray
+pytest.importorskip("ray")
+
+import ray
+
+from ipsrl.molecules.cluster import Ray
 
 # Ray forks when it starts.  JAX, which other tests of this process may have loaded, warns of that.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")

@@ -184,6 +184,20 @@ def test_an_imine_at_a_ring_is_made_as_its_amine(model):
     assert Stock(["N=c1[nH]ccs1"]).smiles == {"Nc1nccs1"}
 
 
+def test_a_charged_molecule_is_made_as_its_neutral_form(model):
+    stock = Stock(["C1CCNCC1", "O=C([O-])Cc1ccncc1"])
+    assert stock.smiles == {"C1CCNCC1", "O=C(O)Cc1ccncc1"}
+    route = Planner(model, stock)("O=C(Cc1cc[nH+]cc1)N1CCCCC1")
+    assert route.target == "O=C(Cc1ccncc1)N1CCCCC1"
+    assert set(route.bought) == stock.smiles
+
+
+def test_a_search_that_cannot_be_is_refused(model, common):
+    for options in ({"search": "depth-first"}, {"expansions": 0}, {"seconds": -1.0}):
+        with pytest.raises(InvalidInput, match="Write|Give"):
+            Planner(model, common, **options)
+
+
 def test_seconds_end_a_search(model, common):
     assert Planner(model, common, seconds=1e-9)(TARGET) is None
 
@@ -361,7 +375,6 @@ def test_a_route_against_the_rule_is_no_route(monkeypatch):
 
 
 def test_all_amide_asks_the_classes_of_the_reactions():
-    pytest.importorskip("ipsrl.molecules.reactions")
     component = Synthesis(SynthesisConfig(rule="all-amide"))
     amide, ether = "O=C(Nc1ccccc1)c1ccc(Cl)cc1", "Clc1ccc(OCCc2ccccc2)cc1"
     assert Synthesis(SynthesisConfig())([amide, ether]) == [1.0, 1.0]
@@ -394,6 +407,7 @@ def test_another_library_is_another_model():
     [
         ({"kind": "synthesis"}, "needs synthesis"),
         ({"kind": "qed", "synthesis": SynthesisConfig()}, "needs no data"),
+        ({"kind": "synthesis"}, "if only as synthesis = {}"),
         ({"kind": "synthesis", "synthesis": {"expansion": 3}}, "expansions"),
         ({"kind": "synthesis", "synthesis": {"rule": "amide"}}, "rule"),
         ({"kind": "synthesis", "synthesis": {"expansions": 0}}, "expansions"),
@@ -475,6 +489,24 @@ def test_a_worker_that_fails_costs_one_molecule(toy, tmp_path, monkeypatch):
     ):
         assert isinstance(value, Failure)
         assert says in value.reason
+
+
+def test_the_clock_of_a_search_does_not_run_while_the_worker_starts(tmp_path):
+    path = tmp_path / "toy.py"
+    path.write_text(TOY.replace("megan._model =", "time.sleep(3)\nmegan._model ="))
+    model = Megan([sys.executable, str(path)])
+    assert Planner(model, Stock(["C"]), seconds=2.5)("CCCC") is not None
+    model.close()
+
+
+def test_a_worker_without_its_weights_is_told_at_once(tmp_path):
+    path = tmp_path / "toy.py"
+    path.write_text(
+        "from ipsrl.workers.lines import serve\n"
+        "def f(_):\n    raise OSError('no weights')\nserve(f)"
+    )
+    with pytest.raises(RunError, match="MEGAN cannot start: OSError: no weights"):
+        Megan([sys.executable, str(path)])
 
 
 def test_without_the_worker_it_says_how_to_get_it(monkeypatch, tmp_path):

@@ -319,6 +319,14 @@ def test_aggregates_by_hand():
     assert Scoring(zero, "geometric-mean")([ETHANE, PHENOL]).rewards.tolist() == [0, 0]
 
 
+def test_what_there_is_not_is_refused():
+    parts = [ComponentConfig(kind="qed")]
+    with pytest.raises(InvalidInput, match="no aggregation 'mean'. Write geometric-mean or"):
+        Scoring(parts, "mean")
+    with pytest.raises(InvalidInput, match="no executor 'threads'"):
+        Scoring(parts, "product", executor="threads")
+
+
 def test_a_failed_component_is_no_reward_and_says_so(tmp_path):
     (tmp_path / "user.py").write_text(USER)
     picky = ComponentConfig(kind="function", name="mine", function=f"{tmp_path}/user.py:picky")
@@ -339,6 +347,7 @@ def test_a_failed_component_is_no_reward_and_says_so(tmp_path):
         ({"kind": "program"}, "needs command"),
         ({"kind": "qde"}, "kind"),
         ({"kind": "qed", "weight": 0.0}, "weight"),
+        ({"kind": "qed", "timeout": 5.0}, "timeout has no effect"),
     ],
 )
 def test_components_that_make_no_sense(config, message):

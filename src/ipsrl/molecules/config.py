@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated, Literal
 
@@ -189,6 +188,14 @@ _NEEDS = {
 }  # fmt: skip
 
 
+_OUTSIDE = {  # kinds that need a transform, and one that makes sense
+    "docking": '{kind = "reverse-sigmoid", low = -16.0, high = 0.0, k = 0.15}',
+    "sa": '{kind = "reverse-sigmoid", low = 1.0, high = 6.0}',
+    "weight": '{kind = "step", low = 200.0, high = 500.0}',
+    "tpsa": '{kind = "step", high = 140.0}',
+}
+
+
 class ComponentConfig(StrictConfig):
     """One part of the reward."""
 
@@ -215,8 +222,8 @@ class ComponentConfig(StrictConfig):
     """Program and arguments, called once a batch with lines {"smiles": ...} on standard input; it
     answers {"value": ...} or {"error": ...} for each, in order."""
     version: str = ""
-    """Of a function or program: with it, values are kept in the cache; name another whenever other
-    values come out."""
+    """Of a function or program: with it, values are kept in the cache, as long as the file that is
+    named stays as it is; name another version whenever other values come out for another reason."""
     workers: Annotated[int, Field(ge=0, le=4096)] = 0
     """Processes that compute it, each one molecule at a time; 0 for none but the run's own."""
     timeout: Annotated[float, Field(gt=0)] = 600.0
@@ -234,23 +241,20 @@ class ComponentConfig(StrictConfig):
     def column(self) -> str:
         return self.name or self.kind
 
-    @property
-    def identity(self) -> str:
-        """All that the values of a function or program depend on; "" if nobody knows."""
-        source = self.function or json.dumps(self.command)
-        return f"{self.kind} {source} {self.version}" if self.version else ""
-
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
         needed = _NEEDS.get(self.kind)
         for key in dict.fromkeys(_NEEDS.values()):
             if bool(getattr(self, key)) != (key == needed):
-                change = "Give it" if key == needed else f"Leave {key} out"
+                example = ", if only as synthesis = {}" if key == "synthesis" else ""
+                change = f"Give it{example}" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")
         if self.version and self.kind not in ("function", "program"):
             raise ValueError(f"version has no effect on {self.kind!r}. Leave it out")
         if not self.workers and (self.always or self.retries != 1):
             raise ValueError("always and retries have no effect without workers. Leave them out")
+        if not self.workers and self.kind != "program" and self.timeout != 600:
+            raise ValueError(f"timeout has no effect on {self.kind!r} without workers. Give some")
         return self
 
 
@@ -359,6 +363,12 @@ class Config(StrictConfig):
             raise ValueError(
                 "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"
             )
+        for component in self.components:
+            if component.kind in _OUTSIDE and component.transform.kind == "identity":
+                raise ValueError(
+                    f"the values of {component.kind!r} are not in [0, 1], to which they would be "
+                    f"cut. Give a transform, such as transform = {_OUTSIDE[component.kind]}"
+                )
         names = [component.column for component in self.components]
         taken = [name for name in names if names.count(name) > 1 or name in COLUMNS]
         if taken:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from queue import SimpleQueue
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules.config import ComponentConfig
 from ipsrl.molecules.scoring import Failure, Timeout
 from ipsrl.workers.lines import Lines, WorkerDied, WorkerTimeout
@@ -56,14 +56,17 @@ class Worker:
         return self.identity
 
     def ask(self, smiles: str) -> float | Failure:
-        """Value of a canonical SMILES; never raises."""
+        """Value of a canonical SMILES, or why there is none.
+
+        Raises:
+          RunError: if the process had to be started again and is another component now.
+        """
         failure = Failure("the workers were stopped")
         for _ in range(1 + self.retries):
             if self._stopped:
                 break
             try:
-                if self._lines.ready().get("identity") != self.identity:
-                    return Failure("a worker that was started again has other files or versions")
+                self._start_again()
                 return self._answer(self._lines.ask({"smiles": smiles}))
             except WorkerTimeout as late:
                 return Timeout(f"the worker {late.trouble} and was killed")
@@ -80,6 +83,19 @@ class Worker:
     def close(self) -> None:
         """End the process and its children."""
         self._lines.close()
+
+    def _start_again(self) -> None:
+        """Unless it runs."""
+        greeting = self._lines.ready()
+        if "error" in greeting:
+            self.close()  # the next attempt builds the component anew
+            raise WorkerDied(self._lines.command, f"cannot be built again: {greeting['error']}", "")
+        if greeting["identity"] != self.identity:
+            raise RunError(
+                "a worker was started again and has other files or versions than the run began "
+                "with, so its values cannot be mixed with those before. Undo the change and go on "
+                "with --resume, or begin a new run."
+            )
 
     def _answer(self, answer: dict[str, object]) -> float | Failure:
         match answer:

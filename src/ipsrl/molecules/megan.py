@@ -22,10 +22,10 @@ class Megan(BackwardReactionModel):
 
     Args:
       command: the worker program; that of `ipsrl workers install megan` if not given.
-      timeout: seconds for one molecule; for the first they include the start of the worker and,
-        once, the download of the weights.
+      timeout: seconds for one molecule.
     Raises:
-      RunError: if the worker is not installed, and, when it is asked, if it fails.
+      RunError: if the worker is not installed or cannot start, as without its weights, and, when
+        it is asked, if it fails.
     """
 
     name = "megan"
@@ -36,7 +36,11 @@ class Megan(BackwardReactionModel):
         program = (
             [workers.interpreter("megan"), "-m", "ipsrl.workers.megan"] if default else command
         )
-        self._lines = Lines(program, timeout)
+        # Started before the clock of any search runs; once, it downloads the weights.
+        self._lines = Lines(program, timeout, hello={"smiles": "C", "results": 1})
+        if "error" in (greeting := self._lines.ready()):
+            self.close()
+            raise RunError(f"MEGAN cannot start: {greeting['error']}")
 
     @property
     def identity(self) -> str:

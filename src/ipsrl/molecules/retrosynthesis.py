@@ -29,7 +29,6 @@ from syntheseus.search.node_evaluation.common import ReactionModelLogProbCost
 
 from ipsrl.errors import InvalidInput, words
 from ipsrl.molecules.config import SynthesisConfig
-from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.scoring import Failure
 from ipsrl.molecules.templates import Template, digest, standard_form, templates
 
@@ -251,6 +250,8 @@ class Planner:
       seconds: limit, looked at between two expansions; what is found by then depends on the
         machine.
       expansions: limit, nodes of the tree that are taken apart; the same on every machine.
+    Raises:
+      InvalidInput: for another search, or limits that leave no time for one.
     """
 
     def __init__(
@@ -262,6 +263,15 @@ class Planner:
         seconds: float = math.inf,
         expansions: int = 500,
     ) -> None:
+        if search not in ("retro-star", "breadth-first"):
+            raise InvalidInput(
+                f"there is no search {search!r}. Write 'retro-star' or 'breadth-first'."
+            )
+        if not (seconds > 0 and expansions >= 1):
+            raise InvalidInput(
+                f"seconds = {seconds:g} and expansions = {expansions} leave nothing to search, and "
+                "no molecule would have a route. Give positive numbers."
+            )
         limits: dict[str, Any] = {
             "reaction_model": model,
             "mol_inventory": stock,

@@ -14,13 +14,15 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 
-from ipsrl.errors import ConfigError, words
+from ipsrl.errors import ConfigError, InvalidInput, words
 from ipsrl.functions import load_function
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
 from ipsrl.molecules.molecule import canonical, similarities
@@ -206,11 +208,12 @@ class Scoring:
 
     Args:
       components: what is computed.
-      aggregation: geometric-mean or product.
-      executor: where the workers are: processes or ray.
+      aggregation: "geometric-mean" or "product".
+      executor: where the workers are: "processes" or "ray".
       cache: file that keeps the values of components with an `identity`; "" for none.
     Raises:
       ConfigError: for a component that cannot be built.
+      InvalidInput: for another aggregation or executor.
     """
 
     def __init__(
@@ -221,6 +224,12 @@ class Scoring:
         executor: str = "processes",
         cache: str = "",
     ) -> None:
+        for name, value, known in (
+            ("aggregation", aggregation, ("geometric-mean", "product")),
+            ("executor", executor, ("processes", "ray")),
+        ):
+            if value not in known:
+                raise InvalidInput(f"there is no {name} {value!r}. Write {' or '.join(known)}.")
         self.configs = list(components)
         self.aggregation = aggregation
         self._workers = ExitStack()
@@ -314,9 +323,9 @@ def build(config: ComponentConfig) -> Component:
         case "similarity":
             return Similarity(config.smiles)
         case "function":
-            return Function(config.function, config.identity)
+            return Function(config.function, _identity(config))
         case "program":
-            return Program(config.command, config.timeout, config.identity)
+            return Program(config.command, config.timeout, _identity(config))
         case "docking":
             from ipsrl.molecules.docking import Docking
 
@@ -329,6 +338,21 @@ def build(config: ComponentConfig) -> Component:
             return Synthesis(config.synthesis)
         case _:
             return Property(PROPERTIES[config.kind])
+
+
+def _identity(config: ComponentConfig) -> str:
+    """All that the values of a function or program depend on; "" if nobody knows."""
+    if not config.version:
+        return ""
+    source = [config.function] if config.function else config.command
+    files = digest_of_files([config.function.rpartition(":")[0], *config.command])
+    return f"{config.kind} {json.dumps(source)} {config.version} sha256 {files}"
+
+
+def digest_of_files(words: Sequence[str]) -> str:
+    """SHA-256 of those words of a command that are files."""
+    files = [word for word in words if Path(word).is_file()]
+    return sha256(b"".join(Path(word).read_bytes() for word in files)).hexdigest()
 
 
 def _logistic(exponent: np.ndarray) -> np.ndarray:

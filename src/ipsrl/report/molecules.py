@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +20,17 @@ def curve(folder: Path) -> Curve:
     """That of a run directory of `ipsrl train molecules`."""
     rows = Run.open(folder).metrics()
     return [row["calls"] for row in rows], [row["hits"] for row in rows]
+
+
+def without_value(label: str, result: Mapping[str, Any]) -> str:
+    """What nobody who looks at the hits may overlook; "" if every call has a value."""
+    if not (lost := result["failed"] + result["timeouts"]):
+        return ""
+    reason = next(iter(result["reasons"]))
+    return (
+        f"{label}: {lost} of {result['calls']} oracle calls have no value, and nothing was learned "
+        f"from them; most often: {reason}."
+    )
 
 
 def hits_by_calls(curves: Mapping[str, Sequence[Curve]]) -> Figure:

@@ -29,8 +29,8 @@ _PAGE = """<!doctype html>
   .wide { overflow-x: auto }
 </style>
 <h1>{{ title }}</h1>
+<p>{% if rows %}Median [lowest, highest] over the seeds. {% endif %}{{ note }}</p>
 {% if rows %}
-<p>Median [lowest, highest] over the seeds. {{ note }}</p>
 <div class="wide"><table>
 <tr>{% for name in rows[0] %}<th>{{ name.replace("_", " ") }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>
@@ -75,7 +75,7 @@ def write_page(
       title: heading of the page.
       figures: end of the file name, and figure, by caption.
       rows: table above the figures; a value may be a dict of median, low and high.
-      note: what readers of the table must know.
+      note: what readers must know.
     """
     from jinja2 import Environment
 
@@ -114,7 +114,7 @@ def write_report(
     """
     check_libraries()
     from ipsrl.report.figures import GridShape, learning_curves, terminal_distributions
-    from ipsrl.report.molecules import curve, hits_by_calls
+    from ipsrl.report.molecules import curve, hits_by_calls, without_value
 
     results = {label: Run.open(directory).result() for label, directory in runs.items()}
     searches = {
@@ -142,7 +142,8 @@ def write_report(
         if enumerable:
             drawn = terminal_distributions(enumerable)
             figures[f"{grid}: terminal distributions"] = f"{grid}-terminal", drawn
-    write_page(out, title=title, figures=figures, rows=rows)
+    note = " ".join(without_value(label, results[label]) for label in searches)
+    write_page(out, title=title, figures=figures, rows=rows, note=note.strip())
 
 
 def _show(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ipsrl.core.metrics import distinct_yield, oracle_burden
 from ipsrl.core.outcomes import outcome_ids
+from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import Config
 from ipsrl.reproduce import interval
 from ipsrl.reproduce.molecules import (
@@ -51,8 +53,13 @@ PRESETS = {
 
 
 def reproduce_table_3(preset_name: str, out: Path) -> None:
-    """Run every cell with every seed, print the table, draw the figures to `out`."""
+    """Run every cell with every seed, print the table, draw the figures to `out`.
+
+    Raises:
+      InvalidInput: if the stock or the receptor is not there.
+    """
     preset = PRESETS[preset_name]
+    check_files([configs[0] for configs in cells(preset, FOLDER).values()])
     found = records(out, cells(preset, FOLDER), at_thresholds)
     rows = [
         row(task, threshold, method, found[f"{task} {method}"])
@@ -60,6 +67,21 @@ def reproduce_table_3(preset_name: str, out: Path) -> None:
     ]  # fmt: skip
     figures = hits_figures(preset, found)
     write_table(out, f"table-3, {preset_name} preset", rows, figures, NOTE)
+
+
+def check_files(configs: Sequence[Config]) -> None:
+    """See that the files are there that the user brings, before any work is done."""
+    parts = [component for config in configs for component in config.components]
+    files = [
+        *(part.synthesis.stock for part in parts if part.synthesis),
+        *(part.docking.receptor for part in parts if part.docking),
+    ]
+    if missing := [name for name in dict.fromkeys(files) if not Path(name).is_file()]:
+        raise InvalidInput(
+            f"{' and '.join(missing)} not found in {Path.cwd()}. Make the receptor with `ipsrl "
+            "molecules receptor 7UVU --out 7uvu`, and give a file of purchasable SMILES the name "
+            "of the stock (docs/molecules.md, Table 3)."
+        )
 
 
 def at_thresholds(folder: Path, _: Config) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ from typing import Any, Protocol
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
-from ipsrl.molecules.scoring import Failure, Timeout
+from ipsrl.molecules.scoring import Failure, Timeout, digest_of_files
 from ipsrl.workers.group import run
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
@@ -183,10 +182,11 @@ class External:
                 f"the docking program {self.command[0]!r} is not found, so nothing can be docked. "
                 "Put its folder on the PATH, or write its path into the command"
             )
-        self.command[0] = str(Path(program).resolve())
-        files = [word for word in self.command if Path(word).is_file()]
+        self.command[0] = program
+        # It runs in another folder.
+        self.command = [str(Path(w).absolute()) if Path(w).is_file() else w for w in self.command]
         # Not every program tells its version, but each is a file, and so is a script.
-        digest = sha256(b"".join(Path(word).read_bytes() for word in files)).hexdigest()
+        digest = digest_of_files(self.command)
         self.version = f"{' '.join(config.command or [config.engine])} sha256 {digest}"
 
     def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
@@ -216,18 +216,19 @@ class External:
             "receptor": folder / "receptor.pdbqt", "ligands": folder / "ligands",
             "index": folder / "index.txt", "out": folder / "out",
             "seed": self.config.seed, "exhaustiveness": self.config.searches,
-            "folder": Path(self.command[0]).parent,
+            "folder": Path(self.command[0]).resolve().parent,  # whatever links lead there
         }  # fmt: skip
         return [re.sub(r"{(\w+)}", lambda m: str(values[m[1]]), word) for word in self.command]
 
     def _run(self, folder: Path, words: list[str]) -> Failure:
         """Run it; returns how it ended."""
         said, code = run(
-            words, timeout=self.config.timeout, longest=200, stderr=subprocess.STDOUT, cwd=folder
+            words, timeout=self.config.timeout, longest=2000, stderr=subprocess.STDOUT, cwd=folder
         )
         if code is None:
             return Timeout(f"no answer in {self.config.timeout:g} s")
-        tail = " ".join(said.decode(errors="replace").split())
+        # Without the name of the folder equal reasons are equal, and can be counted.
+        tail = " ".join(said.decode(errors="replace").replace(str(folder), "").split())[-200:]
         end = f"the docking program ended with code {code} and no answer for this ligand: {tail}"
         return Failure(end[:300])
 
