@@ -2,16 +2,18 @@
 
     ipsrl workers install rxn-insight
     python bench/reactions.py ../shared/data/chem/chembl_78k.smi.gz docs/results/reactions
+    python bench/reactions.py ... docs/results/reactions/unseen --seed 1 --each 3 --more 8
 
 Each template is applied backwards to molecules in the order of the seed, and gives one reaction for
 each of the first molecules that it can make.  Two samples: of every template equally many; and
-more of those that make amides, or what is taken for them.
+more of those that make amides, or what is taken for them.  On reactions of the second line no rule
+was corrected.
 """
 
+import argparse
 import gzip
 import json
 import random
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -25,7 +27,7 @@ from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.reactions import AMIDE, RxnInsight, classify
 from ipsrl.molecules.templates import Template, templates
 
-SEED, EACH, MORE, TRIED = 0, 4, 16, 4000
+TRIED = 4000  # molecules
 NEAR = AMIDE | {
     "sulfonamide formation", "urea formation", "carbamate formation", "protection",
     "amide hydrolysis", "nitrile hydrolysis", "dehydration", "isocyanate formation",
@@ -38,16 +40,16 @@ OF_TEMPLATE = {
 """Classes of templates, given by hand to each, that make an amide: a third opinion."""
 
 
-def read(path: Path) -> list[str]:
+def read(path: Path, seed: int) -> list[str]:
     with gzip.open(path, "rt") as lines:
         molecules = [line.split()[0] for line in lines if line.strip()]
-    random.Random(SEED).shuffle(molecules)
+    random.Random(seed).shuffle(molecules)
     return molecules
 
 
-def make(template: Template, molecules: Iterable[str], count: int) -> list[str]:
+def make(template: Template, molecules: Iterable[str], count: int, seed: int) -> list[str]:
     """Reactions of a template, one for a molecule; fewer than asked for if it is rare."""
-    choice, made = random.Random(f"{SEED} {template.name}"), []
+    choice, made = random.Random(f"{seed} {template.name}"), []
     for text in molecules:
         product = canonical(text)
         if product and (found := template.reactants(product)):
@@ -113,14 +115,23 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    molecules, out = read(Path(sys.argv[1]))[:TRIED], Path(sys.argv[2])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("smiles", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--each", type=int, default=4, help="reactions of every template")
+    parser.add_argument("--more", type=int, default=16, help="of those near amides")
+    options = parser.parse_args()
+    molecules, out = read(options.smiles, options.seed)[:TRIED], options.out
     seconds = Counter()
     rows: dict[str, list[dict[str, str]]] = {"every template": [], "amides and what is near": []}
     with rdBase.BlockLogs(), RxnInsight() as rxn_insight:
         rxn_insight.classify("CC(=O)O.CN>>CNC(C)=O")  # the start is not counted
         for template in templates():
-            count = EACH + (MORE if classify(template.example) in NEAR else 0)
-            for i, reaction in enumerate(make(template, molecules, count)):
+            count = options.each + (options.more if classify(template.example) in NEAR else 0)
+            for i, reaction in enumerate(make(template, molecules, count, options.seed)):
                 start = time.perf_counter()
                 ours = classify(reaction)
                 middle = time.perf_counter()
@@ -131,7 +142,7 @@ def main() -> None:
                     kind, name, amide = "", str(error), ""
                 seconds["ours"] += middle - start
                 seconds["Rxn-INSIGHT"] += time.perf_counter() - middle
-                rows["every template" if i < EACH else "amides and what is near"].append(
+                rows["every template" if i < options.each else "amides and what is near"].append(
                     {
                         "reaction": reaction,
                         "template": template.name,
@@ -146,7 +157,7 @@ def main() -> None:
             print(f"{template.name}: {sum(map(len, rows.values()))} reactions", flush=True)
     together = [row for sample in rows.values() for row in sample]
     result = {
-        "seed": SEED,
+        "seed": options.seed,
         "rdkit": rdBase.rdkitVersion,
         "rxn-insight": RxnInsight.identity,
         "templates": len({row["template"] for row in together}),

@@ -149,6 +149,19 @@ def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, 
         write_report({"mine": tmp_path / "search"}, tmp_path / "page.html")
 
 
+def test_the_report_tells_of_calls_without_a_value(small_prior, tmp_path):
+    (tmp_path / "mine.py").write_text("def broken(smiles):\n    raise OSError('no licence')\n")
+    config = Config(
+        prior=str(small_prior), budget=8, batch=8, augmentations=0,
+        components=[ComponentConfig(kind="function", function=f"{tmp_path}/mine.py:broken")],
+    )  # fmt: skip
+    train(config, tmp_path / "search")
+    write_report({"mine": tmp_path / "search"}, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "mine: 8 of 8 oracle calls have no value" in page
+    assert "OSError: no licence." in page
+
+
 def test_the_curve_is_that_of_the_metrics(small_prior, tmp_path):
     config = Config(prior=str(small_prior), budget=40, batch=16, augmentations=0, threshold=0.3)
     train(config, tmp_path / "search")
