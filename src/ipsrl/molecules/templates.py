@@ -193,7 +193,7 @@ _IMINES = tuple(
 def standard_form(smiles: str) -> str | None:
     """The molecule as its seller writes it and as it reacts; canonical, None for what is none.
 
-    Neutral: [NH3+]CC is NCC.  Of ZINC's molecules, which are written as they are in water, 29 % are
+    Neutral: [NH3+]CC is NCC.  Of ZINC's molecules, which are written as they are in water, 28 % are
     charged, and no template takes them.  The tautomer whose exocyclic imines are amines:
     N=c1[nH]ccs1, one of ChEMBL's many, is Nc1nccs1.
     """
