@@ -56,7 +56,8 @@ def main() -> None:
         best = "  ".join("{:.2f} ({:.1f})".format(*min(row[str(budget)])) for budget in BUDGETS)
         print(f"{name:8}  {best}  within {NEAR:g} A: {near}", flush=True)
         rows.append(row)
-    Path(sys.argv[1]).write_text(json.dumps(rows, indent=1) + "\n")
+    lines = ",\n".join(f" {json.dumps(row)}" for row in rows)
+    Path(sys.argv[1]).write_text(f"[\n{lines}\n]\n")
 
 
 if __name__ == "__main__":
