@@ -85,7 +85,7 @@ class Worker:
         self._lines.close()
 
     def _start_again(self) -> None:
-        """Unless it runs."""
+        """Start the process, unless it runs."""
         greeting = self._lines.ready()
         if "error" in greeting:
             self.close()  # the next attempt builds the component anew
