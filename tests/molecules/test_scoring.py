@@ -220,6 +220,12 @@ class TestProgram(ComponentSuite):
         component = build(ComponentConfig(kind="program", command=command))
         assert component([ASPIRIN] * 9000) == [7] * 9000
 
+    def test_a_script_in_a_word_is_no_file(self):
+        code = "print('{\"value\": 7}')" + "#" * 300
+        command = [sys.executable, "-c", code]
+        component = build(ComponentConfig(kind="program", command=command, version="1"))
+        assert component([PHENOL]) == [7]
+
     def test_one_that_is_not_there(self):
         component = build(ComponentConfig(kind="program", command=["/no/such/program"]))
         assert "cannot be started" in component([PHENOL])[0].reason

@@ -88,6 +88,47 @@ def test_snar_needs_a_poor_ring(halide, reacts):
     assert bool(LIBRARY["SNAr with an amine"].products([halide, "C1COCCN1"])) == reacts
 
 
+@pytest.mark.parametrize(
+    ("name", "product", "makes"),
+    [
+        # what would react first is in the flask
+        ("ester from an acid and an alcohol", "O=C(OC1CCOCC1)c1ccccc1", True),
+        ("ester from an acid and an alcohol", "O=C(OC1CCNCC1)c1ccccc1", False),
+        ("carbamate from an isocyanate", "O=C(Nc1ccccc1)OC1CCNCC1", False),
+        ("Williamson ether synthesis", "CN(C)CCc1ccc(OCc2ccccc2)cc1", True),
+        ("Williamson ether synthesis", "NCCc1ccc(OCc2ccccc2)cc1", False),
+        ("Mitsunobu ether synthesis", "c1ccc(OC2CCNCC2)cc1", False),
+        ("amide from an acid", "CC(C)(C)OC(=O)NCC(=O)N1CCCCC1", True),
+        ("amide from an acid", "NCC(=O)N1CCCCC1", False),
+        ("amide from an acid", "O=C(O)CNC(=O)c1ccccc1", False),
+        ("Grignard or organolithium addition to a carbonyl", "COc1ccc(C(O)c2ccccc2)cc1", True),
+        ("ketone from a Weinreb amide", "CC(=O)c1ccc(N)cc1", False),
+        ("Friedel-Crafts acylation", "Nc1ccc(C(=O)c2ccccc2)cc1", False),
+        ("Vilsmeier formylation", "CN(C)c1ccc(C=O)cc1", True),
+        ("Vilsmeier formylation", "Nc1ccc(C=O)cc1", False),
+        # what the place forbids
+        ("N-alkylation of an amine", "CC(C)CN1CCOCC1", True),
+        ("N-alkylation of an amine", "CC(C)(C)CN1CCOCC1", False),
+        ("N-alkylation of an azole or lactam", "Cn1ccc(-c2ccccc2)n1", True),
+        ("N-alkylation of an azole or lactam", "Cn1nccc1-c1ccccc1", False),
+        ("SNAr with an alcohol", "CCOc1ccncc1", True),
+        ("reductive amination of a ketone", "CC(c1ccccc1)N1CCOCC1", True),
+        ("reductive amination of a ketone", "C(c1ccccc1)(c1ccccc1)N1CCOCC1", False),
+        ("Suzuki coupling of arenes", "c1ccc(-c2ccccn2)nc1", False),
+        ("isocyanate from an amine", "O=C=Nc1ccc(C(=O)O)cc1", False),
+    ],
+)
+def test_what_a_chemist_would_not_try(name, product, makes):
+    assert bool(LIBRARY[name].reactants(canonical(product))) == makes
+
+
+def test_a_weak_acceptor_needs_a_fluoride():
+    snar = LIBRARY["SNAr with an alcohol"]
+    assert snar.products(["NC(=O)c1ccc(Cl)cc1", "CCO"]) == []
+    assert snar.products(["NC(=O)c1ccc(F)cc1", "CCO"])
+    assert snar.products(["O=[N+]([O-])c1ccc(Cl)cc1", "CCO"])
+
+
 def test_an_anhydride_of_a_carbamic_acid_gives_no_imide():
     """It gives the amide, and carbon dioxide."""
     imide = LIBRARY["imide from a cyclic anhydride"]

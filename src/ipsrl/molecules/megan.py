@@ -10,8 +10,8 @@ from syntheseus import BackwardReactionModel, Molecule, SingleProductReaction
 
 from ipsrl import workers
 from ipsrl.errors import RunError
-from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.retrosynthesis import CACHE, step
+from ipsrl.molecules.templates import standard_form
 from ipsrl.workers.lines import Lines
 
 RESULTS = 50  # steps that are asked for one molecule: the width of MEGAN's beam
@@ -67,7 +67,7 @@ class Megan(BackwardReactionModel):
             steps = [
                 (reactants, p)
                 for texts, p in found
-                if all(reactants := [canonical(text) for text in texts]) and reactants
+                if all(reactants := [standard_form(text) for text in texts]) and reactants
             ]
             if not all(math.isfinite(p) and 0 <= p <= 1 for _, p in steps):
                 raise ValueError("a probability is not in [0, 1]")

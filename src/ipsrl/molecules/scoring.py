@@ -351,8 +351,14 @@ def _identity(config: ComponentConfig) -> str:
 
 def digest_of_files(words: Sequence[str]) -> str:
     """SHA-256 of those words of a command that are files."""
-    files = [word for word in words if Path(word).is_file()]
-    return sha256(b"".join(Path(word).read_bytes() for word in files)).hexdigest()
+    return sha256(b"".join(Path(w).read_bytes() for w in words if is_file(w))).hexdigest()
+
+
+def is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # too long for a name: a script in a word
+        return False
 
 
 def _logistic(exponent: np.ndarray) -> np.ndarray:

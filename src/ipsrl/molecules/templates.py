@@ -23,6 +23,7 @@ from ipsrl.errors import InvalidInput
 from ipsrl.molecules.molecule import canonical, neutral
 
 LIBRARY = Path(__file__).with_suffix(".toml")
+_pattern = cache(Chem.MolFromSmarts)
 MATCHES = 200  # ways in which a template is applied to one molecule, at most
 
 
@@ -38,8 +39,11 @@ class Template:
         precursor (bromide, iodide ...).
       example: SMILES, reactants >> product.
       confidence: in (0, 1), how readily a search takes this step.
+      without: SMARTS for each reactant of `forward`, of which its molecule must have none, because
+        they would react first; "" for nothing.
     Raises:
-      InvalidInput: for what is no SMIRKS with one product, or a confidence out of range.
+      InvalidInput: for what is no SMIRKS with one product, a confidence out of range, or a
+        `without` that is not one SMARTS for each reactant.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Template:
     backward: tuple[str, ...]
     example: str
     confidence: float = 0.5
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -64,6 +69,14 @@ class Template:
                     f"template {self.name!r}: {smirks} has not one product. Write "
                     "reactants>>product forward, and product>>reactants backward."
                 )
+
+        count = self._forward.GetNumReactantTemplates()
+        wrong = [text for text in self.without if _pattern(text) is None]
+        if wrong or len(self.without) not in (0, count):
+            raise InvalidInput(
+                f"template {self.name!r}: without = {list(self.without)} is not one SMARTS for "
+                f"each of its {count} reactants. Write '' where nothing is excluded."
+            )
 
     def reactants(self, product: str) -> list[tuple[str, ...]]:
         """Reactants that make the molecule by this reaction; canonical, without repeats.
@@ -88,13 +101,15 @@ class Template:
                         continue
                     seen.add(raw)
                     clean = tuple(filter(None, map(_canonical, raw)))
-                    if len(clean) == len(outcome) and target in self._products(clean):
+                    whole = len(clean) == len(outcome) and not self._is_excluded(clean)
+                    if whole and target in self._products(clean):
                         found[clean] = None
         return list(found)
 
     def products(self, reactants: Sequence[str]) -> list[str]:
         """What the reaction makes of the reactants, in any order; canonical, without repeats."""
-        return self._all_products(itertools.permutations(reactants))
+        orders = itertools.permutations(reactants)
+        return self._all_products(order for order in orders if not self._is_excluded(order))
 
     def selectivity(self, reactants: Sequence[str]) -> float:
         """1 / n, where the reaction makes n different products in a flask with these reactants.
@@ -102,6 +117,12 @@ class Template:
         Products of a molecule with itself count, as of an amino acid that is to form an amide.
         """
         return 1 / len(self._all_products(itertools.product(reactants, repeat=len(reactants))))
+
+    def _is_excluded(self, reactants: Sequence[str]) -> bool:
+        return any(
+            pattern and _molecule(text).HasSubstructMatch(_pattern(pattern))
+            for text, pattern in zip(reactants, self.without, strict=False)
+        )
 
     def _all_products(self, orders: Iterable[Sequence[str]]) -> list[str]:
         with rdBase.BlockLogs():
@@ -161,6 +182,7 @@ def read_templates(path: Path) -> tuple[Template, ...]:
                 backward=tuple(map(filled, row["backward"])),
                 example=row["example"],
                 confidence=row.get("confidence", 0.5),
+                without=tuple(map(filled, row.get("without", ()))),
             )
             for row in content["template"]
         )
@@ -176,7 +198,7 @@ def read_templates(path: Path) -> tuple[Template, ...]:
 _ACTIVATED = "[$([C,S](=O)[Cl,Br]),$([NX2]=C=[O,S])]"  # acid chlorides, iso(thio)cyanates
 _ALIPHATIC_AMINE = "[NX3;!H0;!$(N~[!$([CX4]);!#1])]"
 _AT_ODDS = (  # groups that no molecule keeps side by side
-    (_ACTIVATED, "[$([NX3;!H0;!$(N-[C,S]=[O,S,N])]),$([OX2;H1][CX4,c])]"),
+    (_ACTIVATED, "[$([NX3;!H0;!$(N-[C,S]=[O,S,N])]),$([OX2;H1][CX4,c,$(C=O)]),$([SX2;H1])]"),
     ("[CX4][Br,I]", _ALIPHATIC_AMINE),
     ("[CX3;H1](=O)[#6]", _ALIPHATIC_AMINE),
     ("[NX3;!$(N-[C,S]=[O,S,N])]-[CX4]-[Cl,Br,I]",),  # a nitrogen and a halogen on one carbon
@@ -217,8 +239,9 @@ def _amino_form(smiles: str) -> str:
 
 
 def digest(library: Sequence[Template]) -> str:
-    """Hash that two lists of templates share iff they are equal, and so are the rules for all."""
-    return sha256("\n".join(map(repr, (*library, _ACTIVATED, _AT_ODDS))).encode()).hexdigest()[:16]
+    """Hash that two lists of templates share iff they are equal, and so is what applies them."""
+    code = Path(__file__).read_text()
+    return sha256("\n".join([*map(repr, library), code]).encode()).hexdigest()[:16]
 
 
 def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
@@ -236,9 +259,6 @@ def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
 # Every template asks for the same molecules, and most of what they make has been made before.
 _canonical = lru_cache(maxsize=2**14)(canonical)
 _molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
-
-
-_pattern = cache(Chem.MolFromSmarts)
 
 
 @lru_cache(maxsize=2**10)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
-from ipsrl.molecules.scoring import Failure, Timeout, digest_of_files
+from ipsrl.molecules.scoring import Failure, Timeout, digest_of_files, is_file
 from ipsrl.workers.group import run
 
 STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
@@ -184,7 +184,7 @@ class External:
             )
         self.command[0] = program
         # It runs in another folder.
-        self.command = [str(Path(w).absolute()) if Path(w).is_file() else w for w in self.command]
+        self.command = [str(Path(w).absolute()) if is_file(w) else w for w in self.command]
         # Not every program tells its version, but each is a file, and so is a script.
         digest = digest_of_files(self.command)
         self.version = f"{' '.join(config.command or [config.engine])} sha256 {digest}"
