@@ -10,7 +10,7 @@ import pytest
 from faulty import assert_none_left, marked, molecules
 from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure, Scoring
 from ipsrl.molecules.oracle import Oracle, Status
 from ipsrl.molecules.scoring import Timeout, build
@@ -25,13 +25,18 @@ from ipsrl.molecules.cluster import Ray
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 
 OURS = """
-import subprocess, time
+import os, subprocess, time
 
 def leaves_a_child(smiles):
     return [subprocess.Popen(["sleep", "600"]).pid for _ in smiles]
 
 def hangs(smiles):
     time.sleep(600)
+
+def changes(smiles):
+    with open(__file__, "a") as file:
+        file.write("# other values from now on")
+    os._exit(3)
 
 def logs(smiles):
     time.sleep(0.05)
@@ -96,6 +101,14 @@ def test_failures_limits_and_refusals_are_those_of_a_worker(user):
         assert component(["C"]) == [Timeout("no answer in 0.5 s")]
     with pytest.raises(ConfigError, match=r"'C\(' is no SMARTS"):
         Ray(ComponentConfig(kind="alert", smarts=["C("], workers=1))
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_changed_ends_the_run(user, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(user.read_text())
+    with Ray(configured(mine, "changes")) as component, pytest.raises(RunError, match="Undo"):
+        component(["C", "CC", "CCC"])
 
 
 def every_call_survives(user: Path, scoring: Scoring, kill) -> None:

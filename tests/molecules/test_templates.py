@@ -285,6 +285,8 @@ def test_a_file_of_ones_own(tmp_path):
         ("[C:1](=[O:2])[O:3]C'", "[C:1](=[O:2])[O:3]C.C'", "not one product"),
         ("[[template]]", "[[template]", "no file of templates"),
         ("class =", "confidence = 1.0\nclass =", "not between 0 and 1"),
+        ("class =", "without = ['N', 'N']\nclass =", "not one SMARTS for each of its 1 reactants"),
+        ("class =", "without = ['N(']\nclass =", "not one SMARTS for each of its 1 reactants"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, before, after, says):
