@@ -191,6 +191,7 @@ _NEEDS = {
 _OUTSIDE = {  # kinds that need a transform, and one that makes sense
     "docking": '{kind = "reverse-sigmoid", low = -16.0, high = 0.0, k = 0.15}',
     "sa": '{kind = "reverse-sigmoid", low = 1.0, high = 6.0}',
+    "logp": '{kind = "step", low = 1.0, high = 4.0}',
     "weight": '{kind = "step", low = 200.0, high = 500.0}',
     "tpsa": '{kind = "step", high = 140.0}',
 }
