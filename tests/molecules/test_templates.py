@@ -88,6 +88,11 @@ def test_snar_needs_a_poor_ring(halide, reacts):
     assert bool(LIBRARY["SNAr with an amine"].products([halide, "C1COCCN1"])) == reacts
 
 
+def test_snar_puts_the_amine_where_the_halide_was():
+    snar = LIBRARY["SNAr with an amine"]
+    assert snar.products(["N#Cc1ccc(F)cc1", "CNC"]) == ["CN(C)c1ccc(C#N)cc1"]
+
+
 @pytest.mark.parametrize(
     ("name", "product", "makes"),
     [
@@ -348,8 +353,6 @@ def test_charges_of_protons_are_taken_away(charged, form):
 def test_the_standard_form_is_a_tautomer():
     changed = 0
     for molecule in drawn("chembl_78k.smi.gz", 300, seed=7):
-        if "+" in molecule or "-]" in molecule:
-            continue
         form = standard_form(molecule)
         before, after = (Chem.AddHs(Chem.MolFromSmiles(text)) for text in (molecule, form))
         assert rdMolDescriptors.CalcMolFormula(before) == rdMolDescriptors.CalcMolFormula(after)

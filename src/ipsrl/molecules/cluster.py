@@ -23,7 +23,7 @@ from ipsrl.molecules.scoring import Failure
 
 try:
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayError
 except ModuleNotFoundError as error:
     raise MissingExtra("cluster", error.name or "ray") from None
 
@@ -102,11 +102,9 @@ class Ray(Elsewhere):
             actor, text = self._flying.pop(ready[0])
             try:
                 answer = ray.get(ready[0])
-            except RayTaskError as error:
-                if isinstance(error.cause, RunError):
-                    raise error.cause from None
-                raise
             except RayError as death:
+                if isinstance(cause := getattr(death, "cause", None), RunError):
+                    raise cause from None  # the worker is another component now
                 ray.kill(actor)  # if it lives, its place is not free
                 self._launch()
                 if text is None:

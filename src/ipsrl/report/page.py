@@ -142,8 +142,8 @@ def write_report(
         if enumerable:
             drawn = terminal_distributions(enumerable)
             figures[f"{grid}: terminal distributions"] = f"{grid}-terminal", drawn
-    note = " ".join(without_value(label, results[label]) for label in searches)
-    write_page(out, title=title, figures=figures, rows=rows, note=note.strip())
+    notes = (without_value(label, results[label]) for label in searches)
+    write_page(out, title=title, figures=figures, rows=rows, note=" ".join(filter(None, notes)))
 
 
 def _show(value: Any) -> str:

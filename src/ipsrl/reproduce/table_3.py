@@ -59,8 +59,9 @@ def reproduce_table_3(preset_name: str, out: Path) -> None:
       InvalidInput: if the stock or the receptor is not there.
     """
     preset = PRESETS[preset_name]
-    check_files([configs[0] for configs in cells(preset, FOLDER).values()])
-    found = records(out, cells(preset, FOLDER), at_thresholds)
+    configs = cells(preset, FOLDER)
+    check_files([seeds[0] for seeds in configs.values()])
+    found = records(out, configs, at_thresholds)
     rows = [
         row(task, threshold, method, found[f"{task} {method}"])
         for task in preset.objectives for threshold in THRESHOLDS for method in preset.methods
