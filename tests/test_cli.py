@@ -372,3 +372,25 @@ def test_the_command_is_installed():
     script = os.path.join(os.path.dirname(sys.executable), "ipsrl")
     answer = subprocess.run([script, "--version"], capture_output=True, text=True)
     assert (answer.returncode, answer.stdout) == (0, f"ipsrl {ipsrl.__version__}\n")
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["-h"], 0), ([], 2)])
+def test_a_family_lists_its_commands(words, code, capsys):
+    assert main(["molecules", *words]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == [
+        name.split()[1] for name in COMMANDS if name.startswith("molecules ")
+    ]
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_an_interrupted_training_says_how_to_go_on(began, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        if began:
+            (tmp_path / "config.toml").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ipsrl.grids.training.train", interrupted)
+    assert main(["train", "hypergrid", "--out", str(tmp_path)]) == 130
+    told = f"continue with: ipsrl train hypergrid --resume {tmp_path}"
+    assert (told if began else "nothing had begun") in capsys.readouterr().err

@@ -138,6 +138,20 @@ def test_a_record_is_of_one_configuration(small_prior, tmp_path):
     assert record(tmp_path / "two", "cell", small, nothing) == first
 
 
+def test_a_record_is_of_the_same_files(small_prior, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def f(smiles):\n    return [0.5] * len(smiles)\n")
+    mine = ComponentConfig(kind="function", function="mine.py:f")
+    config = Config(components=[mine], prior=str(small_prior), budget=5, batch=4)
+    record(tmp_path, "cell", config, lambda *_: {})
+    (tmp_path / "mine.py").write_text("def f(smiles):\n    return [0.6] * len(smiles)\n")
+    with pytest.raises(RunError, match=r"line 1 of .*jsonl was measured with other files.*mine.py"):
+        record(tmp_path, "cell", config, lambda *_: {})
+    (tmp_path / "records.jsonl").unlink()
+    with pytest.raises(RunError, match="seed-0 was measured with other files"):
+        record(tmp_path, "cell", config, lambda *_: {})
+
+
 def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, tmp_path):
     config = Config(prior=str(small_prior), budget=20, batch=16, augmentations=0, threshold=0.3)
     train(config, tmp_path / "search")

@@ -76,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             except KeyboardInterrupt as stop:
                 print(f"\nipsrl {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
                 return 130
+    lines = [line for line in USAGE.splitlines() if line.startswith(f"  {argv[0]} ")]
+    if lines and argv[1:] in ([], ["-h"], ["--help"]):
+        print("\n".join(lines))
+        return 0 if argv[1:] else 2
     print(f"ipsrl: no command {' '.join(argv[:2])!r}.\n\n{USAGE}", end="", file=sys.stderr)
     return 2
 
@@ -142,14 +146,15 @@ def train_molecules(argv: list[str]) -> int:
 
     with _stoppable("molecules", out):
         result = train(config, out, resume=resume)
+    best = "none" if result.best is None else f"{result.best:.3f}"
     ob100 = f"{result.ob100} calls to 100 hits" if result.ob100 else "fewer than 100 hits"
     print(
         f"{result.calls} oracle calls, {result.failed} failed, {result.timeouts} out of time; "
-        f"best reward {result.best:.3f}\n"
+        f"best reward {best}\n"
         f"{result.hits} hits above {config.threshold:g}, {result.scaffolds} scaffolds; {ob100}\n"
         f"written to {out}"
     )
-    return 0
+    return 1 if result.best is None else 0  # nothing has a value, so nothing was learned
 
 
 @contextmanager
@@ -158,9 +163,9 @@ def _stoppable(family: str, out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; continue with: ipsrl train {family} --resume {out}"
-        ) from None
+        began = (out / "config.toml").exists()
+        go_on = f"continue with: ipsrl train {family} --resume {out}"
+        raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
 
 
 def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bool]:

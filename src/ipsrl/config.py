@@ -111,4 +111,6 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         return f"unknown key {key!r}; the nearest key is {near[0]!r}"
     if not key:  # a check across several keys
         return problem["msg"].removeprefix("Value error, ")
-    return f"{key} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+    # A whole table would hide what is said of it.
+    given = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
+    return f"{key}{given}: {problem['msg'].removeprefix('Value error, ')}"

@@ -39,7 +39,7 @@ class RunError(IpsrlError):
     """A run directory cannot be created, read or resumed."""
 
 
-def words(error: Exception) -> str:
+def words(error: BaseException) -> str:
     """Kind and text of an exception of anybody's, of which the text may raise another."""
     try:
         return f"{type(error).__name__}: {error}"[:200]

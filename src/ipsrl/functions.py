@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,6 +46,19 @@ def load_function(spec: str) -> Callable[..., Any]:
             f"{spec!r} is a {type(found).__name__}, which cannot be called. Name a function."
         )
     return found
+
+
+def source_file(spec: str) -> str:
+    """The file that "module:function" or "file.py:function" names; "" if none is found."""
+    place = spec.rpartition(":")[0]
+    if place.endswith(".py"):
+        return place
+    _make_importable(Path.cwd())
+    try:
+        found = find_spec(place)
+    except (ImportError, ValueError):  # of a package above it; `load_function` says what is wrong
+        return ""
+    return found.origin if found and found.has_location and found.origin else ""
 
 
 def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:

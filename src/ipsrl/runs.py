@@ -1,7 +1,7 @@
 """A run directory: what a training run leaves behind, and how it goes on after an interruption.
 
     config.toml           the resolved configuration
-    environment.json      versions, git revision, digest of the configuration
+    environment.json      versions, git revision, digests of the configuration and of input files
     metrics.jsonl         one line per evaluation and seed
     outcomes.parquet      step, seed, outcome, count, mean_reward of the batch at each checkpoint
     calls.parquet         every oracle call (molecules)
@@ -52,9 +52,15 @@ class Run:
         self.outcomes_path = directory / "outcomes.parquet"
 
     @classmethod
-    def create(cls, directory: Path, config: StrictConfig) -> Run:
+    def create(
+        cls, directory: Path, config: StrictConfig, inputs: Mapping[str, str] | None = None
+    ) -> Run:
         """A new run directory with its configuration and environment.
 
+        Args:
+          directory: to make.
+          config: of the run.
+          inputs: what its results depend on besides: versions and digests, by name.
         Raises:
           RunError: if the directory holds a run already, or cannot be written.
         """
@@ -75,6 +81,7 @@ class Run:
                 "versions": {
                     name: found for name in _PACKAGES if (found := installed_version(name))
                 },
+                "inputs": dict(inputs or {}),
             }
             _write(directory / "environment.json", _json(environment))
             run.metrics_path.write_bytes(b"")
@@ -100,11 +107,13 @@ class Run:
         return cls(directory)
 
     @classmethod
-    def resume(cls, directory: Path, config: StrictConfig) -> Run:
-        """An existing run directory, whose run is to go on with the same configuration.
+    def resume(
+        cls, directory: Path, config: StrictConfig, inputs: Mapping[str, str] | None = None
+    ) -> Run:
+        """An existing run directory, whose run is to go on with the same configuration and inputs.
 
         Raises:
-          RunError: if there is no run in it, or one of another configuration.
+          RunError: if there is no run in it, or one of others.
         """
         run = cls.open(directory)
         if run.config(type(config)) != config:
@@ -112,11 +121,20 @@ class Run:
                 f"{directory} was started with another configuration, so it cannot go on with this "
                 "one. Pass the configuration in its config.toml, or start a new run elsewhere."
             )
+        if changed := differences(run.environment().get("inputs", {}), inputs or {}):
+            raise RunError(
+                f"{directory} was started with other files or versions ({changed}), so what it "
+                "computed cannot go on with these. Undo the change, or start a new run elsewhere."
+            )
         return run
 
     def config(self, model: type[C]) -> C:
         """The configuration that the run was started with."""
         return model.load(self.directory / "config.toml")
+
+    def environment(self) -> dict[str, Any]:
+        """environment.json."""
+        return json.loads((self.directory / "environment.json").read_bytes())
 
     # --- while it runs --------------------------------------------------------------------------
 
@@ -311,6 +329,12 @@ def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What differs between the inputs of two runs, in words; "" if nothing does."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{n}: {before.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
 
 
 def installed_version(package: str) -> str | None:

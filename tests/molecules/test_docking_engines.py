@@ -62,7 +62,7 @@ def gone(pids: list[int]) -> bool:
 # --- results --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("score", [-20, -7.39, 0])
+@pytest.mark.parametrize("score", [-20, -7.39, -0.001])
 def test_a_score_within_the_range_is_read(score):
     text = f"MODEL 1\nREMARK VINA RESULT:   {score:.3f}     0.000     0.000\nATOM\nENDMDL\n"
     assert read_pose(text) == Pose(score, text)
@@ -77,6 +77,7 @@ def test_the_first_pose_counts():
     ("said", "reason"),
     [
         ("-20.001", "not within"),
+        ("0.000", "not within"),  # what a program writes that failed
         ("0.001", "not within"),
         ("1e9", "not within"),
         ("nan", "not within"),
@@ -251,7 +252,7 @@ def vina(receptor):
 def test_the_same_seed_gives_the_same_pose_in_any_order(vina):
     first = vina([PHENOL, BENZENE])
     assert vina([BENZENE, PHENOL])[::-1] == first
-    assert all(engines.STRONGEST < pose.score < engines.WEAKEST for pose in first)
+    assert all(engines.STRONGEST < pose.score < 0 for pose in first)
 
 
 def test_another_seed_is_another_search(vina):
@@ -286,7 +287,7 @@ def test_a_ligand_that_does_not_fit_the_box_is_a_failure(receptor):
     """24 carbons in a row in 3 A: Vina answers 214,365 kcal/mol."""
     small = DockingConfig(receptor="r.pdbqt", center=[0.0] * 3, size=[3.0] * 3, max_evals=500)
     (answer,) = Vina(small, receptor)([prepare("C" * 24).pdbqt])
-    assert "is not within [-20, 0]" in answer.reason
+    assert "is not within [-20, 0)" in answer.reason
 
 
 def test_a_docked_pose_is_a_minimum(vina):

@@ -198,6 +198,15 @@ def test_noise_and_thirst_are_harmless(told):
 # --- beginning and end ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["rdkit", "pydantic", "json"])
+def test_a_file_of_yours_does_not_pass_for_a_library(told, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is no library')")
+    with Processes(told.config()) as component:
+        (number,) = component(["C"])
+    assert number > 0
+
+
 def test_what_cannot_be_built_is_told_at_once(mark):
     with pytest.raises(ConfigError, match=r"'C\(' is no SMARTS"):
         Processes(ComponentConfig(kind="alert", smarts=["C("], workers=2))

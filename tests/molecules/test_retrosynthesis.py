@@ -338,10 +338,10 @@ def test_the_stock_of_20000_blocks(blocks):
     assert 0 < blocks.skipped < 100
 
 
-@pytest.mark.parametrize("content", [b"", b"*C*\n", b"\xff\xfe"])
-def test_a_stock_of_nothing_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"*C*\n", b"CCO\nCCN,2\nCCC,3\n", b"\xff\xfe"])
+def test_a_stock_of_next_to_nothing_is_refused(tmp_path, content):
     (tmp_path / "mine.smi").write_bytes(content)
-    with pytest.raises(InvalidInput, match="holds no molecule|cannot be read"):
+    with pytest.raises(InvalidInput, match=r"holds [01] molecules, and \d lines|cannot be read"):
         Stock.load(tmp_path / "mine.smi")
     with pytest.raises(InvalidInput, match=r"cannot be read.*common"):
         Stock.load("absent")

@@ -34,6 +34,11 @@ def mute(smiles):
 def short(smiles):
     return [1.0]
 
+def leaves(smiles):
+    if "CC" in smiles:
+        raise SystemExit(3)
+    return [1.0] * len(smiles)
+
 def wild(smiles):
     return [float("nan") if text == "CC" else 1 for text in smiles]
 
@@ -45,6 +50,7 @@ import json, sys
 for line in sys.stdin:
     smiles = json.loads(line)["smiles"]
     if {dies!r} == smiles:
+        print("CUDA error", file=sys.stderr)
         sys.exit(3)
     if {bad!r} == smiles:
         print(json.dumps({{"error": "too small"}}))
@@ -133,6 +139,8 @@ class TestFunction(ComponentSuite):
         first, second = wild([ETHANE, PHENOL])
         assert "not a finite number" in first.reason
         assert second == 1
+        leaves = build(ComponentConfig(kind="function", function=f"{tmp_path}/user.py:leaves"))
+        assert leaves([ETHANE, PHENOL]) == [Failure("SystemExit: 3"), 1]
         short = build(ComponentConfig(kind="function", function=f"{tmp_path}/user.py:short"))
         assert short([ETHANE, PHENOL]) == [1, 1]  # asked again, one by one
 
@@ -154,9 +162,9 @@ class TestProgram(ComponentSuite):
         command = program(tmp_path, garbage=ETHANE, dies=ASPIRIN)
         component = build(ComponentConfig(kind="program", command=command))
         values = component([PHENOL, ETHANE, ASPIRIN, PHENOL])
-        assert values[0] == len(PHENOL)
+        assert values[0] == values[3] == len(PHENOL)  # the last is asked again, alone
         assert "JSONDecodeError" in values[1].reason
-        assert values[2] == values[3] == Failure("the program ended with code 3")
+        assert values[2] == Failure("the program ended with code 3: CUDA error")
 
     def test_one_that_hangs_keeps_what_it_answered(self):
         code = "import sys, time\nprint('{\"value\": 7}', flush=True)\ntime.sleep(60)\n"
@@ -226,9 +234,10 @@ class TestProgram(ComponentSuite):
         component = build(ComponentConfig(kind="program", command=command, version="1"))
         assert component([PHENOL]) == [7]
 
-    def test_one_that_is_not_there(self):
-        component = build(ComponentConfig(kind="program", command=["/no/such/program"]))
-        assert "cannot be started" in component([PHENOL])[0].reason
+    @pytest.mark.parametrize("command", ["/no/such/program", "no-such-program"])
+    def test_one_that_is_not_there(self, command):
+        with pytest.raises(ConfigError, match=f"'{command}' is not found"):
+            build(ComponentConfig(kind="program", command=[command]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ipsrl.cli import main
 from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules import (
     ComponentConfig,
@@ -272,6 +273,34 @@ def test_nothing_is_learned_from_what_a_lost_agent_drew(config, monkeypatch):
     assert (row["restored"], row["valid"]) == (1, 0.0)
     for name, array in best.items():
         np.testing.assert_array_equal(search.state()[name], array)
+
+
+def test_values_that_are_cut_are_counted(config, tmp_path):
+    (tmp_path / "user.py").write_text("def f(smiles):\n    return [len(s) - 10 for s in smiles]\n")
+    mine = ComponentConfig(kind="function", name="mine", function=f"{tmp_path}/user.py:f")
+    parts = [ComponentConfig(kind="qed"), mine]
+    result = train(config(components=parts, budget=20), tmp_path / "run")
+    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
+    outside = sum(not 0 <= call["mine"] <= 1 for call in calls)
+    assert outside > 0
+    assert result.cut == {"mine": outside}
+    told = f"WARNING: {outside} values of the component 'mine' are not in [0, 1], and were cut"
+    assert result.warning().startswith(told)
+
+
+def test_a_search_without_one_value_has_failed(config, tmp_path, capsys):
+    (tmp_path / "user.py").write_text("def f(smiles):\n    raise SystemExit('no licence')\n")
+    mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:f")
+    (tmp_path / "c.toml").write_text(config(components=[mine], budget=8).dump())
+    words = ["train", "molecules", "--config", str(tmp_path / "c.toml"), "--out"]
+    assert main([*words, str(tmp_path / "run")]) == 1
+    told = capsys.readouterr()
+    assert "WARNING: 8 of 8 oracle calls (100.0%) have no value" in told.err
+    assert "SystemExit: no licence" in told.err
+    assert "best reward none" in told.out
+    result = Run.open(tmp_path / "run").result()
+    assert (result["calls"], result["failed"], result["best"]) == (8, 8, None)
+    assert {line["reward"] for line in Run.open(tmp_path / "run").metrics()} == {None}
 
 
 # --- the same bytes -------------------------------------------------------------------------------

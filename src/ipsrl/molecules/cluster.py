@@ -12,6 +12,7 @@ between its own processes, so a cluster should be one that you trust.
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -27,6 +28,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("cluster", error.name or "ray") from None
 
+WAIT = 30.0  # seconds without room after which that is told
 STARTS = 10  # of actors per worker without one answer between; then the cluster is beyond help
 
 # At the end of an actor Ray kills its children, of which one is there to kill grandchildren, too.
@@ -51,22 +53,33 @@ class Holder:
 
 
 class Ray(Elsewhere):
-    """A component in actors, one processor each.
+    """A component in actors.
 
     Args:
       config: of the component.
+      processors: of the cluster that an actor takes, 1 or a part of one.
     Raises:
       ConfigError: if it cannot be built.
+      RunError: if there is no cluster, or no actor can start.
     """
 
-    def __init__(self, config: ComponentConfig) -> None:
+    def __init__(self, config: ComponentConfig, processors: float = 1) -> None:
         self.config = config
         self._began = not ray.is_initialized()
         if self._began:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
-            ray.init(include_dashboard=False, log_to_driver=False)
+            try:
+                ray.init(include_dashboard=False, log_to_driver=False)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                address = os.environ.get("RAY_ADDRESS", "")
+                raise RunError(
+                    f"there is no Ray cluster at RAY_ADDRESS = {address!r} ({error}). Correct it, "
+                    "or unset it for a cluster on this machine."
+                ) from None
         self._actor = ray.remote(
-            num_cpus=1, scheduling_strategy="SPREAD", runtime_env={"env_vars": SPARE_CHILDREN}
+            num_cpus=processors,
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": SPARE_CHILDREN},
         )(Holder)
         self._flying: dict[Any, tuple[Any, str | None]] = {}  # by reference: actor, and its SMILES
         self._free: list[Any] = []
@@ -74,8 +87,7 @@ class Ray(Elsewhere):
         for _ in range(config.workers):
             self._launch()
         try:
-            ready, _ = ray.wait(list(self._flying))
-            self.identity, error = ray.get(ready[0])
+            self.identity, error = ray.get(self._next())
             if error:
                 raise ConfigError(error)
         except RayError as error:
@@ -98,10 +110,10 @@ class Ray(Elsewhere):
                 reason = f"{STARTS} actors in a row died, or differ from the first"
                 yield from ((text, Failure(reason)) for text in waiting)
                 return
-            ready, _ = ray.wait(list(self._flying))
-            actor, text = self._flying.pop(ready[0])
+            answered = self._next()
+            actor, text = self._flying.pop(answered)
             try:
-                answer = ray.get(ready[0])
+                answer = ray.get(answered)
             except RayError as death:
                 if isinstance(cause := getattr(death, "cause", None), RunError):
                     raise cause from None  # the worker is another component now
@@ -123,11 +135,26 @@ class Ray(Elsewhere):
                 yield text, answer
 
     def close(self) -> None:
-        for actor in [*self._free, *(actor for actor, _ in self._flying.values())]:
+        actors = [*self._free, *(actor for actor, _ in self._flying.values())]
+        for actor in actors if ray.is_initialized() else ():  # else it is over, and they with it
             ray.kill(actor)
         self._free, self._flying = [], {}
         if self._began:
             ray.shutdown()
+
+    def _next(self) -> ray.ObjectRef:
+        """Reference of the first answer; where there is no room for a worker, that is told."""
+        while True:
+            starting = all(text is None for _, text in self._flying.values())
+            ready, _ = ray.wait(list(self._flying), timeout=WAIT if starting else None)
+            if ready:
+                return ready[0]
+            print(
+                f"the workers of {self.config.column!r} wait for room: the Ray cluster has "
+                f"{ray.cluster_resources().get('CPU', 0):g} processors. Lower `workers`, add "
+                "machines, or wait until others are done.",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
 
     def _launch(self) -> None:
         """Another actor, which works once it has started."""

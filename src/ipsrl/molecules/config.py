@@ -242,6 +242,11 @@ class ComponentConfig(StrictConfig):
     def column(self) -> str:
         return self.name or self.kind
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether a cache keeps its values; RDKit's cost less than reading."""
+        return self.kind in ("docking", "synthesis") or bool(self.version)
+
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
         needed = _NEEDS.get(self.kind)
@@ -370,6 +375,11 @@ class Config(StrictConfig):
                     f"the values of {component.kind!r} are not in [0, 1], to which they would be "
                     f"cut. Give a transform, such as transform = {_OUTSIDE[component.kind]}"
                 )
+        if self.cache and not any(component.is_kept for component in self.components):
+            raise ValueError(
+                "cache has no effect: only docking, synthesis, and functions and programs with a "
+                "version are kept. Leave it out, or give your component a version"
+            )
         names = [component.column for component in self.components]
         taken = [name for name in names if names.count(name) > 1 or name in COLUMNS]
         if taken:

@@ -38,7 +38,8 @@ class Worker:
         self.identity = ""
         self._stopped = False
         self._lines = Lines(
-            [sys.executable, "-m", "ipsrl.molecules.worker"], config.timeout + GRACE,
+            # -P: what lies in the current folder must not pass for a library.
+            [sys.executable, "-P", "-m", "ipsrl.molecules.worker"], config.timeout + GRACE,
             hello={"component": config.model_dump(mode="json"), "timeout": config.timeout},
         )  # fmt: skip
 

@@ -32,12 +32,10 @@ class Megan(BackwardReactionModel):
 
     def __init__(self, command: Sequence[str] | None = None, timeout: float = 600.0) -> None:
         super().__init__(use_cache=True, max_cache_size=CACHE, default_num_results=RESULTS)
-        default = command is None
-        program = (
-            [workers.interpreter("megan"), "-m", "ipsrl.workers.megan"] if default else command
-        )
+        if command is None:
+            command = [str(workers.interpreter("megan")), "-P", "-m", "ipsrl.workers.megan"]
         # Started before the clock of any search runs; once, it downloads the weights.
-        self._lines = Lines(program, timeout, hello={"smiles": "C", "results": 1})
+        self._lines = Lines(command, timeout, hello={"smiles": "C", "results": 1})
         if "error" in (greeting := self._lines.ready()):
             self.close()
             raise RunError(f"MEGAN cannot start: {greeting['error']}")

@@ -139,7 +139,7 @@ class RxnInsight:
     """On what its answers depend."""
 
     def __init__(self, timeout: float = 120.0) -> None:
-        program = [interpreter("rxn-insight"), "-m", "ipsrl.workers.rxn_insight"]
+        program = [interpreter("rxn-insight"), "-P", "-m", "ipsrl.workers.rxn_insight"]
         self._lines = Lines(program, timeout)
         self._known: dict[str, tuple[str, str]] = {}
 

@@ -14,11 +14,13 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rdkit import Chem, rdBase
 from syntheseus import BackwardReactionModel, Bag, Molecule, SingleProductReaction
 from syntheseus.search.algorithms.best_first.retro_star import RetroStarSearch
 from syntheseus.search.algorithms.breadth_first import AndOr_BreadthFirstSearch
@@ -34,7 +36,7 @@ from ipsrl.molecules.templates import Template, digest, standard_form, templates
 
 STOCKS = Path(__file__).parent / "stocks"  # NAME.smi for each that comes with ipsrl
 DEPTH = 20  # nodes below the target: ten reactions in a row
-CACHE = 20_000  # molecules whose last steps are remembered
+CACHE = 10_000  # molecules whose last steps are remembered, at 90 kB each
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class Stock(BaseMolInventory):
     """
 
     def __init__(self, smiles: Iterable[str]) -> None:
-        found = [None if "*" in text else standard_form(text) for text in smiles]
+        with rdBase.BlockLogs():  # of some lines RDKit would say what it thinks
+            found = [None if "*" in text else standard_form(text) for text in smiles]
         self.smiles = frozenset(filter(None, found))
         self.skipped = sum(text is None for text in found)
 
@@ -124,7 +127,7 @@ class Stock(BaseMolInventory):
         """A stock that comes with ipsrl, or a file: a SMILES a line (further columns are names).
 
         Raises:
-          InvalidInput: if the file cannot be read, or holds no molecule.
+          InvalidInput: if the file cannot be read, or if most of its lines hold no molecule.
         """
         shipped = STOCKS / f"{name}.smi"
         path = shipped if shipped.is_file() else Path(name)
@@ -139,10 +142,11 @@ class Stock(BaseMolInventory):
             ) from None
         rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
         stock = cls(row[0] for row in rows if row)
-        if not stock.smiles:
+        if not stock.smiles or stock.skipped > len(stock.smiles):
             raise InvalidInput(
-                f"the stock {str(path)!r} holds no molecule, so nothing can be made. Write one "
-                "SMILES a line."
+                f"the stock {str(path)!r} holds {len(stock.smiles)} molecules, and "
+                f"{stock.skipped} lines that are none, so little can be made. Write one SMILES a "
+                "line, and what else there is after a space."
             )
         return stock
 
@@ -237,7 +241,13 @@ class _Size(NoCacheNodeEvaluator[OrNode]):
     """
 
     def _evaluate_nodes(self, nodes: Sequence[OrNode], graph: Any = None) -> list[float]:
-        return [0.2 * max(0, node.mol.rdkit_mol.GetNumHeavyAtoms() - 8) for node in nodes]
+        return [0.2 * max(0, _heavy_atoms(node.mol.smiles) - 8) for node in nodes]
+
+
+@lru_cache(CACHE)
+def _heavy_atoms(smiles: str) -> int:
+    # Not by node.mol.rdkit_mol, which would stay with the molecule: 170 kB for each remembered one.
+    return Chem.MolFromSmiles(smiles).GetNumHeavyAtoms()
 
 
 class Planner:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +24,7 @@ from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 from ipsrl.errors import ConfigError, InvalidInput, words
 from ipsrl.functions import load_function
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
+from ipsrl.molecules.inputs import digest_of, files
 from ipsrl.molecules.molecule import canonical, similarities
 from ipsrl.workers.group import run
 
@@ -45,8 +45,8 @@ class Timeout(Failure):
 class Component(Protocol):
     """One property of molecules, raw; a user's own is a function or a program (config).
 
-    With an attribute `identity`, a text of all that its values depend on (kind, settings, versions,
-    digests of files), its values may be kept from run to run.
+    Its attribute `identity`, if it has one, is a text of what its values depend on: kind, settings,
+    versions, digests of files.
     """
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
@@ -128,7 +128,7 @@ class Function:
     If it raises, it is asked again for each molecule alone, so that one cannot cost the others.
     """
 
-    def __init__(self, spec: str, identity: str = "") -> None:
+    def __init__(self, spec: str, identity: str) -> None:
         self.function = load_function(spec)
         self.identity = identity
 
@@ -139,7 +139,7 @@ class Function:
             values = list(self.function(list(smiles)))
             if len(values) != len(smiles):
                 raise ValueError(f"{len(values)} values for {len(smiles)} molecules")
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an engine that exits has failed, not the run
             if len(smiles) == 1:
                 return [Failure(words(error))]
             return [value for text in smiles for value in self([text])]
@@ -150,38 +150,53 @@ class Function:
 class Program:
     """An external program over JSON lines: {"smiles": ...} in, {"value": ...} out, in order.
 
-    {"error": ...} is a failure with that reason.  What a program has not answered that breaks down,
-    or that takes more than `timeout` seconds, has failed; and all has if there are too many lines,
-    or too few at a regular end, for then nobody knows which molecule a line is about.
+    {"error": ...} is a failure with that reason.  If the program breaks down, it is asked for each
+    molecule without an answer again, alone.  What has none after `timeout` seconds has failed; and
+    all has if there are too many lines, or too few at a regular end, for then nobody knows which
+    molecule a line is about.
+
+    Raises:
+      ConfigError: if the program is not found.
     """
 
     command: Sequence[str]
     timeout: float
-    identity: str = ""
+    identity: str
+
+    def __post_init__(self) -> None:
+        if shutil.which(self.command[0]) is None:
+            raise ConfigError(
+                f"the program {self.command[0]!r} is not found, or not executable, so no molecule "
+                "would have a value. Put its folder on the PATH, or write its path."
+            )
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         if not smiles:
             return []
         lines = "".join(json.dumps({"smiles": text}) + "\n" for text in smiles)
         try:
-            output, code = run(
+            ended = run(
                 self.command, timeout=self.timeout, longest=LONGEST + 1, stdin=lines.encode()
             )
         except OSError as error:
             return [Failure(f"the program cannot be started: {error}")] * len(smiles)
-        if len(output) > LONGEST:
+        if len(ended.output) > LONGEST:
             return [Failure(f"the program wrote more than {LONGEST} bytes")] * len(smiles)
         end = None
-        if code is None:
+        if ended.code is None:
             end = Timeout(f"no answer in {self.timeout:g} s")
-        elif code:
-            end = Failure(f"the program ended with code {code}")
-        answers = output.splitlines()
+        elif ended.code:
+            last = ended.errors.decode(errors="replace").splitlines()[-1:]
+            end = Failure(": ".join([f"the program ended with code {ended.code}", *last])[:200])
+        answers = ended.output.splitlines()
         if len(answers) > len(smiles) or (not end and len(answers) < len(smiles)):
             told = f"{len(answers)} lines in answer to {len(smiles)} molecules"
             return [Failure(f"the program wrote {told}; it must write one for each")] * len(smiles)
         values = [guarded(lambda line=line: _answer(line)) for line in answers]
-        return values + [end] * (len(smiles) - len(values)) if end else values
+        left = smiles[len(values) :]
+        if ended.code and len(smiles) > 1:  # one of these may have broken it, the others have not
+            return values + [value for text in left for value in self([text])]
+        return values + [end] * len(left) if end else values
 
 
 @dataclass(frozen=True)
@@ -249,12 +264,15 @@ class Scoring:
         elif executor == "ray":
             from ipsrl.molecules.cluster import Ray
 
-            component = self._workers.enter_context(Ray(config))
+            # Components are asked one after another, so their workers can share processors.
+            sharing = sum(other.workers > 0 for other in self.configs)
+            processors = 10_000 // sharing / 10_000  # Ray knows four digits
+            component = self._workers.enter_context(Ray(config, processors))
         else:
             from ipsrl.molecules.executor import Processes
 
             component = self._workers.enter_context(Processes(config))
-        if cache and getattr(component, "identity", ""):
+        if cache and config.is_kept:
             from ipsrl.molecules.cache import Cached
 
             return Cached(component, cache)
@@ -341,24 +359,10 @@ def build(config: ComponentConfig) -> Component:
 
 
 def _identity(config: ComponentConfig) -> str:
-    """All that the values of a function or program depend on; "" if nobody knows."""
-    if not config.version:
-        return ""
+    """What is known of that on which the values of a function or program depend."""
     source = [config.function] if config.function else config.command
-    files = digest_of_files([config.function.rpartition(":")[0], *config.command])
-    return f"{config.kind} {json.dumps(source)} {config.version} sha256 {files}"
-
-
-def digest_of_files(words: Sequence[str]) -> str:
-    """SHA-256 of those words of a command that are files."""
-    return sha256(b"".join(Path(w).read_bytes() for w in words if is_file(w))).hexdigest()
-
-
-def is_file(word: str) -> bool:
-    try:
-        return Path(word).is_file()
-    except (OSError, ValueError):  # too long for a name: a script in a word
-        return False
+    digest = digest_of(files(config).values())
+    return f"{config.kind} {json.dumps(source)} {config.version} sha256 {digest}"
 
 
 def _logistic(exponent: np.ndarray) -> np.ndarray:

@@ -52,10 +52,11 @@ class Result:
       hits: distinct molecules with a reward above the threshold (yield).
       ob100: calls until 100 hits; None if there are fewer.
       scaffolds: Murcko scaffolds among the hits.
-      best: highest reward.
+      best: highest reward; None if no call has one.
       restored: times that the drift guard put the best agent back.
       ended: budget, or idle when no new molecule came any more.
       reasons: the five most frequent ones of calls without a value, and how often each.
+      cut: values outside [0, 1] that the identity transform cut to it, by component.
     """
 
     calls: int
@@ -67,25 +68,28 @@ class Result:
     hits: int
     ob100: int | None
     scaffolds: int
-    best: float
+    best: float | None
     restored: int
     ended: str
     reasons: dict[str, int]
+    cut: dict[str, int]
 
     def warning(self) -> str:
-        """What nobody who uses the result may overlook; "" if every call has a value."""
-        lost = self.failed + self.timeouts
-        if not lost:
-            return ""
-        counts = [f"  {count:6}  {reason}" for reason, count in self.reasons.items()]
-        return "\n".join(
-            [
+        """What nobody who uses the result may overlook; "" if all is well."""
+        lines = [
+            f"WARNING: {count} values of the component {name!r} are not in [0, 1], and were cut to "
+            "it. Give it a transform."
+            for name, count in self.cut.items()
+        ]
+        if lost := self.failed + self.timeouts:
+            lines += [
                 f"WARNING: {lost} of {self.calls} oracle calls ({lost / self.calls:.1%}) have no "
                 f"value: {self.failed} failed, {self.timeouts} ran out of time.",
                 "They cost their call, have no reward, and nothing was learned from them. Most "
-                "frequent reasons:", *counts,
+                "frequent reasons:",
+                *(f"  {count:6}  {reason}" for reason, count in self.reasons.items()),
             ]
-        )  # fmt: skip
+        return "\n".join(lines)
 
 
 class Search:
@@ -147,7 +151,7 @@ class Search:
             "calls": len(self.oracle.calls),
             "new": len(new),
             "valid": 1 - smiles.count(None) / len(smiles),
-            "reward": float(np.mean(valid)) if valid else 0.0,
+            "reward": float(np.mean(valid)) if valid else None,
             "penalised": float(rewards.mean()) if len(rewards) else 0.0,
             "effective_outcomes": self._effective(),
             "memory": len(self.memory.entries),
@@ -277,10 +281,16 @@ class Search:
             hits=distinct_yield(rewards, ids, threshold=threshold),
             ob100=oracle_burden(rewards, ids, threshold=threshold),
             scaffolds=len({call.scaffold for call in self.hits}),
-            best=max((call.reward for call in calls if call.reward >= 0), default=0.0),
+            best=max((call.reward for call in calls if call.reward >= 0), default=None),
             restored=int(self.tally["restored"]),
             ended=self.ended,
             reasons=dict(Counter(call.reason for call in calls if call.reason).most_common(5)),
+            cut={
+                component.column: cut
+                for i, component in enumerate(self.config.components)
+                if component.transform.kind == "identity"
+                and (cut := sum(call.raw[i] < 0 or call.raw[i] > 1 for call in calls))
+            },
         )
 
     def table(self, first: int) -> pa.Table:

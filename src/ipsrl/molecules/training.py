@@ -10,6 +10,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from ipsrl.molecules.config import Config
+from ipsrl.molecules.inputs import inputs
 from ipsrl.molecules.oracle import Status
 from ipsrl.molecules.prior import Prior
 from ipsrl.molecules.scoring import Scoring
@@ -27,7 +28,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       resume: continue the run in `out` from its last checkpoint, bit for bit.
     Raises:
       ConfigError, InvalidInput: if a component or the prior cannot be loaded.
-      RunError: if `out` holds a run and `resume` is False, or the other way round.
+      RunError: if `out` holds a run and `resume` is False, or the other way round; if a run that
+        goes on was started with other files or versions.
     """
     prior = Prior.load(config.prior)
     scoring = Scoring(
@@ -38,7 +40,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
 
 
 def _search(config: Config, scoring: Scoring, prior: Prior, out: Path, resume: bool) -> Result:
-    run = Run.resume(out, config) if resume else Run.create(out, config)
+    run = (Run.resume if resume else Run.create)(out, config, inputs(config))
     search = Search(config, scoring, prior)
     if resume and (restored := run.restore()):
         search.restore(restored[1], pq.read_table(out / "calls.parquet").to_pylist())
@@ -48,7 +50,8 @@ def _search(config: Config, scoring: Scoring, prior: Prior, out: Path, resume: b
             row = search.step()
             run.log([row])
             lost = sum(call.status is not Status.VALID for call in search.oracle.calls)
-            note = f"reward {row['reward']:.3f}, {row['hits']} hits"
+            mean = "none" if row["reward"] is None else f"{row['reward']:.3f}"
+            note = f"reward {mean}, {row['hits']} hits"
             if row["restored"]:
                 note += f", agent put back {row['restored']} times"
             advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))

@@ -23,7 +23,7 @@ from ipsrl.molecules.config import Config
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
 from ipsrl.reproduce import interval, show, train_once
-from ipsrl.runs import Run
+from ipsrl.runs import Run, differences
 
 METHODS: dict[str, dict[str, Any]] = {
     "reinvent": {"method": "reinvent"},
@@ -166,8 +166,18 @@ def record(
       cell: the name of the run's cell.
       config: of the run.
       measure: more that the table needs of a run directory.
+    Raises:
+      RunError: for a line that is no record, or a run of other files or versions.
     """
     from ipsrl.molecules import train
+    from ipsrl.molecules.inputs import inputs
+
+    def check(place: str, environment: dict[str, Any]) -> None:
+        if changed := differences(environment.get("inputs", {}), inputs(config)):
+            raise RunError(
+                f"{place} was measured with other files or versions ({changed}), and cannot stand "
+                "in one table with what is measured now. Remove it, or choose another --out."
+            )
 
     file = out / "records.jsonl"
     for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
@@ -180,15 +190,18 @@ def record(
             ) from None
         # Compared as configurations: keys that have come since then count with their defaults.
         if Config(**known["config"]) == config:
+            check(f"line {number} of {file}", known.get("environment", {}))
             return known
     folder = directory(out, cell, config.seed)
     train_once(config, folder, train)
     run = Run.open(folder)
+    check(str(folder), run.environment())
     result = run.result()
     made = {
         "cell": cell,
         "seed": config.seed,
         "config": config.model_dump(),
+        "environment": run.environment(),
         **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds")},
         "failed": result["failed"] + result.get("timeouts", 0),
         "valid": 1 - result["invalid"] / result["samples"],

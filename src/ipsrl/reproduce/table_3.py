@@ -40,8 +40,9 @@ PAPER = {
 }
 NOTE = (
     "The paper's columns are its mean and standard deviation over 3 seeds. Only the order of the "
-    "methods can be compared with ours: its docking engine, prior, stock of building blocks and "
-    "reaction model are others, and on each of them depend the rewards that molecules get."
+    "methods can be compared with ours: on the docking engine, prior, stock of building blocks and "
+    "reaction model depend the rewards that molecules get; the preset paper has its engine and "
+    "model, the others have not."
 )
 
 _METHODS = ("reinvent", _LITERAL, "ips scaffold group")

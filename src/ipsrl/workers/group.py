@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Thread
@@ -50,32 +51,43 @@ class ProcessGroup:
         self._guard.communicate()
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A program that ran.
+
+    Attributes:
+      output: what it wrote to standard output.
+      errors: what it wrote to standard error.
+      code: with which it ended; None if its time ran out.
+    """
+
+    output: bytes
+    errors: bytes
+    code: int | None
+
+
 def run(
     command: Sequence[str],
     *,
     timeout: float,
     longest: int,
     stdin: bytes = b"",
-    stderr: int = subprocess.DEVNULL,
     cwd: Path | None = None,
-) -> tuple[bytes, int | None]:
+) -> Ended:
     """Run a program to its end, or to the end of its time; nothing of it goes on after that.
 
     Args:
       command: the program and its arguments.
       timeout: seconds.
-      longest: bytes of its output that are kept, of the end of it: it may print without end.
+      longest: bytes of what it writes that are kept, of the end: it may print without end.
       stdin: what it reads.
-      stderr: as of `subprocess.Popen`.
       cwd: where it runs.
-    Returns:
-      its output, and its exit code; None if its time ran out.
     Raises:
       OSError: if it cannot be started.
     """
-    said = bytearray()
+    output, errors = bytearray(), bytearray()
 
-    def listen(pipe: IO[bytes]) -> None:
+    def listen(pipe: IO[bytes], said: bytearray) -> None:
         with pipe:
             while chunk := pipe.read(2**16):
                 said.extend(chunk)
@@ -85,15 +97,18 @@ def run(
         requests.write(stdin)
         requests.seek(0)
         program = subprocess.Popen(
-            command, bufsize=0, cwd=cwd, stdin=requests, stdout=subprocess.PIPE, stderr=stderr,
-            process_group=group.id,
+            command, bufsize=0, cwd=cwd, stdin=requests, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, process_group=group.id,
         )  # fmt: skip
-        listener = Thread(target=listen, args=[program.stdout], daemon=True)
-        listener.start()
+        pipes = ((program.stdout, output), (program.stderr, errors))
+        listeners = [Thread(target=listen, args=pipe, daemon=True) for pipe in pipes]
+        for listener in listeners:
+            listener.start()
         try:
             code = program.wait(timeout)
         except subprocess.TimeoutExpired:
             code = None
     program.wait()
-    listener.join(5.0)  # it ends at once, unless a child that left the group holds the pipe
-    return bytes(said), code
+    for listener in listeners:
+        listener.join(2.5)  # it ends at once, unless a child that left the group holds the pipe
+    return Ended(bytes(output), bytes(errors), code)

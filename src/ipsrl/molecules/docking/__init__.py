@@ -22,7 +22,7 @@ __all__ = ["Docking", "check_libraries"]
 
 
 class Docking:
-    """Docking score of a molecule in kcal/mol, within [-20, 0]; a failed dock is a `Failure`.
+    """Docking score of a molecule in kcal/mol, within [-20, 0); a failed dock is a `Failure`.
 
     Attributes:
       identity: all on which a score depends.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from typing import Any, Protocol
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
-from ipsrl.molecules.scoring import Failure, Timeout, digest_of_files, is_file
+from ipsrl.molecules.inputs import digest_of, is_file
+from ipsrl.molecules.scoring import Failure, Timeout
 from ipsrl.workers.group import run
 
-STRONGEST, WEAKEST = -20.0, 0.0  # kcal/mol; no real ligand is outside, and a failed search is
+STRONGEST = -20.0  # kcal/mol; no real ligand is below, nor at 0 or above, as a failed search is
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def read_pose(pdbqt: str) -> Pose | Failure:
         score = float(found[1])
     except ValueError:
         return Failure(f"the score is {found[1][:80]!r}, not a number")
-    if not (math.isfinite(score) and STRONGEST <= score <= WEAKEST):
-        return Failure(f"the score {score:g} kcal/mol is not within [{STRONGEST:g}, {WEAKEST:g}]")
+    if not (math.isfinite(score) and STRONGEST <= score < 0):
+        return Failure(f"the score {score:g} kcal/mol is not within [{STRONGEST:g}, 0)")
     return Pose(score, pdbqt)
 
 
@@ -186,7 +186,7 @@ class External:
         # It runs in another folder.
         self.command = [str(Path(w).absolute()) if is_file(w) else w for w in self.command]
         # Not every program tells its version, but each is a file, and so is a script.
-        digest = digest_of_files(self.command)
+        digest = digest_of(Path(word) for word in self.command if is_file(word))
         self.version = f"{' '.join(config.command or [config.engine])} sha256 {digest}"
 
     def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
@@ -222,15 +222,14 @@ class External:
 
     def _run(self, folder: Path, words: list[str]) -> Failure:
         """Run it; returns how it ended."""
-        said, code = run(
-            words, timeout=self.config.timeout, longest=2000, stderr=subprocess.STDOUT, cwd=folder
-        )
-        if code is None:
+        ended = run(words, timeout=self.config.timeout, longest=2000, cwd=folder)
+        if ended.code is None:
             return Timeout(f"no answer in {self.config.timeout:g} s")
         # Without the name of the folder equal reasons are equal, and can be counted.
-        tail = " ".join(said.decode(errors="replace").replace(str(folder), "").split())[-200:]
-        end = f"the docking program ended with code {code} and no answer for this ligand: {tail}"
-        return Failure(end[:300])
+        said = (ended.output + b"\n" + ended.errors).decode(errors="replace")
+        tail = " ".join(said.replace(str(folder), "").split())[-200:]
+        told = f"ended with code {ended.code} and no answer for this ligand: {tail}"
+        return Failure(f"the docking program {told}"[:300])
 
 
 def _answer(path: Path, end: Failure) -> Pose | Failure:
