@@ -51,7 +51,16 @@ Options of a command:  ipsrl COMMAND --help
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 for an error, 2 for a wrong call, 130 for Ctrl-C."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if argv else 2
@@ -64,12 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = name.split()
         if argv[: len(words)] == words:
             try:
-                code = command(argv[len(words) :])
-                sys.stdout.flush()
-                return code
-            except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return 1
+                return command(argv[len(words) :])
             except IpsrlError as error:
                 print(f"ipsrl {name}: {error}", file=sys.stderr)
                 return 1
