@@ -33,13 +33,14 @@ def inputs(config: Config) -> dict[str, str]:
         from ipsrl.molecules.reactions import IDENTITY
 
         found["all-amide"] = IDENTITY
-    named = {config.prior: Path(config.prior, "model.safetensors")}
+    named = {config.prior: str(Path(config.prior, "model.safetensors"))}
     if ":" in config.outcome:
-        named |= _existing({config.outcome: source_file(config.outcome)})
+        named[config.outcome] = source_file(config.outcome)
+    paths = _existing(named)
     for component in config.components:
-        named |= files(component)
-    for name, path in named.items():
-        if path.is_file() and not path.absolute().is_relative_to(_IPSRL):
+        paths |= files(component)
+    for name, path in paths.items():
+        if not path.absolute().is_relative_to(_IPSRL):
             found[name] = digest_of([path])[:16]
     return found
 
