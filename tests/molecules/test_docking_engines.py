@@ -131,9 +131,10 @@ def test_a_ready_command_line_is_what_the_program_documents(
         ("crashes", f"ended with code -{int(signal.SIGABRT)} and no answer"),
         ("garbage", "no line REMARK VINA RESULT"),
         ("stops early", "no line REMARK VINA RESULT"),
-        ("says:3.2", "3.2 kcal/mol is not within"),
-        ("says:-99", "-99 kcal/mol is not within"),
-        ("says:nan", "not within"),
+        ("says:3.2", "^the score is not within"),
+        ("says:0.0", "^the score is not within"),
+        ("says:-99", "^the score is not within"),
+        ("says:nan", "^the score is not within"),
         ("says:***", "not a number"),
     ],
 )

@@ -61,7 +61,8 @@ def read_pose(pdbqt: str) -> Pose | Failure:
     except ValueError:
         return Failure(f"the score is {found[1][:80]!r}, not a number")
     if not (math.isfinite(score) and STRONGEST <= score < 0):
-        return Failure(f"the score {score:g} kcal/mol is not within [{STRONGEST:g}, 0)")
+        # Without the score, so that the report counts these failures as one reason.
+        return Failure(f"the score is not within [{STRONGEST:g}, 0) kcal/mol")
     return Pose(score, pdbqt)
 
 
