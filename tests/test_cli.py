@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -303,6 +304,17 @@ def test_resume_refuses_other_options_because_it_would_ignore_them(
     assert main(["train", "hypergrid", "--resume", str(finished), *words]) == 1
     assert "--resume continues a run as it was configured" in capsys.readouterr().err
     assert files(finished) == before
+
+
+def test_resume_refuses_a_configuration_that_was_edited(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    config = Config.load(run / "config.toml")
+    (run / "config.toml").write_text(config.model_copy(update={"seeds": 2}).dump())
+    before = files(run)
+    assert main(["train", "hypergrid", "--resume", str(run)]) == 1
+    assert "config.toml is not what the run was started with" in capsys.readouterr().err
+    assert files(run) == before
 
 
 def test_resume_of_nothing_is_explained(tmp_path, capsys):

@@ -121,7 +121,14 @@ class Run:
                 f"{directory} was started with another configuration, so it cannot go on with this "
                 "one. Pass the configuration in its config.toml, or start a new run elsewhere."
             )
-        if changed := differences(run.environment().get("inputs", {}), inputs or {}):
+        environment = run.environment()
+        if environment["config_digest"] != config.digest():
+            raise RunError(
+                f"{directory}/config.toml is not what the run was started with, so it cannot go on. "
+                "Undo the change (or take the version of ipsrl that environment.json names), or "
+                "start a new run elsewhere."
+            )
+        if changed := differences(environment.get("inputs", {}), inputs or {}):
             raise RunError(
                 f"{directory} was started with other files or versions ({changed}), so what it "
                 "computed cannot go on with these. Undo the change, or start a new run elsewhere."

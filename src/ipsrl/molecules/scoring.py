@@ -369,11 +369,13 @@ def _logistic(exponent: np.ndarray) -> np.ndarray:
     return 1 / (1 + 10.0 ** np.clip(-exponent, -300, 300))  # 10^308 is the largest number
 
 
-def _answer(line: bytes) -> float:
-    answer = json.loads(line)
-    if not isinstance(answer, dict) or "value" not in answer:
-        raise ValueError(answer["error"] if isinstance(answer, dict) else f"answered {line[:80]!r}")
-    return answer["value"]
+def _answer(line: bytes) -> float | Failure:
+    match json.loads(line):
+        case {"value": value}:
+            return value
+        case {"error": reason}:
+            return Failure(f"{reason}"[:200])
+    return Failure(f"answered {line[:80]!r}")
 
 
 def guarded(compute: Callable[[], Any]) -> float | Failure:

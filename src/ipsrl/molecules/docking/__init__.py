@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.scoring import Failure
+from ipsrl.runs import installed_version
 
 __all__ = ["Docking", "check_libraries"]
 
@@ -41,8 +41,8 @@ class Docking:
         engine = Vina if config.engine == "vina" else External
         self.config, self.engine = config, engine(config, receptor)
         settings = config.model_dump(exclude={"receptor", "timeout", "command"})
-        tools = {name: version(name) for name in ("ipsrl", "rdkit", "meeko")}
-        tools["openbabel"] = import_module("openbabel.openbabel").OBReleaseVersion()
+        # Open Babel calls itself 3.1.0 in all wheels.
+        tools = {n: installed_version(n) for n in ("ipsrl", "rdkit", "meeko", "openbabel-wheel")}
         self.identity = f"{self.engine.version} {settings} receptor {receptor.digest} {tools}"
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
