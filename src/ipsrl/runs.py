@@ -113,7 +113,7 @@ class Run:
         """An existing run directory, whose run is to go on with the same configuration and inputs.
 
         Raises:
-          RunError: if there is no run in it, or one of others.
+          RunError: if there is no run in it, or one of others, or its config.toml was edited.
         """
         run = cls.open(directory)
         if run.config(type(config)) != config:
@@ -124,9 +124,9 @@ class Run:
         environment = run.environment()
         if environment["config_digest"] != config.digest():
             raise RunError(
-                f"{directory}/config.toml is not what the run was started with, so it cannot go on. "
-                "Undo the change (or take the version of ipsrl that environment.json names), or "
-                "start a new run elsewhere."
+                f"{directory}/config.toml is not what the run was started with, so it cannot go "
+                "on. Undo the change (or take the version of ipsrl that environment.json names), "
+                "or start a new run elsewhere."
             )
         if changed := differences(environment.get("inputs", {}), inputs or {}):
             raise RunError(
