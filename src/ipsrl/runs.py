@@ -116,17 +116,17 @@ class Run:
           RunError: if there is no run in it, or one of others, or its config.toml was edited.
         """
         run = cls.open(directory)
-        if run.config(type(config)) != config:
-            raise RunError(
-                f"{directory} was started with another configuration, so it cannot go on with this "
-                "one. Pass the configuration in its config.toml, or start a new run elsewhere."
-            )
-        environment = run.environment()
-        if environment["config_digest"] != config.digest():
+        written, environment = run.config(type(config)), run.environment()
+        if written.digest() != environment["config_digest"]:
             raise RunError(
                 f"{directory}/config.toml is not what the run was started with, so it cannot go "
                 "on. Undo the change (or take the version of ipsrl that environment.json names), "
                 "or start a new run elsewhere."
+            )
+        if written != config:
+            raise RunError(
+                f"{directory} was started with another configuration, so it cannot go on with this "
+                "one. Pass the configuration in its config.toml, or start a new run elsewhere."
             )
         if changed := differences(environment.get("inputs", {}), inputs or {}):
             raise RunError(
