@@ -41,7 +41,7 @@ class Docking:
         engine = Vina if config.engine == "vina" else External
         self.config, self.engine = config, engine(config, receptor)
         settings = config.model_dump(exclude={"receptor", "timeout", "command"})
-        # Open Babel calls itself 3.1.0 in all wheels.
+        # By the wheel: that of 3.1.1 calls itself 3.1.0.
         tools = {n: installed_version(n) for n in ("ipsrl", "rdkit", "meeko", "openbabel-wheel")}
         self.identity = f"{self.engine.version} {settings} receptor {receptor.digest} {tools}"
 
