@@ -10,7 +10,7 @@ import numpy as np
 
 import ipsrl
 from ipsrl import workers
-from ipsrl.runs import installed_version
+from ipsrl.runs import installed_versions
 
 VINA = ("vina",) if sys.version_info < (3, 13) else ()  # as in pyproject.toml
 FAMILIES = {
@@ -28,8 +28,8 @@ def examine() -> int:
     """Print the state of every family; 0 if all that is installed works."""
     print(f"ipsrl {ipsrl.__version__}, Python {platform.python_version()}, {platform.platform()}")
     for family, packages in FAMILIES.items():
-        versions = {name: installed_version(name) for name in packages}
-        missing = [name for name, found in versions.items() if found is None]
+        versions = installed_versions(packages)
+        missing = [name for name in packages if name not in versions]
         if missing:
             print(f'{family:9} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
         else:

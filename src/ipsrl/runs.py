@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,9 +78,7 @@ class Run:
                 "git_revision": _git_revision(),
                 "platform": platform.platform(),
                 "python": platform.python_version(),
-                "versions": {
-                    name: found for name in _PACKAGES if (found := installed_version(name))
-                },
+                "versions": installed_versions(_PACKAGES),
                 "inputs": dict(inputs or {}),
             }
             _write(directory / "environment.json", _json(environment))
@@ -344,12 +342,13 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(f"{n}: {before.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
 
 
-def installed_version(package: str) -> str | None:
-    """Version of an installed distribution, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that are installed, in this order."""
+    found: dict[str, str] = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _git_revision() -> str | None:

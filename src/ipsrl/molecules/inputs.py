@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ipsrl.functions import source_file
 from ipsrl.molecules.config import ComponentConfig, Config
-from ipsrl.runs import installed_version
+from ipsrl.runs import installed_versions
 
 _LIBRARIES = {"docking": ("vina", "meeko", "openbabel-wheel"), "synthesis": ("syntheseus",)}
 _IPSRL = Path(__file__).parents[1]  # what it holds changes with the version, not with the run
@@ -23,7 +23,7 @@ def inputs(config: Config) -> dict[str, str]:
     """Versions of libraries, and digests of files by their names in the configuration."""
     kinds = sorted({component.kind for component in config.components})
     libraries = ["rdkit", *(name for kind in kinds for name in _LIBRARIES.get(kind, ()))]
-    found = {name: made for name in libraries if (made := installed_version(name))}
+    found = installed_versions(libraries)
     searches = [component.synthesis for component in config.components if component.synthesis]
     if any(search.model == "templates" for search in searches):
         from ipsrl.molecules.templates import digest, templates

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.scoring import Failure
-from ipsrl.runs import installed_version
+from ipsrl.runs import installed_versions
 
 __all__ = ["Docking", "check_libraries"]
 
@@ -42,7 +42,7 @@ class Docking:
         self.config, self.engine = config, engine(config, receptor)
         settings = config.model_dump(exclude={"receptor", "timeout", "command"})
         # By the wheel: that of 3.1.1 calls itself 3.1.0.
-        tools = {n: installed_version(n) for n in ("ipsrl", "rdkit", "meeko", "openbabel-wheel")}
+        tools = installed_versions(("ipsrl", "rdkit", "meeko", "openbabel-wheel"))
         self.identity = f"{self.engine.version} {settings} receptor {receptor.digest} {tools}"
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
