@@ -4,7 +4,7 @@ BIN := .venv/bin
 TRL := $(CURDIR)/.venv/trl-1.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-trl test-worker check bench clean
+.PHONY: demo test test-slow test-trl test-worker promises check bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
@@ -16,6 +16,9 @@ test: .venv/all.stamp  ## everything that runs in minutes
 
 test-slow: .venv/all.stamp  ## acceptance figures, faults, whole runs
 	$(BIN)/pytest -m slow
+
+promises: .venv/all.stamp  ## every promise of docs/reliability.md at its full size
+	$(BIN)/python tests/promises.py
 
 test-trl: .venv/all.stamp  ## the trainers under the oldest TRL that is supported
 	$(BIN)/python -m pip install --quiet --no-deps --target $(TRL) trl==1.0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -35,6 +36,11 @@ def std_eps_drift(scale: float, std_eps: float, std: float) -> float:
     x / (s + e) against c x / (c s + e): relative difference e (c - 1) / (c s + e) <= e / s.
     """
     return scale * std_eps / std
+
+
+def promised(size: int, small: int) -> int:
+    """The size of a promise where `make promises` runs it, and a small one everywhere else."""
+    return size if "IPSRL_PROMISED" in os.environ else small
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,9 @@ class TaskSuite(ABC):
         for lines, keys in self.some_sets(4 * CASES):
             assert set(keys) == {key for key in self.hypotheses() if self.explains(key, lines)}
 
-    def test_parse_of_render_is_the_identity(self):
-        """For every hypothesis (promise 2), and valid in every set that lists it."""
+    @pytest.mark.promise(number=2)
+    def test_parse_of_render_is_the_identity(self, record_property):
+        """For every hypothesis, and valid in every set that lists it."""
         seen = set()
         for lines, keys in self.sets():
             for key in keys:
@@ -96,6 +97,7 @@ class TaskSuite(ABC):
                 assert (judgement.key, judgement.verdict) == (key, Verdict.ADMISSIBLE)
                 seen.add(key)
         assert seen == self.hypotheses()
+        record_property("figure", f"{self.task.name}: {len(seen)} hypotheses")
 
     def test_valid_iff_the_key_is_admissible(self):
         for lines, keys in self.some_sets(CASES):
