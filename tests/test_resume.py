@@ -41,11 +41,12 @@ def options(config: Config) -> list[str]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file of a run; environment.json alone may differ between machines."""
+    """Every file of a run; environment.json may differ between machines, and a death after the
+    result leaves lock.json."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != "environment.json"
+        if path.is_file() and path.name not in ("environment.json", "lock.json")
     }
 
 

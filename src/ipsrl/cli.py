@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -168,7 +169,7 @@ def _stoppable(family: str, out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         began = (out / "config.toml").exists()
-        go_on = f"continue with: ipsrl train {family} --resume {out}"
+        go_on = f"continue with: ipsrl train {family} --resume {shlex.quote(str(out))}"
         raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
 
 

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
 from ipsrl.errors import MissingExtra
 from ipsrl.grids.config import Learning
+
+if TYPE_CHECKING:
+    from ipsrl.runs import Run
 
 THRESHOLDS = (0.3, 0.15, 0.05)
 
@@ -55,17 +58,25 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
     try:
-        import jax
-        import jax.numpy as jnp
+        import jax  # noqa: F401
 
-        from ipsrl.grids.loop import Loop
-        from ipsrl.runs import Run, progress  # here, because Parquet is slow to load for --help
+        from ipsrl.runs import Run  # here, because Parquet is slow to load for --help
     except ImportError as error:
         raise MissingExtra("grids", error.name or "jax") from None
 
-    run = None
-    if out is not None:
-        run = Run.resume(out, config) if resume else Run.create(out, config)
+    if out is None:
+        return _train(config, None, resume)
+    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+        return Result(**run.result()) if run.finished else _train(config, run, resume)
+
+
+def _train(config: Learning, run: Run | None, resume: bool) -> Result:
+    import jax
+    import jax.numpy as jnp
+
+    from ipsrl.grids.loop import Loop
+    from ipsrl.runs import progress
+
     loop, grid = Loop(config), config.grid()
     seeds = jnp.arange(config.seed, config.seed + config.seeds)
     carry = loop.init(seeds)

@@ -50,22 +50,22 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError: for settings that cannot work.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    from ipsrl.llm.training import train as train_llm
-
     if config.model != "tiny":
         _tokenizer(config.model)
     task = make_task(config.domain, config.size)
     sets = dataset(
         task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
     )
-    if resume:
-        run = Run.resume(out, config)
-        if run.finished:
-            return read_result(run)
-    else:
-        run = Run.create(out, config)
-        write_dataset(sets, out / "data.jsonl")
+    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+        return read_result(run) if run.finished else _train(config, run, task, sets)
 
+
+def _train(config: Config, run: Run, task: AnyTask, sets: Sequence[ObservationSet]) -> Result:
+    from ipsrl.llm.training import train as train_llm
+
+    out = run.directory
+    run.files.claim("data.jsonl", "prompts.jsonl", "responses.jsonl", "rl/")
+    write_dataset(sets, out / "data.jsonl")
     model = config.model
     if model == "tiny":
         from ipsrl.hypospace.tiny import start_model
@@ -80,13 +80,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         "outcome": f"{__name__}:outcome",
     }
     rl = out / "rl"
-    begun = (rl / "config.toml").exists()
-    try:
-        train_llm(llm.Config(**settings), rl, resume=begun)
-    except ConfigError:
-        if not begun:
-            run.discard()
-        raise
+    train_llm(llm.Config(**settings), rl, resume=(rl / "config.toml").exists())
 
     responses = out / "responses.jsonl"
     _ask(config, rl / "model", sets, responses)

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -96,41 +97,53 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
 
     disable_progress_bar()  # of loading and saving; training has its own
     process = PartialState()
-    if resume:
-        run = Run.resume(out, config)
+    main = process.is_main_process
+    # One process writes, and the others read.
+    own = (Run.resume if resume else Run.create)(out, config) if main else None
+    process.wait_for_everyone()
+    with own or Run.open(out) as run:
         if run.finished:
             return Result(**run.result())
-    else:
-        if process.is_main_process:
-            Run.create(out, config)
-        process.wait_for_everyone()
-        run = Run.open(out)
-    if config.model == "tiny":
-        built = resume and (out / "tiny" / "tokenizer.json").is_file()
-        if process.is_main_process and not built:
+        if config.model == "tiny" and main and "tiny/tokenizer.json" not in run.files:
             texts = (json.dumps(prompt, ensure_ascii=False) for prompt in dataset["prompt"])
-            tiny.build(out / "tiny", texts, seed=config.seed)
+            tiny.build(run.own_folder("tiny"), texts, seed=config.seed)
+            run.files.claim_contents("tiny/")
         process.wait_for_everyone()
+        return _train(config, run, arguments, dataset, eval_dataset, reward, outcome, resume)
 
+
+def _train(
+    config: Config,
+    run: Run,
+    arguments: Any,
+    dataset: Dataset,
+    eval_dataset: Dataset | None,
+    reward: Callable[..., Any],
+    outcome: Callable[..., Any] | None,
+    resume: bool,
+) -> Result:
+    out, main = run.directory, PartialState().is_main_process
     set_seed(config.seed)  # adapters are drawn before TRL's older versions do this
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         # TRL asks transformers for what it has renamed, once per step.
         warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
+        if main:
+            run.own_folder("trainer")
         try:
             trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
         except (ValueError, ImportError) as error:
             # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
-            if process.is_main_process and not resume:
-                run.discard()
             raise ConfigError(str(error)) from error
-        if process.is_main_process:
+        trainer.add_callback(_Checkpoints(run, arguments))
+        if main:
             trainer.add_callback(_Recorder(run, stack))
-        checkpoint = _newest_checkpoint(Path(arguments.output_dir)) if resume else None
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=_newest_checkpoint(run) if resume else None)
+    if main:
+        run.own_folder("model")
     trainer.save_model(str(out / "model"))
     result = _result(trainer.state)
-    if process.is_main_process:
+    if main:
         run.finish(asdict(result))
     return result
 
@@ -362,9 +375,10 @@ def _trainer(
     return trainer
 
 
-def _newest_checkpoint(folder: Path) -> str | None:
+def _newest_checkpoint(run: Run) -> str | None:
     """The newest that is complete: trainer_state.json is written last."""
-    for path in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
+    for name in reversed(_checkpoints(run)):
+        path = run.directory / name
         try:
             json.loads((path / "trainer_state.json").read_bytes())
         except (OSError, ValueError):
@@ -373,8 +387,35 @@ def _newest_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
+def _checkpoints(run: Run) -> list[str]:
+    """Names of the trainer's checkpoints, the oldest first."""
+    found = (re.fullmatch(r"trainer/checkpoint-([0-9]+)/", name) for name in run.files.listed)
+    return [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1]))]
+
+
+class _Checkpoints(TrainerCallback):
+    """Removes old checkpoints as the trainer would, but no file in them that is not the run's."""
+
+    def __init__(self, run: Run, arguments: Any) -> None:
+        self.run, self.limit = run, arguments.save_total_limit
+        arguments.save_total_limit = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_save and state.is_world_process_zero:
+            self.run.own_folder(f"trainer/checkpoint-{state.global_step}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        PartialState().wait_for_everyone()  # each process writes a file
+        if not state.is_world_process_zero:
+            return
+        listed = self.run.files.listed
+        self.run.files.claim_contents(f"trainer/checkpoint-{state.global_step}/")
+        if self.limit is None:
+            return
+        best = state.best_model_checkpoint and Path(state.best_model_checkpoint).name
+        old = [name for name in _checkpoints(self.run) if Path(name).name != best]
+        for name in old[: -self.limit]:
+            self.run.files.remove({one for one in listed if one.startswith(name)})
 
 
 class _Recorder(TrainerCallback):

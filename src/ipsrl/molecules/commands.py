@@ -1,6 +1,7 @@
 """The commands `ipsrl molecules pretrain | sample | import | receptor | redock | route`."""
 
 import json
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,7 +51,9 @@ def pretrain(argv: list[str]) -> int:
     try:
         result = pretrain(config, out, resume=resume)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; continue with: {prog} --resume {out}") from None
+        raise KeyboardInterrupt(
+            f"stopped; continue with: {prog} --resume {shlex.quote(str(out))}"
+        ) from None
     print(
         f"{result.molecules} molecules learned, {result.left_out} lines left out; "
         f"held-out negative log-likelihood {result.nll[-1]:.2f}\nwritten to {out / 'prior'}"

@@ -60,7 +60,15 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
             f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
             "held out. Give more molecules, or a smaller held_out."
         )
-    run = Run.resume(out, config) if resume else Run.create(out, config)
+    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+        if run.finished:
+            return PretrainResult(**run.result())
+        return _pretrain(config, run, corpus, left_out, resume)
+
+
+def _pretrain(
+    config: PretrainConfig, run: Run, corpus: list[str], left_out: int, resume: bool
+) -> PretrainResult:
     shuffled = np.random.default_rng([config.seed, 0]).permutation(len(corpus))
     held_out = [corpus[i] for i in shuffled[: config.held_out]]
     train = [corpus[i] for i in shuffled[config.held_out :]]
@@ -88,7 +96,7 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
             run.log(rows)
             if step % config.checkpoint_every == 0 or step % per_epoch == 0:
                 run.checkpoint(step, pack(model, optimiser) | {"nll": np.array(nll)})
-    prior.save(out / "prior")
+    prior.save(run.own_folder("prior"))
     result = PretrainResult(len(train), left_out, nll)
     run.finish(asdict(result))
     return result

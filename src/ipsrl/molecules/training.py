@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.csv as csv
@@ -31,19 +32,23 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       RunError: if `out` holds a run and `resume` is False, or the other way round; if a run that
         goes on was started with other files or versions.
     """
-    prior = Prior.load(config.prior)
-    scoring = Scoring(
-        config.components, config.aggregation, executor=config.executor, cache=config.cache
-    )
-    with scoring:
-        return _search(config, scoring, prior, out, resume)
+    with (Run.resume if resume else Run.create)(out, config, inputs(config)) as run:
+        if run.finished:
+            return Result(**run.result())
+        prior = Prior.load(config.prior)
+        with Scoring(
+            config.components, config.aggregation, executor=config.executor, cache=config.cache
+        ) as scoring:
+            result = _search(config, run, Search(config, scoring, prior), resume)
+    if warning := result.warning():
+        print(warning, file=sys.stderr)
+    return result
 
 
-def _search(config: Config, scoring: Scoring, prior: Prior, out: Path, resume: bool) -> Result:
-    run = (Run.resume if resume else Run.create)(out, config, inputs(config))
-    search = Search(config, scoring, prior)
+def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
+    calls = run.directory / "calls.parquet"
     if resume and (restored := run.restore()):
-        search.restore(restored[1], pq.read_table(out / "calls.parquet").to_pylist())
+        search.restore(restored[1], pq.read_table(calls).to_pylist())
     written = len(search.oracle.calls)
     with progress(f"molecules {config.method}", config.budget) as advance:
         while not search.ended:
@@ -59,12 +64,13 @@ def _search(config: Config, scoring: Scoring, prior: Prior, out: Path, resume: b
                 run.append("calls", search.table(written))
                 written = len(search.oracle.calls)
                 run.checkpoint(search.steps, search.state())
-    csv.write_csv(pq.read_table(out / "calls.parquet"), out / "calls.csv")
+    table = BytesIO()
+    csv.write_csv(pq.read_table(calls), table)
+    run.write("calls.csv", table.getvalue())
     hits = sorted(search.hits, key=lambda call: -call.reward)
-    (out / "molecules.smi").write_text("".join(f"{c.smiles} {c.reward:.6f}\n" for c in hits))
-    search.agent.save(out / "agent")
+    lines = (f"{call.smiles} {call.reward:.6f}\n" for call in hits)
+    run.write("molecules.smi", "".join(lines).encode())
+    search.agent.save(run.own_folder("agent"))
     result = search.result()
     run.finish(asdict(result))
-    if warning := result.warning():
-        print(warning, file=sys.stderr)
     return result

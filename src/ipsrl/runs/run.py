@@ -1,0 +1,451 @@
+"""A run directory: what a training run leaves behind, and how it goes on after an interruption.
+
+    config.toml           the resolved configuration
+    environment.json      versions, git revision, digests of the configuration and of input files
+    files.json            the names of the run's own files; no other is changed or removed
+    lock.json             while it is written: by which process, and since when
+    metrics.jsonl         one line per evaluation and seed
+    outcomes.parquet      step, seed, outcome, count, mean_reward of the batch at each checkpoint
+    calls.parquet         every oracle call (molecules)
+    checkpoints/          step-N.safetensors, and step-N.json, which makes it valid
+    result.json           written last
+    arrays.safetensors    final distributions, for the figures
+
+Neither times nor paths go into the results: the same configuration and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from ipsrl.config import StrictConfig
+from ipsrl.errors import RunError
+from ipsrl.runs import folder, lock
+from ipsrl.runs.environment import differences, environment
+from ipsrl.runs.folder import Folder
+from ipsrl.runs.lock import Lock
+
+C = TypeVar("C", bound=StrictConfig)
+
+_FIRST = ("config.toml", "environment.json", "metrics.jsonl")
+
+
+class Run:
+    """One run directory.
+
+    `create` and `resume` return a run that this process alone may write, until the end of `with`;
+    `open` returns one to read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = Folder(directory)
+        self.metrics_path = directory / "metrics.jsonl"
+        self.outcomes_path = directory / "outcomes.parquet"
+        self._lock: Lock | None = None
+        self._new = self._made = False
+
+    @classmethod
+    def create(
+        cls, directory: Path, config: StrictConfig, inputs: Mapping[str, str] | None = None
+    ) -> Self:
+        """A new run directory with its configuration and environment.
+
+        Args:
+          directory: to make; one that exists must be empty.
+          config: of the run.
+          inputs: what its results depend on besides: versions and digests, by name.
+        Raises:
+          RunError: if the directory holds anything already, or cannot be written.
+        """
+        _check_empty(directory)
+        made = not directory.exists()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            writer = Lock(directory)
+        except OSError as error:
+            raise _not_written(directory, error) from None
+        try:
+            _check_empty(directory)  # another process may have been faster
+            run = cls(directory)
+            run.files.claim(*_FIRST, "checkpoints/")
+            (directory / "checkpoints").mkdir(exist_ok=True)
+            run.files.write("environment.json", _json(environment(config, inputs or {})))
+            run.metrics_path.write_bytes(b"")
+            run.files.write("config.toml", config.dump().encode())
+        except OSError as error:
+            writer.release()
+            raise _not_written(directory, error) from None
+        except BaseException:
+            writer.release()
+            raise
+        run._lock, run._new, run._made = writer, True, made
+        return run
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """An existing run directory, to read.
+
+        Raises:
+          RunError: if there is no run in it.
+        """
+        if not (directory / "config.toml").is_file():
+            raise RunError(
+                f"{directory} is not a run directory (no config.toml). "
+                "Pass the directory that --out named."
+            )
+        run = cls(directory)
+        if "config.toml" not in run.files:
+            raise RunError(
+                f"{directory} has a config.toml that no {folder.LIST} lists, so it is not a run "
+                "of this version of ipsrl. Pass the directory that --out named."
+            )
+        return run
+
+    @classmethod
+    def resume(
+        cls, directory: Path, config: StrictConfig, inputs: Mapping[str, str] | None = None
+    ) -> Self:
+        """An existing run directory, whose run is to go on with the same configuration and inputs.
+
+        A finished run is returned to be read.
+
+        Raises:
+          RunError: if there is no run in it, or one of others, or its config.toml was edited, or
+            another process is writing it.
+        """
+        run = cls.open(directory)
+        written, begun_in = run.config(type(config)), run.environment()
+        if written.digest() != begun_in.get("config_digest"):
+            raise RunError(
+                f"{directory}/config.toml is not what the run was started with, so it cannot go "
+                "on. Undo the change (or take the version of ipsrl that environment.json names), "
+                "or start a new run elsewhere."
+            )
+        if written != config:
+            raise RunError(
+                f"{directory} was started with another configuration, so it cannot go on with this "
+                "one. Pass the configuration in its config.toml, or start a new run elsewhere."
+            )
+        if changed := differences(begun_in.get("inputs", {}), inputs or {}):
+            raise RunError(
+                f"{directory} was started with other files or versions ({changed}), so what it "
+                "computed cannot go on with these. Undo the change, or start a new run elsewhere."
+            )
+        if run.finished:
+            return run
+        try:
+            run._lock = Lock(directory)
+        except OSError as error:
+            raise run._cannot_write(error) from None
+        run.files = Folder(directory)  # the last writer may have ended just now
+        run.files.check_links()
+        return run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        nothing = isinstance(error, Exception) and self._new and not _begun(self.directory)
+        try:
+            if nothing:
+                self._discard()
+        finally:
+            self.close()
+        if nothing and self._made:
+            with suppress(OSError):  # what is not ours stays
+                self.directory.rmdir()
+
+    def close(self) -> None:
+        """Let other processes write."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def config(self, model: type[C]) -> C:
+        """The configuration that the run was started with."""
+        return model.load(self.directory / "config.toml")
+
+    def environment(self) -> dict[str, Any]:
+        """environment.json.
+
+        Raises:
+          RunError: if it cannot be read.
+        """
+        return _load(self.directory / "environment.json")
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def log(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append lines to metrics.jsonl; they count from the next checkpoint on."""
+        with self._writing(), self.metrics_path.open("ab") as file:
+            for row in rows:
+                file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def log_outcomes(self, step: int, ids: np.ndarray, rewards: np.ndarray) -> None:
+        """Append counts of a batch to outcomes.parquet.
+
+        Args:
+          step: as the checkpoint that follows.
+          ids: outcome ids [seeds, N].
+          rewards: raw rewards [seeds, N].
+        """
+        columns: dict[str, list[Any]] = {name: [] for name in _OUTCOMES.names}
+        for seed, (seed_ids, seed_rewards) in enumerate(zip(ids, rewards, strict=True)):
+            outcomes, which, counts = np.unique(seed_ids, return_inverse=True, return_counts=True)
+            means = np.bincount(which, seed_rewards) / counts
+            columns["step"] += [step] * len(outcomes)
+            columns["seed"] += [seed] * len(outcomes)
+            columns["outcome"] += outcomes.tolist()
+            columns["count"] += counts.tolist()
+            columns["mean_reward"] += means.tolist()
+        self.append("outcomes", pa.table(columns, schema=_OUTCOMES))
+
+    def append(self, name: str, table: pa.Table) -> None:
+        """Append rows to NAME.parquet.
+
+        Args:
+          name: of the table.
+          table: with a column `step`: rows of a step count from its checkpoint on.
+        """
+        file = f"{name}.parquet"
+        with self._writing():
+            if file in self.files:
+                table = pa.concat_tables([pq.read_table(self.directory / file), table])
+            self.files.write(file, _table(table))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the run's own as a whole."""
+        with self._writing():
+            self.files.write(name, content)
+
+    def own_folder(self, name: str) -> Path:
+        """The path of a folder that a library is about to fill."""
+        with self._writing():
+            self.files.claim(f"{name}/")
+        return self.directory / name
+
+    def checkpoint(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Make everything so far permanent.  The two newest checkpoints are kept."""
+        arrays_name, state_name = _checkpoint_files(step)
+        with self._writing():
+            self.files.claim(arrays_name, state_name)
+            self.files.write(arrays_name, _pack(arrays))
+            state = {"step": step, "metrics_bytes": self.metrics_path.stat().st_size}
+            self.files.write(state_name, _json(state))
+            self._prune()
+
+    def restore(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """Step and arrays of the newest checkpoint, or None; what came after it is dropped.
+
+        Raises:
+          RunError: if the checkpoint is damaged.
+        """
+        steps = self._checkpoints()
+        state, arrays = {"step": -1, "metrics_bytes": 0}, None
+        if steps:
+            names = _checkpoint_files(steps[-1])
+            try:
+                arrays = load_file(self.directory / names[0])
+                state = _load(self.directory / names[1])
+            except (SafetensorError, OSError, RunError) as error:
+                raise RunError(
+                    f"the checkpoint of step {steps[-1]} in {self.directory} is damaged ({error}). "
+                    f"Delete {names[1]}, and the run goes on from the one before."
+                ) from None
+        with self._writing():
+            os.truncate(self.metrics_path, state["metrics_bytes"])
+            for name in sorted(self.files.listed):
+                if name.endswith(".parquet") and "/" not in name and name in self.files:
+                    table = pq.read_table(self.directory / name)
+                    self.files.write(name, _table(table.filter(pc.field("step") <= state["step"])))
+            self._prune()
+        return None if arrays is None else (state["step"], arrays)
+
+    def finish(
+        self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Write the final arrays, if any, and, last, result.json."""
+        content = _json(result)
+        with self._writing():
+            if arrays is not None:
+                self.files.write("arrays.safetensors", _pack(arrays))
+            self.files.write("result.json", content)
+
+    # --- afterwards -----------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        return "result.json" in self.files
+
+    def result(self) -> dict[str, Any]:
+        """What `finish` wrote.
+
+        Raises:
+          RunError: if the run has not ended.
+        """
+        if not self.finished:
+            raise RunError(
+                f"{self.directory} has no result.json: the run has not ended. "
+                f"Continue it with --resume {shlex.quote(str(self.directory))}."
+            )
+        return _load(self.directory / "result.json")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl."""
+        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Final arrays."""
+        return load_file(self.directory / "arrays.safetensors")
+
+    def _checkpoints(self) -> list[int]:
+        """Steps of the checkpoints that are whole, in order."""
+        stems = {Path(name).stem for name in self.files.listed if name.startswith("checkpoints/s")}
+        steps = sorted(int(stem.removeprefix("step-")) for stem in stems)
+        return [step for step in steps if _checkpoint_files(step)[1] in self.files]
+
+    def _prune(self) -> None:
+        """Keep the two newest checkpoints, and nothing that a death in the middle has left."""
+        kept = {name for step in self._checkpoints()[-2:] for name in _checkpoint_files(step)}
+        listed = {name for name in self.files.listed if name.startswith("checkpoints/s")}
+        self.files.remove(listed - kept)
+
+    def _discard(self) -> None:
+        """The run could not begin, and another may in its place."""
+        names = sorted(self.files.listed, key=lambda name: name != "config.toml")
+        (self.directory / "config.toml").unlink(missing_ok=True)  # the first, so that it is no run
+        self.files.remove(names)
+        if not self.files.listed:
+            (self.directory / folder.LIST).unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> RunError:
+        if not _begun(self.directory):
+            return _not_written(self.directory, error)
+        return RunError(
+            f"{self.directory} cannot be written ({error}). What it holds up to its last "
+            "checkpoint is intact: make room, then continue with "
+            f"--resume {shlex.quote(str(self.directory))}."
+        )
+
+
+_OUTCOMES = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("seed", pa.int64()),
+        ("outcome", pa.int64()),
+        ("count", pa.int64()),
+        ("mean_reward", pa.float64()),
+    ]
+)
+
+
+def _check_empty(directory: Path) -> None:
+    """A new run begins in an empty folder, or where nothing but a beginning was left.
+
+    Raises:
+      RunError: for any other, which stays as it is.
+    """
+    try:
+        names = {path.name for path in directory.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _not_written(directory, error) from None
+    listed = Folder(directory).listed
+    if "config.toml" in listed and "config.toml" in names:
+        raise RunError(
+            f"{directory} holds a run already, which would be overwritten. "
+            f"Continue it with --resume {shlex.quote(str(directory))}, or choose another --out."
+        )
+    if "config.toml" in listed and _begun(directory):
+        raise RunError(
+            f"{directory} holds a run whose config.toml is missing, and a new one would be mixed "
+            "into it. Put config.toml back, or choose another --out."
+        )
+    ours = {folder.LIST, f"{folder.LIST}.tmp", lock.NAME}
+    for name in listed:
+        top = Path(name).parts[0]
+        ours |= {top, f"{top}.tmp"}
+    if foreign := sorted(names - ours):
+        raise RunError(
+            f"{directory} is not empty (it holds {foreign[0]}) and is not a run, so it is left as "
+            "it is. Choose another --out, or an empty folder."
+        )
+
+
+def _begun(directory: Path) -> bool:
+    """Whether a run has computed anything yet, or one within it has."""
+    metrics = directory / "metrics.jsonl"
+    return (
+        (metrics.is_file() and metrics.stat().st_size > 0)
+        or any((directory / "checkpoints").glob("step-*.json"))
+        or any(directory.glob("*/config.toml"))
+        or (directory / "result.json").exists()
+    )
+
+
+def _not_written(directory: Path, error: OSError) -> RunError:
+    return RunError(f"{directory} cannot be written ({error}). Choose another --out.")
+
+
+def _checkpoint_files(step: int) -> tuple[str, str]:
+    """Names of its arrays, and of what makes it valid."""
+    stem = f"checkpoints/step-{step:012d}"
+    return f"{stem}.safetensors", f"{stem}.json"
+
+
+def _table(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink)  # else the bytes depend on the history
+    return sink.getvalue().to_pybytes()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """A JSON object that a run wrote."""
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}), though the run wrote it. Restore it from a copy, "
+            "or start a new run elsewhere."
+        ) from None
+    return found
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """As safetensors, which stores memory as it lies: a slice must be made contiguous first."""
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"
