@@ -334,7 +334,7 @@ def test_report_writes_beside_the_first_run(finished, capsys):
 def test_report_of_an_unfinished_run_is_explained(finished, tmp_path, capsys):
     unfinished = tmp_path / "run"
     unfinished.mkdir()
-    for name in ("config.toml", "metrics.jsonl"):
+    for name in ("files.json", "config.toml", "metrics.jsonl"):
         (unfinished / name).write_bytes((finished / name).read_bytes())
     assert main(["report", str(unfinished)]) == 1
     message = capsys.readouterr().err
@@ -349,9 +349,7 @@ def test_report_shows_every_run_also_if_two_have_the_same_name(finished, tmp_pat
     runs = []
     for parent in ("a", "b"):
         runs.append(tmp_path / parent / "run")
-        runs[-1].mkdir(parents=True)
-        for name in ("config.toml", "metrics.jsonl", "result.json", "arrays.safetensors"):
-            (runs[-1] / name).write_bytes((finished / name).read_bytes())
+        shutil.copytree(finished, runs[-1])
     passed = {}
     write = page.write_report
     monkeypatch.setattr(

@@ -58,8 +58,7 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
     try:
-        import jax  # noqa: F401
-
+        import ipsrl.grids.loop  # noqa: F401
         from ipsrl.runs import Run  # here, because Parquet is slow to load for --help
     except ImportError as error:
         raise MissingExtra("grids", error.name or "jax") from None

@@ -36,7 +36,9 @@ def dataset(argv: list[str]) -> int:
 
     options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace dataset")
     from ipsrl.hypospace.task import dataset, write_dataset
+    from ipsrl.runs import check_free
 
+    check_free(options.out)
     sets = dataset(
         _task(domain, options), count=options.n, seed=options.seed, draw=options.draw,
         split=options.split,

@@ -87,7 +87,10 @@ def sample(argv: list[str]) -> int:
     if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
     from ipsrl.molecules.sampling import sample
+    from ipsrl.runs import check_free
 
+    if options.out is not None:
+        check_free(options.out)
     known = options.known
     drawn, quality = sample(options.prior, options.n, seed=options.seed, known=known)
     if options.out is not None:
@@ -228,23 +231,26 @@ def route(argv: list[str]) -> int:
         expansions=options.expansions,
     )  # fmt: skip
     from ipsrl.molecules import Synthesis
+    from ipsrl.runs import Folder
 
     synthesis = Synthesis(config)
     if left_out := synthesis.stock.skipped:
         print(f"{left_out} lines of the stock are no molecules, and left out", file=sys.stderr)
     targets = [_molecule(text) for text in options.smiles]
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
+    folder = None if options.out is None else Folder.make(options.out)
+    if folder is not None:
+        pictures = (f"route-{number}.svg" for number in range(1, len(targets) + 1))
+        folder.claim("routes.json", *pictures)
     rows: list[dict[str, Any]] = []
     for number, target in enumerate(targets, 1):
         found = synthesis.route(target)
         rows.append({"smiles": target, "route": None if found is None else asdict(found)})
-        if options.out is not None:
-            (options.out / "routes.json").write_text(json.dumps(rows, indent=2) + "\n")
+        if folder is not None:
+            folder.write("routes.json", json.dumps(rows, indent=2).encode() + b"\n")
             if found is not None:
                 from ipsrl.molecules.route_picture import route_svg
 
-                (options.out / f"route-{number}.svg").write_text(route_svg(found))
+                folder.write(f"route-{number}.svg", route_svg(found).encode())
         if not options.json:
             print(f"{target}\n{_steps(found)}", flush=True)
     if options.json:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ipsrl.errors import RunError
 from ipsrl.report.figures import _text, as_png
+from ipsrl.runs import Folder
 
 
 def collapse_figure(path: Path) -> Figure:
@@ -47,10 +48,11 @@ def write_figure(diagnosis: str, out: Path) -> None:
     Raises:
       RunError: if it cannot be written.
     """
+    folder = Folder.make(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "diagnosis.json").write_text(diagnosis, "utf-8")
-        (out / "diagnosis.png").write_bytes(as_png(collapse_figure(out / "diagnosis.json")))
+        folder.claim("diagnosis.json", "diagnosis.png")
+        folder.write("diagnosis.json", diagnosis.encode())
+        folder.write("diagnosis.png", as_png(collapse_figure(out / "diagnosis.json")))
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error}). Choose another --out.") from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipsrl.errors import MissingExtra, RunError
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,11 +85,13 @@ def write_page(
     images = {caption: b64encode(png).decode() for caption, (_, png) in pngs.items()}
     template = Environment(autoescape=True).from_string(_PAGE)
     page = template.render(title=title, rows=list(rows), note=note, images=images, show=_show)
+    files = {f"{out.stem}-{name}.png": png for name, png in pngs.values()}
+    files[out.name] = page.encode()
+    folder = Folder.make(out.parent)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, "utf-8")
-        for name, png in pngs.values():
-            (out.parent / f"{out.stem}-{name}.png").write_bytes(png)
+        folder.claim(*files)
+        for name, content in files.items():
+            folder.write(name, content)
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error}). Name a file with --out.") from None
 

@@ -18,7 +18,7 @@ from ipsrl.config import StrictConfig, shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, train
 from ipsrl.report.page import check_libraries, write_report
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         raise ConfigError(f"{name} has no preset cpu: paper runs on a CPU. Choose quick or paper.")
     if preset == "paper" and name == "molecule-keys":
         raise ConfigError(f"{name} is not in the paper. Choose quick or cpu.")
+    # Before hours of training.
+    Folder.make(out).claim("table.json", "index.html")
     if name == "figure-3":
         from ipsrl.reproduce.lattice import reproduce_figure_3
 
@@ -111,9 +113,14 @@ def _reproduce_table(name: str, preset: str, out: Path) -> None:
         runs[cell] = out / cell
         train_once(config, runs[cell])
     rows = [_row(cell, run, item.paper.get(cell)) for cell, run in runs.items()]
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_rows(out, rows)
     _print(name, preset, rows)
     write_report(runs, out / "index.html", title=f"{name}, {preset} preset", rows=rows)
+
+
+def write_rows(out: Path, found: Any, name: str = "table.json") -> None:
+    """The rows of a table, or whatever an item found, as JSON."""
+    Folder.make(out).write(name, json.dumps(found, indent=2).encode() + b"\n")
 
 
 def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any] = train) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ from ipsrl.hypospace.recovery import Response, evaluate
 from ipsrl.hypospace.task import ObservationSet, judge, read_lines
 from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid, structures
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import show, train_once
+from ipsrl.reproduce import show, train_once, write_rows
 from ipsrl.runs import Run
 
 # Table 2 of the paper: recovery rate in %.
@@ -118,7 +117,7 @@ def reproduce_hypospace(name: str, preset_name: str, out: Path) -> None:
         for cell, config in zip(runs, one_seed, strict=True):
             train_once(config, directory(out, cell, config), train)
     rows = [_row(cell, configs, out) for cell, configs in runs.items()]
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_rows(out, rows)
     _print(f"{name}, {preset_name} preset", rows)
     if name == "table-4":
         print(explained(rows))
@@ -201,9 +200,8 @@ def _count_structures(folders: Mapping[str, Path], out: Path) -> Path:
         **task.config.model_dump(include={"size", "max_height"}),
         "counts": counts,
     }
-    path = out / "structures.json"
-    path.write_text(json.dumps(found, indent=2) + "\n")
-    return path
+    write_rows(out, found, "structures.json")
+    return out / "structures.json"
 
 
 def pull(outcomes: int, group_size: int, eps: float) -> float:

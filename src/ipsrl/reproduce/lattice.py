@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ipsrl.config import shipped_configs
 from ipsrl.grids import LatticeConfig
 from ipsrl.report.lattice import figure_3, shares_of_a, variants
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import interval, show, train_once
+from ipsrl.reproduce import interval, show, train_once, write_rows
 
 
 def reproduce_figure_3(preset: str, out: Path) -> None:
@@ -25,7 +24,7 @@ def reproduce_figure_3(preset: str, out: Path) -> None:
         runs[path.stem] = out / path.stem
         train_once(config, runs[path.stem])
     rows = [_row(name, run) for name, run in runs.items()]
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_rows(out, rows)
     table = Table(title=f"figure-3, {preset} preset: share of A among A and B, over the seeds")
     for heading in ("variant", "median \\[lowest, highest]", ".4 to .6", "> .9", "< .1", "seeds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)

@@ -22,8 +22,8 @@ from ipsrl.errors import RunError
 from ipsrl.molecules.config import Config
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import interval, show, train_once
-from ipsrl.runs import Run, differences
+from ipsrl.reproduce import interval, show, train_once, write_rows
+from ipsrl.runs import Folder, Run, differences
 
 METHODS: dict[str, dict[str, Any]] = {
     "reinvent": {"method": "reinvent"},
@@ -132,7 +132,7 @@ def write_table(
     note: str = "",
 ) -> None:
     """Print the rows and the note, and write them and the figures to `out`."""
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_rows(out, rows)
     table = Table(title=f"{title}: median \\[lowest, highest]", caption=note)
     for heading in rows[0]:
         first = heading == "cell"
@@ -211,6 +211,7 @@ def record(
         "curve": [*curve(folder)],  # lists, as JSON will have them
         **measure(folder, config),
     }
+    Folder(out).claim(file.name)
     with file.open("a") as lines:
         lines.write(json.dumps(made) + "\n")
     return made

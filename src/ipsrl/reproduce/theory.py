@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ipsrl.config import shipped_configs
 from ipsrl.core.groups import floor_l1
 from ipsrl.grids import Config, HyperGrid
 from ipsrl.report.page import write_page
 from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
-from ipsrl.reproduce import interval, show, train_once
-from ipsrl.runs import Run
+from ipsrl.reproduce import interval, show, train_once, write_rows
+from ipsrl.runs import Folder, Run
 from ipsrl.theory.flows import Flow, solve
 
 REWARDS = np.array([1.0, 0.7, 0.3])
@@ -35,9 +34,8 @@ TIMES = np.concatenate([[0.0], np.geomspace(0.01, 3000.0, 400)])
 
 def reproduce_theory(preset: str, out: Path) -> None:
     """Integrate the flows, train the hyper-grids of the floor, draw a figure per statement."""
-    out.mkdir(parents=True, exist_ok=True)
     flows = out / "flows.safetensors"
-    save_file(_integrate(), flows)
+    Folder.make(out).write(flows.name, save(_integrate()))
 
     runs = {}
     for folder in ("hypergrid/group-size", "hypergrid/eps"):
@@ -48,7 +46,7 @@ def reproduce_theory(preset: str, out: Path) -> None:
             runs[path.stem] = out / path.stem
             train_once(config, runs[path.stem])
     rows = [_row(cell, run) for cell, run in runs.items()]
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_rows(out, rows)
     rewards = HyperGrid(2, 8).rewards
     sizes = np.unique(np.geomspace(8, 2048, 60).astype(int))
     clips = np.geomspace(1 / 256, 0.3, 40)
@@ -59,7 +57,7 @@ def reproduce_theory(preset: str, out: Path) -> None:
         "floor_of_eps": np.array([floor_l1(rewards, 256, eps=float(eps)) for eps in clips]),
     }
     floor = out / "floor.safetensors"
-    save_file(predicted, floor)
+    Folder(out).write(floor.name, save(predicted))
 
     table = Table(title=f"theory, {preset} preset: total L1 on 8x8, predicted and trained")
     for heading in ("cell", "G", "eps", "predicted", "trained \\[lowest, highest]", "seeds"):

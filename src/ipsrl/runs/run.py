@@ -82,6 +82,7 @@ class Run:
         try:
             _check_empty(directory)  # another process may have been faster
             run = cls(directory)
+            run.files.begin()
             run.files.claim(*_FIRST, "checkpoints/")
             (directory / "checkpoints").mkdir(exist_ok=True)
             run.files.write("environment.json", _json(environment(config, inputs or {})))

@@ -27,6 +27,7 @@ import numpy as np
 
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules.config import DockingConfig
+from ipsrl.runs import Folder
 
 RCSB = "https://files.rcsb.org/download/{}.cif"
 SIDE = 20.0  # Angstrom, of the box
@@ -128,15 +129,16 @@ def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str 
       InvalidInput: if a file cannot be read, or has no protein or no ligand.
       RunError: if the structure cannot be downloaded, or a residue in the box cannot be prepared.
     """
+    Folder(out).claim("receptor.pdbqt", "ligand.pdb", "receptor.toml")  # before any work
     structure = _read(_fetched(source, out))
     reference = _reference(_read(ligand) if ligand else structure, residue)
     center = centroid(atom.pos.tolist() for atom in reference if atom.element.name != "H")
     protein, chains = _protein(structure, center)
     pdbqt, left_out = _pdbqt(protein, center)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "receptor.pdbqt").write_text(pdbqt)
-    (out / "ligand.pdb").write_text(_alone(structure, reference).make_pdb_string())
-    (out / "receptor.toml").write_text(_configuration(out / "receptor.pdbqt", center))
+    folder = Folder.make(out)
+    folder.write("receptor.pdbqt", pdbqt.encode())
+    folder.write("ligand.pdb", _alone(structure, reference).make_pdb_string().encode())
+    folder.write("receptor.toml", _configuration(out / "receptor.pdbqt", center).encode())
     return Prepared(out, str(reference), chains, left_out, center)
 
 
@@ -164,8 +166,7 @@ def _fetched(source: str, out: Path) -> Path:
                 f"{RCSB.format(source.upper())}, then:  ipsrl molecules receptor FILE.cif --out "
                 f"{out}  (a protein without ligand: add --ligand LIGAND.pdb)"
             ) from None
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        Folder.make(out).write(path.name, content)
     return path
 
 
