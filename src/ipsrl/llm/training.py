@@ -6,10 +6,9 @@ import dataclasses
 import difflib
 import json
 import math
-import re
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -35,6 +34,7 @@ try:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     from ipsrl.llm import tiny
+    from ipsrl.llm.checkpoints import Checkpoints, Ended, disk_explained, newest_checkpoint
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, check_config
@@ -125,6 +125,7 @@ def _train(
     out, main = run.directory, PartialState().is_main_process
     set_seed(config.seed)  # adapters are drawn before TRL's older versions do this
     with ExitStack() as stack:
+        stack.enter_context(disk_explained(run))
         stack.enter_context(warnings.catch_warnings())
         # TRL asks transformers for what it has renamed, once per step.
         warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
@@ -135,13 +136,14 @@ def _train(
         except (ValueError, ImportError) as error:
             # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
             raise ConfigError(str(error)) from error
-        trainer.add_callback(_Checkpoints(run, arguments))
+        trainer.add_callback(Checkpoints(run, arguments))
         if main:
             trainer.add_callback(_Recorder(run, stack))
-        trainer.train(resume_from_checkpoint=_newest_checkpoint(run) if resume else None)
-    if main:
-        run.own_folder("model")
-    trainer.save_model(str(out / "model"))
+        with suppress(Ended):
+            trainer.train(resume_from_checkpoint=newest_checkpoint(run) if resume else None)
+        if main:
+            run.own_folder("model")
+        trainer.save_model(str(out / "model"))
     result = _result(trainer.state)
     if main:
         run.finish(asdict(result))
@@ -373,49 +375,6 @@ def _trainer(
             if weight.requires_grad:  # TRL makes adapters bfloat16, but resumes in float32
                 weight.data = weight.data.float()
     return trainer
-
-
-def _newest_checkpoint(run: Run) -> str | None:
-    """The newest that is complete: trainer_state.json is written last."""
-    for name in reversed(_checkpoints(run)):
-        path = run.directory / name
-        try:
-            json.loads((path / "trainer_state.json").read_bytes())
-        except (OSError, ValueError):
-            continue
-        return str(path)
-    return None
-
-
-def _checkpoints(run: Run) -> list[str]:
-    """Names of the trainer's checkpoints, the oldest first."""
-    found = (re.fullmatch(r"trainer/checkpoint-([0-9]+)/", name) for name in run.files.listed)
-    return [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1]))]
-
-
-class _Checkpoints(TrainerCallback):
-    """Removes old checkpoints as the trainer would, but no file in them that is not the run's."""
-
-    def __init__(self, run: Run, arguments: Any) -> None:
-        self.run, self.limit = run, arguments.save_total_limit
-        arguments.save_total_limit = None
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_save and state.is_world_process_zero:
-            self.run.own_folder(f"trainer/checkpoint-{state.global_step}")
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        PartialState().wait_for_everyone()  # each process writes a file
-        if not state.is_world_process_zero:
-            return
-        listed = self.run.files.listed
-        self.run.files.claim_contents(f"trainer/checkpoint-{state.global_step}/")
-        if self.limit is None:
-            return
-        best = state.best_model_checkpoint and Path(state.best_model_checkpoint).name
-        old = [name for name in _checkpoints(self.run) if Path(name).name != best]
-        for name in old[: -self.limit]:
-            self.run.files.remove({one for one in listed if one.startswith(name)})
 
 
 class _Recorder(TrainerCallback):

@@ -152,7 +152,7 @@ class Run:
         try:
             run._lock = Lock(directory)
         except OSError as error:
-            raise run._cannot_write(error) from None
+            raise run.cannot_write(error) from None
         run.files = Folder(directory)  # the last writer may have ended just now
         run.files.check_links()
         return run
@@ -308,7 +308,7 @@ class Run:
         if not self.finished:
             raise RunError(
                 f"{self.directory} has no result.json: the run has not ended. "
-                f"Continue it with --resume {shlex.quote(str(self.directory))}."
+                f"Continue it with --resume {self._to_resume}."
             )
         return _load(self.directory / "result.json")
 
@@ -319,6 +319,13 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         """Final arrays."""
         return load_file(self.directory / "arrays.safetensors")
+
+    @property
+    def _to_resume(self) -> str:
+        """The directory that a user names, quoted for a shell: of a run within a run, the outer."""
+        outer = self.directory.parent
+        within = f"{self.directory.name}/" in Folder(outer).listed
+        return shlex.quote(str(outer if within else self.directory))
 
     def _checkpoints(self) -> list[int]:
         """Steps of the checkpoints that are whole, in order."""
@@ -345,15 +352,16 @@ class Run:
         try:
             yield
         except OSError as error:
-            raise self._cannot_write(error) from None
+            raise self.cannot_write(error) from None
 
-    def _cannot_write(self, error: OSError) -> RunError:
+    def cannot_write(self, error: Exception) -> RunError:
+        """What a user is told of a disk that is full or read-only."""
         if not _begun(self.directory):
             return _not_written(self.directory, error)
         return RunError(
             f"{self.directory} cannot be written ({error}). What it holds up to its last "
             "checkpoint is intact: make room, then continue with "
-            f"--resume {shlex.quote(str(self.directory))}."
+            f"--resume {self._to_resume}."
         )
 
 
@@ -413,7 +421,7 @@ def _begun(directory: Path) -> bool:
     )
 
 
-def _not_written(directory: Path, error: OSError) -> RunError:
+def _not_written(directory: Path, error: Exception) -> RunError:
     return RunError(f"{directory} cannot be written ({error}). Choose another --out.")
 
 
