@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from email.utils import mktime_tz, parsedate_tz
 from itertools import takewhile
 from typing import Any
-from urllib.parse import urlsplit
 
 from ipsrl.errors import ConfigError, MissingExtra, RunError, words
 from ipsrl.hypospace.responses import Answer, Complete, Sampling
@@ -20,9 +19,22 @@ AT_ONCE = 16
 
 _TRIES = 5
 _PATIENCE = 600.0
-"""Seconds without a byte after which a request is repeated; a longer Retry-After ends the run."""
+"""Seconds without a byte after which a request is repeated; a longer Retry-After is an error."""
 _LONGEST_BODY = 2**24
 _BUSY = frozenset({408, 409, 425, 429})
+_ADVICE = {
+    401: " Set OPENAI_API_KEY to a key of this server.",
+    403: " Set OPENAI_API_KEY to a key that may use this model.",
+    404: " Check the address, which mostly ends in /v1, and the name of the model.",
+}
+
+
+class _CutShort(Exception):
+    """The body ends before its JSON does."""
+
+
+class _Unlike(Exception):
+    """The response is not a chat completion, and will not be if it is asked for again."""
 
 
 def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
@@ -40,30 +52,38 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
       a function that raises RunError if the server does not answer; before that, it yields the
       answers that precede the first that failed.
     Raises:
-      ConfigError: if the address or the key cannot be.
+      ConfigError: if the address, the key or the proxy cannot be used.
       MissingExtra: without httpx2.
     """
     try:
         import httpx2
     except ModuleNotFoundError as error:
         raise MissingExtra("llm", error.name or "httpx2") from None
-    address, key = _address(url), _key()
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    limit = "max_tokens"
+    address, headers, limit = _address(url), _headers(), "max_tokens"
 
-    def failure(fault: str) -> RunError:
-        return RunError(f"{address}: {fault.replace(key, '***') if key else fault}")
+    def connect() -> Any:
+        limits = httpx2.Limits(max_connections=AT_ONCE)
+        patience = httpx2.Timeout(_PATIENCE, connect=10, pool=None)
+        return httpx2.AsyncClient(headers=headers, limits=limits, timeout=patience)
+
+    try:
+        connect()
+    except Exception as error:
+        raise ConfigError(
+            f"the proxy or the certificates that the environment names cannot be used "
+            f"({words(error)}). Correct HTTP_PROXY, ALL_PROXY or SSL_CERT_FILE."
+        ) from None
 
     async def post(client: Any, body: dict[str, Any]) -> tuple[Any, bytes]:
         """The response, and its body of at most `_LONGEST_BODY` bytes."""
         async with client.stream("POST", address, content=json.dumps(body).encode()) as response:
+            if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raise _Unlike("it answers by a stream, and none was asked for. Turn that off there")
             content = bytearray()
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > _LONGEST_BODY:
-                    raise failure(f"the answer is longer than {_LONGEST_BODY} bytes.")
+                    raise _Unlike(f"the answer is longer than {_LONGEST_BODY:,} bytes")
             return response, bytes(content)
 
     async def one(client: Any, prompt: str, seed: int) -> Answer:
@@ -83,39 +103,36 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
             try:
                 response, content = await post(client, body)
                 if response.is_success:
-                    return _answer(content, response.headers.get("Content-Type", ""))
-            except (httpx2.TransportError, httpx2.DecodingError, _CutShort) as error:
-                fault = f"the connection fails ({words(error)}). Check the address and the server."
-            except _Unlike as error:
-                raise failure(str(error)) from None
+                    return _answer(content)
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
+                fault = f"no answer ({words(error)}). Check the address, and that the server runs."
+            except _CutShort as error:
+                fault = f"{error}."
             else:
-                status, said = response.status_code, _said(content)
                 if used == "max_tokens" and b"max_completion_tokens" in content:
-                    limit = "max_completion_tokens"  # of the models that think before they answer
+                    limit = "max_completion_tokens"  # of models that think before they answer
                     continue
-                fault = f"HTTP {status}, {said!r}. {_ADVICE.get(status, '')}".rstrip()
-                if response.is_redirect:
-                    fault = f"HTTP {status}, moved to {response.headers.get('Location')!r}."
+                status, said = response.status_code, response.headers.get("Location")
+                said = f"moved to {said}" if response.is_redirect else _said(content)
+                fault = f"HTTP {status}: {said!r}.{_ADVICE.get(status, '')}"
                 if status < 500 and status not in _BUSY:
-                    raise failure(fault)
+                    raise _Unlike(fault)
                 wait = max(wait, _retry_after(response.headers.get("Retry-After")))
                 if wait > _PATIENCE:
-                    raise failure(f"{fault} It asks to wait for {wait:.0f} seconds.")
+                    raise _Unlike(f"{fault} It asks to wait for {wait:.0f} seconds")
             if attempt < _TRIES - 1:
                 await asyncio.sleep(wait)
-        raise failure(f"asked {_TRIES} times in vain: {fault}")
+        raise _Unlike(f"asked {_TRIES} times in vain. {fault}")
 
     async def ask(prompts: list[str], number: int, answers: dict[int, Answer]) -> None:
         async def keep(i: int, prompt: str) -> None:
-            answers[i] = await one(client, prompt, sampling.seed + number + i)
+            try:
+                answers[i] = await one(client, prompt, sampling.seed + number + i)
+            except _Unlike as error:
+                raise RunError(_hidden(f"{address}: {str(error).rstrip('.')}.")) from None
 
-        limits = httpx2.Limits(max_connections=AT_ONCE)
-        patience = httpx2.Timeout(_PATIENCE, connect=10, pool=None)
         try:
-            async with (
-                httpx2.AsyncClient(headers=headers, limits=limits, timeout=patience) as client,
-                asyncio.TaskGroup() as group,
-            ):
+            async with connect() as client, asyncio.TaskGroup() as group:
                 for i, prompt in enumerate(prompts):
                     group.create_task(keep(i, prompt))
         except ExceptionGroup as failures:  # the first has stopped the others
@@ -126,70 +143,60 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
         try:
             asyncio.run(ask(prompts, number, answers))
         finally:  # what was answered is paid for, whatever has failed
-            yield from map(
-                answers.__getitem__, takewhile(answers.__contains__, range(len(prompts)))
-            )
+            first = takewhile(answers.__contains__, range(len(prompts)))
+            yield from map(answers.__getitem__, first)
 
     return complete
 
 
-_ADVICE = {
-    401: "Set OPENAI_API_KEY to a key of this server.",
-    403: "Set OPENAI_API_KEY to a key that may use this model.",
-    404: "Check the address, which mostly ends in /v1, and the name of the model.",
-}
-
-
-class _CutShort(Exception):
-    """The body begins like JSON, and does not end so."""
-
-
-class _Unlike(Exception):
-    """The body is whole, and not a chat completion."""
-
-
 def _address(url: str) -> str:
     """Of chat completions; what it must not hold may be a secret, and is not shown."""
-    shown = url.rpartition("@")[2]
+    import httpx2
+
     try:
-        parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        extra = parts.username or parts.password or parts.query or parts.fragment
-    except ValueError:  # the port
-        fine, extra = False, None
-    if not fine or not url.isprintable() or " " in url:
+        parts = httpx2.URL(url)
+        fine = parts.scheme in ("http", "https") and parts.host
+        fine = fine and (parts.port is None or 0 < parts.port < 2**16)
+        extra = parts.userinfo or parts.query or parts.fragment
+    except httpx2.InvalidURL:
+        fine, extra = False, b""
+    if not fine or not url.isascii() or not url.isprintable() or " " in url:
+        shown = _hidden(url.rpartition("@")[2])[:200]
         raise ConfigError(
-            f"endpoint {shown[:200]!r} is not an address. Pass one like http://localhost:8000/v1."
+            f"endpoint {shown!r} is not an address. Pass one like http://localhost:8000/v1."
         )
     if extra:
         raise ConfigError(
-            f"the endpoint at {parts.hostname} has a user, query or fragment in its address. Pass "
-            "the address alone, like http://localhost:8000/v1, and the key in OPENAI_API_KEY."
+            "the address of the endpoint has a user, a query or a fragment, which may be secret. "
+            "Pass it without, like http://localhost:8000/v1, and the key in OPENAI_API_KEY."
         )
     return f"{url.rstrip('/').removesuffix('/chat/completions')}/chat/completions"
 
 
 def _key() -> str:
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    return os.environ.get("OPENAI_API_KEY", "").strip()
+
+
+def _headers() -> dict[str, str]:
+    key = _key()
     if not (key.isascii() and key.isprintable()):
         raise ConfigError(
             "OPENAI_API_KEY holds characters that no key has, so it cannot be sent. Set it again."
         )
-    return key
+    return {"Content-Type": "application/json"} | (
+        {"Authorization": f"Bearer {key}"} if key else {}
+    )
 
 
-def _answer(content: bytes, kind: str) -> Answer:
+def _hidden(text: str) -> str:
+    """Without the key, which servers like to repeat."""
+    return text.replace(_key(), "***") if _key() else text
+
+
+def _answer(content: bytes) -> Answer:
     """What a chat completion says."""
-    start = content.lstrip()[:1]
-    if start and start != b"{":
-        raise _Unlike(
-            f"the answer is {kind or 'not JSON'}: {_said(content)!r}. "
-            + (
-                "No stream was asked for: let the server answer in one piece."
-                if kind.startswith("text/event-stream")
-                else "Check the address, which mostly ends in /v1."
-            )
-        )
+    if content.strip()[:1] not in (b"{", b""):
+        raise _Unlike(f"it answers {_said(content)!r}. Check the address, which mostly ends in /v1")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -202,16 +209,16 @@ def _answer(content: bytes, kind: str) -> Answer:
         text = text.encode(errors="replace").decode()  # half a character has no UTF-8
         return Answer(text, choice.get("finish_reason") == "length")
     except (LookupError, TypeError, AttributeError):
-        raise _Unlike(f"the answer is not a chat completion: {_said(content)!r}.") from None
+        raise _Unlike(f"the answer is not a chat completion: {_said(content)!r}") from None
 
 
 def _said(content: bytes) -> str:
     """The message of an error in OpenAI's form, or else the beginning of the body."""
     try:
-        said = json.loads(content)["error"]["message"]
+        said = str(json.loads(content)["error"]["message"])
     except (ValueError, LookupError, TypeError, RecursionError):
-        said = content[:1000].decode(errors="replace")
-    return " ".join(str(said).split())[:300]
+        said = content.decode(errors="replace")
+    return " ".join(_hidden(said)[:2000].split())[:300]  # half a key would not be found
 
 
 def _retry_after(value: str | None) -> float:
