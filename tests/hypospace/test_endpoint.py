@@ -272,9 +272,7 @@ def test_a_body_that_is_cut_short_is_asked_for_again(server) -> None:
     with pytest.raises(RunError, match="asked 5 times in vain. no answer"):
         ask(server)
     server.replies = [cut[1]] * 5
-    with pytest.raises(
-        RunError, match=f"5 times in vain. the answer ends early, after {len(whole) - 9} b"
-    ):
+    with pytest.raises(RunError, match=f"5 times in vain. the answer, of {len(whole) - 9} byte"):
         ask(server)
     assert not server.replies
 
@@ -328,7 +326,7 @@ def test_another_answer_is_an_error_at_once(server, reply, sentence) -> None:
 
 def test_a_body_that_nests_deeper_than_can_be_read(server) -> None:
     server.always = replies(b'{"a":' * 10**5)
-    with pytest.raises(RunError, match="ends early"):
+    with pytest.raises(RunError, match="not complete JSON"):
         ask(server)
 
 
@@ -382,6 +380,19 @@ def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(ConfigError, match="proxy .* Correct HTTP_PROXY"):
         endpoint("http://localhost/v1", "m", Sampling())
+
+
+def test_help_does_not_load_the_library() -> None:
+    code = "import sys, ipsrl.cli as cli\ntry: cli.main({})\nexcept SystemExit: pass\n" + (
+        "print('httpx2' in sys.modules)"
+    )
+    for arguments in (["--help"], ["hypospace", "evaluate", "--help"]):
+        command = [sys.executable, "-c", code.format(arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch) -> None:

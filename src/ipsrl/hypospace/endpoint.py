@@ -77,7 +77,7 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
     async def post(client: Any, body: dict[str, Any]) -> tuple[Any, bytes]:
         """The response, and its body of at most `_LONGEST_BODY` bytes."""
         async with client.stream("POST", address, content=json.dumps(body).encode()) as response:
-            if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            if "event-stream" in response.headers.get("Content-Type", "").lower():
                 raise _Unlike("it answers by a stream, and none was asked for. Turn that off there")
             content = bytearray()
             async for chunk in response.aiter_bytes():
@@ -200,7 +200,7 @@ def _answer(content: bytes) -> Answer:
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        raise _CutShort(f"the answer ends early, after {len(content)} bytes") from None
+        raise _CutShort(f"the answer, of {len(content)} bytes, is not complete JSON") from None
     try:
         choice = body["choices"][0]
         text = choice["message"].get("content") or ""
