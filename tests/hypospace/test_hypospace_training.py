@@ -160,6 +160,19 @@ def test_a_run_that_was_stopped_ends_the_same(
     assert ours == {key: theirs[key] for key in ours}
 
 
+def test_the_files_of_a_run_can_be_evaluated_again(finished, tmp_path, capsys) -> None:
+    data, responses = finished / "data.jsonl", finished / "responses.jsonl"
+    command = ["hypospace", "evaluate", "boolean", "--data", str(data), "--json"]
+    result = read_result(Run.open(finished))
+    for half in ("train", "test"):
+        assert main([*command, "--split", half, str(responses)]) == 0
+        assert capsys.readouterr().out == getattr(result, half).json() + "\n"
+    misspelt = tmp_path / "responses.jsonl"
+    misspelt.write_text(responses.read_text().replace('"boolean-', '"bolean-', 1))
+    assert main([*command, "--split", "test", str(misspelt)]) == 1
+    assert "bolean-" in capsys.readouterr().err
+
+
 def test_another_configuration_cannot_go_on_with_a_run(finished, beginner) -> None:
     with pytest.raises(RunError, match="another configuration"):
         train(small(beginner, seed=5), finished, resume=True)
@@ -303,12 +316,10 @@ def test_a_start_model_is_like_a_base_model(tmp_path) -> None:
     sets = dataset(task)
     model = start_model(task, sets)  # of the user's cache, where the other slow tests need it too
     complete = local_model(str(model), Sampling(max_tokens=32))
-    collect(tmp_path / "responses.jsonl", respond(complete, sets, 64))
+    collect(tmp_path / "responses.jsonl", respond(task, complete, sets, 64))
     responses = read_lines(tmp_path / "responses.jsonl", Response)
     for half in ("train", "test"):
-        chosen = [one for one in sets if one.split == half]
-        ids = {one.id for one in chosen}
-        found = evaluate(task, chosen, [one for one in responses if one.id in ids])
+        found = evaluate(task, sets, responses, split=half)
         assert 0.4 < found.valid_rate[0] < 0.9  # taught with 30 % of blind answers
         assert found.recovery[2][0] < 0.9 * found.uniform[2]  # at N = 4
 

@@ -188,10 +188,46 @@ def test_text_and_json():
     assert text.splitlines()[-1] == "verdicts: admissible 12"
 
 
+def test_responses_to_sets_of_the_other_split_are_left_out():
+    """A file of responses to both halves is evaluated by halves; an id of neither is an error."""
+    sets = dataset(Causal(), count=4)
+    assert [one.split for one in sets] == ["train", "train", "test", "test"]
+    right = [Response(one.id, Causal().answer(one.admissible[0])) for one in sets[:2]]
+    wrong = [Response(one.id, "Graph: A->A") for one in sets[2:]]
+    for split, valid in (("train", 1.0), ("test", 0.0), ("all", 0.5)):
+        found = evaluate(Causal(), sets, [*right, *wrong], split=split, resamples=2)
+        assert found.valid_rate[0] == valid
+        assert found.sets == (4 if split == "all" else 2)
+    for split in ("train", "test", "all"):
+        with pytest.raises(InvalidInput, match="'causal-x', which no observation set of the data"):
+            evaluate(Causal(), sets, [*right, *wrong, Response("causal-x", "")], split=split)
+    with pytest.raises(InvalidInput, match="there are no responses"):
+        evaluate(Causal(), sets, right, split="test")
+    with pytest.raises(InvalidInput, match="no observation set .* split 'test'"):
+        evaluate(Causal(), sets[:2], right, split="test")
+
+
+def test_responses_that_were_cut_off_are_counted():
+    """Not as "no answer": nobody knows what would have followed."""
+    one = one_set()
+    right = Causal().answer(one.admissible[0])
+    responses = [
+        Response(one.id, "Let me think", truncated=True),
+        Response(one.id, "Let me think", truncated=True),
+        Response(one.id, f"{right}\n\nThat is since", truncated=True),
+        Response(one.id, "I do not know"),
+    ]
+    found = evaluate(Causal(), [one], responses, resamples=2)
+    assert found.verdicts == {"admissible": 1, "no answer": 1, "truncated": 2}
+    assert found.truncated == 3
+    assert "3 of 4 responses were cut off at the limit of tokens: raise --max-tok" in found.text()
+    assert json.loads(found.json())["truncated"] == 3
+
+
 def test_sets_seeds_and_numbers_must_agree():
     one, other = dataset(Causal(), count=2)
     row = Response(one.id, "Graph: No edges")
-    with pytest.raises(InvalidInput, match="no chosen observation set"):
+    with pytest.raises(InvalidInput, match="no observation set of the data"):
         evaluate(Causal(), [one], [Response("causal-x", "")])
     with pytest.raises(InvalidInput, match="has 0 responses of seed 0"):
         evaluate(Causal(), [one, other], [row])

@@ -332,10 +332,24 @@ def test_files_that_cannot_be_opened(tmp_path):
 
 
 def test_a_sequential_prompt_shows_the_answers_so_far():
-    assert sequential_prompt("ask", []) == "ask"
-    prompt = sequential_prompt("ask", ["Graph: A->B", "Graph: No edges"])
+    """As answers: nothing for what could not be read, an answer once, the empty graph too."""
+    task = Causal()
+    assert sequential_prompt(task, "ask", []) == "ask"
+    assert sequential_prompt(task, "ask", [None]) == "ask"
+    prompt = sequential_prompt(task, "ask", ["A->B", None, "", "A->B", "A->B,B->C"])
     assert prompt.startswith("ask\n\n")
-    assert prompt.endswith("\n\nGraph: A->B\n\nGraph: No edges")
+    assert prompt.endswith("\n\nGraph: A->B\n\nGraph: No edges\n\nGraph: A->B, B->C")
+
+
+def test_a_sequential_prompt_leaves_out_what_is_too_deep_to_be_written():
+    """A key may nest deeper than the text that it was read from."""
+    task = Boolean()
+    observations = dataset(task)[0].observations
+    text = "Expression: " + "NOT " * 60 + "x"
+    deep = judge(task, observations, text).key
+    assert deep is not None
+    assert sequential_prompt(task, "ask", [deep]) == "ask"
+    assert sequential_prompt(task, "ask", [deep, "x"]).endswith("\n\nExpression: x")
 
 
 def test_configurations_are_strict():

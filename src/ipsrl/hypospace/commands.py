@@ -10,7 +10,7 @@ import tyro
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError
-from ipsrl.hypospace.task import ObservationSet
+from ipsrl.hypospace.task import AnyTask, ObservationSet
 
 
 def dataset(argv: list[str]) -> int:
@@ -87,15 +87,17 @@ def evaluate(argv: list[str]) -> int:
         """What `ipsrl hypospace dataset` wrote."""
         options: Annotated[size, tyro.conf.arg(name="")]  # type: ignore[valid-type]
         split: Literal["train", "test", "all"] = "all"
-        """Observation sets that were asked."""
-        protocol: Literal["parallel", "sequential"] = "parallel"
-        """Samples of one prompt, or prompts that show the answers so far."""
+        """Observation sets to ask or to evaluate; responses to the others are left out."""
+        protocol: Literal["parallel", "sequential", "benchmark"] = "parallel"
+        """Samples of one prompt; prompts that show the answers so far; or as HypoSpace's own code:
+        so too, N times |H_O| of them, and unreadable ones asked for up to five times."""
         model: str | None = None
         """Folder or hub name; with --endpoint, the server's name of the model."""
         endpoint: str | None = None
         """OpenAI-compatible server, such as http://localhost:8000/v1; key in OPENAI_API_KEY."""
-        n: int = 64
-        """Responses to ask for, per set."""
+        n: int | None = None
+        """Responses to ask for, per set, 64 if not given; with --protocol benchmark for each
+        admissible answer, 1 if not given."""
         temperature: float = 1.0
         """Of the samples."""
         max_tokens: int = 256
@@ -109,42 +111,41 @@ def evaluate(argv: list[str]) -> int:
 
     options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace evaluate")
     from ipsrl.hypospace.recovery import Response, evaluate
-    from ipsrl.hypospace.task import ObservationSet, read_lines
+    from ipsrl.hypospace.task import read_lines
 
     task = _task(domain, options)
     sets = read_lines(options.data, ObservationSet)
-    sets = [one for one in sets if options.split in ("all", one.split)]
     if options.model is not None:
-        _ask(options, sets)
+        _ask(task, options, sets)
     elif options.endpoint is not None or options.resume:
         raise ConfigError("name the --model that is to be asked.")
     result = evaluate(
-        task, sets, read_lines(options.responses, Response), protocol=options.protocol
-    )
+        task, sets, read_lines(options.responses, Response), split=options.split,
+        protocol=options.protocol,
+    )  # fmt: skip
     print(result.json() if options.json else result.text())
     return 0
 
 
-def _ask(options: Any, sets: Sequence[ObservationSet]) -> None:
+def _ask(task: AnyTask, options: Any, sets: Sequence[ObservationSet]) -> None:
     """Write the responses of the model to the file."""
-    from ipsrl.hypospace.responses import (
-        AT_ONCE,
-        Sampling,
-        collect,
-        collected,
-        endpoint,
-        local_model,
-        respond,
-    )  # fmt: skip
+    from ipsrl.hypospace.endpoint import AT_ONCE, endpoint
+    from ipsrl.hypospace.recovery import check_sets, chosen
+    from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
 
-    if options.n < 1:
-        raise ConfigError(f"n is {options.n}. Ask for one response at least.")
+    n = options.n
+    if n is None:
+        n = 1 if options.protocol == "benchmark" else 64
+    if n < 1:
+        raise ConfigError(f"n is {n}. Ask for one response at least.")
     path = options.responses
     if path.exists() and not options.resume:
         raise ConfigError(
             f"{path} exists. Leave out --model to evaluate what it holds, go on with it by "
             "--resume, or name another file."
         )
+    asked = list(chosen(sets, options.split).values())
+    check_sets(task, asked)  # before anything is paid for
     sampling = Sampling(options.temperature, options.max_tokens, options.seed)
     complete = (
         local_model(options.model, sampling)
@@ -152,10 +153,14 @@ def _ask(options: Any, sets: Sequence[ObservationSet]) -> None:
         else endpoint(options.endpoint, options.model, sampling)
     )
     drawn = respond(
-        complete, sets, options.n, protocol=options.protocol, seed=options.seed,
+        task, complete, asked, n, protocol=options.protocol, seed=options.seed,
         batch=256 if options.endpoint is None else AT_ONCE, earlier=collected(path),
     )  # fmt: skip
-    collect(path, drawn)
+    try:
+        collect(path, drawn)
+    except KeyboardInterrupt:
+        kept = f"{path} keeps what was answered: continue with --resume" if path.exists() else ""
+        raise KeyboardInterrupt(f"stopped; {kept or 'nothing was answered'}") from None
 
 
 def _domain(argv: list[str]) -> tuple[Any, type[StrictConfig]]:
@@ -166,7 +171,7 @@ def _domain(argv: list[str]) -> tuple[Any, type[StrictConfig]]:
     return DOMAINS[next((word for word in argv if word in DOMAINS), "causal")]
 
 
-def _task(domain: Any, options: Any) -> Any:
+def _task(domain: Any, options: Any) -> AnyTask:
     if domain.name != options.domain:  # a file is called like a domain
         raise ConfigError(f"name the domain first: {options.domain}, and then its options.")
     return domain(options.options)

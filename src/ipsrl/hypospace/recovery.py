@@ -23,6 +23,10 @@ from ipsrl.hypospace.task import AnyTask, Judgement, ObservationSet, Verdict, ju
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % bootstrap interval."""
 
+Protocol = Literal["parallel", "sequential", "benchmark"]
+"""Samples of one prompt; prompts that show the answers so far; HypoSpace's own variant of these,
+in which a set is asked a multiple of |H_O| times, and again for what cannot be read."""
+
 _LEVEL = 0.95
 
 
@@ -35,6 +39,8 @@ class Response:
     response: str
     seed: int = 0
     """Of the training run that it comes from."""
+    truncated: bool = False
+    """Whether the limit of tokens cut it off."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,13 @@ class Evaluation:
     sets: int
     seeds: int
     responses: int
-    """N, per observation set and seed."""
+    """N, per observation set and seed; in the benchmark's protocol, N / |H_O|."""
     protocol: str
     valid_rate: Interval
     novelty_rate: Interval
     recovery_rate: Interval
     verdicts: dict[str, int]
-    """How often each verdict was given."""
+    """How often each verdict was given; "truncated" stands for no answer before the cut."""
     draws: list[int]
     recovery: list[Interval]
     distinct: list[Interval]
@@ -62,6 +68,8 @@ class Evaluation:
     """Recovery of a policy that gives one admissible answer per set, always the same."""
     uniform: list[float]
     """Recovery of a sampler that draws uniformly from H_O."""
+    truncated: int = 0
+    """Responses that the limit of tokens cut off, with an answer or without."""
 
     def json(self) -> str:
         """All numbers as one JSON object."""
@@ -70,8 +78,11 @@ class Evaluation:
     def text(self) -> str:
         """All numbers as a table for people."""
         seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        number = f"{self.responses} {self.protocol} responses"
+        if self.protocol == "benchmark":
+            number += " for each admissible answer"
         lines = [
-            f"{self.sets} observation sets, {seeds}, {self.responses} {self.protocol} responses",
+            f"{self.sets} observation sets, {seeds}, {number}",
             f"  valid      VR  {_shown(self.valid_rate)}",
             f"  novel      NR  {_shown(self.novelty_rate)}",
             f"  recovered  RR  {_shown(self.recovery_rate)}",
@@ -86,7 +97,13 @@ class Evaluation:
                 f"{n:6}   {_shown(recovered)}   {distinct[0]:8.2f}   {one:8.4f}   {uniform:13.4f}"
             )
         counts = ", ".join(f"{name} {count}" for name, count in self.verdicts.items())
-        return "\n".join([*lines, "", f"verdicts: {counts}"])
+        lines += ["", f"verdicts: {counts}"]
+        if self.truncated:
+            lines.append(
+                f"{self.truncated} of {sum(self.verdicts.values())} responses were cut off at the "
+                "limit of tokens: raise --max-tokens (in training, max_completion_length)"
+            )
+        return "\n".join(lines)
 
 
 def recovery_curve(
@@ -133,12 +150,12 @@ def ordered_curve(
     return np.array([recovery(keys[:m], wanted) for m in draws])
 
 
-def uniform_reference(sizes: Sequence[int], draws: Sequence[int]) -> np.ndarray:
+def uniform_reference(sizes: Sequence[int], draws: Sequence[int] | np.ndarray) -> np.ndarray:
     """Mean recovery rate of an ideal sampler, uniform over H_O: 1 - (1 - 1/|H|)^m.
 
     Args:
       sizes: |H_O| of each set.
-      draws: numbers m of responses.
+      draws: numbers m of responses, [draws] or [sets, draws].
     Returns:
       float64 array [draws].
     """
@@ -184,12 +201,18 @@ def bootstrap(
     return values.mean(axis=(0, 1)), low, high
 
 
+def number_of_responses(one: ObservationSet, n: int, protocol: Protocol) -> int:
+    """N of a set: n, or in the benchmark's protocol n |H_O|."""
+    return n * len(set(one.admissible)) if protocol == "benchmark" else n
+
+
 def evaluate(
     task: AnyTask,
     sets: Sequence[ObservationSet],
     responses: Iterable[Response],
     *,
-    protocol: Literal["parallel", "sequential"] = "parallel",
+    split: Literal["train", "test", "all"] = "all",
+    protocol: Protocol = "parallel",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
@@ -197,39 +220,50 @@ def evaluate(
 
     Args:
       task: the domain.
-      sets: observation sets, every one of which must have responses.
-      responses: the same number N for every set and seed; of each, in the order given.
+      sets: observation sets, those of other splits too if responses to them are in the file.
+      responses: the same number N for every set of the split and seed, or in the benchmark's
+        protocol the same multiple of |H_O|; of each, in the order given.
+      split: of the sets to evaluate, every one of which must have responses.
       protocol: parallel samples of one prompt, where any order is as likely as another; or
-        sequential prompting with the answers so far, where recovery after m is that of the first m.
+        prompting with the answers so far, where recovery after m is that of the first m.
       resamples: of the bootstrap.
       seed: of the bootstrap.
     Returns:
-      rates, curves with intervals, and references.
+      rates, curves with intervals, and references.  A set with fewer responses than a draw of the
+      benchmark's protocol counts with all that it has.
     Raises:
       InvalidInput: if responses belong to no set, are missing or unequal in number, or if the
         observations or admissible keys of a set are wrong.
     """
-    by_id = {one.id: one for one in sets}
-    for one in by_id.values():  # the judge and the data set must mean the same H_O
-        for key in one.admissible:
-            _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
+    by_id = chosen(sets, split)
+    check_sets(task, by_id.values())
+    known = {one.id for one in sets}
     groups: dict[tuple[int, str], list[Judgement]] = defaultdict(list)
+    verdicts: Counter[str] = Counter()
+    truncated = 0
     for one in responses:
-        if one.id not in by_id:
+        if one.id not in known:
             raise InvalidInput(
-                f"a response has the id {one.id[:60]!r}, which no chosen observation set has. Pass "
-                "the data set that the prompts came from, and the split that was asked."
+                f"a response has the id {one.id[:60]!r}, which no observation set of the data has. "
+                "Pass the data set that the prompts came from."
             )
-        groups[one.seed, one.id].append(judge(task, by_id[one.id].observations, one.response))
+        if one.id not in by_id:
+            continue
+        judgement = judge(task, by_id[one.id].observations, one.response)
+        groups[one.seed, one.id].append(judgement)
+        truncated += one.truncated
+        unfinished = one.truncated and judgement.verdict is Verdict.NO_ANSWER
+        verdicts["truncated" if unfinished else judgement.verdict.value] += 1
     seeds = sorted({seed for seed, _ in groups})
-    count = _equal_number(groups, seeds, list(by_id))
-    draws = sorted({*(2**i for i in range(count.bit_length())), count})
+    each = _equal_number(groups, seeds, by_id, protocol)
+    counts = [number_of_responses(one, each, protocol) for one in by_id.values()]
+    draws = sorted({*(2**i for i in range(max(counts).bit_length())), max(counts)})
     curve = recovery_curve if protocol == "parallel" else ordered_curve
     sizes = np.array([len(set(one.admissible)) for one in by_id.values()])
     rates = np.empty((len(seeds), len(by_id), 3))
     curves = np.empty((len(seeds), len(by_id), len(draws)))
     for s, seed_ in enumerate(seeds):
-        for i, one in enumerate(by_id.values()):
+        for i, (one, count) in enumerate(zip(by_id.values(), counts, strict=True)):
             judged = groups[seed_, one.id]
             for judgement in judged:
                 _check_agreement(judgement, one)
@@ -241,22 +275,47 @@ def evaluate(
             )
             curves[s, i] = curve(keys, one.admissible, draws)
     valid, novel, recovered = _intervals(rates, resamples, seed)
-    verdicts = Counter(judgement.verdict.value for group in groups.values() for judgement in group)
+    shown = np.minimum(draws, np.array(counts)[:, None])
     return Evaluation(
         sets=len(by_id),
         seeds=len(seeds),
-        responses=count,
+        responses=each,
         protocol=protocol,
         valid_rate=valid,
         novelty_rate=novel,
         recovery_rate=recovered,
-        verdicts={v.value: verdicts[v.value] for v in Verdict if verdicts[v.value]},
+        verdicts={name: verdicts[name] for name in _VERDICTS if verdicts[name]},
         draws=draws,
         recovery=_intervals(curves, resamples, seed),
         distinct=_intervals(curves * sizes[:, None], resamples, seed),
         one_mode=one_mode_reference(list(sizes), draws).tolist(),
-        uniform=uniform_reference(list(sizes), draws).tolist(),
+        uniform=uniform_reference(list(sizes), shown).tolist(),
+        truncated=truncated,
     )
+
+
+_VERDICTS = [*(verdict.value for verdict in Verdict), "truncated"]
+
+
+def chosen(
+    sets: Iterable[ObservationSet], split: Literal["train", "test", "all"]
+) -> dict[str, ObservationSet]:
+    """The sets of a split, by id.
+
+    Raises:
+      InvalidInput: if there are none.
+    """
+    found = {one.id: one for one in sets if split in ("all", one.split)}
+    if not found:
+        raise InvalidInput(f"no observation set of the data is of the split {split!r}.")
+    return found
+
+
+def check_sets(task: AnyTask, sets: Iterable[ObservationSet]) -> None:
+    """InvalidInput unless the judge and the data set mean the same H_O."""
+    for one in sets:
+        for key in one.admissible:
+            _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
 
 
 def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None = None) -> None:
@@ -271,20 +330,31 @@ def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None 
         )
 
 
-def _equal_number(groups: dict[tuple[int, str], list], seeds: list[int], ids: list[str]) -> int:
+def _equal_number(
+    groups: dict[tuple[int, str], list],
+    seeds: list[int],
+    by_id: dict[str, ObservationSet],
+    protocol: Protocol,
+) -> int:
+    """How many responses each set and seed has; in the benchmark's protocol, over |H_O|."""
     if not groups:
         raise InvalidInput("there are no responses, so that nothing can be evaluated.")
-    numbers = {(seed, id_): len(groups.get((seed, id_), [])) for seed in seeds for id_ in ids}
+    numbers = {
+        (seed, one.id): len(groups.get((seed, one.id), [])) / number_of_responses(one, 1, protocol)
+        for seed in seeds
+        for one in by_id.values()
+    }
     (few, fewest), (many, most) = (
         pick(numbers.items(), key=lambda item: item[1]) for pick in (min, max)
     )
-    if fewest != most:
+    if fewest != most or fewest % 1:
+        each = " for each admissible answer" if protocol == "benchmark" else ""
         raise InvalidInput(
-            f"set {few[1]!r} has {fewest} responses of seed {few[0]}, {many[1]!r} has {most} of "
-            f"seed {many[0]}. Recovery grows with N, so sample each set equally often, and choose "
-            "the split that was asked."
+            f"set {few[1]!r} has {fewest:g} responses{each} of seed {few[0]}, {many[1]!r} has "
+            f"{most:g} of seed {many[0]}. Recovery grows with N, so sample each set equally often, "
+            "and choose the split and the protocol that were asked."
         )
-    return fewest
+    return int(fewest)
 
 
 def _intervals(values: np.ndarray, resamples: int, seed: int) -> list[Interval]:

@@ -1,31 +1,35 @@
-"""Ask a model: N responses to every observation set, from a folder or an endpoint."""
+"""Ask a model for responses to observation sets, and keep them in a file of JSON lines."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-from ipsrl.errors import ConfigError, MissingExtra, RunError
-from ipsrl.hypospace.recovery import Response
-from ipsrl.hypospace.task import ObservationSet, read_lines, sequential_prompt
+from ipsrl.errors import ConfigError, InvalidInput, MissingExtra, RunError
+from ipsrl.hypospace.recovery import Protocol, Response, number_of_responses
+from ipsrl.hypospace.task import AnyTask, ObservationSet, judge, read_lines, sequential_prompt
 from ipsrl.runs import progress
 
-Protocol = Literal["parallel", "sequential"]
-Complete = Callable[[list[str], int], list[str]]
-"""complete(prompts, number): responses to a batch, whose first is the run's response `number`."""
 
-_TRIES = 5
-AT_ONCE = 16
-"""Requests to an endpoint; a batch of it, so that a failure loses no more."""
+class Answer(NamedTuple):
+    """What a model wrote, and whether the limit of tokens cut it off."""
+
+    text: str
+    truncated: bool = False
+
+
+Complete = Callable[[list[str], int], Iterable[Answer]]
+"""complete(prompts, number): answers to a batch, whose first is the run's response `number`."""
+
+TRIES = 5
+"""Times that the benchmark asks for one response, until it can be read."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,15 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and self.max_tokens >= 1):
+        if not (0 <= self.temperature < math.inf and self.max_tokens >= 1):
             raise ConfigError(
                 f"temperature = {self.temperature} and max_tokens = {self.max_tokens} cannot be. "
-                "Use a temperature >= 0, and at least one token."
+                "Use a finite temperature >= 0, and at least one token."
             )
 
 
 def respond(
+    task: AnyTask,
     complete: Complete,
     sets: Sequence[ObservationSet],
     n: int,
@@ -60,76 +65,146 @@ def respond(
     seed: int = 0,
     earlier: Sequence[Response] = (),
 ) -> Iterator[list[Response]]:
-    """N responses to every set, in the order of the sets or, if sequential, of the rounds.
+    """Responses to every set, in the order of the sets or, if sequential, of the rounds.
 
     Args:
-      complete: responses to a batch of prompts.
+      task: the domain.
+      complete: answers to a batch of prompts.
       sets: what is asked.
-      n: responses for each.
-      protocol: parallel repeats the prompt of a set; sequential shows the answers so far.
+      n: responses to each; in the benchmark's protocol, for each of its admissible answers.
+      protocol: parallel repeats the prompt of a set; sequential shows the answers so far; benchmark
+        does so too, and asks again, `TRIES` times in all, for what cannot be read.
       batch: prompts at a time.
       seed: written into the responses.
       earlier: the first responses, of a run that was stopped.
     Yields:
-      the responses of a batch.
+      the responses of a batch; of one that fails, those before the first that failed.
     Raises:
       ConfigError: if `earlier` is not how these responses begin.
     """
-    if protocol == "parallel":
-        rounds = [[one for one in sets for _ in range(n)]]
-    else:
-        rounds = [list(sets)] * n
-    asked_for = [(one.id, seed) for asked in rounds for one in asked][: len(earlier)]
-    if [(one.id, one.seed) for one in earlier] != asked_for:
+    rounds = _rounds(sets, n, protocol)
+    parts = [asked[i : i + batch] for asked in rounds for i in range(0, len(asked), batch)]
+    expected = [(one.id, seed) for part in parts for one in part]
+    if [(one.id, one.seed) for one in earlier] != expected[: len(earlier)]:
         raise ConfigError(
             f"the {len(earlier)} responses of before are to other sets, or of another number, "
             "protocol or seed, so they cannot be gone on with. Ask as before, or name another file."
         )
-    answers: dict[str, list[str]] = {one.id: [] for one in sets}
-    for one in earlier:
-        answers[one.id].append(one.response)
-    with progress("responses", n * len(sets)) as advance:
+    observations = {one.id: one.observations for one in sets}
+    keys: dict[str, list[str | None]] = {one.id: [] for one in sets}
+
+    def show(responses: Iterable[Response]) -> None:
+        """To the prompts that follow."""
+        if protocol != "parallel":
+            for one in responses:
+                keys[one.id].append(judge(task, observations[one.id], one.response).key)
+
+    show(earlier)
+    with progress("responses", len(expected)) as advance:
         done = 0
-        for asked in rounds:
-            for part in (asked[i : i + batch] for i in range(0, len(asked), batch)):
-                missing = part[max(0, len(earlier) - done) :]
-                done += len(part)
-                if not missing:
-                    continue
-                given = answers if protocol == "sequential" else {}
-                prompts = [sequential_prompt(one.prompt, given.get(one.id, ())) for one in missing]
-                texts = complete(prompts, done - len(missing))
-                found = [Response(one.id, t, seed) for one, t in zip(missing, texts, strict=True)]
-                for one in found:
-                    answers[one.id].append(one.response)
-                yield found
-                advance(done)
+        for part in parts:
+            missing = part[max(0, len(earlier) - done) :]
+            done += len(part)
+            if not missing:
+                continue
+            prompts = [sequential_prompt(task, one.prompt, keys[one.id]) for one in missing]
+            number = done - len(missing)
+            if protocol == "benchmark":
+                answers = _insist(task, complete, missing, prompts, number, len(expected))
+            else:
+                answers = complete(prompts, number)
+            found: list[Response] = []
+            try:
+                for one, answer in zip(missing, answers, strict=True):
+                    found.append(Response(one.id, answer.text, seed, answer.truncated))
+            finally:  # what was answered before a failure counts
+                if found:
+                    yield found
+            show(found)
+            advance(done)
+
+
+def _rounds(
+    sets: Sequence[ObservationSet], n: int, protocol: Protocol
+) -> list[list[ObservationSet]]:
+    """What is asked at once, as no prompt of a round shows an answer of it."""
+    numbers = [number_of_responses(one, n, protocol) for one in sets]
+    pairs = list(zip(sets, numbers, strict=True))
+    if protocol == "parallel":
+        return [[one for one, number in pairs for _ in range(number)]]
+    return [[one for one, number in pairs if i < number] for i in range(max(numbers, default=0))]
+
+
+def _insist(
+    task: AnyTask,
+    complete: Complete,
+    sets: Sequence[ObservationSet],
+    prompts: Sequence[str],
+    number: int,
+    total: int,
+) -> list[Answer]:
+    """Answers to a batch, asked for again where they cannot be read, with numbers of their own."""
+    answers = list(complete(list(prompts), number))
+    for attempt in range(1, TRIES):
+        unread = [
+            i
+            for i, (one, answer) in enumerate(zip(sets, answers, strict=True))
+            if judge(task, one.observations, answer.text).key is None
+        ]
+        again = complete([prompts[i] for i in unread], number + attempt * total) if unread else ()
+        for i, answer in zip(unread, again, strict=True):
+            answers[i] = answer
+    return answers
 
 
 def collected(path: Path) -> list[Response]:
-    """The responses of a file that `collect` wrote; a line that a stop has cut off is removed."""
-    content = path.read_bytes() if path.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        path.write_bytes(whole)
-    return read_lines(path, Response) if whole else []
-
-
-def collect(path: Path, responses: Iterator[list[Response]]) -> None:
-    """Append responses to a file of JSON lines as they come, so that none is lost.
+    """The responses of a file that `collect` wrote; a line that a stop has cut off is removed.
 
     Raises:
-      RunError: if the file cannot be written.
+      InvalidInput: if the file holds something else, which stays as it is.
     """
+    content = path.read_bytes() if path.exists() else b""
+    end = content.rfind(b"\n") + 1
+    half = content[end:]
+    if half[: len(_BEGINNING)] != _BEGINNING[: len(half)]:
+        raise InvalidInput(f"{path} is not a file of responses. Name another file.")
+    if half:
+        os.truncate(path, end)
+    return read_lines(path, Response) if end else []
+
+
+_BEGINNING = b'{"id": '
+"""Of a line that `collect` writes."""
+
+
+def collect(path: Path, responses: Iterable[list[Response]]) -> None:
+    """Append responses to a file of JSON lines as they come, so that none is lost.
+
+    Nothing is left of a file that is new, and to which no response came.
+
+    Raises:
+      RunError: if the file cannot be written, or the model does not answer.
+    """
+    new = not path.exists()
+    whole = 0 if new else path.stat().st_size
     try:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             for batch in responses:
                 file.write("".join(json.dumps(asdict(one)) + "\n" for one in batch))
                 file.flush()
+                whole = file.tell()
     except OSError as error:
+        with suppress(OSError):  # half a batch would shift the numbers of those that follow
+            os.truncate(path, whole)
         raise RunError(
             f"{path} cannot be written ({error}). Make room, then continue with --resume."
         ) from None
+    except RunError as error:
+        kept = path.stat().st_size and f" {path} keeps what was answered: continue with --resume."
+        raise RunError(f"{error}{kept or ''}") from None
+    finally:
+        if new and path.exists() and not path.stat().st_size:
+            path.unlink()
 
 
 def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
@@ -165,8 +240,10 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
     if sampling.temperature == 0:
         drawn = {"do_sample": False}
 
+    ends = torch.as_tensor(net.generation_config.eos_token_id or [], device=net.device)
+
     @torch.no_grad()
-    def complete(prompts: list[str], number: int) -> list[str]:
+    def complete(prompts: list[str], number: int) -> list[Answer]:
         torch.manual_seed(random.Random(f"{sampling.seed} {number}").getrandbits(63))
         if tokenizer.chat_template:
             prompts = tokenizer.apply_chat_template(
@@ -184,61 +261,9 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
             max_new_tokens=sampling.max_tokens,
             pad_token_id=tokenizer.pad_token_id,
         )
-        return tokenizer.batch_decode(
-            tokens[:, rows["input_ids"].shape[1] :], skip_special_tokens=True
-        )
-
-    return complete
-
-
-def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
-    """An OpenAI-compatible server; the key, if it wants one, is in OPENAI_API_KEY.
-
-    Args:
-      url: up to and without /chat/completions, such as http://localhost:8000/v1.
-      model: the server's name of the model.
-      sampling: how to draw.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"endpoint {url!r} is no address. Pass one like http://localhost:8000/v1."
-        )
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("OPENAI_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-
-    def one(numbered: tuple[int, str]) -> str:
-        number, prompt = numbered
-        body = {
-            "model": model,
-            "messages": [{"role": "user", "content": prompt}],
-            "temperature": sampling.temperature,
-            "max_tokens": sampling.max_tokens,
-            "seed": sampling.seed + number,
-        }
-        request = urllib.request.Request(
-            f"{url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
-        )
-        for attempt in range(_TRIES):
-            try:
-                with urllib.request.urlopen(request, timeout=600) as answer:
-                    text = json.load(answer)["choices"][0]["message"]["content"] or ""
-                    return text.encode(errors="replace").decode()  # a half character has no UTF-8
-            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-                detail, final = f"{type(error).__name__}: {error}", attempt == _TRIES - 1
-                if isinstance(error, urllib.error.HTTPError):
-                    detail += f": {error.read(300).decode(errors='replace')}"
-                    final = final or (error.code < 500 and error.code not in (408, 429))
-                if final:
-                    raise RunError(
-                        f"{url} did not answer as an OpenAI-compatible server ({detail}). "
-                        "Check the address, the name of the model, and OPENAI_API_KEY."
-                    ) from None
-                time.sleep(2**attempt)
-        raise AssertionError  # the last try returns or raises
-
-    def complete(prompts: list[str], number: int) -> list[str]:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(one, enumerate(prompts, start=number)))
+        written = tokens[:, rows["input_ids"].shape[1] :]
+        ended = torch.isin(written, ends).any(dim=1)
+        texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [Answer(text, not end) for text, end in zip(texts, ended.tolist(), strict=True)]
 
     return complete

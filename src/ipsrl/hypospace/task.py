@@ -13,6 +13,7 @@ import math
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import lru_cache
@@ -196,12 +197,26 @@ def labelled(text: str, label: re.Pattern[str]) -> list[str]:
     return [alone] if "\n" not in alone else []
 
 
-def sequential_prompt(prompt: str, answers: Iterable[str]) -> str:
-    """The prompt of the benchmark's own protocol, which shows the answers given so far."""
-    given = "\n\n".join(answers)
+def sequential_prompt(task: AnyTask, prompt: str, keys: Iterable[str | None]) -> str:
+    """The prompt of the benchmark's own protocol, which shows the answers given so far.
+
+    Args:
+      task: the domain.
+      prompt: of the observation set.
+      keys: of the responses so far, as `judge` read them; None, which shows nothing, where nothing
+        could be read.
+    Returns:
+      the prompt, followed by each answer once, in the form that the prompt asks for.
+    """
+    given = []
+    for key in dict.fromkeys(keys):
+        if key is not None:
+            with suppress(Refused):  # written as an answer, the key nests deeper than can be read
+                given.append(task.answer(key))
     if not given:
         return prompt
-    return f"{prompt}\n\nThese answers have been given already. Give a different one.\n\n{given}"
+    shown = "\n\n".join(given)
+    return f"{prompt}\n\nThese answers have been given already. Give a different one.\n\n{shown}"
 
 
 # --- data sets ------------------------------------------------------------------------------------

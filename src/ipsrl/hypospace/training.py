@@ -11,7 +11,7 @@ from typing import Any
 
 from ipsrl.errors import ConfigError
 from ipsrl.hypospace.config import Config, make_task
-from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
+from ipsrl.hypospace.recovery import Evaluation, Response, chosen, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
 from ipsrl.hypospace.task import (
     AnyTask,
@@ -83,13 +83,11 @@ def _train(config: Config, run: Run, task: AnyTask, sets: Sequence[ObservationSe
     train_llm(llm.Config(**settings), rl, resume=(rl / "config.toml").exists())
 
     responses = out / "responses.jsonl"
-    _ask(config, rl / "model", sets, responses)
+    _ask(task, config, rl / "model", sets, responses)
+    drawn = read_lines(responses, Response)
     result = Result(
-        *(
-            evaluate(task, half, [one for one in drawn if one.id in {s.id for s in half}])
-            for drawn in [read_lines(responses, Response)]
-            for half in _halves(sets)
-        )
+        train=evaluate(task, sets, drawn, split="train"),
+        test=evaluate(task, sets, drawn, split="test"),
     )
     run.finish(asdict(result))
     return result
@@ -128,16 +126,12 @@ def _task(name: str) -> AnyTask:
     return make_task(**json.loads(name))
 
 
-def _halves(sets: Sequence[ObservationSet]) -> list[list[ObservationSet]]:
-    return [[one for one in sets if one.split == half] for half in ("train", "test")]
-
-
 def _write_prompts(config: Config, model: str, sets: Sequence[ObservationSet], path: Path) -> None:
     """What the trainer reads: the prompts of the train half, and what judging needs."""
     chat = _tokenizer(model).chat_template is not None
     name = json.dumps({"domain": config.domain, "options": config.size})
     with path.open("w") as file:
-        for one in _halves(sets)[0]:
+        for one in chosen(sets, "train").values():
             prompt = [{"role": "user", "content": one.prompt}] if chat else one.prompt
             row = {"prompt": prompt, "task": name, "observations": one.observations}
             file.write(json.dumps(row) + "\n")
@@ -155,7 +149,9 @@ def _tokenizer(model: str) -> Any:
         ) from None
 
 
-def _ask(config: Config, model: Path, sets: Sequence[ObservationSet], path: Path) -> None:
+def _ask(
+    task: AnyTask, config: Config, model: Path, sets: Sequence[ObservationSet], path: Path
+) -> None:
     sampling = Sampling(
         temperature=config.trl.get("temperature", 1.0),
         max_tokens=config.trl["max_completion_length"],
@@ -170,5 +166,5 @@ def _ask(config: Config, model: Path, sets: Sequence[ObservationSet], path: Path
     if len(earlier) == config.samples * len(sets):
         return
     complete = local_model(str(model), sampling, **options)
-    drawn = respond(complete, sets, config.samples, seed=config.seed, earlier=earlier)
+    drawn = respond(task, complete, sets, config.samples, seed=config.seed, earlier=earlier)
     collect(path, drawn)
