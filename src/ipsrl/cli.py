@@ -339,7 +339,7 @@ def diagnose(argv: list[str]) -> int:
 
         check_libraries()
     outcome_fn = load_function(options.outcome) if options.outcome else None
-    rows = read_completions(options.files, reward=options.reward)
+    rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
     diagnosis = diagnose_completions(
         rows, outcome_keys(rows, outcome_fn), group_size=options.group_size
     )
