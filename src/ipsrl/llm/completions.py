@@ -195,7 +195,8 @@ def _files(path: Path) -> list[Path]:
 def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[Table]:
     """The columns, some rows at a time; of those that are not kept, floats only."""
     try:
-        with pq.ParquetFile(path) as file:
+        # Neither threads nor whole columns, which take memory.
+        with pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
             schema = file.schema_arrow
             _check_columns(path, schema.names, kept)
             names = [
@@ -203,7 +204,7 @@ def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[Ta
                 for field in schema
                 if kept is None or field.name in kept or pa.types.is_floating(field.type)
             ]
-            for batch in file.iter_batches(_CHUNK, columns=names):
+            for batch in file.iter_batches(_CHUNK, columns=names, use_threads=False):
                 yield batch.to_pydict()
     except InvalidInput:
         raise

@@ -36,15 +36,15 @@ def group_numbers(
       InvalidInput: where completions of different groups cannot be told apart; for groups of one
         completion; for a size that leaves a part of a group.
     """
-    keys = [prompt_key(prompt) for prompt in prompts]
-    ordered = sorted(set(keys), key=lambda key: (isinstance(key, tuple), key))
-    rank = {key: number for number, key in enumerate(ordered)}
-    prompt_R = np.fromiter((rank[key] for key in keys), np.int64, len(keys))
+    seen: dict[Hashable, int] = {}
+    seen_R = np.array([seen.setdefault(prompt_key(prompt), len(seen)) for prompt in prompts])
+    by_text = sorted(seen, key=lambda key: (isinstance(key, tuple), key))
+    prompt_R = np.argsort([seen[key] for key in by_text])[seen_R]
     if steps is None:
         cell_R = np.cumsum(np.diff(prompt_R, prepend=prompt_R[:1]) != 0)
     else:
         step_R = np.unique(steps, return_inverse=True)[1]
-        cell_R = np.unique(step_R * len(rank) + prompt_R, return_inverse=True)[1]
+        cell_R = np.unique(step_R * len(seen) + prompt_R, return_inverse=True)[1]
     cells = _Cells(prompts, steps, cell_R, np.bincount(cell_R))
     if group_size is None:
         _check_uncut(cells)
