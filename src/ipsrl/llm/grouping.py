@@ -89,9 +89,10 @@ def _check_uncut(cells: _Cells) -> None:
     alone = int((size_C == 1).sum())
     commonest = int(np.bincount(size_C).argmax())
     if commonest == 1 or (cells.steps is None and alone):
-        count = "each" if alone == len(size_C) else f"{alone}"
+        some = "each" if alone == len(size_C) else f"{alone}"
         raise InvalidInput(
-            f"{count} of the {len(size_C)} groups has one completion, so no two can be compared. "
+            f"{some} of the {len(size_C)} groups {'has' if some in ('each', '1') else 'have'} one "
+            "completion, which cannot be compared with others. "
             + (
                 "Add the column step; or keep the completions of a prompt together, in the order "
                 "in which they were logged."
@@ -118,17 +119,20 @@ def _check_uncut(cells: _Cells) -> None:
 def _check_cut(cells: _Cells, group_size: int) -> None:
     """Refuse cells that cannot be cut into groups of this size."""
     size_C = cells.size_C
-    if not 2 <= group_size <= size_C.max():
+    most = group_size if cells.steps is None else size_C.max()
+    if not 2 <= group_size <= most:
         raise InvalidInput(
-            f"--group-size is {group_size}, but a group has at least 2 completions, and no prompt "
-            f"has more than {size_C.max()} together. Pass num_generations of the run."
+            f"--group-size is {group_size}, but a group has at least 2 completions, and here at "
+            f"most {size_C.max()}. Pass num_generations of the run."
         )
+    # With steps, a smaller group has lost completions; without, it may be torn apart.
     cut_C = np.ones(len(size_C), bool) if cells.steps is None else size_C > group_size
     wrong_C = cut_C & (size_C % group_size != 0)
     if wrong_C.any():
         raise InvalidInput(
             f"{cells.text(int(wrong_C.argmax()))}, which cannot be cut into whole groups of "
-            f"{group_size}. Pass num_generations of the run."
+            f"{group_size}. Pass num_generations of the run, and keep the rows in the order in "
+            "which they were logged."
         )
     starts = np.flatnonzero(np.diff(cells.cell_R, prepend=-1))
     cell_S = cells.cell_R[starts]

@@ -79,11 +79,16 @@ def _top_outcomes(axis: Axes, diagnosis: dict[str, Any]) -> None:
     below = np.zeros(len(edges))
     for name, share in zip(diagnosis["top_outcomes"], shares, strict=True):
         short = name if len(name) <= 16 else name[:13] + "..."
-        axis.fill_between(edges, below, below + share, step="post", label=_text(short))
+        axis.fill_between(edges, below, below + share, step="post", label=_text(_drawable(short)))
         below = below + share
     axis.set(xlabel="step", ylabel="share of the completions", ylim=(0, 1))
     axis.margins(x=0)
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _drawable(name: str) -> str:
+    """The name, or its escapes where Matplotlib's font lacks a sign: beyond Latin."""
+    return name if name.isprintable() and max(name, default="") < "\u0250" else ascii(name)[1:-1]
 
 
 def _coverage(axis: Axes, diagnosis: dict[str, Any]) -> None:
