@@ -29,12 +29,14 @@ def collapse_figure(path: Path) -> Figure:
         _over_steps(over_steps, diagnosis)
         _top_outcomes(over_windows, diagnosis)
         _coverage(over_samples, diagnosis)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        figure.suptitle(diagnosis["verdict"], fontsize=10)
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError
+    ) as error:  # fmt: skip
         raise RunError(
             f"{path} is not a diagnosis ({type(error).__name__}: {error}). "
             "Write it with: ipsrl diagnose FILE --out DIRECTORY."
         ) from None
-    figure.suptitle(diagnosis["verdict"], fontsize=10)
     return figure
 
 
@@ -56,7 +58,7 @@ def write_figure(diagnosis: str, out: Path) -> None:
 
 
 def _over_steps(axis: Axes, diagnosis: dict[str, Any]) -> None:
-    steps = diagnosis["steps"]
+    steps = np.array(diagnosis["steps"], float)  # whole numbers may have more than 64 bits
     effective = np.array(diagnosis["effective"], float)  # None becomes NaN: a gap in the line
     axis.plot(steps, effective, color="tab:blue")
     axis.set_xlabel("step")
@@ -72,7 +74,7 @@ def _over_steps(axis: Axes, diagnosis: dict[str, Any]) -> None:
 
 def _top_outcomes(axis: Axes, diagnosis: dict[str, Any]) -> None:
     starts = diagnosis["top_starts"]
-    edges = [*starts, diagnosis["steps"][-1] + 1]
+    edges = np.array([*starts, diagnosis["steps"][-1] + 1], float)
     shares = np.array(diagnosis["top_shares"], float)
     # A window has its share from its first step to that of the next.
     shares = np.concatenate([shares, shares[:, -1:]], axis=1)
