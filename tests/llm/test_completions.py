@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import reprlib
 import subprocess
 import sys
 from contextlib import suppress
@@ -147,14 +148,18 @@ def test_unsigned_steps_of_parquet(tmp_path: Path) -> None:
     assert (out / "diagnosis.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("step", [1.5, "7", True, [1], 2**64, -(2**63) - 1, 10**400, math.inf])
+@pytest.mark.parametrize(
+    "step", [1.5, "7", True, [1], 2**64, -(2**63) - 1, 10**400, math.inf], ids=reprlib.repr
+)
 def test_what_is_no_step(tmp_path: Path, step: Any) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(lines(ROW, {**ROW, "step": step}))
     assert "in row 1. Write whole numbers of 64 bits" in refusal(path)
 
 
-@pytest.mark.parametrize("reward", [10**399, -(10**399), 1e101, math.inf, -math.inf, "1", [1.0]])
+@pytest.mark.parametrize(
+    "reward", [10**399, -(10**399), 1e101, math.inf, -math.inf, "1", [1.0]], ids=reprlib.repr
+)
 def test_what_is_no_reward(tmp_path: Path, reward: Any) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text(lines(ROW, {**ROW, "reward": reward}))
@@ -181,7 +186,9 @@ def test_a_row_without_a_prompt_is_refused(tmp_path: Path, prompt: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["\ud800", "\udc80x", "\x00", "\x1b[31m", "\u202e", "$x$", "_", "", "x" * 10**6]
+    "name",
+    ["\ud800", "\udc80x", "\x00", "\x1b[31m", "\u202e", "$x$", "_", "", "x" * 10**6],
+    ids=reprlib.repr,
 )
 def test_odd_texts_are_diagnosed_and_drawn(tmp_path: Path, name: str, capsys: Any) -> None:
     """As an outcome, as a prompt, and as the name of the reward."""
@@ -337,13 +344,14 @@ def test_folders_without_completions(tmp_path: Path) -> None:
 # --- memory --------------------------------------------------------------------------------------
 
 MEMORY = """
-import contextlib, io, resource, sys
+import contextlib, io, re, sys
+from pathlib import Path
 import pyarrow.parquet, tyro
 import ipsrl.llm.collapse, ipsrl.llm.summary
 from ipsrl.cli import main
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():  # in MB; ru_maxrss would begin with what the parent has
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 before = peak()
 with contextlib.redirect_stdout(io.StringIO()):
@@ -352,10 +360,11 @@ print(peak() - before)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("size", [10**5, pytest.param(10**6, marks=pytest.mark.slow)])
 def test_memory(tmp_path: Path, kind: str, size: int, record_property: Any) -> None:
-    """10^6 rows in 400 MB: 40 for whatever is small, and 360 bytes a row."""
+    """10^6 rows in 400 MB: 340 bytes a row, and 60 MB for what does not grow, such as buffers."""
     rng = np.random.default_rng(0)
     row = np.arange(size)
     rows = {
@@ -385,4 +394,4 @@ def test_memory(tmp_path: Path, kind: str, size: int, record_property: Any) -> N
         record_property(
             "figure", f"{size} rows of {kind}, {len(options)}: {done.stdout.strip()} MB"
         )
-        assert float(done.stdout) < 40 + 360e-6 * size
+        assert float(done.stdout) < 60 + 340e-6 * size

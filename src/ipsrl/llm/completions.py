@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Container, Hashable, Iterable,
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from numbers import Real
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
@@ -33,9 +32,10 @@ from ipsrl.llm.grouping import prompt_key
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, **columns), one key per row; None for no outcome."""
 
-Table = dict[str, list[Any]]
+_Table = dict[str, list[Any]]
 
 _NO_REWARD = ("step", "advantage", "outcome")
+_NUMBER = (int, float, np.floating)
 _ARGUMENTS = ("outcome_fn", "prompts", "completions")
 _LARGEST = 1e100  # of a reward, so that sums over columns and rows are finite
 _COLUMNS = 1000  # of a file, at most: a row of JSON gets None for each that it lacks
@@ -192,7 +192,7 @@ def _files(path: Path) -> list[Path]:
     )
 
 
-def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[Table]:
+def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[_Table]:
     """The columns, some rows at a time; of those that are not kept, floats only."""
     try:
         # Neither threads nor whole columns, which take memory.
@@ -215,7 +215,7 @@ def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[Ta
         ) from None
 
 
-def _read_lines(path: Path, kept: Container[str | None] | None) -> Iterator[Table]:
+def _read_lines(path: Path, kept: Container[str | None] | None) -> Iterator[_Table]:
     """The columns, some rows at a time; of those that are not kept, floats only.
 
     A line ends at a line feed and nowhere else: JSON may hold other ends of lines in a text.
@@ -300,7 +300,7 @@ def _steps(values: list[Any]) -> np.ndarray:
         if value is None or value != value:
             raise InvalidInput(f"row {row} has no step. Give every row one, or none.")
         if (
-            not isinstance(value, Real)
+            not isinstance(value, _NUMBER)
             or isinstance(value, bool)
             or not -(2**63) <= value < 2**64
             or value != int(value)
@@ -316,7 +316,7 @@ def _steps(values: list[Any]) -> np.ndarray:
 def _numbers(name: str, values: list[Any]) -> np.ndarray:
     """The values as floats, NaN for None."""
     for row, value in enumerate(values):
-        if value is not None and (not isinstance(value, Real) or abs(value) > _LARGEST):
+        if value is not None and (not isinstance(value, _NUMBER) or abs(value) > _LARGEST):
             raise InvalidInput(
                 f"{name!r} is {short(value)} in row {row}. Write numbers up to {_LARGEST:g}, or "
                 "null for none."
