@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -340,10 +340,10 @@ def diagnose(argv: list[str]) -> int:
 
         check_libraries()
     outcome_fn = load_function(options.outcome) if options.outcome else None
-    rows = read_completions(options.files, reward=options.reward)
-    diagnosis = diagnose_completions(
-        rows, outcome_keys(rows, outcome_fn), group_size=options.group_size
-    )
+    rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
+    keys = outcome_keys(rows, outcome_fn)
+    rows = replace(rows, completions=[], columns={})  # most of the memory
+    diagnosis = diagnose_completions(rows, keys, group_size=options.group_size)
     print(diagnosis.json() if options.json else summary(diagnosis))
     if options.out is not None:
         from ipsrl.report.collapse import write_figure

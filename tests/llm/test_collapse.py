@@ -261,7 +261,7 @@ def test_neighbouring_groups_of_a_prompt_are_cut_by_their_size(tmp_path: Path) -
     cut = diagnosed(tmp_path, rows, group_size=4)
     assert cut.groups == 20
     assert_close(cut.effective, np.ones(10))
-    with pytest.raises(InvalidInput, match="8 completions.*from row 0 on.*no whole groups of 3"):
+    with pytest.raises(InvalidInput, match="8 completions at step 0.*cannot be cut.*groups of 3"):
         diagnosed(tmp_path, rows, group_size=3)
 
 

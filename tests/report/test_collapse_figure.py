@@ -74,7 +74,9 @@ def test_odd_runs_are_drawn(tmp_path: Path, options: dict[str, Any]) -> None:
     assert ("mean reward" in lines_of(figure)) == options.get("reward", True)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"steps": [1]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"steps": [1]}', '{"steps": {}}', "[" * 10**5]
+)
 def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)

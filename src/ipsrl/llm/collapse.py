@@ -17,7 +17,8 @@ import numpy as np
 from ipsrl.core.arrays import Array, check_has_group, check_ids, to_numpy
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
-from ipsrl.llm.completions import Completions, group_numbers
+from ipsrl.llm.completions import Completions
+from ipsrl.llm.grouping import group_numbers
 
 TOP = 8  # outcomes that are followed over time
 WINDOWS = 12  # spans of steps, at most, in which they are counted
@@ -65,7 +66,8 @@ class Diagnosis:
     """Step of the collapse."""
     start: float
     end: float
-    """Effective outcomes in the first steps and in the last, see `diagnose_completions`."""
+    """Effective outcomes in the first steps and in the last, of groups with several outcomes, see
+    `diagnose_completions`."""
 
     def json(self) -> str:
         """As JSON, which `ipsrl.report.collapse` draws."""
@@ -134,6 +136,7 @@ def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
     """
     counts_K = to_numpy(counts_K, np.int64)
     n, N = int(counts_K.sum()), np.asarray(samples, np.int64)[:, None]
+    counts_K, times_K = np.unique(counts_K, return_counts=True)  # far fewer than outcomes
     if N.size and not 1 <= N.min() <= N.max() <= n:
         raise InvalidInput(
             f"samples are {list(samples)}, but {n} completions give 1 to {n} of them. "
@@ -148,7 +151,7 @@ def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
         - log_factorial[n]
         + log_factorial[n - N]
     )
-    return np.where(missable, -np.expm1(log_missed), 1.0).sum(axis=1)
+    return np.where(missable, -np.expm1(log_missed), 1.0) @ times_K
 
 
 def diagnose_completions(
@@ -156,53 +159,62 @@ def diagnose_completions(
 ) -> Diagnosis:
     """What became of the outcomes of a run.
 
-    Groups are neighbouring completions of the same prompt at the same step.  The effective outcomes
-    of a step are averaged over its groups, and over windows of w = max(3, steps / 20) steps.  With
-    `start` the mean of the first 3 steps, the run collapsed if the windows stay, from some step to
-    the end, below
+    Groups are the completions of a prompt at a step, see `group_numbers`.  The effective outcomes
+    of a step are averaged over its groups with two outcomes or more, for one cannot be compared,
+    and over windows of w = max(3, steps / 20) steps.  With `start` the mean of the first 3 steps,
+    the run collapsed if the windows stay, from some step to the end, below
 
         max(1.5, start / 2)
 
     The middle of the first of these windows is the step of the collapse.  A run with start < 1.5
-    started collapsed.  With fewer than 10 steps that have outcomes nothing else can be told.
+    started collapsed.  With fewer than 10 steps that have such groups nothing else can be told.
 
     Args:
-      rows: completions in the order of their steps.
+      rows: completions; without steps, in the order in which they were logged.
       keys: outcome key of each, None for none.
-      group_size: cut neighbours of the same prompt into groups of this size; needed where
-        a prompt has several groups in one step.
+      group_size: cut the completions of a prompt at a step into groups of this size; needed where
+        these are several groups.
     Returns:
-      the diagnosis.
+      the diagnosis, the same for every order of the rows if steps tell the groups.
     Raises:
-      InvalidInput: for keys that are no keys, or all None; or groups of one completion.
+      InvalidInput: for keys that are no keys; if no group has two completions with an outcome; or
+        see `group_numbers`.
     """
     if len(keys) != len(rows.prompts):
         raise InvalidInput(
             f"there are {len(keys)} keys for {len(rows.prompts)} completions. Name one for each."
         )
     ids_R = outcome_ids(keys)
-    valid_R = ids_R != NO_OUTCOME
-    if not valid_R.any():
+    if not (ids_R != NO_OUTCOME).any():
         raise InvalidInput(
             f"none of the {len(ids_R)} completions has an outcome: all keys are None. "
             "Check the outcome function on a completion that you know."
         )
-    prompt_R, group_R = group_numbers(rows, group_size)
-    # Without steps, every group is one.
-    steps_T, step_R = np.unique(group_R if rows.steps is None else rows.steps, return_inverse=True)
+    prompt_R, group_R = group_numbers(rows.prompts, rows.steps, group_size)
+    rewards_R = np.full(len(ids_R), np.nan) if rows.rewards is None else rows.rewards
+    steps_R = group_R if rows.steps is None else rows.steps  # without, every group is one
+    # Sums of floats depend on their order, which must not be that of the rows.
+    order = np.lexsort((rewards_R, ids_R, group_R))
+    prompt_R, group_R, ids_R = prompt_R[order], group_R[order], ids_R[order]
+    steps_T, step_R = np.unique(steps_R[order], return_inverse=True)
     T, size_P, groups = len(steps_T), np.bincount(group_R), int(group_R[-1]) + 1
-    per_group = _per_group(_sorted_runs(group_R, ids_R), groups)
-    has = per_group.valid > 0
+    per_group = _per_group(_runs(group_R, ids_R), groups)
+    has, compared = per_group.valid > 0, per_group.valid > 1
+    if not compared.any():
+        raise InvalidInput(
+            f"none of the {groups} groups has two completions with an outcome, so no two can be "
+            "compared. Check the outcome function on a completion that you know."
+        )
     step_P = step_R[np.searchsorted(group_R, np.arange(groups))]
 
     def over_groups(values_P: np.ndarray) -> list[float | None]:
         return _means(step_P[has], values_P[has], T)
 
-    rewards_R = np.full(len(ids_R), np.nan) if rows.rewards is None else rows.rewards
-    scored = np.isfinite(rewards_R)
-    verdict, collapsed_at, start, end = _judge(steps_T, step_P[has], per_group.effective[has])
+    scored, valid_R = np.isfinite(rewards_R[order]), ids_R != NO_OUTCOME
+    verdict, collapsed_at, start, end = _judge(
+        steps_T, step_P[compared], per_group.effective[compared]
+    )
     outcomes, windows, shares = _top(ids_R[valid_R], step_R[valid_R], T)
-    name = dict(zip(ids_R.tolist(), keys, strict=True))
     prompts = int(prompt_R.max()) + 1
     quarter = max(1, T // 4)
     return Diagnosis(
@@ -217,15 +229,14 @@ def diagnose_completions(
         distinct_share=over_groups(per_group.distinct / size_P),
         top_share=over_groups(per_group.largest / np.maximum(per_group.valid, 1)),
         valid_share=_means(step_R, valid_R, T),
-        reward=_means(step_R[scored], rewards_R[scored], T),
-        inert_groups=_mean(
-            (per_group.distinct[has] == per_group.valid[has]) & (per_group.valid[has] > 1)
-        ),
+        reward=_means(step_R[scored], rewards_R[order][scored], T),
+        inert_groups=_mean((per_group.distinct == per_group.valid)[has] & compared[has]),
         coverage={
             "first": _coverage(prompt_R, ids_R, step_R < quarter),
             "last": _coverage(prompt_R, ids_R, step_R >= T - quarter),
         },
-        top_outcomes=[str(name[outcome]) for outcome in outcomes],
+        # Equal keys may be written differently, such as True and 1.
+        top_outcomes=[min(str(keys[row]) for row in order[ids_R == one]) for one in outcomes],
         top_starts=[int(steps_T[window[0]]) for window in windows],
         top_shares=shares.tolist(),
         verdict=verdict,

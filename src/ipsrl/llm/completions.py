@@ -11,12 +11,14 @@ TRL writes such Parquet files into OUTPUT_DIR/completions with `log_completions=
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Real
+from itertools import islice
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -25,11 +27,19 @@ import pyarrow.parquet as pq
 
 from ipsrl.errors import InvalidInput
 from ipsrl.functions import check_takes, name_of
+from ipsrl.llm.grouping import prompt_key
 
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, **columns), one key per row; None for no outcome."""
 
+_Table = dict[str, list[Any]]
+
 _NO_REWARD = ("step", "advantage", "outcome")
+_NUMBER = (int, float, np.floating)
+_ARGUMENTS = ("outcome_fn", "prompts", "completions")
+_LARGEST = 1e100  # of a reward, so that sums over columns and rows are finite
+_COLUMNS = 1000  # of a file, at most: a row of JSON gets None for each that it lacks
+_CHUNK = 2000  # rows of a file that are in memory twice while it is read
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,9 @@ class Completions:
     """Columns that the reward is the sum of."""
 
 
-def read_completions(paths: Iterable[Path], *, reward: str | None = None) -> Completions:
+def read_completions(
+    paths: Iterable[Path], *, reward: str | None = None, texts: bool = True
+) -> Completions:
     """Logged completions of Parquet files, JSON lines, or folders of them.
 
     The reward is `raw_reward` if that was logged, else `reward`, else the sum of all columns of
@@ -57,40 +69,50 @@ def read_completions(paths: Iterable[Path], *, reward: str | None = None) -> Com
       paths: files; or folders with completions*.parquet, *.parquet or *.jsonl in them or in their
         subfolder `completions` (TRL) or `trainer/completions` (`ipsrl train llm`).
       reward: name of the reward column, if another.
+      texts: False leaves out the completions and other texts, which only an outcome function reads
+        and which take most of the memory.
     Returns:
       the rows of all files, sorted by step.
     Raises:
-      InvalidInput: for a file that is missing, broken or empty, or a column that is missing.
+      InvalidInput: for a file that is missing, broken or empty, a column that is missing, or a
+        value that cannot be a prompt, step or reward.
     """
+    kept = None if texts else {"prompt", "step", "outcome", "raw_reward", "reward", reward}
+    prompts: dict[Hashable, Any] = {}
     columns: dict[str, list[Any]] = {}
     rows = 0
     for path in dict.fromkeys(file for place in paths for file in _files(Path(place))):
-        table = _read_parquet(path) if path.suffix == ".parquet" else _read_lines(path)
-        new = len(next(iter(table.values()), []))
-        for name in dict.fromkeys([*columns, *table]):
-            columns.setdefault(name, [None] * rows).extend(table.get(name, [None] * new))
-        rows += new
+        read = _read_parquet if path.suffix == ".parquet" else _read_lines
+        for table in read(path, kept):
+            new = len(table["prompt"])
+            for name in dict.fromkeys([*columns, *table]):
+                values = table.get(name, [None] * new)
+                if name == "prompt":  # one object for equal prompts
+                    values = [prompts.setdefault(prompt_key(prompt), prompt) for prompt in values]
+                columns.setdefault(name, [None] * rows).extend(_shared(values))
+            rows += new
     if rows == 0:
         raise InvalidInput(
             "the files hold no completions. Name a file of prompt, completion and reward, or the "
             "output directory of a run with log_completions=True."
         )
-    for name in ("prompt", "completion"):
-        _check_column(name, columns)
+    for row, prompt in enumerate(columns["prompt"]):
+        if prompt is None or prompt != prompt:
+            raise InvalidInput(f"row {row} has no prompt, so no group. Write it, or drop the row.")
     chosen = _reward_columns(columns, reward)
     rewards = sum((_numbers(name, columns[name]) for name in chosen), np.zeros(rows))
-    steps = _numbers("step", columns.get("step", [0] * rows))
-    if np.isnan(steps).any():
-        row = int(np.flatnonzero(np.isnan(steps))[0])
-        raise InvalidInput(f"row {row} has no step. Give every row one, or none.")
-    order = np.argsort(steps, kind="stable")
-    columns = {name: [column[i] for i in order] for name, column in columns.items()}
+    steps = _steps(columns["step"]) if "step" in columns else None
+    if steps is not None and (steps[1:] < steps[:-1]).any():
+        order = np.argsort(steps, kind="stable")
+        steps, rewards = steps[order], rewards[order]
+        for name, column in columns.items():  # one at a time, for the memory
+            columns[name] = [column[i] for i in order]
     return Completions(
         prompts=columns.pop("prompt"),
-        completions=columns.pop("completion"),
+        completions=columns.pop("completion") if texts else [],
         columns=columns,
-        steps=steps[order].astype(np.int64) if "step" in columns else None,
-        rewards=rewards[order] if chosen else None,
+        steps=steps,
+        rewards=rewards if chosen else None,
         reward_name=" + ".join(chosen) or None,
     )
 
@@ -102,13 +124,20 @@ def outcome_keys(rows: Completions, outcome_fn: OutcomeFunction | None) -> list[
       InvalidInput: if there is neither; or see `call_outcome_fn`.
     """
     if outcome_fn is not None:
-        return call_outcome_fn(outcome_fn, rows.prompts, rows.completions, **rows.columns)
+        # What the arguments are called, no column can be called.
+        columns = {n: v for n, v in rows.columns.items() if n not in _ARGUMENTS}
+        return call_outcome_fn(outcome_fn, rows.prompts, rows.completions, **columns)
     if "outcome" not in rows.columns:
         raise InvalidInput(
             "the completions have no column 'outcome', so nothing says which of them mean the "
             "same. Name a function (prompts, completions, **columns) -> keys: --outcome mod:fn."
         )
-    return [_whole(key) for key in rows.columns["outcome"]]
+    try:
+        return [_whole(key) for key in rows.columns["outcome"]]
+    except RecursionError:
+        raise InvalidInput(
+            "a logged outcome is a list that nests too deep. Log a text that names the outcome."
+        ) from None
 
 
 def call_outcome_fn(
@@ -139,38 +168,6 @@ def call_outcome_fn(
     return list(keys)
 
 
-def group_numbers(rows: Completions, group_size: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the prompt and of the group of each row.
-
-    A group ends where the prompt or the step changes, or after `group_size` completions.
-
-    Raises:
-      InvalidInput: for groups of one completion, or a size that leaves a part of a group.
-    """
-    texts = (json.dumps(prompt, sort_keys=True, default=str) for prompt in rows.prompts)
-    numbers: dict[str, int] = {}
-    prompt_R = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
-    new = np.diff(prompt_R, prepend=-1) != 0
-    if rows.steps is not None:
-        new |= np.diff(rows.steps, prepend=rows.steps[0]) != 0
-    if group_size is not None:
-        starts = np.flatnonzero(new)
-        sizes = np.diff(starts, append=len(new))
-        for start, size in zip(starts, sizes, strict=True):
-            if group_size < 1 or size % group_size:
-                raise InvalidInput(
-                    f"{size} completions of one prompt follow each other from row {start} on, "
-                    f"which are no whole groups of {group_size}. Pass num_generations of the run."
-                )
-        new |= (np.arange(len(new)) - np.repeat(starts, sizes)) % group_size == 0
-    if new.all():
-        raise InvalidInput(
-            f"each of the {len(new)} groups has one completion, so no two can be compared. Keep "
-            "the completions of a prompt together, in the order in which they were logged."
-        )
-    return prompt_R, np.cumsum(new) - 1
-
-
 def _where(outcome_fn: OutcomeFunction, arguments: dict[str, list[Any]]) -> str:
     """The first row on which the function raises by itself."""
     for row, completion in enumerate(arguments["completions"]):
@@ -182,7 +179,7 @@ def _where(outcome_fn: OutcomeFunction, arguments: dict[str, list[Any]]) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return [path]
     for folder in (path / "trainer" / "completions", path / "completions", path):
         for pattern in ("completions*.parquet", "*.parquet", "*.jsonl"):
@@ -195,77 +192,142 @@ def _files(path: Path) -> list[Path]:
     )
 
 
-def _read_parquet(path: Path) -> dict[str, list[Any]]:
+def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[_Table]:
+    """The columns, some rows at a time; of those that are not kept, floats only."""
     try:
-        return pq.ParquetFile(path).read().to_pydict()
-    except (OSError, pa.ArrowException) as error:
+        # Neither threads nor whole columns, which take memory.
+        with pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
+            schema = file.schema_arrow
+            _check_columns(path, schema.names, kept)
+            names = [
+                field.name
+                for field in schema
+                if kept is None or field.name in kept or pa.types.is_floating(field.type)
+            ]
+            for batch in file.iter_batches(_CHUNK, columns=names, use_threads=False):
+                yield batch.to_pydict()
+    except InvalidInput:
+        raise
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise InvalidInput(
             f"{path} cannot be read as Parquet ({error}). It may have been cut off while it was "
             "written: leave it out, or name it *.jsonl if it holds JSON lines."
         ) from None
 
 
-def _read_lines(path: Path) -> dict[str, list[Any]]:
+def _read_lines(path: Path, kept: Container[str | None] | None) -> Iterator[_Table]:
+    """The columns, some rows at a time; of those that are not kept, floats only.
+
+    A line ends at a line feed and nowhere else: JSON may hold other ends of lines in a text.
+    """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            rows = (row for n, line in enumerate(file, 1) if (row := _read_line(path, n, line)))
+            while chunk := list(islice(rows, _CHUNK)):
+                names = dict.fromkeys(name for row in chunk for name in row)
+                _check_columns(path, names, kept)
+                table = {name: [row.get(name) for row in chunk] for name in names}
+                for name, values in table.items():
+                    if kept is not None and name not in kept:
+                        table[name] = [v if v is None or type(v) is float else "" for v in values]
+                yield table
+    except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error}). Name JSON lines.") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line or "{}")
-        except ValueError as error:
-            row = error
-        if not isinstance(row, dict):
-            raise InvalidInput(
-                f"{path}, line {number} is not a JSON object: {row}. Write one per line, such as "
-                '{"prompt": "2 + 2 =", "completion": "4", "reward": 1}'
-            )
-        if row:
-            rows.append(row)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _check_column(name: str, columns: dict[str, list[Any]]) -> None:
-    if name not in columns:
-        near = get_close_matches(name, columns, n=1, cutoff=0.0)
+def _read_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    if number == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)  # as Windows writes it
+    try:
+        row = json.loads(line.decode("utf-8")) if line.strip() else {}
+        if isinstance(row, dict):
+            return row
+        problem = short(row)
+    except ValueError as error:
+        problem = str(error)
+    except RecursionError:
+        problem = "it nests too deep"
+    raise InvalidInput(
+        f"{path}, line {number} is not a JSON object: {problem}. Write one per line, such as "
+        '{"prompt": "2 + 2 =", "completion": "4", "reward": 1}'
+    )
+
+
+def _check_columns(path: Path, names: Collection[str], kept: Container[str | None] | None) -> None:
+    if len(names) > _COLUMNS:
         raise InvalidInput(
-            f"the completions have no column {name!r}; the nearest is {near[0]!r} "
-            f"(of {', '.join(columns)}). Rename the column."
+            f"{path} has more than {_COLUMNS} columns. Write what differs from row to row as a "
+            "value, not as the name of a column."
+        )
+    for name in ("prompt", "completion") if kept is None else ("prompt",):
+        _check_column(str(path), name, names)
+
+
+def _check_column(what: str, name: str, names: Iterable[str]) -> None:
+    if name not in names:
+        known = [f"{known:.40}" for known in islice(names, 20)]
+        near = get_close_matches(name, known, n=1, cutoff=0.0)
+        raise InvalidInput(
+            f"{what} has no column {name!r}; the nearest is {near[0]!r} "
+            f"(of {', '.join(known)}). Rename the column."
         )
 
 
 def _reward_columns(columns: dict[str, list[Any]], reward: str | None) -> list[str]:
     if reward is not None:
-        _check_column(reward, columns)
+        _check_column("the file", reward, columns)
         return [reward]
     for name in ("raw_reward", "reward"):
         if name in columns:
             return [name]
-    return [
+    return sorted(  # the order of the columns may be that of the rows
         name
         for name, values in columns.items()
         if name not in _NO_REWARD
         and any(isinstance(value, float) for value in values)
         and all(value is None or isinstance(value, float) for value in values)
-    ]
+    )
+
+
+def _shared(values: list[Any]) -> list[Any]:
+    """The values, with one object for equal texts and for equal whole numbers."""
+    seen: dict[Any, Any] = {}
+    return [seen.setdefault(v, v) if type(v) in (str, int) else v for v in values]
+
+
+def _steps(values: list[Any]) -> np.ndarray:
+    for row, value in enumerate(values):
+        if value is None or value != value:
+            raise InvalidInput(f"row {row} has no step. Give every row one, or none.")
+        if (
+            not isinstance(value, _NUMBER)
+            or isinstance(value, bool)
+            or not -(2**63) <= value < 2**64
+            or value != int(value)
+        ):
+            raise InvalidInput(
+                f"'step' is {short(value)} in row {row}. Write whole numbers of 64 bits."
+            )
+    whole = [int(value) for value in values]
+    least, most = min(whole), max(whole)
+    return np.array(whole, np.int64 if most < 2**63 else np.uint64 if least >= 0 else object)
 
 
 def _numbers(name: str, values: list[Any]) -> np.ndarray:
     """The values as floats, NaN for None."""
     for row, value in enumerate(values):
-        if value is not None and not isinstance(value, Real):
+        if value is not None and (not isinstance(value, _NUMBER) or abs(value) > _LARGEST):
             raise InvalidInput(
-                f"{name!r} is {value!r} in row {row}. Write numbers, or null for none."
+                f"{name!r} is {short(value)} in row {row}. Write numbers up to {_LARGEST:g}, or "
+                "null for none."
             )
     return np.array([np.nan if value is None else value for value in values], float)
 
 
 def _whole(key: Any) -> Any:
-    """A key as it was before pandas made floats of integers beside None."""
+    """A key as it was before pandas made floats of integers, and JSON made lists of tuples."""
     if isinstance(key, float):
         if key != key:
             return None
         return int(key) if key.is_integer() else repr(key)
-    return tuple(key) if isinstance(key, list) else key
+    return tuple(_whole(part) for part in key) if isinstance(key, list) else key

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ipsrl.llm.collapse import CONCENTRATED, FEWEST_STEPS, Diagnosis
+from ipsrl.llm.collapse import CONCENTRATED, FEWEST_STEPS, FIRST_STEPS, Diagnosis
 
 _LINES = 8  # of the table over steps, at most
 _NAMED = 5  # outcomes
@@ -28,7 +28,7 @@ def summary(d: Diagnosis) -> str:
     lines = [
         f"completions {d.rows}, steps {len(d.steps)}, prompts {d.prompts}, "
         f"groups {d.groups} of {d.group_size}"
-        + (f"; reward: {d.reward_name}" if d.reward_name else ""),
+        + (f"; reward: {_printable(d.reward_name)}" if d.reward_name else ""),
         "",
         f"{'steps':>15}" + "".join(f"{name:>12}" for name in series),
     ]
@@ -73,6 +73,16 @@ def advice(d: Diagnosis) -> list[str]:
             "Log more of them: log_completions=True and a smaller logging_steps.",
         ],
     }[d.verdict]
+    steps = {
+        "collapsed": [i for i, step in enumerate(d.steps) if step >= (d.collapsed_at or 0)],
+        "started collapsed": range(min(FIRST_STEPS, len(d.steps))),
+    }.get(d.verdict, [])
+    valid = [share for i in steps if (share := d.valid_share[i]) is not None]
+    if valid and np.mean(valid) < 0.5:
+        lines.append(
+            f"But only {np.mean(valid):.0%} of the completions have an outcome in those steps, and "
+            "few outcomes differ less. Check the outcome function on a completion that you know."
+        )
     if d.inert_groups > 0.5:
         lines.append(
             f"All outcomes differ in {d.inert_groups:.0%} of the groups, so none is common, and a "
@@ -89,4 +99,12 @@ def advice(d: Diagnosis) -> list[str]:
 
 def _mean(values: Sequence[float | None], window: np.ndarray) -> str:
     known = [value for i in window if (value := values[i]) is not None]
-    return f"{np.mean(known):.2f}" if known else "-"
+    if not known:
+        return "-"
+    mean = np.mean(known)
+    return f"{mean:.2f}" if abs(mean) < 1e6 else f"{mean:.2e}"
+
+
+def _printable(name: str) -> str:
+    """The name, or its escapes if a terminal cannot show it."""
+    return name if name.isprintable() else ascii(name)

@@ -30,12 +30,14 @@ def collapse_figure(path: Path) -> Figure:
         _over_steps(over_steps, diagnosis)
         _top_outcomes(over_windows, diagnosis)
         _coverage(over_samples, diagnosis)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        figure.suptitle(diagnosis["verdict"], fontsize=10)
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError
+    ) as error:  # fmt: skip
         raise RunError(
             f"{path} is not a diagnosis ({type(error).__name__}: {error}). "
             "Write it with: ipsrl diagnose FILE --out DIRECTORY."
         ) from None
-    figure.suptitle(diagnosis["verdict"], fontsize=10)
     return figure
 
 
@@ -58,7 +60,7 @@ def write_figure(diagnosis: str, out: Path) -> None:
 
 
 def _over_steps(axis: Axes, diagnosis: dict[str, Any]) -> None:
-    steps = diagnosis["steps"]
+    steps = np.array(diagnosis["steps"], float)  # whole numbers may have more than 64 bits
     effective = np.array(diagnosis["effective"], float)  # None becomes NaN: a gap in the line
     axis.plot(steps, effective, color="tab:blue")
     axis.set_xlabel("step")
@@ -74,18 +76,23 @@ def _over_steps(axis: Axes, diagnosis: dict[str, Any]) -> None:
 
 def _top_outcomes(axis: Axes, diagnosis: dict[str, Any]) -> None:
     starts = diagnosis["top_starts"]
-    edges = [*starts, diagnosis["steps"][-1] + 1]
+    edges = np.array([*starts, diagnosis["steps"][-1] + 1], float)
     shares = np.array(diagnosis["top_shares"], float)
     # A window has its share from its first step to that of the next.
     shares = np.concatenate([shares, shares[:, -1:]], axis=1)
     below = np.zeros(len(edges))
     for name, share in zip(diagnosis["top_outcomes"], shares, strict=True):
         short = name if len(name) <= 16 else name[:13] + "..."
-        axis.fill_between(edges, below, below + share, step="post", label=_text(short))
+        axis.fill_between(edges, below, below + share, step="post", label=_text(_drawable(short)))
         below = below + share
     axis.set(xlabel="step", ylabel="share of the completions", ylim=(0, 1))
     axis.margins(x=0)
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _drawable(name: str) -> str:
+    """The name, or its escapes where Matplotlib's font lacks a sign: beyond Latin."""
+    return name if name.isprintable() and max(name, default="") < "\u0250" else ascii(name)[1:-1]
 
 
 def _coverage(axis: Axes, diagnosis: dict[str, Any]) -> None:
