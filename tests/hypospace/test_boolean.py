@@ -391,6 +391,42 @@ def test_forms_of_an_operator(text):
     assert judge(Boolean(), ["(x=1, y=0) -> 1"], f"Expression: {text}").key == "AND(NOT(y),x)"
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Expression:\u201d NOT y AND x", "AND(NOT(y),x)"),
+        ("f(x, y) = x AND y", "AND(x,y)"),
+        ("Expression: f(x, y) = x AND y", "AND(x,y)"),
+        ("Expression: F := x AND y", "AND(x,y)"),
+        (r"Expression: \(f(x, y) = x \land y\).", "AND(x,y)"),
+        (r"Expression: \boxed{x \land y}", "AND(x,y)"),
+        (r"\boxed{\text{Expression: } x \text{ AND } \mathrm{y}}", "AND(x,y)"),
+        ("It is 1 once.\n\nHence $\\boxed{x \\land y}$, and that is all.\n", "AND(x,y)"),
+        ("Expression: x AND y\n\nIt holds at \\boxed{one input}.", "AND(x,y)"),
+        ('{"expression": "x AND y"}', "AND(x,y)"),
+        ('{"expression": "x AND y", "why": "It is 1 at (1, 1)."}', "AND(x,y)"),
+        ('```json\n{"answer": {"expression": "x \\\\land y"}}\n```', "AND(x,y)"),
+        ("{'expression': 'x AND y'}", "AND(x,y)"),
+        ("Expression: x AND y}", "AND(x,y)"),
+        ('{"expression": "x AND y', "AND(x,y)"),  # a broken object is text
+        # Frames in the middle keep what they frame together.
+        (r"Expression: \(x \lor y\) AND x", "AND(OR(x,y),x)"),
+        # Other brackets may group too, or not: unreadable.
+        ("Expression: {x OR y} AND x", None),
+        ("Expression: [x OR y] AND x", None),
+        ("Expression: x AND y = 1", None),
+        ("Expression: y = x", None),
+        ("Expression: AND(x, y) = x", None),
+        ("Expression: f(x, y)", None),
+        ("Expression: x AND y (but not x)", None),
+    ],
+)
+def test_forms_of_an_answer(text, key):
+    lines = ("(x=1, y=1) -> 1",)
+    assert judge(Boolean(), lines, text).key == key
+    assert TestBoolean().stated(text, lines) == key
+
+
 def test_written_depth_does_not_matter_but_the_key_does():
     """((x AND x) AND x) AND y is four levels of operators, and the hypothesis AND(x,y)."""
     line = ["(x=1, y=1) -> 1"]

@@ -90,11 +90,11 @@ class TestCausal(TaskSuite):
         ("Subgraph: A->B", Verdict.NO_ANSWER),
     )
     vocabulary = (
-        "A", "B", "C", "D", "E", "->", "-->", "=>", "→", ",", ", ", "A->B", "D->A, ", "->C",
-        "Graph:", "Graph: ", "graph", "No edges", "none", "\n", "\nGraph: A->B\n", "<end_of_turn>",
-        "`", "**", ".", "<-", "and", " and ", "[", "]", "{", "}", "(", ")", "\\(", "\\)", "\\to ",
-        "\\boxed{", "\\text{", "empty", "null", "no edge", '{"graph": "', '"}', '{"', '": ["', "- ",
-        "> ", "1. ", "_", "'", "~", "\\, ", "```", "\r",
+        "A", "B", "C", "D", "E", "->", "-->", "=>", "→", ",", ", ", "A->B", "A->B\n", "D->A, ",
+        "->C", "Graph:", "Graph: ", "graph", "No edges", "none", "\n", "\nGraph: A->B\n",
+        "<end_of_turn>", "`", "**", ".", "<-", "and", " and ", "[", "]", "{", "}", "(", ")", "\\(",
+        "\\)", "\\to ", "\\boxed{", "\\text{", "empty", "null", "no edge", '{"graph": "', '"}',
+        '{"', '": ["', "- ", "> ", "1. ", "_", "'", "~", "\\, ", "```", "\r",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -299,6 +299,49 @@ def test_arrows_in_the_answer_of_no_edges():
         judgement = judge(Causal(), lines, text)
         assert (judgement.key, judgement.valid) == ("", True)
     assert judge(Causal(), lines, "Graph: A->B\nThere are none.").key == "A->B"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Graph:- B->A, D->A, D->C", "B->A,D->A,D->C"),
+        ("Graph: empty", ""),
+        ("Graph: null", ""),
+        ("Graph: no edge", ""),
+        ("Graph: No  edges.", ""),
+        ("Graph: (none)", ""),
+        (r"Graph: \(A \to B\)", "A->B"),
+        (r"Graph: $A \rightarrow B,\; B \Longrightarrow C$.", "A->B,B->C"),
+        (r"\[\text{Graph: } \{A \to B\}\]", "A->B"),
+        ("Graph: [A->B]", "A->B"),
+        ("Graph: {A->B, B->C}", "A->B,B->C"),
+        ("Graph: (A->B), (B->C)", "A->B,B->C"),
+        ("Graph: A->B and B->C", "A->B,B->C"),
+        ("Graph: A->B, B->C, and C->D.", "A->B,B->C,C->D"),
+        (r"Graph: \boxed{A->B}", "A->B"),
+        (r"\boxed{Graph: A->B}", "A->B"),
+        ("D is free.\n\nSo it is $\\boxed{A \\to B}$, as C shows.\n", "A->B"),
+        ("Graph: A->B\n\nIt has \\boxed{1} edge.", "A->B"),
+        ('{"graph": "A->B, B->C"}', "A->B,B->C"),
+        ('{"graph": ["A->B", "B->C"], "why": "A reaches C."}', "A->B,B->C"),
+        ('```json\n{"answer": {"graph": "A\\u2192B"}}\n```', "A->B"),
+        ('{"graph": null}', ""),
+        ("{'graph': 'A->B'}", "A->B"),
+        ('{"graph": ["A->B"', "A->B"),  # a broken object is text
+        # What is not a list of edges.
+        ("Graph: A->{B, C}", None),
+        ("Graph: A->B; C", None),
+        ("Graph: A->B or B->C", None),
+        ('{"graph": [["A", "B"]]}', None),
+        ("null", None),
+        ("(none)", None),
+        ("Graph: A->B\nB->C, if at all, C->D", None),
+    ],
+)
+def test_forms_of_an_answer(text, key):
+    lines = ("Perturb(A) -> A:0 B:1 C:1 D:0",)
+    assert judge(Causal(), lines, text).key == key
+    assert TestCausal().stated(text, lines) == key
 
 
 def test_judging_has_the_size_of_the_observations():

@@ -1,8 +1,10 @@
 """Structures seen from above: counts, brute force, and an independent reader."""
 
+import json
+import random
 from collections import Counter
 from functools import lru_cache
-from itertools import product
+from itertools import permutations, product
 from math import comb
 
 import hypospace_checker as checker
@@ -38,7 +40,15 @@ def brute_force() -> frozenset[str]:
 class TestVoxel(TaskSuite):
     task = Voxel()
     beginning = "Layer 1:"
-    decorations = ("**{}**", "`{}`", "# Result\n\n{}\n", "{}\nLayer 4 is empty.")
+    decorations = (
+        "**{}**",
+        "`{}`",
+        "# Result\n\n{}\n",
+        "{}\nLayer 4 is empty.",
+        "> {}\n",
+        "\\boxed{{{}}}",
+        "Hence:\n---\n{}\n---\n- Layer 1: the base.",
+    )
     refused = (
         ("", Verdict.NO_ANSWER),
         ("Structure:\nLayer 1:\n", Verdict.NO_ANSWER),
@@ -266,6 +276,82 @@ def test_forms_of_a_row(row):
 @pytest.mark.parametrize("header", ["layer 1:", "### Layer 1:", "Layer 1 (bottom):", "- Layer 1 :"])
 def test_forms_of_a_heading(header):
     assert judge(Voxel(), VIEW, f"{header}\n0 1 0\n0 0 0\n0 1 1\n").valid
+
+
+ONE = "1 0 0\n0 0 0\n0 0 0"
+OTHER = "0 1 0\n0 0 0\n0 0 0"
+KEY = "100000000"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (f"Layer 1\n{ONE}", KEY),
+        (f"Layer 1 (bottom)\n{ONE}", KEY),
+        (f"Layer 1: (bottom layer)\n{ONE}", KEY),
+        (f"Layer 1: {ONE}", KEY),
+        ("Layer 1: 1 0 0 0 0 0 0 0 0", KEY),
+        ("Layer 1: 100 000 000\nLayer 2: empty", KEY),
+        (f"Layer 2:\n{ONE}\nLayer 1:\n{ONE}", f"{KEY}/{KEY}"),
+        (f"Layer 2\n{ONE}\nLayer 3\n{ONE}\nLayer 1\n{ONE}", f"{KEY}/{KEY}/{KEY}"),
+        (f"Layer 2:\n{OTHER}\nLayer 1:\n{ONE}", f"{KEY}/010000000"),
+        (f"\\boxed{{Layer 1:\n{ONE}}}", KEY),
+        ('{"Layer 1": [[1, 0, 0], [0, 0, 0], [0, 0, 0]]}', KEY),
+        ('{"Layer 1": ["1 0 0", "0 0 0", "0 0 0"], "Layer 2": ["100", "000", "000"]}',
+         f"{KEY}/{KEY}"),
+        ('{"structure": {"layer_1": "100000000"}}', KEY),
+        (f"Layer 1: the bottom.\nLayer 2: above it.\n\nLayer 1:\n{ONE}", KEY),
+        (f"Layer 1:\n{ONE}\n---\n- Layer 1: holds the block.\n- Layer 2: is not needed.", KEY),
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nThe cells are (0, 0), (0, 1), (0, 2).", KEY),
+        # A row that is broken is not passed over, wherever it stands.
+        (f"Layer 1:\n{ONE}\nL\u1d250 0 1", None),
+        ("Layer 1:\n1 0 0\n0\u201d0 0\n0 0 0", None),
+        (f"Layer 1:\n{ONE}\n0\u201d0 0", None),
+        (f"Layer 1:\n{ONE}\nThe second one: 0 1 0", None),
+        (f"Layer 1:\n{ONE}\nLayer 2: full", None),
+        (f"Layer 1:\n{ONE}\nLayer 2:\n{ONE}\nLayer 2:\n{OTHER}", None),
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nLayer 2:\n{OTHER}\nEND_STRUCTURE", None),
+        (f"Layer 1:\n{ONE}\n\nLayer 1:\n{ONE}\nLayer 2:\n0 1", None),
+        (f"Layer 0:\n{ONE}\nLayer 1:\n{ONE}", None),
+    ],
+)  # fmt: skip
+def test_forms_of_an_answer(text, key):
+    lines = ("1 0 0", "0 0 0", "0 0 0")
+    assert judge(Voxel(), lines, text).key == key
+    assert TestVoxel().stated(text, lines) == key
+
+
+def written(layers: list[str]) -> list[str]:
+    """Answers with these layers, bottom up, in any order and form."""
+    grids = [[" ".join(layer[i : i + 3]) for i in (0, 3, 6)] for layer in layers]
+    named = [*enumerate(grids, 1)]
+    texts = [json.dumps({f"Layer {n}": rows for n, rows in named})]
+    for order in permutations(named):
+        for form in ("Layer {}:\n", "### Layer {}\n", "Layer {} (of blocks)\n\n", "- Layer {}: "):
+            blocks_ = [form.format(n) + "\n".join(rows) for n, rows in order]
+            texts += ["\n".join(blocks_), "\nIt rests.\n".join(blocks_)]
+    return texts
+
+
+def test_no_floating_block_is_valid_in_whatever_order_and_form():
+    """And every structure that stands is: 40 of each kind."""
+    rng = random.Random(0)
+    for key in rng.sample(sorted(brute_force()), 40):
+        layers = key.split("/")
+        view = tuple(" ".join(layers[0][i : i + 3]) for i in (0, 3, 6))
+        for text in written(layers):
+            assert (judge(Voxel(), view, text).key, judge(Voxel(), view, text).valid) == (key, True)
+        empty = [i for i, cell in enumerate(layers[0]) if cell == "0"]
+        floats = [*layers[1:2], "000000000"][0]
+        at = rng.choice(empty)
+        floating = [layers[0], floats[:at] + "1" + floats[at + 1 :], *layers[2:]]
+        whole = "".join(max(cells) for cells in zip(*floating, strict=True))
+        for seen in (view, (whole,)):
+            for text in written(floating):
+                assert judge(Voxel(), seen, text).verdict is Verdict.OUTSIDE
+        apart = "".join(f"BEGIN_STRUCTURE\n{text}\nEND_STRUCTURE\n" for text in (
+            f"Layer 1: {layers[0]}", f"Layer 2: {floating[1]}"))  # fmt: skip
+        assert not judge(Voxel(), view, apart).valid
 
 
 def test_layers_in_one_line_and_in_a_quotation():

@@ -65,6 +65,7 @@ class Boolean:
 
     name: ClassVar[str] = "boolean"
     judged_by: ClassVar[tuple[str, ...]] = ("depth", "operators")
+    novel_outside: ClassVar[bool] = False
 
     def __init__(self, config: BooleanConfig | None = None) -> None:
         self.config = config or BooleanConfig()

@@ -74,6 +74,7 @@ class Causal:
 
     name: ClassVar[str] = "causal"
     judged_by: ClassVar[tuple[str, ...]] = ("max_edges",)
+    novel_outside: ClassVar[bool] = True
 
     def __init__(self, config: CausalConfig | None = None) -> None:
         self.config = config or CausalConfig()
@@ -162,9 +163,11 @@ Answer with one line, the edges separated by commas, such as
         if edges is None:
             raise Malformed(f"{first[:60]!r} is not a list of edges such as A->B, B->C")
         none = not edges
-        for line in map(bare, others):
+        for number, line in enumerate(map(bare, others)):
             if not _EDGE.match(line):
                 break
+            if number == _MOST_LISTED:
+                raise Refused(f"more than {_MOST_LISTED} lines of edges are listed")
             more = _edges(line)
             if more is None and len(_ARROWS.findall(line)) == 1:
                 break  # a remark on one edge

@@ -91,8 +91,7 @@ def labelled(text: str, begins: re.Pattern[str]) -> list[str]:
 
 def from_first_line(part: str) -> str:
     """The part without the blank lines that it begins with."""
-    blank = _BLANK.match(part)
-    return part[blank.end() :] if blank else part
+    return _BLANK.sub("", part, count=1)
 
 
 def bare(line: str) -> str:

@@ -66,6 +66,7 @@ class Voxel:
 
     name: ClassVar[str] = "voxel"
     judged_by: ClassVar[tuple[str, ...]] = ("max_height",)
+    novel_outside: ClassVar[bool] = True
 
     def __init__(self, config: VoxelConfig | None = None) -> None:
         self.config = config or VoxelConfig()
