@@ -64,7 +64,8 @@ def without_tokens(text: str) -> str:
     plain = [f"<{name}>" for name in names]
     done, at = "", 0
     while at < len(text):
-        token = next((one for one in plain if text.startswith(one, at)), "")
+        found = (one for one in plain if text.startswith(one, at))
+        token = next(found, "") if text[at] == "<" else ""
         if not token and text.startswith("<|", at):
             name, bar, _ = text[at + 2 :].partition("|>")
             if bar and 0 < len(name) <= 40 and not name.strip(LETTERS_AND_DIGITS + "_"):

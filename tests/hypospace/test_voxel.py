@@ -108,7 +108,9 @@ def pieces_of(text: str) -> list[str]:
         end = at
         if low.startswith(("begin_structure", "end_structure"), at):
             end = low.index("structure", at) + len("structure")
-        elif low.startswith("structure", at) and low[:at][-1:] not in [*checker.LETTERS_AND_DIGITS]:
+        elif low.startswith("structure", at) and not (
+            at and low[at - 1] in checker.LETTERS_AND_DIGITS
+        ):
             rest = low[at + len("structure") :].lstrip(" _")
             end = len(text) - len(rest) + 1 if rest.startswith(":") else at
         if end > at:

@@ -237,13 +237,12 @@ def _structures(text: str) -> list[str]:
 
 def _cells(beside: str, below: str, size: int, number: int) -> str:
     """The cells of a layer, from the line of its heading and from those below."""
-    at = 0
-    rows = ""
-    beside = bare(beside)
-    if _EMPTY.fullmatch(beside):
-        rows = "0" * size**2
-    elif beside and not _REMARK.fullmatch(beside):
-        rows = _row(beside, size, number, whole=True)
+    at, rows = 0, ""
+    if beside := bare(beside):
+        if _EMPTY.fullmatch(beside):
+            rows = "0" * size**2
+        elif not _REMARK.fullmatch(beside):
+            rows = _row(beside, size, number, whole=True)
     while len(rows) < size**2:
         line = _LINE.search(below, at)
         if line is None:
@@ -260,8 +259,8 @@ def _row(line: str, size: int, number: int, *, whole: bool) -> str:
     """The cells of a line, in words of one length: those of a row, or of the whole layer."""
     words = replaced(line, "()", " ").split()
     cells = "".join(words)
-    sizes = (size, size**2) if whole else (size,)
-    if len(cells) not in sizes or len({len(word) for word in words}) > 1:
+    uneven = len(words) not in (1, len(cells)) and len({*map(len, words)}) > 1
+    if uneven or (len(cells) != size and not (whole and len(cells) == size**2)):
         raise Malformed(f"a row of layer {number} is not {size} cells of 0 or 1")
     if wrong := cells.strip("01"):
         raise Refused(f"the cell {wrong[0]!r} of layer {number} is not 0 or 1")
