@@ -272,7 +272,7 @@ class TaskSuite(ABC):
         start = time.perf_counter()
         judgement = judge(self.task, lines, text)
         seconds = time.perf_counter() - start
-        if "IPSRL_PROMISED" in os.environ and seconds > SLOWEST:  # a neighbour, or a slow text?
+        if "IPSRL_PROMISED" in os.environ and seconds > SLOWEST / 10:  # a neighbour?
             seconds = self.check_speed(text, lines)
         assert judgement.verdict is not Verdict.BAD_INPUT
         stated = self.stated(text, lines)
