@@ -1,13 +1,14 @@
 """Boolean expressions: counts of the specification, brute force, and an independent reader."""
 
-import ast
 import math
 from collections import Counter
 from functools import lru_cache
 from itertools import chain, combinations, product
 
+import hypospace_checker as checker
 import pytest
-from hypospace_suite import TaskSuite, after_labels
+from hypospace_expressions import refused, tree_of_line
+from hypospace_suite import TaskSuite
 
 from ipsrl.errors import InvalidInput
 from ipsrl.hypospace import Boolean, BooleanConfig, Verdict, dataset, judge
@@ -90,6 +91,14 @@ class TestBoolean(TaskSuite):
         "{label}:\u00a0'{body}'.",
         "```\n{body}\n```",
         "{body}",
+        '{{"expression": "{body}"}}',
+        '```json\n{{"why": "so", "expression": "{body}", "sure": true}}\n```',
+        "Hence $\\boxed{{{body}}}$ is one.\n\nIt agrees.",
+        "\\boxed{{\\text{{{label}: }} {body}}}.",
+        "f(x, y) = {body}",
+        "{label}: \\(f(x, y) = {body}\\)",
+        "{label}:- {body}",
+        "> {label}:\n> 1. {body}",
     )
     refused = (
         ("", Verdict.NO_ANSWER),
@@ -122,7 +131,9 @@ class TestBoolean(TaskSuite):
     vocabulary = (
         "x", "y", "z", " AND ", " OR ", "NOT ", "NOR", " XOR ", "&", "|", "~", "(", ")", "(x)",
         ", ", "AND(", "Expression:", "Expression: ", "\n", "\nExpression: x\n", "<end_of_turn>",
-        "`", "**", ".", "1", "\u2227", "\u00ac", " and ", "=",
+        "`", "**", ".", "1", "\u2227", "\u00ac", " and ", "=", "f(x, y) = ", "\\(", "\\)",
+        "\\land ", "\\boxed{", "\\text{", "{", "}", '{"expression": "', '"}', '{"', '": ', "- ",
+        "> ", "1. ", "_", "'", "\\, ", "```", "\r", "[", "]", "$", "OR(",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -137,72 +148,14 @@ class TestBoolean(TaskSuite):
                 return False
         return True
 
-    def states(self, response, key, observations):
-        """By Python's own grammar: AND, OR and NOT as `and`, `or` and `not`."""
-        for token in ("<end_of_turn>", "```\n", "\r"):
-            response = response.replace(token, "\n")
-        found = after_labels(response, "expression")
-        for text in reversed(found or [response]):
-            for mark in "`*\"'$":
-                text = text.replace(mark, "")
-            tree = by_python(next((line for line in text.split("\n") if line.strip()), ""))
+    def stated(self, response, observations):
+        found, _ = checker.parts(checker.without_noise(response), "expression")
+        for part in reversed(found):
+            lines = checker.lines_of(part)
+            tree = tree_of_line(lines[0].strip() if lines else "")
             if tree is not None:
-                return text_of(canonical(tree)) == key
-        return False
-
-
-def by_python(line: str):
-    """A raw tree of an infix or prefix line, read by `ast`; None if that cannot read it."""
-    line = line.strip().rstrip(".,;:!? \t").replace("\\(", " ").replace("\\)", " ")
-    for symbol, word in (
-        ("&&", "&"),
-        ("||", "|"),
-        ("\u2227", "&"),
-        ("\u2228", "|"),
-        ("\u00ac", "~"),
-        ("!", "~"),
-    ):
-        line = line.replace(symbol, word)
-    for symbol, word in (("&", " and "), ("|", " or "), ("~", " not ")):
-        line = line.replace(symbol, word)
-    words = line.replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split()
-    words = [word.lower() if word.lower() in ("and", "or", "not") else word for word in words]
-    if not words:
+                return None if refused(tree) else text_of(canonical(tree))
         return None
-    # An operator before a parenthesis and after none of its operands is a call.
-    text, previous = [], "("
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        call = (
-            word in ("and", "or")
-            and following == "("
-            and previous in ("(", ",", "and", "or", "not")
-        )
-        text.append(word.upper() if call else word)
-        previous = "(" if call else word
-    try:
-        node = ast.parse(" ".join(text), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return from_ast(node)
-
-
-def from_ast(node):
-    match node:
-        case ast.Name(id=name) if name in ("x", "y"):
-            return name
-        case ast.UnaryOp(op=ast.Not(), operand=inner):
-            parts = [from_ast(inner)]
-            name = "NOT"
-        case ast.BoolOp(op=op, values=values):
-            parts = [from_ast(v) for v in values]
-            name = "AND" if isinstance(op, ast.And) else "OR"
-        case ast.Call(func=ast.Name(id=("AND" | "OR") as name), args=args, keywords=[]) if (
-            len(args) > 1
-        ):
-            parts = [from_ast(v) for v in args]
-        case _:
-            return None
-    return None if None in parts else (name, *parts)
 
 
 def test_counts_of_the_specification():
@@ -279,6 +232,42 @@ def test_a_function_by_hand():
 )
 def test_forms_of_an_operator(text):
     assert judge(Boolean(), ["(x=1, y=0) -> 1"], f"Expression: {text}").key == "AND(NOT(y),x)"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Expression:\u201d NOT y AND x", "AND(NOT(y),x)"),
+        ("f(x, y) = x AND y", "AND(x,y)"),
+        ("Expression: f(x, y) = x AND y", "AND(x,y)"),
+        ("Expression: F := x AND y", "AND(x,y)"),
+        (r"Expression: \(f(x, y) = x \land y\).", "AND(x,y)"),
+        (r"Expression: \boxed{x \land y}", "AND(x,y)"),
+        (r"\boxed{\text{Expression: } x \text{ AND } \mathrm{y}}", "AND(x,y)"),
+        ("It is 1 once.\n\nHence $\\boxed{x \\land y}$, and that is all.\n", "AND(x,y)"),
+        ("Expression: x AND y\n\nIt holds at \\boxed{one input}.", "AND(x,y)"),
+        ('{"expression": "x AND y"}', "AND(x,y)"),
+        ('{"expression": "x AND y", "why": "It is 1 at (1, 1)."}', "AND(x,y)"),
+        ('```json\n{"answer": {"expression": "x \\\\land y"}}\n```', "AND(x,y)"),
+        ("{'expression': 'x AND y'}", "AND(x,y)"),
+        ("Expression: x AND y}", "AND(x,y)"),
+        ('{"expression": "x AND y', "AND(x,y)"),  # a broken object is text
+        # Frames in the middle keep what they frame together.
+        (r"Expression: \(x \lor y\) AND x", "AND(OR(x,y),x)"),
+        # Other brackets may group too, or not: unreadable.
+        ("Expression: {x OR y} AND x", None),
+        ("Expression: [x OR y] AND x", None),
+        ("Expression: x AND y = 1", None),
+        ("Expression: y = x", None),
+        ("Expression: AND(x, y) = x", None),
+        ("Expression: f(x, y)", None),
+        ("Expression: x AND y (but not x)", None),
+    ],
+)
+def test_forms_of_an_answer(text, key):
+    lines = ("(x=1, y=1) -> 1",)
+    assert judge(Boolean(), lines, text).key == key
+    assert TestBoolean().stated(text, lines) == key
 
 
 def test_written_depth_does_not_matter_but_the_key_does():

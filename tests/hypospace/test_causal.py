@@ -5,9 +5,10 @@ from functools import lru_cache
 from itertools import chain, combinations, pairwise, product
 from statistics import mean
 
+import hypospace_checker as checker
 import pytest
 from helpers import SIGMAS
-from hypospace_suite import TaskSuite, after_labels
+from hypospace_suite import TaskSuite
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.hypospace import Causal, CausalConfig, Verdict, dataset, judge
@@ -54,12 +55,21 @@ class TestCausal(TaskSuite):
         "{label}:\n- {body}",
         "{body}",
         "graph: {body};",
+        '{{"graph": "{body}"}}',
+        '```json\n{{"why": "so", "graph": ["{body}"], "sure": true}}\n```',
+        "Hence $\\boxed{{{body}}}$ is one.\n\nIt explains all.",
+        "\\boxed{{\\text{{{label}: }} {body}}}.",
+        "{label}: [{body}]",
+        "{label}: {{{body}}}.",
+        "{label}: \\({body}\\)",
+        "{label}:- {body}",
+        "> {label}:\n> 1. {body}",
     )
     refused = (
         ("none", Verdict.NO_ANSWER),  # alone, it may mean anything
         ("None.", Verdict.NO_ANSWER),
         ("Graph: No edges\nA->B, B->C", Verdict.NO_ANSWER),
-        ("Graph: A->B\nC->D and A->D", Verdict.NO_ANSWER),
+        ("Graph: A->B\nC->D or A->D", Verdict.NO_ANSWER),
         ("Graph: A->E", Verdict.REFUSED),  # unknown node
         ("Graph: a->B", Verdict.REFUSED),
         ("Graph: A->A", Verdict.REFUSED),
@@ -80,9 +90,11 @@ class TestCausal(TaskSuite):
         ("Subgraph: A->B", Verdict.NO_ANSWER),
     )
     vocabulary = (
-        "A", "B", "C", "D", "E", "->", "-->", "=>", "→", ",", ", ", "A->B", "D->A, ", "->C",
-        "Graph:", "Graph: ", "graph", "No edges", "none", "\n", "\nGraph: A->B\n", "<end_of_turn>",
-        "`", "**", ".", "<-", "and",
+        "A", "B", "C", "D", "E", "->", "-->", "=>", "→", ",", ", ", "A->B", "A->B\n", "D->A, ",
+        "->C", "Graph:", "Graph: ", "graph", "No edges", "none", "\n", "\nGraph: A->B\n",
+        "<end_of_turn>", "`", "**", ".", "<-", "and", " and ", "[", "]", "{", "}", "(", ")", "\\(",
+        "\\)", "\\to ", "\\boxed{", "\\text{", "empty", "null", "no edge", '{"graph": "', '"}',
+        '{"', '": ["', "- ", "> ", "1. ", "_", "'", "~", "\\, ", "```", "\r",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -98,43 +110,91 @@ class TestCausal(TaskSuite):
                 return False
         return True
 
-    def states(self, response, key, observations):
-        for token in ("<end_of_turn>", "```\n", "\r"):
-            response = response.replace(token, "\n")
-        found = after_labels(response, "graph")
-        for text in reversed(found or [response.strip()]):
-            stated = edges_of(text)
-            if stated is not None:
-                return ",".join(sorted(stated)) == key
-        return False
+    def stated(self, response, observations):
+        text = "".join(c for c in checker.without_noise(response) if c not in "'~")
+        found, labelled = checker.parts(text, "graph")
+        for part in reversed(found):
+            part = checker.spaced(part, checker.LATEX)
+            lines = checker.lines_of("".join(" " if c in "()[]{}" else c for c in part))
+            edges = graph_of([checker.unframed(line) for line in lines] or [""], labelled)
+            if edges is not None:
+                nodes = set(
+                    observations[0].partition(" -> ")[2].replace(":0", "").replace(":1", "").split()
+                )
+                key = ",".join(sorted(f"{a}->{b}" for a, b in edges))
+                named = {name for edge in edges for name in edge} <= nodes
+                return key if named and key in self.hypotheses() else None
+        return None
 
 
-def edges_of(text: str) -> set[str] | None:
-    """Edges on the first line with text and on those that follow; None if it is no list of them."""
-    found: set[str] | None = None
-    for mark in "`*\"'$":
-        text = text.replace(mark, "")
-    for line in text.split("\n"):
-        line = line.strip().rstrip(".,;:!?_ \t")
-        if not line:
-            if found is None:
-                continue
-            break
-        if found is None and line.lower() in ("no edges", "none"):
-            return set()
-        for arrow in ("-->", "=>", "→", "⟶", "⇒"):
-            line = line.replace(arrow, "->")
-        line = line.replace(" ->", "->").replace("-> ", "->").replace("\t", " ")
-        while "  " in line or " ->" in line or "-> " in line:
-            line = line.replace("  ", " ").replace(" ->", "->").replace("-> ", "->")
-        parts = line.replace(",", " ").replace(";", " ").split()
-        if not all(
-            len(p) == 4 and p[1:3] == "->" and (p[0] + p[3]).isascii() and (p[0] + p[3]).isalnum()
-            for p in parts
+ARROWS = ["-->", "->", "=>", "\u2192", "\u27f6", "\u21d2"]
+ARROWS += [rf"\{a}{b}ightarrow" for a in ("", "long", "Long") for b in "rR"] + [r"\to"]
+
+
+def arrow_at(line: str, at: int) -> str:
+    for arrow in ARROWS:
+        after = line[at + len(arrow) : at + len(arrow) + 1]
+        command = arrow.startswith("\\") and after.isascii() and after.isalpha()
+        if line.startswith(arrow, at) and not command:
+            return arrow
+    return ""
+
+
+def words_of(line: str) -> list[str]:
+    """Names, "->" for any arrow, and every other character but spaces."""
+    words, at = [], 0
+    while at < len(line):
+        end = at
+        while end < len(line) and (line[end].isalnum() or line[end] == "_"):
+            end += 1
+        if end > at:
+            words.append(line[at:end])
+        elif arrow := arrow_at(line, at):
+            words, end = [*words, "->"], at + len(arrow)
+        else:
+            words, end = words + [line[at]] * (line[at] != " "), at + 1
+        at = end
+    return words
+
+
+def edges_of(line: str) -> tuple[list[tuple[str, str]], bool]:
+    """Edges that a line begins with, and whether it has nothing else."""
+    words, edges = words_of(line), []
+    while words:
+        if words[0] in (",", ";") or words[0].lower() == "and":
+            del words[0]
+        elif (
+            len(words) > 2
+            and words[1] == "->"
+            and (words[0] + words[2]).replace("_", "a").isalnum()
         ):
+            edges.append((words[0], words[2]))
+            del words[:3]
+        else:
             break
-        found = (found or set()) | set(parts)
-    return found
+    return edges, not words
+
+
+def graph_of(lines: list[str], labelled: bool) -> set[tuple[str, str]] | None:
+    """Edges of the first line and of those that go on with it; None if it is no graph."""
+    first = " ".join(lines[0].lower().split()) if lines[0].isascii() else ""
+    nothing = first in ("no edges", "no edge") or (labelled and first in ("none", "null", "empty"))
+    edges, whole = edges_of(lines[0])
+    if not nothing and not (edges and whole):
+        return None
+    graph = set() if nothing else {*edges}
+    for line in lines[1:]:
+        edges, whole = edges_of(line)
+        arrows, at = 0, 0
+        while at < len(line):
+            arrow = arrow_at(line, at)
+            arrows, at = arrows + bool(arrow), at + (len(arrow) or 1)
+        if not edges or (not whole and arrows == 1):
+            return graph
+        if nothing or not whole:
+            return None
+        graph |= {*edges}
+    return graph
 
 
 def test_graphs_by_number_of_edges():
@@ -239,6 +299,49 @@ def test_arrows_in_the_answer_of_no_edges():
         judgement = judge(Causal(), lines, text)
         assert (judgement.key, judgement.valid) == ("", True)
     assert judge(Causal(), lines, "Graph: A->B\nThere are none.").key == "A->B"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Graph:- B->A, D->A, D->C", "B->A,D->A,D->C"),
+        ("Graph: empty", ""),
+        ("Graph: null", ""),
+        ("Graph: no edge", ""),
+        ("Graph: No  edges.", ""),
+        ("Graph: (none)", ""),
+        (r"Graph: \(A \to B\)", "A->B"),
+        (r"Graph: $A \rightarrow B,\; B \Longrightarrow C$.", "A->B,B->C"),
+        (r"\[\text{Graph: } \{A \to B\}\]", "A->B"),
+        ("Graph: [A->B]", "A->B"),
+        ("Graph: {A->B, B->C}", "A->B,B->C"),
+        ("Graph: (A->B), (B->C)", "A->B,B->C"),
+        ("Graph: A->B and B->C", "A->B,B->C"),
+        ("Graph: A->B, B->C, and C->D.", "A->B,B->C,C->D"),
+        (r"Graph: \boxed{A->B}", "A->B"),
+        (r"\boxed{Graph: A->B}", "A->B"),
+        ("D is free.\n\nSo it is $\\boxed{A \\to B}$, as C shows.\n", "A->B"),
+        ("Graph: A->B\n\nIt has \\boxed{1} edge.", "A->B"),
+        ('{"graph": "A->B, B->C"}', "A->B,B->C"),
+        ('{"graph": ["A->B", "B->C"], "why": "A reaches C."}', "A->B,B->C"),
+        ('```json\n{"answer": {"graph": "A\\u2192B"}}\n```', "A->B"),
+        ('{"graph": null}', ""),
+        ("{'graph': 'A->B'}", "A->B"),
+        ('{"graph": ["A->B"', "A->B"),  # a broken object is text
+        # What is not a list of edges.
+        ("Graph: A->{B, C}", None),
+        ("Graph: A->B; C", None),
+        ("Graph: A->B or B->C", None),
+        ('{"graph": [["A", "B"]]}', None),
+        ("null", None),
+        ("(none)", None),
+        ("Graph: A->B\nB->C, if at all, C->D", None),
+    ],
+)
+def test_forms_of_an_answer(text, key):
+    lines = ("Perturb(A) -> A:0 B:1 C:1 D:0",)
+    assert judge(Causal(), lines, text).key == key
+    assert TestCausal().stated(text, lines) == key
 
 
 def test_judging_has_the_size_of_the_observations():

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from ipsrl.core.metrics import recovery
 from ipsrl.errors import InvalidInput
-from ipsrl.hypospace import Boolean, Causal, CausalConfig, Response, Voxel, dataset, evaluate
+from ipsrl.hypospace import (
+    Boolean,
+    Causal,
+    CausalConfig,
+    Response,
+    Verdict,
+    Voxel,
+    dataset,
+    evaluate,
+    judge,
+)
 from ipsrl.hypospace.recovery import (
     bootstrap,
     one_mode_reference,
@@ -173,6 +183,36 @@ def test_rates_by_hand():
         Causal(), [one], [Response(one.id, text) for text in texts], protocol="sequential"
     )
     assert [round(mean * 3) for mean, _, _ in sequential.recovery] == [1, 1, 2, 2]  # N = 1, 2, 4, 8
+
+
+def test_novel_boolean_expressions_are_those_in_the_space():
+    """N = 5: x AND y once, x XNOR y four times, which takes three levels: NR = 1/5, not 2/5.
+
+    NOT NOT x is in the space without being right: NR counts it, VR does not.
+    """
+    task = Boolean()
+    (one,) = (s for s in dataset(task) if s.observations == ("(x=1, y=1) -> 1", "(x=1, y=0) -> 0")
+              or s.observations == ("(x=1, y=0) -> 0", "(x=1, y=1) -> 1"))  # fmt: skip
+    deep = "Expression: (x AND y) OR (NOT x AND NOT y)"
+    assert judge(task, one.observations, deep).verdict is Verdict.OUTSIDE
+    rates = {}
+    for third in (deep, "Expression: NOT NOT x"):
+        texts = ["Expression: x AND y", deep, third, deep, deep]
+        found = evaluate(task, [one], [Response(one.id, text) for text in texts])
+        rates[third] = (found.valid_rate[0], found.novelty_rate[0])
+    assert rates == {deep: (1 / 5, 1 / 5), "Expression: NOT NOT x": (1 / 5, 2 / 5)}
+
+
+def test_novel_structures_may_float():
+    """N = 2, one block that floats: two distinct structures, NR = 2/2, as in the benchmark."""
+    (one,) = (s for s in dataset(Voxel(), count=129) if s.observations[0] == "1 0 0"
+              and "".join(s.observations).count("1") == 1)  # fmt: skip
+    layer = "\n1 0 0\n0 0 0\n0 0 0\n"
+    floating = f"Layer 1:{layer}Layer 2:{layer[::-1]}"
+    assert judge(Voxel(), one.observations, floating).verdict is Verdict.OUTSIDE
+    texts = [f"Layer 1:{layer}", floating]
+    found = evaluate(Voxel(), [one], [Response(one.id, text) for text in texts])
+    assert (found.valid_rate[0], found.novelty_rate[0]) == (1 / 2, 2 / 2)
 
 
 def test_text_and_json():

@@ -1,11 +1,13 @@
 """Structures seen from above: counts, brute force, and an independent reader."""
 
-import re
+import json
+import random
 from collections import Counter
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import permutations, product
 from math import comb
 
+import hypospace_checker as checker
 import numpy as np
 import pytest
 from hypospace_suite import TaskSuite
@@ -38,7 +40,15 @@ def brute_force() -> frozenset[str]:
 class TestVoxel(TaskSuite):
     task = Voxel()
     beginning = "Layer 1:"
-    decorations = ("**{}**", "`{}`", "# Result\n\n{}\n", "{}\nLayer 4 is empty.")
+    decorations = (
+        "**{}**",
+        "`{}`",
+        "# Result\n\n{}\n",
+        "{}\nLayer 4 is empty.",
+        "> {}\n",
+        "\\boxed{{{}}}",
+        "Hence:\n---\n{}\n---\n- Layer 1: the base.",
+    )
     refused = (
         ("", Verdict.NO_ANSWER),
         ("Structure:\nLayer 1:\n", Verdict.NO_ANSWER),
@@ -46,7 +56,7 @@ class TestVoxel(TaskSuite):
         ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLay 2:\n1 0 0\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
         ("Layer 1:\n0 0 0\n0 0 0\n", Verdict.NO_ANSWER),
         # The view is 1 0 0 / 0 0 0 / 0 0 0, and a right layer does not hide what comes after it.
-        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 2: 101 010 111", Verdict.NO_ANSWER),
+        ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 2: 101 010 111", Verdict.OUTSIDE),
         ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 4: 111 111 111", Verdict.NO_ANSWER),
         ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\nLayer 2\n[1;1;1]", Verdict.NO_ANSWER),
         ("Layer 1:\n1 0 0\n0 0 0\n0 0 0\n2 2 2", Verdict.NO_ANSWER),
@@ -66,8 +76,10 @@ class TestVoxel(TaskSuite):
     vocabulary = (
         "0", "1", "2", "0 ", "1 ", "0 1 0", "0 0 0\n", "1 1 1\n", "Layer 1:", "Layer 2:\n",
         "Layer 3:", "Layer 4:\n", "Layer", "Structure:", "END_STRUCTURE", "BEGIN_STRUCTURE\n", "\n",
-        "\n\n", ":",
-        "<end_of_turn>", "`", "**", ",", "X",
+        "\n\n", ":", "<end_of_turn>", "`", "**", ",", "X", "Layer 1", "Layer 2 (top)",
+        "Layer 1: 0 1 0\n", "\u201d", "It rests on it.\n", "empty", "Layer 2: empty\n", "[", "]",
+        "|", "- ", "> ", "\\boxed{", "}", "(", ")", '{"Layer 1": [[', "]]}", "'", "_", "\r", "000",
+        "010 ",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -79,58 +91,131 @@ class TestVoxel(TaskSuite):
         stands = bool((cells[1:] <= cells[:-1]).all()) and len(cells) <= 3
         return stands and bool((cells.any(axis=0) == view).all())
 
-    def states(self, response, key, observations):
-        """Read back to front: the last heading of a first layer, and grids until something else."""
-        for mark in "`*\"',|[]":
-            response = response.replace(mark, " ")
-        response = response.replace("<end_of_turn>", "\n")
-        every = [line.strip() for line in response.splitlines()]
-        size = len(observations)
-        tops = [i for i, line in enumerate(every) if heading(line) == 1]
-        for top, bottom in reversed([*pairwise([*tops, len(every)])]):
-            rest = "\n".join(every[top:bottom])
-            lines = rest[: (rest.lower() + "end_structure").index("end_structure")].split("\n")
-            grids, i, broken = [], 0, False
-            while i < len(lines) and heading(lines[i]) == len(grids) + 1 and not broken:
-                rows, i = [], i + 1
-                while i < len(lines) and len(rows) < size:
-                    row = lines[i].removeprefix("> ").split()
-                    row = list(row[0]) if len(row) == 1 and len(row[0]) == size else row
-                    rows += [row] if row else []
-                    i += 1
-                broken = len(rows) < size or any(
-                    len(r) != size or set(r) - {"0", "1"} for r in rows
-                )
-                grids.append("".join(cell for row in rows for cell in row))
-                # Up to the next heading of this structure only prose may stand.
-                while i < len(lines) and heading(lines[i]) is None:
-                    broken = broken or not (lines[i] == "" or prose(lines[i]))
-                    i += 1
-            broken = broken or i < len(lines)  # a heading of another layer
-            if not broken:
-                while grids and not int(grids[-1], 2):
-                    grids.pop()
-                return "/".join(grids) == key
-        return False
+    def stated(self, response, observations):
+        """The last structure with cells, layer by layer."""
+        text = checker.spaced(checker.without_noise(response).replace("'", ""), checker.LATEX)
+        text = "".join(" " if c in ",|[]{}" else c for c in text)
+        every = [one for piece in pieces_of(text) for one in structures(piece)]
+        with_cells = [one for one in every[-checker.PARTS :] if any(map(cells, one))]
+        return structure_of(with_cells[-1], len(observations)) if with_cells else None
 
 
-def heading(line: str) -> int | None:
-    """k of "Layer k:", with a remark; None for another line."""
-    line = line.lower().lstrip("#>- \t")
-    if not line.startswith("layer") or not line.endswith(":") or line.count(":") > 1:
+def pieces_of(text: str) -> list[str]:
+    """What stands between BEGIN_STRUCTURE, END_STRUCTURE and `Structure:`."""
+    low = "".join(c.lower() if c.isascii() else c for c in text)
+    pieces, start, at = [], 0, 0
+    while at < len(text):
+        end = at
+        if low.startswith(("begin_structure", "end_structure"), at):
+            end = low.index("structure", at) + len("structure")
+        elif low.startswith("structure", at) and not (
+            at and low[at - 1] in checker.LETTERS_AND_DIGITS
+        ):
+            rest = low[at + len("structure") :].lstrip(" _")
+            end = len(text) - len(rest) + 1 if rest.startswith(":") else at
+        if end > at:
+            pieces, start = [*pieces, text[start:at]], end
+        at = max(end, at + 1)
+    return [*pieces, text[start:]]
+
+
+def structures(piece: str) -> list[list[str]]:
+    """Lines from a heading to the next of a number that was there since."""
+    found, numbers = [], []
+    for line in piece.split("\n"):
+        if (named := heading(line)) is not None:
+            if not found or named[0] in numbers:
+                found, numbers = [*found, []], []
+            numbers.append(named[0])
+        if found:
+            found[-1].append(line)
+    return found
+
+
+def heading(line: str) -> tuple[int, str] | None:
+    """The number of a heading, and what its line says after the colon."""
+    line = line.lstrip(checker.BEFORE_A_LINE)
+    mark, space, rest = line.partition(" ")
+    number = mark[:-1]
+    if space and (
+        mark in ("-", "\u2022")
+        or (mark[-1:] in (".", ")") and 0 < len(number) < 5 and not number.strip("0123456789"))
+    ):
+        line = rest
+    line = line.lstrip(" _")
+    if line[:5].lower() != "layer" or not line[:5].isascii():
         return None
-    rest = line[len("layer") : -1].strip(" \t")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return int(digits) if digits else None
+    line = line[5:].lstrip(" _")
+    rest = line.lstrip("0123456789")
+    digits = line[: len(line) - len(rest)]
+    remark, colon, beside = rest.partition(":")
+    if not 0 < len(digits) < 5 or any(c in "0123456789" for c in remark):
+        return None
+    if not colon:
+        remark = remark.strip(" ")
+        inside = remark[1:-1]
+        framed = remark[:1] + remark[-1:] == "()" and len(remark) > 1
+        if remark and not (framed and len(inside) <= 40 and not set(inside) & set("()")):
+            return None
+    return (int(digits), beside) if not colon or len(remark) <= 40 else None
 
 
-def prose(line: str) -> bool:
-    """A line with a word, which does not name a layer by its number and go on in figures."""
-    words = re.findall(r"[a-z]+", line.lower())
-    if not any(len(word) > 1 for word in words):
-        return False
-    named = re.fullmatch(r"[#>\- \t]*layer[ \t]*\d+(.*)", line.lower())
-    return named is None or (named[1].islower() and not re.search(r"\d", named[1]))
+def cells(line: str) -> bool:
+    """Is it neither blank nor a remark?  A remark has a word, and no three digits in a row."""
+    kinds = ["d" if c.isdecimal() else "l" if c.isalnum() else " " for c in line]
+    word = "ll" in "".join(kinds)
+    return "".join(kinds).strip() != "" and (not word or "ddd" in "".join(kinds).replace(" ", ""))
+
+
+def structure_of(lines: list[str], size: int) -> str | None:
+    """Key of a structure of which every line must be a heading, a row, blank, or a remark."""
+    layers: dict[int, list[str]] = {}
+    rows: list[str] = []
+    for line in lines:
+        named = heading(line)
+        if named is not None:
+            if layers and len(rows) < size:
+                return None
+            rows = layers[named[0]] = []
+            line = checker.unframed(named[1])
+            if line.lower() in (
+                "empty",
+                "none",
+                "(empty)",
+                "(none)",
+                "(empty",
+                "(none",
+                "empty)",
+                "none)",
+            ):
+                rows += ["0" * size] * size
+                continue
+            if line[:1] + line[-1:] == "()" and len(line) > 1 and not set(line) & set("0123456789"):
+                continue
+            if not line:
+                continue
+        elif len(rows) == size:
+            if cells(line):
+                return None
+            continue
+        elif not any(c.isalnum() for c in line):
+            continue
+        words = checker.unframed(line).replace("(", " ").replace(")", " ").split()
+        row = "".join(words)
+        if len({len(word) for word in words}) != 1 or set(row) - {"0", "1"}:
+            return None
+        if len(row) == size:
+            rows.append(row)
+        elif len(row) == size**2 and not rows:
+            rows += [row[i : i + size] for i in range(0, size**2, size)]
+        else:
+            return None
+    if len(rows) < size or sorted(layers) != [*range(1, len(layers) + 1)] or len(layers) > 3:
+        return None
+    whole = ["".join(layers[number]) for number in sorted(layers)]
+    while whole and "1" not in whole[-1]:
+        whole.pop()
+    return "/".join(whole)
 
 
 def test_counts_of_the_specification():
@@ -193,6 +278,82 @@ def test_forms_of_a_row(row):
 @pytest.mark.parametrize("header", ["layer 1:", "### Layer 1:", "Layer 1 (bottom):", "- Layer 1 :"])
 def test_forms_of_a_heading(header):
     assert judge(Voxel(), VIEW, f"{header}\n0 1 0\n0 0 0\n0 1 1\n").valid
+
+
+ONE = "1 0 0\n0 0 0\n0 0 0"
+OTHER = "0 1 0\n0 0 0\n0 0 0"
+KEY = "100000000"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (f"Layer 1\n{ONE}", KEY),
+        (f"Layer 1 (bottom)\n{ONE}", KEY),
+        (f"Layer 1: (bottom layer)\n{ONE}", KEY),
+        (f"Layer 1: {ONE}", KEY),
+        ("Layer 1: 1 0 0 0 0 0 0 0 0", KEY),
+        ("Layer 1: 100 000 000\nLayer 2: empty", KEY),
+        (f"Layer 2:\n{ONE}\nLayer 1:\n{ONE}", f"{KEY}/{KEY}"),
+        (f"Layer 2\n{ONE}\nLayer 3\n{ONE}\nLayer 1\n{ONE}", f"{KEY}/{KEY}/{KEY}"),
+        (f"Layer 2:\n{OTHER}\nLayer 1:\n{ONE}", f"{KEY}/010000000"),
+        (f"\\boxed{{Layer 1:\n{ONE}}}", KEY),
+        ('{"Layer 1": [[1, 0, 0], [0, 0, 0], [0, 0, 0]]}', KEY),
+        ('{"Layer 1": ["1 0 0", "0 0 0", "0 0 0"], "Layer 2": ["100", "000", "000"]}',
+         f"{KEY}/{KEY}"),
+        ('{"structure": {"layer_1": "100000000"}}', KEY),
+        (f"Layer 1: the bottom.\nLayer 2: above it.\n\nLayer 1:\n{ONE}", KEY),
+        (f"Layer 1:\n{ONE}\n---\n- Layer 1: holds the block.\n- Layer 2: is not needed.", KEY),
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nThe cells are (0, 0), (0, 1), (0, 2).", KEY),
+        # A row that is broken is not passed over, wherever it stands.
+        (f"Layer 1:\n{ONE}\nL\u1d250 0 1", None),
+        ("Layer 1:\n1 0 0\n0\u201d0 0\n0 0 0", None),
+        (f"Layer 1:\n{ONE}\n0\u201d0 0", None),
+        (f"Layer 1:\n{ONE}\nThe second one: 0 1 0", None),
+        (f"Layer 1:\n{ONE}\nLayer 2: full", None),
+        (f"Layer 1:\n{ONE}\nLayer 2:\n{ONE}\nLayer 2:\n{OTHER}", None),
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nLayer 2:\n{OTHER}\nEND_STRUCTURE", None),
+        (f"Layer 1:\n{ONE}\n\nLayer 1:\n{ONE}\nLayer 2:\n0 1", None),
+        (f"Layer 0:\n{ONE}\nLayer 1:\n{ONE}", None),
+    ],
+)  # fmt: skip
+def test_forms_of_an_answer(text, key):
+    lines = ("1 0 0", "0 0 0", "0 0 0")
+    assert judge(Voxel(), lines, text).key == key
+    assert TestVoxel().stated(text, lines) == key
+
+
+def written(layers: list[str]) -> list[str]:
+    """Answers with these layers, bottom up, in any order and form."""
+    grids = [[" ".join(layer[i : i + 3]) for i in (0, 3, 6)] for layer in layers]
+    named = [*enumerate(grids, 1)]
+    texts = [json.dumps({f"Layer {n}": rows for n, rows in named})]
+    for order in permutations(named):
+        for form in ("Layer {}:\n", "### Layer {}\n", "Layer {} (of blocks)\n\n", "- Layer {}: "):
+            blocks_ = [form.format(n) + "\n".join(rows) for n, rows in order]
+            texts += ["\n".join(blocks_), "\nIt rests.\n".join(blocks_)]
+    return texts
+
+
+def test_no_floating_block_is_valid_in_whatever_order_and_form():
+    """And every structure that stands is: 40 of each kind."""
+    rng = random.Random(0)
+    for key in rng.sample(sorted(brute_force()), 40):
+        layers = key.split("/")
+        view = tuple(" ".join(layers[0][i : i + 3]) for i in (0, 3, 6))
+        for text in written(layers):
+            assert (judge(Voxel(), view, text).key, judge(Voxel(), view, text).valid) == (key, True)
+        empty = [i for i, cell in enumerate(layers[0]) if cell == "0"]
+        floats = [*layers[1:2], "000000000"][0]
+        at = rng.choice(empty)
+        floating = [layers[0], floats[:at] + "1" + floats[at + 1 :], *layers[2:]]
+        whole = "".join(max(cells) for cells in zip(*floating, strict=True))
+        for seen in (view, (whole,)):
+            for text in written(floating):
+                assert judge(Voxel(), seen, text).verdict is Verdict.OUTSIDE
+        apart = "".join(f"BEGIN_STRUCTURE\n{text}\nEND_STRUCTURE\n" for text in (
+            f"Layer 1: {layers[0]}", f"Layer 2: {floating[1]}"))  # fmt: skip
+        assert not judge(Voxel(), view, apart).valid
 
 
 def test_layers_in_one_line_and_in_a_quotation():

@@ -17,31 +17,29 @@ from pydantic import Field
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.hypospace.task import (
-    Judgement,
-    Malformed,
-    Refused,
-    Verdict,
-    check_size,
+from ipsrl.hypospace.reading import (
+    bare,
+    from_first_line,
+    label,
     labelled,
     replaced,
+    without_latex,
 )
+from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size
 
 Edge = tuple[int, int]
 
 _MOST_NODES = 64
 _MOST_LISTED = _MOST_NODES**2  # edges, also the same again
 _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LABEL = re.compile(r"(?<![a-z0-9])graph[*_`\"' \t]*:[_ \t]*+", re.ASCII | re.IGNORECASE)
-_MARKUP = "*`\"'$~"
+_LABEL = label("graph")
 # Possessive, so that no text takes more than linear time.
-_ARROW = r"(?:--?>|=>|[→⟶⇒]|\\(?:long)?[rR]ightarrow|\\to)"
-_EDGE = re.compile(rf"[ \t,;]*+(\w++)[ \t]*+{_ARROW}[ \t]*+(\w++)")
+_ARROW = r"(?:--?>|=>|[→⟶⇒]|\\(?:(?:[lL]ong)?[rR]ightarrow|to)(?![a-zA-Z]))"
+_BETWEEN = r"(?:[ ,;]|\b[aA][nN][dD]\b)*+"
+_EDGE = re.compile(rf"{_BETWEEN}(\w++) *+{_ARROW} *+(\w++){_BETWEEN}")
 _ARROWS = re.compile(_ARROW)
-_ITEM = re.compile(r"\A[ \t]*+(?:[-\u2022]|[0-9]{1,4}[.)])[ \t]+")  # of a list; * is markup
-_NO_EDGES = re.compile(r"(?:no edges|none)", re.ASCII | re.IGNORECASE)
-_BARE = re.compile(r"[\s*_`\"'$]*none[\s.,;:!?*_`\"'$]*", re.ASCII | re.IGNORECASE)
-_END = re.compile(r"[\s.,;:!?_]*+")
+_NO_EDGES = re.compile(r"no +edges?|none|null|empty", re.ASCII | re.IGNORECASE)
+_ANYTHING = ("none", "null", "empty")  # without a label, they may mean anything
 _OBSERVATION = re.compile(r"Perturb\((\w+)\) -> (\w+:[01](?: \w+:[01])*+)", re.ASCII)
 
 
@@ -76,6 +74,7 @@ class Causal:
 
     name: ClassVar[str] = "causal"
     judged_by: ClassVar[tuple[str, ...]] = ("max_edges",)
+    novel_outside: ClassVar[bool] = True
 
     def __init__(self, config: CausalConfig | None = None) -> None:
         self.config = config or CausalConfig()
@@ -149,19 +148,26 @@ Answer with one line, the edges separated by commas, such as
         return CausalProblem(index, tuple(effects))
 
     def candidates(self, response: str) -> list[str]:
-        """What follows each `Graph:`; without it, "none" alone may mean anything."""
-        return [] if _BARE.fullmatch(response) else labelled(response, _LABEL)
+        """What follows each `Graph:`, without LaTeX's frames and brackets."""
+        text = replaced(response, "'~")
+        parts = [replaced(without_latex(part), "()[]{}", " ") for part in labelled(text, _LABEL)]
+        if parts and bare(parts[0]).lower() in _ANYTHING and not _LABEL.search(text):
+            return []
+        return parts
 
     def read(self, candidate: str, problem: CausalProblem) -> Graph:
         """Edges on the first line, and on lines of nothing else that follow at once."""
-        first, *others = replaced(candidate, _MARKUP).strip().split("\n")
-        edges = _edges(_ITEM.sub("", first, 1))
+        first, *others = from_first_line(candidate).split("\n")
+        first = bare(first)
+        edges = set() if _NO_EDGES.fullmatch(first) else _edges(first)
         if edges is None:
             raise Malformed(f"{first[:60]!r} is not a list of edges such as A->B, B->C")
         none = not edges
-        for line in (_ITEM.sub("", other, 1) for other in others):
+        for number, line in enumerate(map(bare, others)):
             if not _EDGE.match(line):
                 break
+            if number == _MOST_LISTED:
+                raise Refused(f"more than {_MOST_LISTED} lines of edges are listed")
             more = _edges(line)
             if more is None and len(_ARROWS.findall(line)) == 1:
                 break  # a remark on one edge
@@ -263,16 +269,14 @@ def _line(n: int, perturbed: int, effects: int) -> str:
 
 
 def _edges(line: str) -> set[tuple[str, str]] | None:
-    """The edges of a line that lists edges, or says that there are none; else None."""
+    """The edges of a line that lists edges and nothing else; else None."""
     found, end, listed = set(), 0, 0
     while match := _EDGE.match(line, end):
         found.add((match[1], match[2]))
         if (listed := listed + 1) > _MOST_LISTED:
             raise Refused(f"more than {_MOST_LISTED} edges are listed")
         end = match.end()
-    if not found and (none := _NO_EDGES.match(line)):
-        end = none.end()
-    return found if end > 0 and _END.fullmatch(line, end) else None
+    return found if found and end == len(line) else None
 
 
 def _has_cycle(children: list[int]) -> bool:

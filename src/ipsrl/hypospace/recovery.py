@@ -2,6 +2,7 @@
 
     VR = valid / N     NR = distinct keys / N     RR = |distinct admissible keys| / |H_O|
 
+A Boolean expression outside the space does not count for NR; the benchmark counts in the same way.
 Averages are plain means over observation sets, and then over seeds.
 Source: HypoSpace (2510.15614); the paper, section 5.2, reports RR from parallel samples.
 """
@@ -270,7 +271,7 @@ def evaluate(
             keys = [judgement.key for judgement in judged]
             rates[s, i] = (
                 sum(judgement.valid for judgement in judged) / count,
-                len(set(keys) - {None}) / count,
+                len({one.key for one in judged if _is_novel(one, task)}) / count,
                 recovery(keys, one.admissible),
             )
             curves[s, i] = curve(keys, one.admissible, draws)
@@ -316,6 +317,12 @@ def check_sets(task: AnyTask, sets: Iterable[ObservationSet]) -> None:
     for one in sets:
         for key in one.admissible:
             _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
+
+
+def _is_novel(judgement: Judgement, task: AnyTask) -> bool:
+    """Whether the key, if it is the first of its kind, counts for NR."""
+    inside = judgement.verdict is not Verdict.OUTSIDE
+    return judgement.key is not None and (inside or task.novel_outside)
 
 
 def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None = None) -> None:

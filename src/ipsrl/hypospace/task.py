@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.hypospace.reading import plain
 
 LONGEST_RESPONSE = 2**16
 """Characters; about 16,000 tokens."""
@@ -33,13 +33,6 @@ MOST_PAIRS = 2_000_000
 """Pairs of an observation set and an admissible hypothesis in memory."""
 
 _LONGEST_OBSERVATIONS = 2**14
-_MOST_CANDIDATES = 16
-
-_CONTROL = re.compile(
-    r"<(?:end_of_turn|start_of_turn|eos|bos|pad|s|/s)>|<\|[a-zA-Z0-9_]{1,40}\|>", re.ASCII
-)
-_FENCE = re.compile(r"(?<!`)`{3,}+[a-zA-Z0-9]{0,20}+[ \t]{0,20}+(?:\r?\n|$)")
-_TYPOGRAPHY = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\xa0": " "}
 
 
 class Verdict(Enum):
@@ -111,6 +104,8 @@ class Task(Protocol[C, P, H]):
     name: ClassVar[str]
     judged_by: ClassVar[tuple[str, ...]]
     """Options that judging reads; a JSON line may set them for itself."""
+    novel_outside: ClassVar[bool]
+    """Whether NR counts hypotheses outside the space, as in the benchmark."""
 
     @property
     def config(self) -> C:
@@ -135,7 +130,7 @@ class Task(Protocol[C, P, H]):
         ...
 
     def candidates(self, response: str) -> list[str]:
-        """Parts of a response that may be its answer, in their order."""
+        """Parts of a response, as `reading.plain` left it, that may be its answer, in order."""
         ...
 
     def read(self, candidate: str, problem: P) -> H:
@@ -169,7 +164,7 @@ def judge(task: AnyTask, observations: Sequence[str], response: str) -> Judgemen
     except InvalidInput as error:
         return _bad(str(error))
     form = "the response holds nothing in the form of an answer"
-    for candidate in reversed(task.candidates(_plain(response))[-_MOST_CANDIDATES:]):
+    for candidate in reversed(task.candidates(plain(response))):
         try:
             hypothesis = task.read(candidate, problem)
         except Malformed as error:
@@ -179,22 +174,6 @@ def judge(task: AnyTask, observations: Sequence[str], response: str) -> Judgemen
         else:
             return task.check(hypothesis, problem)
     return Judgement(None, Verdict.NO_ANSWER, form)
-
-
-def replaced(text: str, characters: str, by: str = "") -> str:
-    """The text with each of the characters replaced; faster than `translate` on any text."""
-    for character in characters:
-        text = text.replace(character, by)
-    return text
-
-
-def labelled(text: str, label: re.Pattern[str]) -> list[str]:
-    """What follows each label, or else the text itself if it is a single line."""
-    first, *others = label.split(text)
-    if others:
-        return others
-    alone = first.strip()
-    return [alone] if "\n" not in alone else []
 
 
 def sequential_prompt(task: AnyTask, prompt: str, keys: Iterable[str | None]) -> str:
@@ -412,18 +391,6 @@ def _problem(task: AnyTask, observations: tuple[str, ...]) -> Any:
 @lru_cache(maxsize=1024)
 def _cached_problem(domain: type[AnyTask], observations: tuple[str, ...]) -> Any:
     return domain.problem(observations)
-
-
-def _plain(response: str) -> str:
-    """The response without what is no part of its text: control tokens and the frame of code."""
-    if "<" in response:
-        response = _CONTROL.sub("\n", response)
-    if "```" in response:
-        response = _FENCE.sub("\n", response)
-    if not response.isascii():
-        for fancy, plain in _TYPOGRAPHY.items():
-            response = response.replace(fancy, plain)
-    return response
 
 
 def _bad(detail: str) -> Judgement:

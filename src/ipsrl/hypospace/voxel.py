@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import combinations, islice, pairwise, product
+from itertools import combinations, pairwise, product
 from math import comb, isqrt
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -17,21 +17,28 @@ from pydantic import Field
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size, replaced
+from ipsrl.hypospace.reading import MOST_PARTS, bare, replaced, without_latex
+from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size
 
 _LARGEST = 64
-_MARKUP = "*`\"',|[]"
-# In a line of its own: "Layer 2:", "### Layer 2 (top):".
-_HEADER = re.compile(
-    r"^[ \t#>-]*+layer[ \t]*+([0-9]{1,4})(?![0-9])[^:\n]{0,20}:[ \t]*+\r?$",
+_SEPARATORS = ",|[]{}"  # and parentheses, once headings have been found
+_DELIMITER = re.compile(
+    r"(?:begin|end)_structure|(?<![a-z0-9])structure[ _']*+:", re.ASCII | re.IGNORECASE
+)
+# "Layer 2:", "### Layer 2 (top)", "- Layer 2, the top one: 0 1 0".
+_HEADING = re.compile(
+    r"^[ _#>]*+(?:(?:[-\u2022]|[0-9]{1,4}[.)]) )?+[ _]*+layer[ _]*+([0-9]{1,4})(?![0-9])"
+    r"(?: *+(?:\([^:\n()0-9]{0,40}\) *+)?$|[^:\n0-9]{0,40}:([^\n]*+)$)",
     re.ASCII | re.IGNORECASE | re.MULTILINE,
 )
-_PROSE = re.compile(r"[^\W\d_]{2}")  # a word
-# "Layer 2: 1 0 1", whose rows stand elsewhere than they should; "Layer 2 is empty." is prose.
-_LAYER = re.compile(
-    r"[ \t#>-]*+layer[ \t]*+[0-9]++(?:[^a-z\n]*+$|[^\n]*[0-9])", re.ASCII | re.IGNORECASE
+_REMARK = re.compile(r"\([^0-9]*\)")  # after a heading: "(bottom)"
+_EMPTY = re.compile(r"\(?(?:empty|none)\)?", re.IGNORECASE)
+_LINE = re.compile(r"^[^\n]*?[^\W_][^\n]*+", re.MULTILINE)  # all others are blank
+# A line that is no remark: without a word, or with three digits that only signs separate.
+_CELLS = re.compile(
+    r"^(?=[^\n]*?[^\W_])(?:(?![^\n]*?[^\W\d_]{2})|(?=[^\n]*?\d(?:(?:[^\w\n]|_)*+\d){2}))",
+    re.MULTILINE,
 )
-_STOP = re.compile(r"end_structure", re.IGNORECASE)
 
 
 class VoxelConfig(StrictConfig):
@@ -59,6 +66,7 @@ class Voxel:
 
     name: ClassVar[str] = "voxel"
     judged_by: ClassVar[tuple[str, ...]] = ("max_height",)
+    novel_outside: ClassVar[bool] = True
 
     def __init__(self, config: VoxelConfig | None = None) -> None:
         self.config = config or VoxelConfig()
@@ -151,25 +159,35 @@ Generate the structure now:
         return VoxelProblem(size, int(cells, 2))
 
     def candidates(self, response: str) -> list[str]:
-        """From each `Layer 1:` to the end of its structure."""
-        text = replaced(response, _MARKUP, " ")
-        starts = [match.start() for match in _HEADER.finditer(text) if int(match[1]) == 1]
-        spans = pairwise([*starts, len(text)])
-        return [_STOP.split(text[start:end], maxsplit=1)[0] for start, end in spans]
+        """The last structure; those in which nothing but remarks follow the headings do not count.
+
+        A structure ends at the next, or at a heading whose number it has already.
+        """
+        text = replaced(without_latex(replaced(response, "'")), _SEPARATORS, " ")
+        looked_at = 0
+        for piece in reversed(_DELIMITER.split(text)):
+            for structure in reversed(_structures(piece)):
+                if _CELLS.search(structure):
+                    return [structure]
+                looked_at += 1
+                if looked_at == MOST_PARTS:
+                    return []
+        return []
 
     def read(self, candidate: str, problem: VoxelProblem) -> list[str]:
         """Layers bottom up, each as one text of its cells, without empty ones on top."""
-        headers = list(islice(_HEADER.finditer(candidate), self.config.max_height + 1))
-        numbers = [int(match[1]) for match in headers]
-        if not numbers or numbers != [*range(1, len(numbers) + 1)]:
-            raise Malformed("the layers are not numbered 1, 2, 3, ...")
-        if len(headers) > self.config.max_height:
+        headings = list(_HEADING.finditer(candidate))
+        numbers = [int(heading[1]) for heading in headings]
+        if len(numbers) > self.config.max_height:
             raise Refused(f"more than {self.config.max_height} layers")
-        ends = [*(match.start() for match in headers[1:]), len(candidate)]
-        layers = [
-            _cells(candidate[match.end() : end], problem.size, match[1])
-            for match, end in zip(headers, ends, strict=True)
-        ]
+        if sorted(numbers) != [*range(1, len(numbers) + 1)]:
+            raise Malformed("the layers are not numbered 1, 2, 3, ...")
+        ends = [*(heading.start() for heading in headings[1:]), len(candidate)]
+        found = {
+            number: _cells(heading[2] or "", candidate[heading.end() : end], problem.size, number)
+            for number, heading, end in zip(numbers, headings, ends, strict=True)
+        }
+        layers = [found[number] for number in sorted(found)]
         while layers and "1" not in layers[-1]:
             layers.pop()
         return layers
@@ -204,35 +222,46 @@ def _structure(cells: int, occupied: Sequence[int], heights: Sequence[int]) -> s
     )
 
 
-def _cells(text: str, size: int, number: str) -> str:
-    """The first `size` lines that are not empty; what follows may be prose, but no further row."""
-    rows: list[str] = []
-    for line in filter(str.strip, text.splitlines()):
-        cells = line.split()
-        if cells[0] == ">":  # of a quotation
-            del cells[0]
-        if not cells:
-            continue
-        if len(cells) == 1 and len(cells[0]) == size:
-            cells = list(cells[0])
-        if len(rows) == size:
-            if _PROSE.search(line) and not _LAYER.match(line):
-                continue
-            raise Malformed(f"layer {number} has {line[:40]!r} after its {size} rows")
-        if not rows and len(cells) == size * size > 1:  # all in one line
-            for start in range(0, size * size, size):
-                rows.append(_row(cells[start : start + size], size, number))
-            continue
-        rows.append(_row(cells, size, number))
-    if len(rows) < size:
-        raise Malformed(f"layer {number} has {len(rows)} of {size} rows")
-    return "".join(rows)
+def _structures(text: str) -> list[str]:
+    """What stands between a first heading and the next whose number the structure has already."""
+    starts: list[int] = []
+    numbers: set[str] = set()
+    for heading in _HEADING.finditer(text):
+        number = heading[1].lstrip("0")
+        if not starts or number in numbers:
+            starts.append(heading.start())
+            numbers = set()
+        numbers.add(number)
+    return [text[start:end] for start, end in pairwise([*starts, len(text)])]
 
 
-def _row(cells: list[str], size: int, number: str) -> str:
-    if len(cells) != size or any(len(cell) > 2 for cell in cells):
+def _cells(beside: str, below: str, size: int, number: int) -> str:
+    """The cells of a layer, from the line of its heading and from those below."""
+    at, rows = 0, ""
+    if beside := bare(beside):
+        if _EMPTY.fullmatch(beside):
+            rows = "0" * size**2
+        elif not _REMARK.fullmatch(beside):
+            rows = _row(beside, size, number, whole=True)
+    while len(rows) < size**2:
+        line = _LINE.search(below, at)
+        if line is None:
+            raise Malformed(f"layer {number} has {len(rows) // size} of {size} rows")
+        rows += _row(bare(line[0]), size, number, whole=not rows)
+        at = line.end()
+    if more := _CELLS.search(below, at):
+        line = below[more.start() :].partition("\n")[0]
+        raise Malformed(f"layer {number} has {line[:40]!r} after its {size} rows")
+    return rows
+
+
+def _row(line: str, size: int, number: int, *, whole: bool) -> str:
+    """The cells of a line, in words of one length: those of a row, or of the whole layer."""
+    words = replaced(line, "()", " ").split()
+    cells = "".join(words)
+    uneven = len(words) not in (1, len(cells)) and len({*map(len, words)}) > 1
+    if uneven or (len(cells) != size and not (whole and len(cells) == size**2)):
         raise Malformed(f"a row of layer {number} is not {size} cells of 0 or 1")
-    for cell in cells:
-        if cell not in ("0", "1"):
-            raise Refused(f"the cell {cell!r} of layer {number} is not 0 or 1")
-    return "".join(cells)
+    if wrong := cells.strip("01"):
+        raise Refused(f"the cell {wrong[0]!r} of layer {number} is not 0 or 1")
+    return cells
