@@ -1,0 +1,182 @@
+"""A folder of output that knows which of its files are its own, and touches no other.
+
+`files.json` lists them, in a folder that was new or empty.  A name is listed before its file is
+made, and goes after the file is gone, so that a death at any moment leaves no file of ours unlisted.
+In a folder without a list, a file that exists is never overwritten.  Files are written under a
+temporary name, synced and renamed: a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from ipsrl.errors import RunError
+
+LIST = "files.json"
+
+
+class Folder:
+    """A folder and the names of its own files, relative to it.
+
+    A name that ends with "/" is a folder which a library fills: nothing is removed from it but what
+    is listed too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+          RunError: if files.json cannot be read, or is not a list of files.
+        """
+        self.path = path
+        self.listed: set[str] = set()
+        self._keeps_list = (path / LIST).is_symlink() or (path / LIST).exists()
+        if self._keeps_list:
+            self.listed = self._read()
+
+    @classmethod
+    def make(cls, path: Path) -> Folder:
+        """A folder to write to, made if needed; a list is kept where it is empty.
+
+        Raises:
+          RunError: if it cannot be made or written.
+        """
+        folder = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not folder._keeps_list and not any(path.iterdir()):
+                folder.begin()
+        except OSError as error:
+            raise RunError(f"{path} cannot be written ({error}). Choose another --out.") from None
+        return folder
+
+    def begin(self) -> None:
+        """Keep a list from now on."""
+        self._keeps_list = True
+        self._list()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a file is there and is the folder's own."""
+        return name in self.listed and (self.path / name).exists()
+
+    def claim(self, *names: str) -> None:
+        """List names of files and folders that are about to be made.
+
+        Raises:
+          RunError: if there is one of them already that is somebody else's.
+        """
+        new = [name for name in names if name not in self.listed]
+        for name in new:
+            for path in (self.path / name, self._temporary(name)):
+                if path.exists() or path.is_symlink():
+                    raise RunError(
+                        f"{path} is in the way, and was not made by ipsrl, so it is not "
+                        "overwritten. Move it away, and try again."
+                    )
+        self.listed.update(new)
+        if new and self._keeps_list:
+            self._list()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file as a whole, or leave it as it was."""
+        self.claim(name)
+        self._replace(name, content)
+
+    def claim_contents(self, name: str) -> None:
+        """List the files that a library has put into a listed folder."""
+        found = (p for p in (self.path / name).rglob("*") if p.is_file() or p.is_symlink())
+        self.listed.update(path.relative_to(self.path).as_posix() for path in found)
+        self._list()
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove listed files, and those listed folders that are then empty."""
+        gone = sorted(self.listed.intersection(names), reverse=True)  # a folder after its files
+        if not gone:
+            return
+        for name in gone:
+            path = self.path / name
+            if name.endswith("/"):
+                _remove_empty(path)
+                continue
+            path.unlink(missing_ok=True)
+            self._temporary(name).unlink(missing_ok=True)
+        self.listed -= {name for name in gone if not (self.path / name).exists()}
+        self._list()
+
+    def check_links(self) -> None:
+        """A link in the place of a file of ours would lead a write out of the folder.
+
+        Raises:
+          RunError: naming the link.
+        """
+        for name in sorted(self.listed):
+            parts = PurePosixPath(name).parts
+            for depth in range(1, len(parts) + 1):
+                path = self.path.joinpath(*parts[:depth])
+                if path.is_symlink():
+                    raise RunError(
+                        f"{path} is a link, and what is written through it would land outside the "
+                        "run. Put the file itself there, and try again."
+                    )
+
+    def _list(self) -> None:
+        self._replace(LIST, json.dumps({"files": sorted(self.listed)}, indent=1).encode() + b"\n")
+
+    def _read(self) -> set[str]:
+        path = self.path / LIST
+        try:
+            names = json.loads(path.read_bytes())["files"]
+            if not all(isinstance(name, str) and _is_inside(name) for name in names):
+                raise ValueError("it names files outside the folder")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RunError(
+                f"{path} is not a list of files that ipsrl made ({error}), so nothing in "
+                f"{self.path} is touched. Choose another folder, or put the list back."
+            ) from None
+        return set(names)
+
+    def _temporary(self, name: str) -> Path:
+        return self.path / f"{name.rstrip('/')}.tmp"
+
+    def _replace(self, name: str, content: bytes) -> None:
+        path, temporary = self.path / name, self._temporary(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the rename itself must survive a power cut
+        finally:
+            os.close(directory)
+
+
+def check_free(path: Path) -> None:
+    """A file that a command is about to write must not be somebody else's.
+
+    Args:
+      path: of the file.
+    Raises:
+      RunError: if it exists, and the files.json of its folder does not list it.
+    """
+    if path.exists() and path.name not in Folder(path.parent):
+        raise RunError(f"{path} exists, and would be overwritten. Delete it, or name another file.")
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def _remove_empty(folder: Path) -> None:
+    """The folder, and folders within it, as far as they hold nothing."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for child in folder.iterdir():
+        _remove_empty(child)
+    if not any(folder.iterdir()):
+        folder.rmdir()

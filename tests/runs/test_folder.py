@@ -1,0 +1,303 @@
+"""No file of the user's is ever changed or removed (promise 22)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from run_families import NAMES, contents, resumed, started
+
+from ipsrl.cli import main
+from ipsrl.config import StrictConfig
+from ipsrl.errors import RunError
+from ipsrl.runs import Folder, Run, check_free
+
+FOREIGN = {
+    "mydata.parquet": None,  # without a column `step`
+    "notes.txt": b"mine",
+    "checkpoints/notes.txt": b"mine",
+    "checkpoints/my_model.safetensors": b"mine",
+    "checkpoints/step-000000000999.json": b'{"mine": true}',
+    "checkpoints/step-000000000999.safetensors": b"mine",
+    "trainer/checkpoint-2/notes.txt": b"mine",
+    "trainer/checkpoint-999/trainer_state.json": b'{"mine": true}',
+    "trainer/checkpoint-mine/model.safetensors": b"mine",
+    "agent/notes.txt": b"mine",
+    "model/notes.txt": b"mine",
+}
+
+
+class Toy(StrictConfig):
+    rate: float = 0.5
+
+
+def plant(directory: Path) -> dict[str, bytes]:
+    """Files of a user in a directory; their contents."""
+    table = pa.BufferOutputStream()
+    pq.write_table(pa.table({"mine": [1, 2]}), table)
+    for name, content in FOREIGN.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content or table.getvalue().to_pybytes())
+    return {name: (directory / name).read_bytes() for name in FOREIGN}
+
+
+def advance(run: Run, step: int) -> None:
+    run.log([{"step": step}])
+    run.log_outcomes(step, np.array([[1, 2]]), np.ones((1, 2)))
+    run.checkpoint(step, {"weights": np.arange(step)})
+
+
+# --- a folder that is not ours --------------------------------------------------------------------
+
+
+@pytest.mark.promise(number=22)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_run_begins_in_a_folder_of_the_users(name, families, tmp_path, capsys, record_property):
+    out = tmp_path / "mine"
+    plant(out)
+    before = contents(out)
+    words = started(families[name], tmp_path / "run")[:-1]
+    assert main([*words, str(out)]) == 1
+    message = capsys.readouterr().err
+    assert f"{out} is not empty (it holds" in message
+    assert "Choose another --out" in message
+    assert main(resumed(families[name], out)) == 1
+    assert "not a run directory" in capsys.readouterr().err
+    assert contents(out) == before
+    record_property("figure", f"{name}: a folder with {len(before)} files is refused")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.toml", "environment.json", "metrics.jsonl", "result.json", "files.json", ".hidden",
+     "lock.json.bak", "checkpoints/step-000000000001.json", "config.toml.tmp"],
+)  # fmt: skip
+def test_a_single_foreign_file_is_enough_to_refuse(name, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine = 1")
+    before = contents(tmp_path)
+    with pytest.raises(RunError):
+        Run.create(tmp_path, Toy())
+    with pytest.raises(RunError):
+        Run.resume(tmp_path, Toy())
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    with Run.create(tmp_path, Toy()) as run:
+        advance(run, 1)
+    assert {"config.toml", "metrics.jsonl", "outcomes.parquet"} <= Folder(tmp_path).listed
+
+
+# --- a run of ours with files of the user's -------------------------------------------------------
+
+
+@pytest.mark.promise(number=22)
+@pytest.mark.parametrize("name", NAMES)
+def test_files_that_come_into_a_run_stay_as_they_are(
+    name, families, in_peace, tmp_path, monkeypatch, record_property
+):
+    """They come after the first line of metrics, and once more before the run goes on."""
+    out, planted = tmp_path / "run", {}
+    log = Run.log
+
+    def and_plant(run, rows):
+        log(run, rows)
+        if run.directory not in planted:
+            planted[run.directory] = plant(run.directory)
+
+    monkeypatch.setattr(Run, "log", and_plant)
+    assert main(started(families[name], out)) == 0
+    assert families[name].differences(out, in_peace[name]) == []
+    (out / "result.json").unlink()
+    if name != "hypospace":
+        shutil.copytree(out, tmp_path / "moved")  # and a folder may be moved
+        planted[tmp_path / "moved"] = planted[out]
+        assert main(resumed(families[name], tmp_path / "moved")) == 0
+        assert families[name].differences(tmp_path / "moved", in_peace[name]) == []
+    for directory, files in planted.items():
+        assert {name: (directory / name).read_bytes() for name in files} == files
+    record_property("figure", f"{name}: {len(FOREIGN)} files in a run stay as they are")
+
+
+def test_a_foreign_result_does_not_end_a_run(tmp_path):
+    with Run.create(tmp_path / "run", Toy()) as run:
+        advance(run, 1)
+    (tmp_path / "run" / "result.json").write_text('{"mine": 1}')
+    with Run.resume(tmp_path / "run", Toy()) as run:
+        assert not run.finished
+        assert run.restore()[0] == 1
+        with pytest.raises(RunError, match=r"result\.json is in the way.*Move it away"):
+            run.finish({"ours": 1})
+        (tmp_path / "run" / "result.json").unlink()
+        run.finish({"ours": 1})
+    assert Run.open(tmp_path / "run").result() == {"ours": 1}
+
+
+def test_a_foreign_checkpoint_is_neither_read_nor_overwritten(tmp_path):
+    with Run.create(tmp_path, Toy()) as run:
+        advance(run, 1)
+        foreign = tmp_path / "checkpoints" / "step-000000000002.json"
+        foreign.write_text('{"mine": 1}')
+        assert run.restore()[0] == 1
+        with pytest.raises(RunError, match="is in the way"):
+            advance(run, 2)
+        assert foreign.read_text() == '{"mine": 1}'
+
+
+def test_a_foreign_table_is_neither_read_nor_overwritten(tmp_path):
+    with Run.create(tmp_path, Toy()) as run:
+        (tmp_path / "outcomes.parquet").write_text("mine")
+        with pytest.raises(RunError, match="is in the way"):
+            run.log_outcomes(1, np.array([[1]]), np.ones((1, 1)))
+    assert (tmp_path / "outcomes.parquet").read_text() == "mine"
+
+
+def test_a_run_without_its_configuration_is_not_begun_anew(tmp_path):
+    with Run.create(tmp_path, Toy()) as run:
+        for step in (1, 2):
+            advance(run, step)
+    content = (tmp_path / "config.toml").read_bytes()
+    (tmp_path / "config.toml").unlink()
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match=r"config\.toml is missing.*Put config\.toml back"):
+        Run.create(tmp_path, Toy())
+    assert contents(tmp_path) == before
+    (tmp_path / "config.toml").write_bytes(content)
+    with Run.resume(tmp_path, Toy()) as run:
+        assert run.restore()[0] == 2
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints", "outcomes.parquet"])
+def test_a_link_out_of_a_run_is_not_followed(name, tmp_path):
+    out, mine = tmp_path / "run", tmp_path / "mine"
+    with Run.create(out, Toy()) as run:
+        advance(run, 1)
+    (out / name).rename(mine)
+    (out / name).symlink_to(mine)
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match="is a link"):
+        Run.resume(out, Toy())
+    (out / "lock.json").unlink(missing_ok=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"files": ["../mine"]}', '{"files": ["/tmp/mine"]}', '{"files": ["a/../../mine"]}',
+     '{"files": [1]}', '{"files": 1}', "[]", "{", "", "[" * 100_000],
+)  # fmt: skip
+def test_a_list_that_is_not_ours_is_refused(content, tmp_path):
+    out = tmp_path / "run"
+    with Run.create(out, Toy()) as run:
+        advance(run, 1)
+    (out / "files.json").write_text(content)
+    before = contents(tmp_path)
+    with pytest.raises(RunError, match=r"files\.json is not a list of files that ipsrl made"):
+        Run.resume(out, Toy())
+    assert contents(tmp_path) == before
+
+
+# --- an error before anything began ---------------------------------------------------------------
+
+
+def test_an_error_at_the_start_leaves_nothing(tmp_path):
+    for _ in range(2):  # and it can be tried again in the same place
+        with pytest.raises(ValueError, match="no"), Run.create(tmp_path / "run", Toy()) as run:
+            (run.own_folder("tiny") / "model").mkdir(parents=True)
+            raise ValueError("no")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_library_left_at_the_start_does_not_block_the_place(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"), Run.create(tmp_path / "run", Toy()) as run:
+            run.own_folder("trainer").mkdir(exist_ok=True)
+            (tmp_path / "run" / "trainer" / "events").write_text("of a library, or mine")
+            raise ValueError("no")
+        assert contents(tmp_path / "run").keys() == {"files.json", "trainer/events"}
+    with Run.create(tmp_path / "run", Toy()):
+        pass
+
+
+def test_an_error_later_leaves_everything(tmp_path):
+    with pytest.raises(ValueError, match="no"), Run.create(tmp_path / "run", Toy()) as run:
+        advance(run, 1)
+        raise ValueError("no")
+    with Run.resume(tmp_path / "run", Toy()) as run:
+        assert run.restore()[0] == 1
+
+
+# --- commands that write a file -------------------------------------------------------------------
+
+
+def test_a_file_that_exists_is_not_overwritten(tmp_path):
+    folder = Folder.make(tmp_path / "out")
+    folder.write("table.json", b"1")
+    folder.write("table.json", b"2")
+    check_free(tmp_path / "out" / "table.json")  # ours, also for another process
+    (tmp_path / "out" / "mine.json").write_text("mine")
+    with pytest.raises(RunError, match=r"mine\.json exists, and would be overwritten"):
+        check_free(tmp_path / "out" / "mine.json")
+    again = Folder.make(tmp_path / "out")
+    again.write("table.json", b"3")
+    with pytest.raises(RunError, match="is in the way"):
+        again.write("mine.json", b"ours")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mine.json").write_text("mine")
+    old = Folder.make(tmp_path / "old")  # a folder of the user's: new files only, and no list
+    old.write("table.json", b"1")
+    assert contents(tmp_path / "old") == {"mine.json": b"mine", "table.json": b"1"}
+    with pytest.raises(RunError, match="is in the way"):
+        Folder.make(tmp_path / "old").write("table.json", b"2")
+
+
+LOGGED = [{"step": s, "prompt": "p", "completion": c, "reward": 1.0} for s in (1, 2) for c in "abab"]
+
+
+@pytest.mark.promise(number=22)
+def test_no_command_overwrites_a_file_of_the_users(in_peace, tmp_path, capsys, record_property):
+    run = tmp_path / "run"
+    shutil.copytree(in_peace["hypergrid"], run)
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps({**row, "outcome": row["completion"]}) + "\n" for row in LOGGED))
+    corpus = tmp_path / "drug.pdb"
+    corpus.write_text("END\n")
+    mine = tmp_path / "mine"
+    commands = {
+        "page.html": ["report", str(run), "--out", str(mine / "page.html")],
+        "page-5x5-l1.png": ["report", str(run), "--out", str(mine / "page.html")],
+        "diagnosis.json": ["diagnose", str(log), "--out", str(mine)],
+        "diagnosis.png": ["diagnose", str(log), "--out", str(mine)],
+        "data.jsonl": ["hypospace", "dataset", "causal", "-o", str(mine / "data.jsonl"), "--n", "4"],
+        "drawn.smi": ["molecules", "sample", "--n", "4", "-o", str(mine / "drawn.smi")],
+        "routes.json": ["molecules", "route", "CCO", "-o", str(mine)],
+        "receptor.toml": ["molecules", "receptor", str(corpus), "--out", str(mine)],
+        "table.json": ["reproduce", "table-1", "--out", str(mine)],
+    }
+    for name, words in commands.items():
+        shutil.rmtree(mine, ignore_errors=True)
+        mine.mkdir()
+        (mine / name).write_text("mine")
+        assert main(words) == 1, words
+        message = capsys.readouterr().err
+        assert str(mine / name) in message
+        assert "Traceback" not in message
+        assert contents(mine) == {name: b"mine"}, words
+    record_property("figure", f"{len(commands)} files that commands would write stay as they are")
+
+
+def test_a_report_is_written_again_in_its_run(in_peace, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(in_peace["hypergrid"], run)
+    for _ in range(2):
+        assert main(["report", str(run)]) == 0
+    (run / "report.html").unlink()
+    (run / "report-5x5-l1.png").write_text("mine")
+    capsys.readouterr()
+    assert main(["report", str(run)]) == 0  # listed by now: the name is ours
