@@ -257,7 +257,9 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path):
         Folder.make(tmp_path / "old").write("table.json", b"2")
 
 
-LOGGED = [{"step": s, "prompt": "p", "completion": c, "reward": 1.0} for s in (1, 2) for c in "abab"]
+LOGGED = [
+    {"step": s, "prompt": "p", "completion": c, "reward": 1.0} for s in (1, 2) for c in "abab"
+]
 
 
 @pytest.mark.promise(number=22)
@@ -265,7 +267,9 @@ def test_no_command_overwrites_a_file_of_the_users(in_peace, tmp_path, capsys, r
     run = tmp_path / "run"
     shutil.copytree(in_peace["hypergrid"], run)
     log = tmp_path / "log.jsonl"
-    log.write_text("".join(json.dumps({**row, "outcome": row["completion"]}) + "\n" for row in LOGGED))
+    log.write_text(
+        "".join(json.dumps({**row, "outcome": row["completion"]}) + "\n" for row in LOGGED)
+    )
     corpus = tmp_path / "drug.pdb"
     corpus.write_text("END\n")
     mine = tmp_path / "mine"
@@ -274,7 +278,15 @@ def test_no_command_overwrites_a_file_of_the_users(in_peace, tmp_path, capsys, r
         "page-5x5-l1.png": ["report", str(run), "--out", str(mine / "page.html")],
         "diagnosis.json": ["diagnose", str(log), "--out", str(mine)],
         "diagnosis.png": ["diagnose", str(log), "--out", str(mine)],
-        "data.jsonl": ["hypospace", "dataset", "causal", "-o", str(mine / "data.jsonl"), "--n", "4"],
+        "data.jsonl": [
+            "hypospace",
+            "dataset",
+            "causal",
+            "-o",
+            str(mine / "data.jsonl"),
+            "--n",
+            "4",
+        ],
         "drawn.smi": ["molecules", "sample", "--n", "4", "-o", str(mine / "drawn.smi")],
         "routes.json": ["molecules", "route", "CCO", "-o", str(mine)],
         "receptor.toml": ["molecules", "receptor", str(corpus), "--out", str(mine)],

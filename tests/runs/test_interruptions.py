@@ -1,4 +1,4 @@
-"""What may happen to a run of any family: a second writer, signals, a disk that is full or read-only.
+"""What may happen to a run of any family: a second writer, signals, a full or read-only disk.
 
 The law of every test here: nothing that was written is lost, and the run that goes on ends with the
 same bytes as the one that was left in peace.
@@ -192,7 +192,7 @@ def test_a_full_disk_loses_nothing(
     whole = shutil.copytree(in_peace[name], disk / "whole")
     needs = used(disk)
     shutil.rmtree(whole)
-    words = started(family, tmp_path / "run")[:-1] + [str(out)]
+    words = [*started(family, tmp_path / "run")[:-1], str(out)]
     filler = fill(disk, needs * 6 // 10)
     capsys.readouterr()
     assert main(words) == 1

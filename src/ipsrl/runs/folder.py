@@ -1,9 +1,9 @@
 """A folder of output that knows which of its files are its own, and touches no other.
 
 `files.json` lists them, in a folder that was new or empty.  A name is listed before its file is
-made, and goes after the file is gone, so that a death at any moment leaves no file of ours unlisted.
-In a folder without a list, a file that exists is never overwritten.  Files are written under a
-temporary name, synced and renamed: a reader never sees half of one.
+made, and goes after the file is gone: a death at any moment leaves no file of ours unlisted.  In a
+folder without a list, a file that exists is never overwritten.  Files are written under a temporary
+name, synced and renamed: a reader never sees half of one.
 """
 
 from __future__ import annotations
