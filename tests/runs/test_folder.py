@@ -24,11 +24,8 @@ FOREIGN = {
     "checkpoints/my_model.safetensors": b"mine",
     "checkpoints/step-000000000999.json": b'{"mine": true}',
     "checkpoints/step-000000000999.safetensors": b"mine",
-    "trainer/checkpoint-2/notes.txt": b"mine",
     "trainer/checkpoint-999/trainer_state.json": b'{"mine": true}',
     "trainer/checkpoint-mine/model.safetensors": b"mine",
-    "agent/notes.txt": b"mine",
-    "model/notes.txt": b"mine",
 }
 
 
@@ -102,7 +99,7 @@ def test_an_empty_folder_is_taken(tmp_path):
 def test_files_that_come_into_a_run_stay_as_they_are(
     name, families, in_peace, tmp_path, monkeypatch, record_property
 ):
-    """They come after the first line of metrics, and once more before the run goes on."""
+    """They come after the first line of metrics, and into the first checkpoint."""
     out, planted = tmp_path / "run", {}
     log = Run.log
 
@@ -110,6 +107,10 @@ def test_files_that_come_into_a_run_stay_as_they_are(
         log(run, rows)
         if run.directory not in planted:
             planted[run.directory] = plant(run.directory)
+        first = run.directory / "trainer" / "checkpoint-2"  # which goes when there are three
+        if first.is_dir():
+            (first / "notes.txt").write_bytes(b"mine")
+            planted[run.directory]["trainer/checkpoint-2/notes.txt"] = b"mine"
 
     monkeypatch.setattr(Run, "log", and_plant)
     assert main(started(families[name], out)) == 0
@@ -122,7 +123,16 @@ def test_files_that_come_into_a_run_stay_as_they_are(
         assert families[name].differences(tmp_path / "moved", in_peace[name]) == []
     for directory, files in planted.items():
         assert {name: (directory / name).read_bytes() for name in files} == files
+    for first in out.rglob("trainer/checkpoint-2"):
+        assert [path.name for path in first.iterdir()] == ["notes.txt"]
     record_property("figure", f"{name}: {len(FOREIGN)} files in a run stay as they are")
+
+
+def test_a_folder_in_the_way_is_not_filled(tmp_path):
+    with Run.create(tmp_path, Toy()) as run:
+        (tmp_path / "model").mkdir()
+        with pytest.raises(RunError, match=r"model is in the way.*Move it away"):
+            run.own_folder("model")
 
 
 def test_a_foreign_result_does_not_end_a_run(tmp_path):
@@ -206,29 +216,36 @@ def test_a_list_that_is_not_ours_is_refused(content, tmp_path):
 # --- an error before anything began ---------------------------------------------------------------
 
 
+def fails(directory: Path, work) -> None:
+    """A run that ends with an error after some work."""
+    with Run.create(directory, Toy()) as run:
+        work(run)
+        raise ValueError("no")
+
+
 def test_an_error_at_the_start_leaves_nothing(tmp_path):
     for _ in range(2):  # and it can be tried again in the same place
-        with pytest.raises(ValueError, match="no"), Run.create(tmp_path / "run", Toy()) as run:
-            (run.own_folder("tiny") / "model").mkdir(parents=True)
-            raise ValueError("no")
+        with pytest.raises(ValueError, match="no"):
+            fails(tmp_path / "run", lambda run: (run.own_folder("tiny") / "m").mkdir(parents=True))
         assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_library_left_at_the_start_does_not_block_the_place(tmp_path):
+    def work(run):
+        run.own_folder("trainer").mkdir(exist_ok=True)
+        (run.directory / "trainer" / "events").write_text("of a library, or mine")
+
     for _ in range(2):
-        with pytest.raises(ValueError, match="no"), Run.create(tmp_path / "run", Toy()) as run:
-            run.own_folder("trainer").mkdir(exist_ok=True)
-            (tmp_path / "run" / "trainer" / "events").write_text("of a library, or mine")
-            raise ValueError("no")
+        with pytest.raises(ValueError, match="no"):
+            fails(tmp_path / "run", work)
         assert contents(tmp_path / "run").keys() == {"files.json", "trainer/events"}
     with Run.create(tmp_path / "run", Toy()):
         pass
 
 
 def test_an_error_later_leaves_everything(tmp_path):
-    with pytest.raises(ValueError, match="no"), Run.create(tmp_path / "run", Toy()) as run:
-        advance(run, 1)
-        raise ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        fails(tmp_path / "run", lambda run: advance(run, 1))
     with Run.resume(tmp_path / "run", Toy()) as run:
         assert run.restore()[0] == 1
 
@@ -258,7 +275,9 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path):
 
 
 LOGGED = [
-    {"step": s, "prompt": "p", "completion": c, "reward": 1.0} for s in (1, 2) for c in "abab"
+    {"step": step, "prompt": "p", "completion": text, "outcome": text, "reward": 1.0}
+    for step in (1, 2)
+    for text in "abab"
 ]
 
 
@@ -267,9 +286,7 @@ def test_no_command_overwrites_a_file_of_the_users(in_peace, tmp_path, capsys, r
     run = tmp_path / "run"
     shutil.copytree(in_peace["hypergrid"], run)
     log = tmp_path / "log.jsonl"
-    log.write_text(
-        "".join(json.dumps({**row, "outcome": row["completion"]}) + "\n" for row in LOGGED)
-    )
+    log.write_text("".join(json.dumps(row) + "\n" for row in LOGGED))
     corpus = tmp_path / "drug.pdb"
     corpus.write_text("END\n")
     mine = tmp_path / "mine"
