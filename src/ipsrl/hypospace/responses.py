@@ -17,6 +17,7 @@ from typing import Any, Literal
 from ipsrl.errors import ConfigError, MissingExtra, RunError
 from ipsrl.hypospace.recovery import Response
 from ipsrl.hypospace.task import ObservationSet, read_lines, sequential_prompt
+from ipsrl.pretrained import check_template, load_model, load_tokenizer
 from ipsrl.runs import progress
 
 Protocol = Literal["parallel", "sequential"]
@@ -144,18 +145,14 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
     """
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
     except ModuleNotFoundError as error:
         raise MissingExtra("llm", error.name or "transformers") from None
     disable_progress_bar()  # of loading; responses have their own
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model, padding_side="left")
-        net: Any = AutoModelForCausalLM.from_pretrained(model, **options)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model {model!r} cannot be loaded ({error}). Pass a folder with one, or a hub name."
-        ) from None
+    tokenizer = load_tokenizer(model, padding_side="left")
+    if tokenizer.chat_template:
+        check_template(tokenizer, model, [{"role": "user", "content": "?"}])
+    net = load_model(model, **options)
     if torch.cuda.is_available() and "quantization_config" not in options:
         net.to("cuda")
     net.eval()
@@ -183,6 +180,7 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
             **drawn,
             max_new_tokens=sampling.max_tokens,
             pad_token_id=tokenizer.pad_token_id,
+            trust_remote_code=False,
         )
         return tokenizer.batch_decode(
             tokens[:, rows["input_ids"].shape[1] :], skip_special_tokens=True
