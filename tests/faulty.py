@@ -7,6 +7,7 @@ them on the very line of the protocol); the others get their length.
 
 import ctypes
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -94,6 +95,19 @@ def marked(mark: str) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if pid != os.getpid() and is_alive(pid)]
+
+
+def listening(pids: list[int]) -> list[str]:
+    """Addresses on which processes listen for TCP, in hexadecimal as Linux writes them."""
+    lines = [path.read_text().splitlines()[1:] for path in Path("/proc/net").glob("tcp*")]
+    rows = [line.split() for line in itertools.chain(*lines)]
+    sockets = {f"socket:[{row[9]}]": row[1].partition(":")[0] for row in rows if row[3] == "0A"}
+    open_files = [str(file.readlink()) for pid in pids for file in _open_files(pid)]
+    return [sockets[name] for name in open_files if name in sockets]
+
+
+def _open_files(pid: int) -> list[Path]:
+    return [file for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
 
 
 def assert_none_left(mark: str) -> None:

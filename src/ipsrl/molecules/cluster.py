@@ -5,8 +5,8 @@ and its retries.  If an actor dies, with its machine for example, another takes 
 there is room, and the molecule that it was at is asked again.  The molecule is the key: one that
 was answered is never asked or counted again.
 
-RAY_ADDRESS names the cluster; without it one is started that only this machine can reach.  Ray sends
-pickles between its own processes, so a cluster should be one that you trust.
+RAY_ADDRESS names the cluster; without it one is started that only this machine can reach.  Ray
+sends pickles between its own processes, so a cluster should be one that you trust.
 """
 
 from __future__ import annotations
@@ -55,17 +55,14 @@ class Holder:
 
 def _connect() -> None:
     """To the cluster at RAY_ADDRESS, or to one of our own on the loopback interface."""
-    options = {"include_dashboard": False, "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**options)
-        return
-    clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False  # else it listens on all interfaces
+    named = bool(os.environ.get("RAY_ADDRESS"))
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = named and before  # else it listens on all interfaces
     try:
-        # Not None, which joins whatever cluster a file in /tmp names.
-        ray.init("local", **options)
+        # Without an address Ray joins whatever cluster a file in /tmp names.
+        ray.init(None if named else "local", include_dashboard=False, log_to_driver=False)
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = clusters
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 class Ray(Elsewhere):
