@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 SPEC = f"{__file__}:value"
@@ -102,12 +103,12 @@ def listening(pids: list[int]) -> list[str]:
     lines = [path.read_text().splitlines()[1:] for path in Path("/proc/net").glob("tcp*")]
     rows = [line.split() for line in itertools.chain(*lines)]
     sockets = {f"socket:[{row[9]}]": row[1].partition(":")[0] for row in rows if row[3] == "0A"}
-    open_files = [str(file.readlink()) for pid in pids for file in _open_files(pid)]
-    return [sockets[name] for name in open_files if name in sockets]
-
-
-def _open_files(pid: int) -> list[Path]:
-    return [file for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
+    found = []
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found += [sockets[name] for name in [os.readlink(file)] if name in sockets]
+    return found
 
 
 def assert_none_left(mark: str) -> None:
