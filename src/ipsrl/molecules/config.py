@@ -251,7 +251,7 @@ class ComponentConfig(StrictConfig):
     def _complete(self) -> ComponentConfig:
         if not re.fullmatch(r"(\w[\w.-]*)?", self.name):
             raise ValueError(
-                f"name = {self.name!r}: it heads a column of calls.csv, and a spreadsheet runs what "
+                f"name = {self.name!r}: it heads a column of calls.csv, and spreadsheets run what "
                 'begins with "=", "+", "-" or "@". Use letters, digits, "_", "-" and ".", of which '
                 "the last two cannot come first"
             )
