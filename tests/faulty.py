@@ -7,10 +7,12 @@ them on the very line of the protocol); the others get their length.
 
 import ctypes
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 SPEC = f"{__file__}:value"
@@ -94,6 +96,19 @@ def marked(mark: str) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if pid != os.getpid() and is_alive(pid)]
+
+
+def listening(pids: list[int]) -> list[str]:
+    """Addresses on which processes listen for TCP, in hexadecimal as Linux writes them."""
+    lines = [path.read_text().splitlines()[1:] for path in Path("/proc/net").glob("tcp*")]
+    rows = [line.split() for line in itertools.chain(*lines)]
+    sockets = {f"socket:[{row[9]}]": row[1].partition(":")[0] for row in rows if row[3] == "0A"}
+    found = []
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found += [sockets[name] for name in [os.readlink(file)] if name in sockets]
+    return found
 
 
 def assert_none_left(mark: str) -> None:

@@ -57,3 +57,27 @@ def test_columns_have_names_of_their_own():
         Config(components=[ComponentConfig(kind="qed", name="smiles")])
     with pytest.raises(ConfigError, match="components"):
         Config(components=[])
+
+
+def test_the_name_of_a_component_is_fit_for_a_spreadsheet_and_for_a_file():
+    for name in ("", "a", "sp3_share", "Vina-1.2", "_x", "3D", "größe"):
+        assert ComponentConfig(kind="qed", name=name).column == (name or "qed")
+    hostile = (
+        "=1+1",
+        "+a",
+        "-a",
+        "@a",
+        "a b",
+        "a,b",
+        "../a",
+        "a/b",
+        "a\n",
+        "\ta",
+        ".a",
+        "a\0",
+        '"',
+        "a:b",
+    )
+    for name in hostile:
+        with pytest.raises(ConfigError, match="name = .* letters, digits"):
+            ComponentConfig(kind="qed", name=name)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faulty import assert_none_left, marked, molecules
+from faulty import assert_none_left, listening, marked, molecules
 from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
@@ -80,6 +80,16 @@ class TestRay(ComponentSuite):
         alone = build(component.config)
         assert component([PHENOL, ETHANE, PHENOL]) == alone([PHENOL, ETHANE, PHENOL])
         assert component.identity == alone.identity != ""
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def test_only_this_machine_reaches_a_cluster_that_we_start(scoring, user):
+    scoring.components[0]([PHENOL])
+    addresses = listening([os.getpid(), *marked(str(user))])
+    assert len(addresses) > 3  # of the driver, the head, the node, a worker
+    assert set(addresses) <= LOOPBACK
 
 
 def test_what_a_component_starts_does_not_outlive_it(scoring, user):

@@ -1,5 +1,8 @@
 """A Ray cluster with little room, or none."""
 
+import shutil
+import tempfile
+from pathlib import Path
 from threading import Timer
 
 import pytest
@@ -53,6 +56,18 @@ def test_who_waits_for_room_says_so(mine, monkeypatch, capsys):
     leaves.join()
     told = "the workers of 'function' wait for room: the Ray cluster has 1 processors"
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.promise(number=12)
+def test_a_cluster_that_somebody_else_wrote_down_is_not_joined(mine, monkeypatch, request):
+    """Its answers would be pickles.  Ray looks for the file in a folder that all users share."""
+    folder = tempfile.mkdtemp(dir="/tmp")  # a short name, for sockets
+    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    (Path(folder) / "ray").mkdir()
+    (Path(folder) / "ray" / "ray_current_cluster").write_text("192.0.2.1:6379")
+    with Ray(mine) as component:
+        assert component([PHENOL]) == [len(PHENOL)]
 
 
 def test_a_wrong_address_is_an_error(mine, monkeypatch):

@@ -55,7 +55,7 @@ import json, sys
 
 for line in sys.stdin:
     text = json.loads(line)["smiles"]
-    error = {"error": f'no "licence",\\nfor {text}'}
+    error = {"error": f'=no "licence",\\nfor {text}'}
     print(json.dumps(error if "N" in text else {"value": len(text) / 40}))
 """
 
@@ -140,6 +140,10 @@ def test_both_tables_agree_in_every_cell(config, tmp_path):
     with (tmp_path / "run" / "calls.csv").open(newline="") as file:
         names, *lines = csv.reader(file)
     assert names == table.column_names
+    texts = [i for i, field in enumerate(table.schema) if str(field.type) == "string"]
+    formulas = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+    assert not any(name.startswith(formulas) for name in names)
+    assert not any(line[i].startswith(formulas) for line in lines for i in texts)
     read = {"int64": int, "double": float, "string": str}
     kinds = [read[str(field.type)] for field in table.schema]
     found = [
@@ -151,7 +155,7 @@ def test_both_tables_agree_in_every_cell(config, tmp_path):
     assert 0 < len(failed) < len(found) == 30
     for call in failed:
         assert call["reward"] is call["penalised"] is call["mine"] is None
-        assert call["reason"] == f'mine: no "licence",\nfor {call["smiles"]}'
+        assert call["reason"] == f'mine: =no "licence",\nfor {call["smiles"]}'
 
 
 def test_the_filter_pays_each_scaffold_so_often(config, tmp_path):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ipsrl.errors import ConfigError, InvalidInput, MissingExtra, RunError
 from ipsrl.hypospace.recovery import Protocol, Response, number_of_responses
 from ipsrl.hypospace.task import AnyTask, ObservationSet, judge, read_lines, sequential_prompt
+from ipsrl.pretrained import check_template, load_model, load_tokenizer
 from ipsrl.runs import progress
 
 
@@ -219,18 +220,14 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
     """
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
     except ModuleNotFoundError as error:
         raise MissingExtra("llm", error.name or "transformers") from None
     disable_progress_bar()  # of loading; responses have their own
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model, padding_side="left")
-        net: Any = AutoModelForCausalLM.from_pretrained(model, **options)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model {model!r} cannot be loaded ({error}). Pass a folder with one, or a hub name."
-        ) from None
+    tokenizer = load_tokenizer(model, padding_side="left")
+    if tokenizer.chat_template:
+        check_template(tokenizer, model, [{"role": "user", "content": "?"}])
+    net = load_model(model, **options)
     if torch.cuda.is_available() and "quantization_config" not in options:
         net.to("cuda")
     net.eval()
@@ -260,6 +257,7 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
             **drawn,
             max_new_tokens=sampling.max_tokens,
             pad_token_id=tokenizer.pad_token_id,
+            trust_remote_code=False,
         )
         written = tokens[:, rows["input_ids"].shape[1] :]
         ended = torch.isin(written, ends).any(dim=1)

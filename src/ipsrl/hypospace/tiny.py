@@ -121,6 +121,7 @@ def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -
         report_to="none",
         save_strategy="no",
         disable_tqdm=True,
+        model_init_kwargs={"trust_remote_code": False, "use_safetensors": True},
         **without_gpu(SFTConfig),
     )
     trainer = SFTTrainer(str(folder), args=arguments, train_dataset=Dataset.from_list(rows))

@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ipsrl.errors import ConfigError
 from ipsrl.hypospace.config import Config, make_task
 from ipsrl.hypospace.recovery import Evaluation, Response, chosen, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
@@ -23,6 +22,7 @@ from ipsrl.hypospace.task import (
     write_dataset,
 )
 from ipsrl.llm import config as llm
+from ipsrl.pretrained import load_tokenizer
 from ipsrl.runs import Run
 
 
@@ -51,7 +51,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
     if config.model != "tiny":
-        _tokenizer(config.model)
+        load_tokenizer(config.model)
     task = make_task(config.domain, config.size)
     sets = dataset(
         task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
@@ -128,25 +128,13 @@ def _task(name: str) -> AnyTask:
 
 def _write_prompts(config: Config, model: str, sets: Sequence[ObservationSet], path: Path) -> None:
     """What the trainer reads: the prompts of the train half, and what judging needs."""
-    chat = _tokenizer(model).chat_template is not None
+    chat = load_tokenizer(model).chat_template is not None
     name = json.dumps({"domain": config.domain, "options": config.size})
     with path.open("w") as file:
         for one in chosen(sets, "train").values():
             prompt = [{"role": "user", "content": one.prompt}] if chat else one.prompt
             row = {"prompt": prompt, "task": name, "observations": one.observations}
             file.write(json.dumps(row) + "\n")
-
-
-def _tokenizer(model: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model {model!r} cannot be loaded ({error}). Pass a folder with a model, a hub name, "
-            "or 'tiny'."
-        ) from None
 
 
 def _ask(

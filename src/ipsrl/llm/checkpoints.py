@@ -15,17 +15,23 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
+from ipsrl.pretrained import check_checkpoint
 from ipsrl.runs import Run
 
 
 def newest_checkpoint(run: Run) -> str | None:
-    """The newest that is complete: trainer_state.json is written last."""
+    """The newest that is complete: trainer_state.json is written last.
+
+    Raises:
+      RunError: if it would run code, or lies elsewhere.
+    """
     for name in reversed(_checkpoints(run)):
         path = run.directory / name
         try:
             json.loads((path / "trainer_state.json").read_bytes())
         except (OSError, ValueError):
             continue
+        check_checkpoint(path)
         return str(path)
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.pretrained import check_options
 
 _ONLY_WITH = {
     "eps": ("ips-grpo",),
@@ -78,6 +80,21 @@ class PostTraining(StrictConfig):
     trl: Annotated[dict[str, Any], FIELDS] = {}  # noqa: RUF012 (frozen)
     """Any field of TRL's GRPOConfig, such as learning_rate, num_generations, use_vllm."""
 
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """trl.model_init_kwargs, a table or JSON as TRL takes it."""
+        given = self.trl.get("model_init_kwargs", {})
+        try:
+            given = json.loads(given) if isinstance(given, str) else given
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise ValueError(
+                f"trl.model_init_kwargs = {self.trl['model_init_kwargs']!r} is not a table. "
+                'Write one, such as {dtype = "bfloat16"}'
+            )
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
@@ -92,6 +109,8 @@ class PostTraining(StrictConfig):
                 raise ValueError(f"trl.{key} is set by ipsrl itself. Use --out and seed")
         for key, value in self.trl.items():
             _check_value(f"trl.{key}", value)
+        check_options(self.trl, "trl")
+        check_options(self.init_kwargs, "trl.model_init_kwargs")
         if self.trl.get("save_only_model"):
             raise ValueError("trl.save_only_model = true leaves nothing to --resume. Leave it out")
         if self.trl.get("shuffle_dataset"):

@@ -20,6 +20,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.functions import check_takes, load_function
 from ipsrl.llm.config import Config
+from ipsrl.pretrained import (
+    check_template,
+    load_config,
+    load_tokenizer,
+    not_loaded,
+)
 from ipsrl.runs import Run, progress
 
 try:
@@ -28,7 +34,8 @@ try:
     from accelerate.utils import set_seed
     from datasets import Dataset, load_dataset
     from peft import LoraConfig
-    from transformers import AutoConfig, BitsAndBytesConfig, PrinterCallback, TrainerCallback
+    from safetensors import SafetensorError
+    from transformers import BitsAndBytesConfig, PrinterCallback, TrainerCallback
     from transformers.utils.logging import disable_progress_bar
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
@@ -123,6 +130,7 @@ def _train(
     resume: bool,
 ) -> Result:
     out, main = run.directory, PartialState().is_main_process
+    checkpoint = newest_checkpoint(run) if resume else None
     set_seed(config.seed)  # adapters are drawn before TRL's older versions do this
     with ExitStack() as stack:
         stack.enter_context(disk_explained(run))
@@ -133,14 +141,17 @@ def _train(
             run.own_folder("trainer")
         try:
             trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, OSError, SafetensorError) as error:
             # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
-            raise ConfigError(str(error)) from error
+            broken = isinstance(error, OSError | SafetensorError)
+            raise (
+                not_loaded(config.model, error) if broken else ConfigError(str(error))
+            ) from error
         trainer.add_callback(Checkpoints(run, arguments))
         if main:
             trainer.add_callback(_Recorder(run, stack))
         with suppress(Ended):
-            trainer.train(resume_from_checkpoint=newest_checkpoint(run) if resume else None)
+            trainer.train(resume_from_checkpoint=checkpoint)
         if main:
             run.own_folder("model")
         trainer.save_model(str(out / "model"))
@@ -169,13 +180,15 @@ def _arguments(config: Config, out: Path) -> Any:
         "shuffle_dataset": False,
     }
     ours |= without_gpu(GRPOConfig)
-    own = {"output_dir": str(out / "trainer"), "seed": config.seed}
-    options = {**ours, **config.trl, **own}
+    loading = {**config.init_kwargs, "trust_remote_code": False, "use_safetensors": True}
     if config.load_in_4bit:
-        options["model_init_kwargs"] = {
-            **options.get("model_init_kwargs", {}),
-            "quantization_config": quantization(),
-        }
+        loading["quantization_config"] = quantization()
+    own = {
+        "output_dir": str(out / "trainer"), "seed": config.seed, "model_init_kwargs": loading,
+    }  # fmt: skip
+    if "trust_remote_code" in known:  # not in every TRL
+        own["trust_remote_code"] = False
+    options = {**ours, **config.trl, **own}
     try:
         arguments: Any = GRPOConfig(**options)
     except (TypeError, ValueError) as error:
@@ -239,15 +252,11 @@ def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
             "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
         )
     if config.model != "tiny":
-        given = config.trl.get("model_init_kwargs", {})
-        known = {key: given[key] for key in ("revision", "trust_remote_code") if key in given}
-        try:
-            AutoConfig.from_pretrained(config.model, **known)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"model {config.model!r} cannot be loaded ({error}). "
-                "Pass a folder with a model, a hub name, or 'tiny'."
-            ) from None
+        revision = {key: value for key, value in config.init_kwargs.items() if key == "revision"}
+        load_config(config.model, **revision)
+        tokenizer = load_tokenizer(config.model, **revision)
+        if isinstance(prompt := dataset[0]["prompt"], list):
+            check_template(tokenizer, config.model, prompt)
 
 
 _TO_REWARDS = ("trainer_state", "log_extra", "log_metric")  # what TRL adds to the columns
@@ -269,8 +278,8 @@ def _dataset(name: str, split: str) -> Any:
         elif of_file:
             dataset = Dataset.from_list(_json_lines(path))
         else:
-            dataset = load_dataset(name, split=split)
-    except (OSError, ValueError, pa.ArrowException) as error:
+            dataset = load_dataset(name, split=split, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         raise ConfigError(
             f"dataset {name!r} cannot be read ({error}). Pass a JSONL or Parquet file, "
             "or the name of a hub data set."

@@ -5,8 +5,8 @@ and its retries.  If an actor dies, with its machine for example, another takes 
 there is room, and the molecule that it was at is asked again.  The molecule is the key: one that
 was answered is never asked or counted again.
 
-ray.init() finds the cluster by RAY_ADDRESS, and starts a local one without.  Ray sends pickles
-between its own processes, so a cluster should be one that you trust.
+RAY_ADDRESS names the cluster; without it one is started that only this machine can reach.  Ray
+sends pickles between its own processes, so a cluster should be one that you trust.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ipsrl.molecules.scoring import Failure
 
 try:
     import ray
+    from ray._private import ray_constants
     from ray.exceptions import RayError
 except ModuleNotFoundError as error:
     raise MissingExtra("cluster", error.name or "ray") from None
@@ -52,6 +53,18 @@ class Holder:
         return self.worker.ask(smiles)
 
 
+def _connect() -> None:
+    """To the cluster at RAY_ADDRESS, or to one of our own on the loopback interface."""
+    named = bool(os.environ.get("RAY_ADDRESS"))
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = named and before  # else it listens on all interfaces
+    try:
+        # Without an address Ray joins whatever cluster a file in /tmp names.
+        ray.init(None if named else "local", include_dashboard=False, log_to_driver=False)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
 class Ray(Elsewhere):
     """A component in actors.
 
@@ -69,7 +82,7 @@ class Ray(Elsewhere):
         if self._began:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
             try:
-                ray.init(include_dashboard=False, log_to_driver=False)
+                _connect()
             except (ConnectionError, RuntimeError, ValueError) as error:
                 address = os.environ.get("RAY_ADDRESS", "")
                 raise RunError(

@@ -208,7 +208,7 @@ class ComponentConfig(StrictConfig):
     """A property of RDKit, a pattern, a similarity, a docking score, a search for a synthesis, or a
     component of your own."""
     name: str = ""
-    """Column of its raw values; the kind if not given."""
+    """Column of its raw values; the kind if not given.  Letters, digits, "_", "-" and "."."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Exponent in the aggregate."""
     transform: TransformConfig = TransformConfig()
@@ -249,6 +249,12 @@ class ComponentConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
+        if not re.fullmatch(r"(\w[\w.-]*)?", self.name):
+            raise ValueError(
+                f"name = {self.name!r}: it heads a column of calls.csv, and spreadsheets run what "
+                'begins with "=", "+", "-" or "@". Use letters, digits, "_", "-" and ".", of which '
+                "the last two cannot come first"
+            )
         needed = _NEEDS.get(self.kind)
         for key in dict.fromkeys(_NEEDS.values()):
             if bool(getattr(self, key)) != (key == needed):

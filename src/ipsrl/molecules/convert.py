@@ -35,7 +35,7 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
             raise ValueError(f"its first tokens are not {[END, START]}")
         if wrong := [token for token in found if not isinstance(token, str)]:
             raise ValueError(f"{wrong[0]!r} is no token")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"{tokens} is no list of tokens ({error}). Write it with "
             "examples/saturn_to_safetensors.py, where the model was made."

@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    MambaConfig,
-    MambaForCausalLM,
-    PreTrainedModel,
-)
+from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from ipsrl.errors import InvalidInput, RunError
+from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules.mamba import accelerate, empty_cache
 from ipsrl.molecules.vocabulary import Vocabulary
+from ipsrl.pretrained import load_config, load_model
 
 MAX_TOKENS = 128
 """Longest SMILES, in tokens."""
@@ -105,22 +100,15 @@ class Prior:
             )
         vocabulary = Vocabulary.load(folder / "tokenizer.json")
         try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = load_config(folder, local_files_only=True)
             if isinstance(config, MambaConfig):  # transformers 5 rescales what it has loaded, too
                 config.rescale_prenorm_residual = False
             with _no_bars():
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder,
-                    config=config,
-                    dtype=torch.float32,
-                    use_safetensors=True,  # what lies in a pickle runs when it is loaded
-                    local_files_only=True,
+                model = load_model(
+                    folder, config=config, dtype=torch.float32, local_files_only=True
                 )
-        except (OSError, ValueError) as error:
-            raise InvalidInput(
-                f"{folder} cannot be loaded ({error}). A prior is a causal model of transformers "
-                "with weights in safetensors."
-            ) from None
+        except ConfigError as error:
+            raise InvalidInput(f"the prior cannot be loaded: {error}") from error
         if model.config.vocab_size < len(vocabulary):
             raise InvalidInput(
                 f"{folder} has a model of {model.config.vocab_size} tokens and a vocabulary of "

@@ -104,7 +104,14 @@ class Vocabulary:
             tokens = sorted(ids, key=ids.__getitem__)
             if tokens[:2] != [END, START] or sorted(ids.values()) != list(range(len(ids))):
                 raise ValueError(f"the first tokens are {tokens[:2]}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise InvalidInput(
                 f"{path} is no vocabulary of a chemical language model ({error}). Use a "
                 f"tokenizer.json written by ipsrl: word level, {END!r} = 0 and {START!r} = 1."
