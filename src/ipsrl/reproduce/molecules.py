@@ -179,7 +179,7 @@ def record(
                 "in one table with what is measured now. Remove it, or choose another --out."
             )
 
-    file = out / "records.jsonl"
+    file, files = out / "records.jsonl", Folder.make(out)
     for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
         try:
             known = json.loads(line)
@@ -211,7 +211,7 @@ def record(
         "curve": [*curve(folder)],  # lists, as JSON will have them
         **measure(folder, config),
     }
-    Folder(out).claim(file.name)
+    files.claim(file.name)
     with file.open("a") as lines:
         lines.write(json.dumps(made) + "\n")
     return made

@@ -117,8 +117,8 @@ class Folder:
                 path = self.path.joinpath(*parts[:depth])
                 if path.is_symlink():
                     raise RunError(
-                        f"{path} is a link, and what is written through it would land outside the "
-                        "run. Put the file itself there, and try again."
+                        f"{path} is a link to {path.resolve()}, where a run does not write. "
+                        "Put the file itself there, and try again."
                     )
 
     def _list(self) -> None:
