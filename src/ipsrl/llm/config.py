@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
-from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.config import StrictConfig, brief, check_has_effect, parse
+from ipsrl.errors import ConfigError
+from ipsrl.paths import Function, HubDataset, HubModel
 
 _ONLY_WITH = {
     "eps": ("ips-grpo",),
@@ -25,13 +26,17 @@ def _parsed(pairs: list[str]) -> dict[str, Any]:
     """KEY=VALUE pairs, where VALUE is TOML, or else text."""
     fields: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"{pair!r} is not KEY=VALUE")
+        key, equals, text = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"{brief(pair)} is not KEY=VALUE")
+        if key in fields:
+            raise ValueError(f"{brief(key)} has two values. Write it once")
         try:
-            fields[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            fields[key] = value
+            fields[key], *others = parse(f"value = {text}").values()
+        except ConfigError:
+            others = [text]
+        if others:  # a text with a line break may begin like TOML
+            fields[key] = text
     return fields
 
 
@@ -47,7 +52,7 @@ FIELDS = PrimitiveConstructorSpec(
 class PostTraining(StrictConfig):
     """How a language model is trained, whatever the task."""
 
-    model: str = "tiny"
+    model: Annotated[HubModel, Field(min_length=1)] = "tiny"
     """Folder or hub name; tiny is a small model made for the data set."""
     method: Literal["ips-grpo", "grpo", "flowrl"] = "ips-grpo"
     """Learning algorithm."""
@@ -69,7 +74,7 @@ class PostTraining(StrictConfig):
     """Scale of LoRA."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Dropout of LoRA."""
-    lora_targets: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj"]  # noqa: RUF012 (frozen)
+    lora_targets: Annotated[list[str], FailFast()] = ["q_proj", "k_proj", "v_proj", "o_proj"]  # noqa: RUF012 (frozen)
     """Modules that get adapters; all-linear for every linear layer."""
     load_in_4bit: bool = False
     """NF4 weights with bf16 compute (QLoRA); needs lora_rank."""
@@ -111,15 +116,15 @@ class PostTraining(StrictConfig):
 class Config(PostTraining):
     """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
 
-    dataset: str
+    dataset: Annotated[HubDataset, Field(min_length=1)]
     """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""
-    split: str = "train"
+    split: Annotated[str, Field(min_length=1)] = "train"
     """Split of a hub data set."""
-    eval_dataset: str = ""
+    eval_dataset: HubDataset = ""
     """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
-    reward: str
+    reward: Annotated[Function, Field(min_length=1)]
     """Reward function, module:function or file.py:function, as TRL calls it; >= 0."""
-    outcome: str = ""
+    outcome: Function = ""
     """Outcome function, called as the reward is: one key per completion, None for none."""
     stop_below: Annotated[float, Field(ge=0)] = 0.0
     """Stop when the effective outcomes per group stay below this; 0 for never."""
