@@ -74,7 +74,7 @@ def _dataset(text: str) -> str:
 
 
 def _function(text: str) -> str:
-    place, colon, name = text.rpartition(":")
+    place, _, name = text.rpartition(":")
     return f"{_path(place)}:{name}" if place.endswith(".py") else text
 
 
