@@ -51,7 +51,8 @@ def below(folder: Path, value: Any) -> Any:
     return value
 
 
-def _path(text: str) -> str:
+def absolute(text: str) -> str:
+    """A path as it counts from the folder of now; "" stays."""
     return os.path.abspath(_folder.get() / os.path.expanduser(text)) if text else text
 
 
@@ -59,23 +60,23 @@ def _path_if_shown(text: str, *endings: str) -> str | None:
     shown = (
         text in (".", "..") or text.startswith(("./", "../", "/", "~")) or text.endswith(endings)
     )
-    return _path(text) if shown else None
+    return absolute(text) if shown else None
 
 
 def _model(text: str) -> str:
     if text == "tiny":  # which comes with ipsrl
         return text
-    return _path_if_shown(text) or (_path(text) if os.path.isdir(_path(text)) else text)
+    return _path_if_shown(text) or (absolute(text) if os.path.isdir(absolute(text)) else text)
 
 
 def _dataset(text: str) -> str:
     shown = _path_if_shown(text, ".jsonl", ".json", ".parquet")
-    return shown or (_path(text) if os.path.isfile(_path(text)) else text)
+    return shown or (absolute(text) if os.path.isfile(absolute(text)) else text)
 
 
 def _function(text: str) -> str:
     place, _, name = text.rpartition(":")
-    return f"{_path(place)}:{name}" if place.endswith(".py") else text
+    return f"{absolute(place)}:{name}" if place.endswith(".py") else text
 
 
 def _command(words: list[str]) -> list[str]:
@@ -85,7 +86,7 @@ def _command(words: list[str]) -> list[str]:
 
 
 def _file(word: str) -> str:
-    return _path(word) if os.path.isfile(_path(word)) else word
+    return absolute(word) if os.path.isfile(absolute(word)) else word
 
 
 def Shipped(folder: str, ending: str = "") -> AfterValidator:
@@ -94,12 +95,12 @@ def Shipped(folder: str, ending: str = "") -> AfterValidator:
 
     def place(text: str) -> str:
         is_name = os.sep not in text and (known / f"{text}{ending}").exists()
-        return text if is_name else _path(text)
+        return text if is_name else absolute(text)
 
     return AfterValidator(place)
 
 
-File = Annotated[str, AfterValidator(_path)]
+File = Annotated[str, AfterValidator(absolute)]
 HubModel = Annotated[str, AfterValidator(_model)]
 HubDataset = Annotated[str, AfterValidator(_dataset)]
 Function = Annotated[str, AfterValidator(_function)]

@@ -50,14 +50,22 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError: for settings that cannot work.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
+    from ipsrl.llm.training import arguments_of, check_options
     from ipsrl.llm.training import train as train_llm
 
-    if config.model != "tiny":
-        _tokenizer(config.model)
+    arguments = arguments_of(config, out / "rl")
+    if arguments.eval_strategy != "no":
+        raise ConfigError(
+            "trl.eval_strategy has no data set to evaluate on; recovery is measured at the end. "
+            "Leave it out."
+        )
     task = make_task(config.domain, config.size)
     sets = dataset(
         task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
     )
+    check_options(config, arguments, len(_halves(sets)[0]), "of the train half")
+    if config.model != "tiny":
+        _tokenizer(config.model)
     if resume:
         run = Run.resume(out, config)
         if run.finished:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import FailFast, Field, model_validator
+from pydantic import FailFast, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import StrictConfig, brief, check_has_effect, parse
 from ipsrl.errors import ConfigError
-from ipsrl.paths import Function, HubDataset, HubModel
+from ipsrl.paths import Function, HubDataset, HubModel, absolute
 
 _ONLY_WITH = {
     "eps": ("ips-grpo",),
@@ -83,6 +83,12 @@ class PostTraining(StrictConfig):
     trl: Annotated[dict[str, Any], FIELDS] = {}  # noqa: RUF012 (frozen)
     """Any field of TRL's GRPOConfig, such as learning_rate, num_generations, use_vllm."""
 
+    @field_validator("trl")
+    @classmethod
+    def _count_paths(cls, trl: dict[str, Any]) -> dict[str, Any]:
+        files = {key: trl[key] for key in ("deepspeed", "fsdp_config") if key in trl}
+        return trl | {key: absolute(f) for key, f in files.items() if isinstance(f, str)}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
@@ -92,9 +98,11 @@ class PostTraining(StrictConfig):
                 raise ValueError(f"{key} has no effect without lora_rank. Set it, such as to 16")
         if self.load_in_4bit and not self.lora_rank:
             raise ValueError("load_in_4bit freezes the weights, so set lora_rank too, such as 16")
-        for key in ("output_dir", "seed", "data_seed"):
+        for key in ("output_dir", "seed", "data_seed", "resume_from_checkpoint"):
             if key in self.trl:
-                raise ValueError(f"trl.{key} is set by ipsrl itself. Use --out and seed")
+                raise ValueError(
+                    f"trl.{key} is set by ipsrl itself. Use --out and seed, or --resume"
+                )
         for key, value in self.trl.items():
             _check_value(f"trl.{key}", value)
         if self.trl.get("save_only_model"):
