@@ -104,6 +104,8 @@ class PostTraining(StrictConfig):
                     f"trl.{key} is set by ipsrl itself. Use --out and seed, or --resume"
                 )
         for key, value in self.trl.items():
+            if not key.isidentifier():
+                raise ValueError(f"trl has no key {brief(key)}: TRL's fields are words with _")
             _check_value(f"trl.{key}", value)
         if self.trl.get("save_only_model"):
             raise ValueError("trl.save_only_model = true leaves nothing to --resume. Leave it out")

@@ -173,7 +173,7 @@ class SynthesisConfig(StrictConfig):
 
     model: Literal["templates", "megan"] = "templates"
     """What proposes the last step of a synthesis; megan needs `ipsrl workers install megan`."""
-    stock: Annotated[str, Shipped("molecules/stocks", ".smi")] = "common"
+    stock: Annotated[str, Field(min_length=1), Shipped("molecules/stocks", ".smi")] = "common"
     """What can be bought: a stock that comes with ipsrl, or a file of SMILES, .smi or .smi.gz."""
     search: Literal["retro-star", "breadth-first"] = "retro-star"
     """Which molecule is taken apart next."""
@@ -298,7 +298,7 @@ class Config(StrictConfig):
     """Where the workers of components run: on this machine, or on a Ray cluster."""
     cache: File = ""
     """File that keeps raw values of components from run to run; none if not given."""
-    prior: Annotated[str, Shipped("molecules/priors")] = "zinc"
+    prior: Annotated[str, Field(min_length=1), Shipped("molecules/priors")] = "zinc"
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
     method: Literal["reinvent", "grpo", "ips-grpo", "flowrl"] = "ips-grpo"
     """What is learned from the rewards of a batch."""
