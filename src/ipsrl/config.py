@@ -48,6 +48,10 @@ class StrictConfig(BaseModel):
 
     def __init__(self, /, **values: Any) -> None:  # a key may be called self
         problems = [f"{key}{fault}" for key, fault in islice(_not_toml(values), _TOLD + 1)]
+        unknown = [key for key in values if key not in type(self).model_fields]
+        if not problems and len(unknown) > _TOLD:  # so many that pydantic's list takes seconds
+            problems = [_unknown(type(self), key) for key in unknown[:_TOLD]]
+            problems += [""] * (len(unknown) - _TOLD)
         if not problems:
             try:
                 return super().__init__(**values)
@@ -212,8 +216,7 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     key = ".".join(str(part)[:60] for part in problem["loc"])
     message = _short(problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key.lower(), model.model_fields, n=1, cutoff=0.0)
-        return f"unknown key {key!r}; the nearest key is {near[0]!r}"
+        return _unknown(model, key)
     if not key:  # a check across several keys
         return message
     if problem["input"] == "" and problem["type"].endswith("too_short"):
@@ -221,6 +224,11 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     # A whole table would hide what is said of it.
     given = "" if isinstance(problem["input"], dict) else f" = {brief(problem['input'])}"
     return f"{key}{given}: {message}"
+
+
+def _unknown(model: type[BaseModel], key: str) -> str:
+    near = difflib.get_close_matches(key[:60].lower(), model.model_fields, n=1, cutoff=0.0)
+    return f"unknown key {key[:60]!r}; the nearest key is {near[0]!r}"
 
 
 def _short(text: str) -> str:

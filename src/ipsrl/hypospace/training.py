@@ -54,11 +54,6 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     from ipsrl.llm.training import train as train_llm
 
     arguments = arguments_of(config, out / "rl")
-    if arguments.eval_strategy != "no":
-        raise ConfigError(
-            "trl.eval_strategy has no data set to evaluate on; recovery is measured at the end. "
-            "Leave it out."
-        )
     task = make_task(config.domain, config.size)
     sets = dataset(
         task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart

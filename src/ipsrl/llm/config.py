@@ -83,6 +83,11 @@ class PostTraining(StrictConfig):
     trl: Annotated[dict[str, Any], FIELDS] = {}  # noqa: RUF012 (frozen)
     """Any field of TRL's GRPOConfig, such as learning_rate, num_generations, use_vllm."""
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is a data set for TRL's evaluation."""
+        return False
+
     @field_validator("trl")
     @classmethod
     def _count_paths(cls, trl: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +143,10 @@ class Config(PostTraining):
     """Outcome function, called as the reward is: one key per completion, None for none."""
     stop_below: Annotated[float, Field(ge=0)] = 0.0
     """Stop when the effective outcomes per group stay below this; 0 for never."""
+
+    @property
+    def evaluates(self) -> bool:
+        return bool(self.eval_dataset)
 
     @model_validator(mode="after")
     def _counts_outcomes(self) -> Self:

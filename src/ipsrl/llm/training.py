@@ -141,6 +141,11 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
       ConfigError: for fields that it has not or that cannot be, or a package that is missing.
     """
     check_fields(config.trl)
+    if config.trl.get("eval_strategy") in ("steps", "epoch") and not config.evaluates:
+        raise ConfigError(
+            "trl.eval_strategy wants to evaluate, and there is no eval_dataset. Name one (of "
+            "train llm), or leave it out."
+        )
     ours: dict[str, Any] = {
         "report_to": "none",
         "logging_steps": 1,
@@ -217,8 +222,6 @@ def check_options(config: PostTraining, arguments: Any, prompts: int, dataset: s
 
 
 def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
-    if arguments.eval_strategy != "no" and not config.eval_dataset:
-        raise ConfigError("trl.eval_strategy wants to evaluate, so name an eval_dataset.")
     if config.eval_dataset and arguments.eval_strategy == "no":
         raise ConfigError("eval_dataset is never used. Set trl.eval_strategy, such as to 'steps'.")
     check_options(config, arguments, len(dataset), config.dataset)
