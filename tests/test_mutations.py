@@ -240,7 +240,8 @@ def as_toml(values: dict[str, Any]) -> str:
 def test_every_mutation_is_refused_before_any_work(
     family, tmp_path, monkeypatch, capsys, record_property
 ):
-    monkeypatch.setattr(Run, "create", lambda *_, **__: pytest.fail("the work has begun"))
+    for step in ("log", "checkpoint", "finish"):
+        monkeypatch.setattr(Run, step, lambda *_, **__: pytest.fail("the work has begun"))
     model, size, tried = FAMILIES[family][0], promised(200, 20), 0
     for path in shipped(family):
         folder = tmp_path / "-".join(path.relative_to(ROOT).parts)
@@ -260,10 +261,8 @@ def test_every_mutation_is_refused_before_any_work(
             assert len(message) < 2000
             tried += 1
         assert sorted(p for p in folder.rglob("*") if "__pycache__" not in str(p)) == before
-    record_property(
-        "figure",
-        f"{tried} of {tried} mutations of {len(shipped(family))} files of {family} refused",
-    )
+    files = len(shipped(family))
+    record_property("figure", f"{family}: {tried} of {tried} refused, over {files} files")
 
 
 def refusal(family: str, file: Path, capsys: Any) -> str:
