@@ -644,7 +644,7 @@ def test_a_configuration_that_cannot_be_is_refused(options, message, home) -> No
             ({"trl": {"report_to": report}}, f"report_to.*{named}.*pip install")
             for report, named in (
                 ("tensorboard", "tensorboard"), ("wandb", "wandb"), ("trackio", "trackio"),
-                (["none", "mlflow"], "mlflow"), ("comet_ml", "comet-ml"),
+                (["none", "mlflow"], "mlflow"), ("comet_ml", "comet_ml"),
             )
         ),
         ({"trl": {"report_to": "tensorbord"}}, "unknown; the nearest is 'tensorboard'"),
