@@ -1,8 +1,12 @@
 """A wrong configuration is refused before any work, with a message that says what to change."""
 
+import datetime
 import importlib
 import json
 import math
+import os
+import re
+import time
 import tomllib
 from itertools import cycle
 from pathlib import Path
@@ -17,6 +21,7 @@ from ipsrl.cli import main
 from ipsrl.config import StrictConfig, shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config
+from ipsrl.molecules.config import Config as MoleculesConfig
 
 KEYS = list(Config.model_fields)
 SHIPPED = [
@@ -214,8 +219,152 @@ def test_a_file_that_is_no_toml_is_named(content, why, tmp_path):
 
 
 def test_a_directory_is_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot be read.*folder"):
         Config.load(tmp_path)
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ConfigError, match="cannot be read.*not a file"):
+        Config.load(tmp_path / "pipe.toml")
+
+
+def test_a_file_that_is_not_there_is_missed_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"there is none in {tmp_path}"):
+        Config.load(Path("none.toml"))
+
+
+# --- strange TOML: most cases are as large as a file may be ---------------------------------------
+
+PARTS = ".".join(["a"] * 20_000)
+STRANGE = {
+    "nested lists": ("lr = " + "[" * 5_000, "nested more than 32 deep"),
+    "closed lists": ("lr = " + "[" * 5_000 + "]" * 5_000, "nested more than 32 deep"),
+    "lists of 100": ("lr = " + "[" * 100 + "]" * 100, "nested more than 32 deep"),
+    "nested tables": ("lr = " + "{a=" * 5_000, "nested more than 32 deep"),
+    "integer": ("seed = " + "9" * 5_000, "thousands of digits"),
+    "negative integer": ("seed = -" + "9" * 900_000, "thousands of digits"),
+    "hexadecimal integer": ("seed = 0x" + "f" * 5_000, "seed: the integer does not fit 64 bits"),
+    "65 bits": ("seed = 9223372036854775808", "seed: the integer does not fit 64 bits"),
+    "large for a float": ("lr = 9223372036854775808", "lr: the integer does not fit 64 bits"),
+    "overflow": ("lr = 1e999", "lr = inf"),
+    "digits of a float": ("lr = " + "1" * 900_000 + ".0", "lr = inf"),
+    "date": ("lr = 1979-05-27", "lr: a date is not text, a number"),
+    "time": ("seed = 07:32:00", "seed: a time is not"),
+    "dates": ("lr = [1979-05-27T07:32:00Z]", "lr.0: a datetime is not"),
+    "dotted key": (f"{PARTS} = 1", "Shorten the dotted key"),
+    "dotted key, spaced": (f"{PARTS.replace('.', ' . ')} = 1", "Shorten the dotted key"),
+    "dotted key, quoted": ("'='.a." * 10_000 + "a = 1", "Shorten the dotted key"),
+    "dotted header": (f"[{PARTS}]", "Shorten the dotted key"),
+    "dotted list": (f"[[{PARTS}]]", "Shorten the dotted key"),
+    "dotted key of a table": (f"lr = {{{PARTS} = 1}}", "Shorten the dotted key"),
+    "unknown keys": ("".join(f"k{i}=1\n" for i in range(100_000)), "and 99996 more"),
+    "unknown tables": ("".join(f"[k{i}]\n" for i in range(90_000)), "and 89996 more"),
+    "long key": ("k" * 900_000 + " = 1", "unknown key 'kkk"),
+    "long text": (f'method = "{"a" * 900_000}"', "method = 'aaa"),
+    "long list": (f"lr = [{'1,' * 200_000}]", r"lr = \[1, 1, 1"),
+    "large integers": (f"lr = [{'9223372036854775808,' * 40_000}]", "lr.0: the integer does not"),
+    "100 MB": (None, "more than 1 MB"),
+    "NUL": ('method = "grpo\\u0000"', "method = 'grpo.x00': a NUL"),
+    "NUL in a key": ('"lr\\u0000" = 1', "NUL"),
+    "bare NUL": ("lr = 1\0", "not valid TOML"),
+    "half a character": ('method = "\\ud800"', "not valid TOML"),
+    **{
+        f"key {key}": (f"{key} = 1", f"unknown key '{key}'")
+        for key in ("self", "cls", "values", "model_config", "model_fields", "copy", "__class__",
+                    "__init__", "__pydantic_self__", "load", "digest", "_abc_impl")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "why"), STRANGE.values(), ids=STRANGE)
+def test_strange_toml_is_refused_in_a_few_words(text, why, tmp_path, capsys):
+    """That each takes less than a second was measured; what grew with a square took minutes."""
+    file, out = tmp_path / "strange.toml", tmp_path / "out"
+    with file.open("w") as content:
+        if text is None:
+            content.truncate(10**8)  # of zeros, which take no place on the disk
+        else:
+            content.write(text)
+    start = time.process_time()
+    assert main(["train", "hypergrid", "--config", str(file), "--out", str(out)]) == 1
+    assert time.process_time() - start < 10  # ten times what it may take: only a hang is a fault
+    message = capsys.readouterr().err
+    assert re.search(why, message)
+    assert len(message) < 2000
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[[components]]\nkindd=1\n" * 40_000, "at most 100"),
+        (f"[[components]]\nkind='alert'\nsmarts=[{'1,' * 200_000}]", "smarts.0 = 1"),
+        (f"[[components]]\nkind='alert'\nsmarts=['{'C' * 900_000}', 1]", "smarts.1 = 1"),
+        (f"outcome = '{'a' * 900_000}'", "'aaa.*a function of your own"),
+        ("[[components]]\nself = 1\nkind = 'qed'", "unknown key 'self'"),
+    ],
+    ids=["components", "list", "text", "outcome", "self"],
+)
+def test_strange_tables_within_tables_are_refused_in_a_few_words(text, why, tmp_path):
+    (tmp_path / "strange.toml").write_text(text)
+    with pytest.raises(ConfigError, match=why) as raised:
+        MoleculesConfig.load(tmp_path / "strange.toml")
+    assert len(str(raised.value)) < 2000
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_text(tmp_path):
+    """Some editors of Windows write it."""
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbflr = 0.5\n")
+    assert Config.load(tmp_path / "mine.toml").lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["max_steps=" + "9" * 5_000], "max_steps"),
+        (["max_steps=" + "[" * 50_000], "max_steps"),
+        (["max_steps={" + "a." * 20_000 + "a=1}"], "max_steps"),
+        (["max_steps=1979-05-27"], "max_steps: a date"),
+        (["max_steps=1\nbeta=2"], "max_steps"),
+        (["max_steps=nan"], "max_steps"),
+        (["max_steps=9223372036854775808"], "max_steps: the integer"),
+        (["k" * 50_000 + "=1"], "no key 'kkk"),
+        (["run_name=a\udcff"], "half a character"),
+        (["max_steps=1", "max_steps=2"], "max_steps.*two values"),
+        (["=1"], "KEY=VALUE"),
+        (["max_steps"], "KEY=VALUE"),
+        (["self=1"], "no key 'self'"),
+        (["-x=1"], "-x"),
+        ([f"k{i}=1" for i in range(5_000)], "no key 'k0'"),
+    ],
+    ids=lambda value: value[0][:24] if isinstance(value, list) else "",
+)
+def test_strange_fields_on_the_command_line_are_refused_in_a_few_words(
+    words, why, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    options = ["--dataset", "a.jsonl", "--reward", "os.path:join", "--outcome", "os.path:join"]
+    try:
+        code = main(["train", "llm", *options, "--trl", *words])
+    except SystemExit as ended:  # how tyro leaves
+        code = ended.code
+    said = re.sub(r"[\s│]+", " ", capsys.readouterr().err)
+    assert code in (1, 2)
+    assert re.search(why, said)
+    assert len(said) < 4000  # tyro repeats the usage
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_down_is_refused_in_code_too():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (deep, {"a": deep}, 10**5_000, "\ud800", "a\0", Path("x"), datetime.date.today()):
+        with pytest.raises(ConfigError) as raised:
+            Config(lr=value)
+        assert len(str(raised.value)) < 2000
 
 
 # --- what is written can be read, and a hash means equality ---------------------------------------

@@ -61,15 +61,13 @@ def even_digits(out: Path, *options: str) -> dict[str, float]:
     return json.loads((out / "result.json").read_bytes())
 
 
-def test_even_digits_example(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)  # the file names its data and functions from there
+def test_even_digits_example(tmp_path):
     assert even_digits(tmp_path / "run", "--trl", "max_steps=2", "save_steps=2")["steps"] == 2
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert config["trl"]["num_generations"] == 64  # the rest is as in the file
 
 
-def test_molecules_example(tmp_path, small_prior, monkeypatch):
-    monkeypatch.chdir(ROOT)  # the file names its function from there
+def test_molecules_example(tmp_path, small_prior):
     config, out = ROOT / "examples" / "molecules" / "sp3.toml", tmp_path / "run"
     options = ("--prior", small_prior, "--budget", 30, "--batch", 16)
     printed = run("-m", "ipsrl", "train", "molecules", "--config", config, "--out", out, *options)
@@ -79,9 +77,8 @@ def test_molecules_example(tmp_path, small_prior, monkeypatch):
 
 
 @pytest.mark.slow
-def test_even_digits_are_all_kept_with_scaling_only(tmp_path, monkeypatch):
+def test_even_digits_are_all_kept_with_scaling_only(tmp_path):
     """Five are right."""
-    monkeypatch.chdir(ROOT)
     kept = {
         method: even_digits(tmp_path / method, "--method", method)
         for method in ("ips-grpo", "grpo")

@@ -110,8 +110,6 @@ def train_hypergrid(argv: list[str]) -> int:
 def train_llm(argv: list[str]) -> int:
     from ipsrl.llm.config import Config
 
-    if argv.count("--trl") > 1:
-        raise ConfigError("--trl stands there twice. Write all KEY=VALUE pairs after one --trl.")
     config, out, resume = _training(argv, "llm", Config)
 
     from ipsrl.llm import train
@@ -177,14 +175,22 @@ def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bo
     """Configuration, run directory, and whether to resume, of a `train` command."""
     import tyro
 
+    from ipsrl.config import read, toml
+
     prog = f"ipsrl train {family}"
+    tables = [
+        key for key, field in model.model_fields.items() if field.annotation == dict[str, Any]
+    ]
     # The files must be known before the options are read, because they set their defaults.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     early.add_argument("--resume", type=Path)
+    for key in tables:
+        early.add_argument(f"--{key}", nargs="*", action="append")
     known, others = early.parse_known_args(argv)
+    given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:
-        if others or known.config:
+        if others or known.config or any(given.values()):
             raise ConfigError(
                 "--resume continues a run as it was configured, so other options would be ignored. "
                 "Leave them out, or start a new run with --out."
@@ -213,19 +219,29 @@ def _training(argv: list[str], family: str, model: type[C]) -> tuple[C, Path, bo
             tyro.conf.arg(help="Run directory to continue; its configuration is used as it is."),
         ] = None
 
+    for key, lists in given.items():
+        if len(lists) > 1:
+            raise ConfigError(
+                f"--{key} is given twice. Write all KEY=VALUE pairs after one --{key}."
+            )
     defaults = model.load(known.config) if known.config else None
+    if defaults:  # a table on the command line adds to that of the file
+        in_file = read(known.config)
+        argv = others
+        for key in tables:
+            added = [pair for pairs in given[key] for pair in pairs]
+            names = {pair.partition("=")[0] for pair in added}
+            table = {n: v for n, v in getattr(defaults, key).items() if n in in_file.get(key, {})}
+            kept = [f"{name}={toml(value)}" for name, value in table.items() if name not in names]
+            argv += [f"--{key}", *kept, *added]
     parsed: Any = tyro.cli(
         Options, args=argv, prog=prog, description=model.__doc__,
         default=Options(defaults) if defaults else None,
         config=(tyro.conf.AvoidSubcommands,),
     )  # fmt: skip
     config = parsed.options
-    if defaults:  # a table on the command line adds to that of the file
-        tables = {key: value for key, value in defaults if isinstance(value, dict)}
-        config = config.model_copy(
-            update={key: {**value, **getattr(config, key)} for key, value in tables.items()}
-        )
-    return config, parsed.out or Path("runs") / f"{family}-{config.digest()}", False
+    # The name is that of the configuration, wherever the working directory lies.
+    return config, parsed.out or Path("runs") / f"{family}-{config.digest(Path.cwd())}", False
 
 
 def reproduce(argv: list[str]) -> int:

@@ -5,19 +5,38 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import chain, islice
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ipsrl.errors import ConfigError
+from ipsrl.paths import below, counted_from
+
+_LARGEST = 1_000_000  # bytes of a file, which are read in less than a second
+_DEEPEST = 32  # tables and lists within one another
+_TOLD = 4  # problems in one message
+# So many parts of a dotted key cost Python's parser a time that grows with their square.
+_DOTTED = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}"""
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 120
+brief = _repr.repr
+"""Text of a value, of which the middle is left out where it is long."""
 
 
 class StrictConfig(BaseModel):
     """Base of every `Config`: frozen, no unknown key, no silent conversion, no NaN or infinity.
+
+    Paths count from the working directory, or in `load` from the folder of the file.
 
     Raises:
       ConfigError: naming every key that is unknown (with the nearest known one) or out of range.
@@ -27,41 +46,84 @@ class StrictConfig(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            problems = (_explain(type(self), problem) for problem in error.errors())
-            raise ConfigError("; ".join(problems)) from None
+    def __init__(self, /, **values: Any) -> None:  # a key may be called self
+        problems = [f"{key}{fault}" for key, fault in islice(_not_toml(values), _TOLD + 1)]
+        unknown = [key for key in values if key not in type(self).model_fields]
+        if not problems and len(unknown) > _TOLD and self.model_config["extra"] == "forbid":
+            # Of very many, pydantic's own list takes seconds.
+            problems = [_unknown(type(self), key) for key in unknown[:_TOLD]]
+            problems += [""] * (len(unknown) - _TOLD)
+        if not problems:
+            try:
+                return super().__init__(**values)
+            except ValidationError as error:
+                found = error.errors(include_url=False, include_context=False)
+                problems = [_explain(type(self), one) for one in found[:_TOLD]]
+                problems += [""] * (len(found) - len(problems))
+        more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+        raise ConfigError("; ".join(problems[:_TOLD]) + more)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, folder: Path | None = None) -> Self:
         """Config of a TOML file.
 
+        Args:
+          path: of the file.
+          folder: from which the paths in it count; that of the file if not given.
         Raises:
           ConfigError: if the file cannot be read, is not TOML, or has a wrong key or value.
         """
+        values = read(path)
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path} cannot be read ({error}). Pass the path of a TOML file."
-            ) from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-        try:
-            return cls(**values)
+            with counted_from(folder or path.parent):
+                return cls(**values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
     def dump(self) -> str:
         """The resolved configuration as TOML, every key that has a value written out."""
-        values = self.model_dump().items()
-        return "".join(f"{key} = {_toml(value)}\n" for key, value in values if value is not None)
+        return _dump(self.model_dump())
 
-    def digest(self) -> str:
-        """Hash that two configurations share iff they are equal."""
-        return hashlib.sha256(self.dump().encode()).hexdigest()[:16]
+    def digest(self, folder: Path | None = None) -> str:
+        """Hash that two configurations share iff they are equal.
+
+        Args:
+          folder: whose place does not count: paths below it are hashed as they count from it.
+        """
+        values = self.model_dump()
+        text = _dump(values if folder is None else below(folder, values))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Keys and values of a TOML file.
+
+    Raises:
+      ConfigError: if it cannot be read, or `parse` refuses what it holds.
+    """
+    try:
+        return parse(_text(path))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Keys and values of TOML.
+
+    Raises:
+      ConfigError: if it is not TOML, or nested too deeply, or has a number of too many digits.
+    """
+    deep = f"lists or tables are nested more than {_DEEPEST} deep, which no configuration needs"
+    if _DOTTED.search(text):
+        raise ConfigError(f"{deep}. Shorten the dotted key")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"this is not valid TOML: {_short(str(error))}.") from None
+    except ValueError:  # from Python, whose advice would be to convert it nevertheless
+        raise ConfigError("an integer has thousands of digits, and may have 64 bits.") from None
+    except RecursionError:
+        raise ConfigError(f"{deep}.") from None
 
 
 def shipped_configs(folder: str) -> list[Path]:
@@ -90,27 +152,85 @@ def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) 
             )
 
 
-def _toml(value: Any) -> str:
+def _text(path: Path) -> str:
+    try:
+        if path.is_dir():
+            raise OSError("it is a folder")
+        if not path.is_file():  # a pipe may never end
+            there = "it is not a file"
+            raise OSError(there if path.exists() else f"there is none in {path.absolute().parent}")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise OSError("it has more than 1 MB, and a configuration has some kB")
+        return content.decode("utf-8-sig")  # some editors of Windows begin with this mark
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the file cannot be read ({error}). Pass the path of a TOML file in UTF-8."
+        ) from None
+
+
+def _not_toml(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Key and fault of whatever cannot be written down and read again."""
+    match value:
+        case str():
+            if "\0" in value or (not value.isascii() and _SURROGATE.search(value)):
+                yield "", f" = {brief(value)}: a NUL or half a character is not text"
+        case None | bool() | float() | BaseModel():
+            pass
+        case int():
+            if not -(2**63) <= value < 2**63:
+                yield "", ": the integer does not fit 64 bits"
+        case dict() | list() | tuple():
+            if depth == _DEEPEST:
+                yield "", f": lists or tables are nested more than {_DEEPEST} deep"
+                return
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            for name, part in parts:
+                for key, fault in chain(_not_toml(name, depth), _not_toml(part, depth + 1)):
+                    yield f"{name!s:.60}{key and '.'}{key}", fault
+        case _:
+            kind = type(value).__name__
+            yield "", f": a {kind} is not text, a number, true, false, a list or a table"
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {toml(value)}\n" for key, value in values.items() if value is not None)
+
+
+def toml(value: Any) -> str:
+    """A value as TOML."""
     if isinstance(value, dict):
         parts = (
-            f"{_toml(key)} = {_toml(part)}"
+            f"{toml(key)} = {toml(part)}"
             for key, part in sorted(value.items())
             if part is not None  # which TOML cannot say, and is the default
         )
         return "{" + ", ".join(parts) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     # A JSON number, boolean or string is one in TOML too, but for the delete character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(str(part)[:60] for part in problem["loc"])
+    message = _short(problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key.lower(), model.model_fields, n=1, cutoff=0.0)
-        return f"unknown key {key!r}; the nearest key is {near[0]!r}"
+        return _unknown(model, key)
     if not key:  # a check across several keys
-        return problem["msg"].removeprefix("Value error, ")
+        return message
+    if problem["input"] == "" and problem["type"].endswith("too_short"):
+        message = "it is empty. Give it a value"
     # A whole table would hide what is said of it.
-    given = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
-    return f"{key}{given}: {problem['msg'].removeprefix('Value error, ')}"
+    given = "" if isinstance(problem["input"], dict) else f" = {brief(problem['input'])}"
+    return f"{key}{given}: {message}"
+
+
+def _unknown(model: type[BaseModel], key: str) -> str:
+    near = difflib.get_close_matches(key[:60].lower(), model.model_fields, n=1, cutoff=0.0)
+    return f"unknown key {key[:60]!r}; the nearest key is {near[0]!r}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 320 else f"{text[:220]} ... {text[-90:]}"

@@ -640,6 +640,34 @@ def test_a_configuration_that_cannot_be_is_refused(options, message, home) -> No
         ({"trl": {"steps_per_generation": 4}}, "save_steps = 2.*multiple of 4"),
         ({"trl": {"multi_objective_aggregation": "normalize_then_sum"}}, "sum_then_normalize"),
         ({"trl": {"eval_strategy": "steps", "eval_steps": 2}}, "eval_dataset"),
+        *(
+            ({"trl": {"report_to": report}}, f"report_to.*{named}.*pip install")
+            for report, named in (
+                ("tensorboard", "tensorboard"), ("wandb", "wandb"), ("trackio", "trackio"),
+                (["none", "mlflow"], "mlflow"), ("comet_ml", "comet_ml"),
+            )
+        ),
+        ({"trl": {"report_to": "tensorbord"}}, "unknown; the nearest is 'tensorboard'"),
+        ({"trl": {"report_to": ""}}, "unknown"),
+        ({"trl": {"use_vllm": True}}, r'use_vllm.*pip install "trl\[vllm\]"'),
+        ({"trl": {"use_liger_kernel": True}}, 'pip install "liger-kernel"'),
+        ({"trl": {"deepspeed": "ds.json"}}, 'pip install "deepspeed"'),
+        ({"trl": {"optim": "lomo"}}, "lomo.*pip install"),
+        ({"trl": {"optim": "galore_adamw"}}, "(?i)galore.*pip install"),
+        ({"trl": {"optim": "grokadamw"}}, "grokadamw.*pip install"),
+        ({"trl": {"optim": "adamw_torch_8bit"}}, "torchao.*pip install"),
+        ({"trl": {"optim": "adamw"}}, "adamw is not a valid"),
+        ({"trl": {"optim_args": "nesterov"}}, "optimiser or its learning rates cannot begin"),
+        ({"trl": {"learning_rate": -1.0}}, "trl.learning_rate = -1.0.*greater than or equal to 0"),
+        ({"trl": {"adam_beta1": 1.0}}, "trl.adam_beta1 = 1.0.*less than 1"),
+        ({"trl": {"lr_scheduler_type": "warmup_stable_decay"}}, "num_decay_steps"),
+        ({"trl": {"lr_scheduler_kwargs": {"no_such": 1}}}, "no_such"),
+        ({"trl": {"temperature": 0.0}}, "trl.temperature = 0.0.*greater than 0"),
+        ({"trl": {"gradient_accumulation_steps": 0}}, "gradient_accumulation_steps = 0"),
+        ({"trl": {"loss_type": "gpro"}}, "trl.loss_type = 'gpro'.*does not know it"),
+        ({"trl": {"scale_rewards": "groups"}}, "trl.scale_rewards = 'groups'"),
+        ({"trl": {"log_level": "loud"}}, "trl.log_level = 'loud'"),
+        ({"trl": {"max_steps": 0}}, "trl.max_steps = 0 trains nothing"),
         ({"trl": {"per_device_train_batch_size": 32}},
          "has 3 prompts, but one generation takes 4.*nothing would be trained"),
         ({"dataset": "no-such-file.jsonl"}, "no-such-file.jsonl.*cannot be read.*JSONL or Parquet"),
@@ -647,7 +675,7 @@ def test_a_configuration_that_cannot_be_is_refused(options, message, home) -> No
         ({"eval_dataset": "no-such-file.jsonl"}, "no-such-file.jsonl.*cannot be read"),
         ({"model": "./no-such-model"}, "no-such-model.*cannot be loaded"),
         ({"dataset": "prompts.csv"}, "prompts.csv' is no JSONL or Parquet file.*Convert it"),
-        ({"dataset": "./prompts"}, "./prompts' is no JSONL or Parquet file"),
+        ({"dataset": "./prompts"}, "/prompts' is no JSONL or Parquet file"),
         ({"split": "test"}, "split = 'test' is of a hub data set; .*read as a whole"),
     ],
     ids=str,
@@ -665,7 +693,7 @@ def test_what_trl_or_the_files_cannot_do_is_refused_before_anything_is_written(
     ("wrong", "message"),
     [
         ({"lora_rank": 2, "lora_targets": ["foo"]}, "Target modules.*foo"),
-        ({"trl": {"use_vllm": True}}, "vLLM is not available"),
+        ({"trl": {"reward_weights": [1.0, 2.0]}}, "Number of reward weights"),
     ],
 )
 def test_what_only_the_trainer_finds_can_be_mended_in_place(wrong, message, home, tmp_path) -> None:

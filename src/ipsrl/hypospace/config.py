@@ -62,10 +62,10 @@ class Config(PostTraining):
     @classmethod
     def _fill(cls, values: Any) -> Any:
         """TRL's fields that are not given are ours."""
-        ours = dict(_TRL)
+        ours, given = dict(_TRL), values.get("trl", {})
         if values.get("method") == "flowrl":  # which has no KL term
             del ours["beta"]
-        return {**values, "trl": {**ours, **values.get("trl", {})}}
+        return {**values, "trl": ours | given} if isinstance(given, dict) else values
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

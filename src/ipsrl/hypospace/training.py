@@ -50,12 +50,17 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError: for settings that cannot work.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    if config.model != "tiny":
-        load_tokenizer(config.model)
+    from ipsrl.llm.training import arguments_of, check_options
+
+    arguments = arguments_of(config, out / "rl")
     task = make_task(config.domain, config.size)
     sets = dataset(
         task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
     )
+    asked = len(chosen(sets, "train"))
+    check_options(config, arguments, asked, "of the train half")
+    if config.model != "tiny":
+        load_tokenizer(config.model)
     with Run.resume(out, config) if resume else Run.create(out, config) as run:
         return read_result(run) if run.finished else _train(config, run, task, sets)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
-from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.config import StrictConfig, brief, check_has_effect, parse
+from ipsrl.errors import ConfigError
+from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
 
 _ONLY_WITH = {
@@ -27,13 +28,17 @@ def _parsed(pairs: list[str]) -> dict[str, Any]:
     """KEY=VALUE pairs, where VALUE is TOML, or else text."""
     fields: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"{pair!r} is not KEY=VALUE")
+        key, equals, text = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"{brief(pair)} is not KEY=VALUE")
+        if key in fields:
+            raise ValueError(f"{brief(key)} has two values. Write it once")
         try:
-            fields[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            fields[key] = value
+            fields[key], *others = parse(f"value = {text}").values()
+        except ConfigError:
+            others = [text]
+        if others:  # a text with a line break may begin like TOML
+            fields[key] = text
     return fields
 
 
@@ -49,7 +54,7 @@ FIELDS = PrimitiveConstructorSpec(
 class PostTraining(StrictConfig):
     """How a language model is trained, whatever the task."""
 
-    model: str = "tiny"
+    model: Annotated[HubModel, Field(min_length=1)] = "tiny"
     """Folder or hub name; tiny is a small model made for the data set."""
     method: Literal["ips-grpo", "grpo", "flowrl"] = "ips-grpo"
     """Learning algorithm."""
@@ -71,7 +76,7 @@ class PostTraining(StrictConfig):
     """Scale of LoRA."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Dropout of LoRA."""
-    lora_targets: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj"]  # noqa: RUF012 (frozen)
+    lora_targets: Annotated[list[str], FailFast()] = ["q_proj", "k_proj", "v_proj", "o_proj"]  # noqa: RUF012 (frozen)
     """Modules that get adapters; all-linear for every linear layer."""
     load_in_4bit: bool = False
     """NF4 weights with bf16 compute (QLoRA); needs lora_rank."""
@@ -95,6 +100,17 @@ class PostTraining(StrictConfig):
             )
         return given
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is a data set for TRL's evaluation."""
+        return False
+
+    @field_validator("trl")
+    @classmethod
+    def _count_paths(cls, trl: dict[str, Any]) -> dict[str, Any]:
+        files = {key: trl[key] for key in ("deepspeed", "fsdp_config") if key in trl}
+        return trl | {key: absolute(f) for key, f in files.items() if isinstance(f, str)}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
@@ -104,10 +120,14 @@ class PostTraining(StrictConfig):
                 raise ValueError(f"{key} has no effect without lora_rank. Set it, such as to 16")
         if self.load_in_4bit and not self.lora_rank:
             raise ValueError("load_in_4bit freezes the weights, so set lora_rank too, such as 16")
-        for key in ("output_dir", "seed", "data_seed"):
+        for key in ("output_dir", "seed", "data_seed", "resume_from_checkpoint"):
             if key in self.trl:
-                raise ValueError(f"trl.{key} is set by ipsrl itself. Use --out and seed")
+                raise ValueError(
+                    f"trl.{key} is set by ipsrl itself. Use --out and seed, or --resume"
+                )
         for key, value in self.trl.items():
+            if not key.isidentifier():
+                raise ValueError(f"trl has no key {brief(key)}: TRL's fields are words with _")
             _check_value(f"trl.{key}", value)
         check_options(self.trl, "trl")
         check_options(self.init_kwargs, "trl.model_init_kwargs")
@@ -130,18 +150,22 @@ class PostTraining(StrictConfig):
 class Config(PostTraining):
     """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
 
-    dataset: str
+    dataset: Annotated[HubDataset, Field(min_length=1)]
     """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""
-    split: str = "train"
+    split: Annotated[str, Field(min_length=1)] = "train"
     """Split of a hub data set."""
-    eval_dataset: str = ""
+    eval_dataset: HubDataset = ""
     """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
-    reward: str
+    reward: Annotated[Function, Field(min_length=1)]
     """Reward function, module:function or file.py:function, as TRL calls it; >= 0."""
-    outcome: str = ""
+    outcome: Function = ""
     """Outcome function, called as the reward is: one key per completion, None for none."""
     stop_below: Annotated[float, Field(ge=0)] = 0.0
     """Stop when the effective outcomes per group stay below this; 0 for never."""
+
+    @property
+    def evaluates(self) -> bool:
+        return bool(self.eval_dataset)
 
     @model_validator(mode="after")
     def _counts_outcomes(self) -> Self:

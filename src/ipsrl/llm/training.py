@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import warnings
@@ -11,21 +10,15 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ipsrl.errors import ConfigError, MissingExtra
+from ipsrl.errors import ConfigError, IpsrlError, MissingExtra, words
 from ipsrl.functions import check_takes, load_function
-from ipsrl.llm.config import Config
-from ipsrl.pretrained import (
-    check_template,
-    load_config,
-    load_tokenizer,
-    not_loaded,
-)
+from ipsrl.llm.config import Config, PostTraining
+from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_loaded
 from ipsrl.runs import Run, progress
 
 try:
@@ -44,6 +37,7 @@ try:
     from ipsrl.llm.checkpoints import Checkpoints, Ended, disk_explained, newest_checkpoint
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
+    from ipsrl.llm.options import check_fields, check_start
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, check_config
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
@@ -92,7 +86,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     """
     reward = load_function(config.reward)
     outcome = load_function(config.outcome) if config.outcome else None
-    arguments = _arguments(config, out)
+    arguments = arguments_of(config, out)
     dataset = _dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = _dataset(config.eval_dataset, config.split) if config.eval_dataset else None
     _check(config, arguments, dataset)
@@ -141,12 +135,13 @@ def _train(
             run.own_folder("trainer")
         try:
             trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
-        except (ValueError, ImportError, OSError, SafetensorError) as error:
+        except IpsrlError:
+            raise
+        except (OSError, SafetensorError) as error:
+            raise not_loaded(config.model, error) from error
+        except Exception as error:
             # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
-            broken = isinstance(error, OSError | SafetensorError)
-            raise (
-                not_loaded(config.model, error) if broken else ConfigError(str(error))
-            ) from error
+            raise ConfigError(f"the trainer cannot start: {words(error)}") from error
         trainer.add_callback(Checkpoints(run, arguments))
         if main:
             trainer.add_callback(_Recorder(run, stack))
@@ -161,14 +156,18 @@ def _train(
     return result
 
 
-def _arguments(config: Config, out: Path) -> Any:
-    """GRPOConfig: the user's fields over our defaults."""
-    known = {field.name for field in dataclasses.fields(GRPOConfig) if field.init}
-    for key in config.trl:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"trl has no key {key!r} in GRPOConfig; the nearest is {near!r}.")
-    _check_types(config.trl)
+def arguments_of(config: PostTraining, out: Path) -> Any:
+    """GRPOConfig: the user's fields over our defaults.
+
+    Raises:
+      ConfigError: for fields that it has not or that cannot be, or a package that is missing.
+    """
+    check_fields(config.trl)
+    if config.trl.get("eval_strategy") in ("steps", "epoch") and not config.evaluates:
+        raise ConfigError(
+            "trl.eval_strategy wants to evaluate, and there is no eval_dataset. Name one (of "
+            "train llm), or leave it out."
+        )
     ours: dict[str, Any] = {
         "report_to": "none",
         "logging_steps": 1,
@@ -186,13 +185,14 @@ def _arguments(config: Config, out: Path) -> Any:
     own = {
         "output_dir": str(out / "trainer"), "seed": config.seed, "model_init_kwargs": loading,
     }  # fmt: skip
-    if "trust_remote_code" in known:  # not in every TRL
+    if hasattr(GRPOConfig, "trust_remote_code"):  # not in every TRL
         own["trust_remote_code"] = False
     options = {**ours, **config.trl, **own}
     try:
         arguments: Any = GRPOConfig(**options)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # of whatever library the options are for
         raise ConfigError(f"trl: {error}") from None
+    check_start(arguments)
     # Completions are kept for several updates, but not in a checkpoint.
     updates = arguments.steps_per_generation * arguments.num_iterations
     updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
@@ -223,34 +223,32 @@ def quantization() -> BitsAndBytesConfig:
     )
 
 
-_STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+def check_options(config: PostTraining, arguments: Any, prompts: int, dataset: str) -> None:
+    """What fits together, before anything is written.
 
-
-def _check_types(fields: dict[str, Any]) -> None:
-    """GRPOConfig itself takes anything, and fails in the middle of a run."""
-    hints = get_type_hints(GRPOConfig)
-    for key, value in fields.items():
-        try:
-            TypeAdapter(hints[key], config=_STRICT).validate_python(value)
-        except ValidationError as error:
-            raise ConfigError(f"trl.{key} = {value!r}: {error.errors()[0]['msg']}.") from None
+    Args:
+      config: of the run.
+      arguments: of `arguments_of`.
+      prompts: of the data set.
+      dataset: its name.
+    Raises:
+      ConfigError: for what does not.
+    """
+    if config.method == "ips-grpo" and config.alpha > 0:
+        check_config(arguments)
+    needed = arguments.generation_batch_size // arguments.num_generations
+    if prompts < needed:
+        raise ConfigError(
+            f"dataset {dataset!r} has {prompts} prompts, but one generation takes {needed}, so "
+            "nothing would be trained. Lower trl.per_device_train_batch_size or "
+            "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
+        )
 
 
 def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
-    """What fits together, before anything is written."""
-    if config.method == "ips-grpo" and config.alpha > 0:
-        check_config(arguments)
-    if arguments.eval_strategy != "no" and not config.eval_dataset:
-        raise ConfigError("trl.eval_strategy wants to evaluate, so name an eval_dataset.")
     if config.eval_dataset and arguments.eval_strategy == "no":
         raise ConfigError("eval_dataset is never used. Set trl.eval_strategy, such as to 'steps'.")
-    prompts = arguments.generation_batch_size // arguments.num_generations
-    if len(dataset) < prompts:
-        raise ConfigError(
-            f"dataset {config.dataset!r} has {len(dataset)} prompts, but one generation takes "
-            f"{prompts}, so nothing would be trained. Lower trl.per_device_train_batch_size or "
-            "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
-        )
+    check_options(config, arguments, len(dataset), config.dataset)
     if config.model != "tiny":
         revision = {key: value for key, value in config.init_kwargs.items() if key == "revision"}
         load_config(config.model, **revision)

@@ -6,9 +6,12 @@ import re
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.paths import Command, File, Function, Shipped
+
+Texts = Annotated[list[str], FailFast()]
 
 COLUMNS = ("call", "step", "smiles", "scaffold", "status", "reason", "reward", "penalised")
 """Of the table of oracle calls, beside one for each component."""
@@ -20,7 +23,7 @@ class PretrainConfig(StrictConfig):
     The size is the shipped prior's; the paper's is --hidden 256 --layers 12.
     """
 
-    smiles: str
+    smiles: Annotated[File, Field(min_length=1)]
     """File of one SMILES a line (further columns are ignored), or such a file gzipped."""
     hidden: Annotated[int, Field(ge=8, le=4096)] = 128
     """Width of the Mamba."""
@@ -95,7 +98,7 @@ _TOLD = {
 class DockingConfig(StrictConfig):
     """How a molecule is docked; the score is in kcal/mol, the lower the better."""
 
-    receptor: str
+    receptor: Annotated[File, Field(min_length=1)]
     """PDBQT file; `ipsrl molecules receptor` makes one."""
     center: Coordinates
     """Of the box, Angstrom."""
@@ -113,7 +116,7 @@ class DockingConfig(StrictConfig):
     """Of the search; to Vina 0 would mean a random one."""
     pH: Annotated[float, Field(ge=0, le=14)] = 7.4
     """Of the charges of the ligand."""
-    command: list[str] = []  # noqa: RUF012 (frozen)
+    command: Command = []  # noqa: RUF012 (frozen)
     """Program and arguments of the engine `command`, with the placeholders {receptor}, {ligands}
     (folder) or {index} (file of paths), {out} (folder), {center_x} ... {size_z}, {seed},
     {exhaustiveness}, {folder} (of the program); for NAME.pdbqt it writes NAME_out.pdbqt."""
@@ -170,7 +173,7 @@ class SynthesisConfig(StrictConfig):
 
     model: Literal["templates", "megan"] = "templates"
     """What proposes the last step of a synthesis; megan needs `ipsrl workers install megan`."""
-    stock: str = "common"
+    stock: Annotated[str, Field(min_length=1), Shipped("molecules/stocks", ".smi")] = "common"
     """What can be bought: a stock that comes with ipsrl, or a file of SMILES, .smi or .smi.gz."""
     search: Literal["retro-star", "breadth-first"] = "retro-star"
     """Which molecule is taken apart next."""
@@ -213,13 +216,13 @@ class ComponentConfig(StrictConfig):
     """Exponent in the aggregate."""
     transform: TransformConfig = TransformConfig()
     """Of the raw value to a score."""
-    smarts: list[str] = []  # noqa: RUF012 (frozen)
+    smarts: Texts = []  # noqa: RUF012 (frozen)
     """Patterns: smarts counts those that match, alert is 0 where any does and else 1."""
-    smiles: list[str] = []  # noqa: RUF012 (frozen)
+    smiles: Texts = []  # noqa: RUF012 (frozen)
     """Reference molecules: the largest Tanimoto similarity to any of them."""
-    function: str = ""
+    function: Function = ""
     """module:function or file.py:function, a list of SMILES to a list of numbers."""
-    command: list[str] = []  # noqa: RUF012 (frozen)
+    command: Command = []  # noqa: RUF012 (frozen)
     """Program and arguments, called once a batch with lines {"smiles": ...} on standard input; it
     answers {"value": ...} or {"error": ...} for each, in order."""
     version: str = ""
@@ -291,7 +294,7 @@ class Config(StrictConfig):
 
     components: Annotated[
         list[ComponentConfig],
-        Field(min_length=1, default=[ComponentConfig(kind="qed")]),
+        Field(min_length=1, max_length=100, default=[ComponentConfig(kind="qed")]),
         tyro.conf.Suppress,
     ]
     """Parts of the reward: tables [[components]] of the TOML file."""
@@ -299,13 +302,13 @@ class Config(StrictConfig):
     """How scores become one reward."""
     executor: Literal["processes", "ray"] = "processes"
     """Where the workers of components run: on this machine, or on a Ray cluster."""
-    cache: str = ""
+    cache: File = ""
     """File that keeps raw values of components from run to run; none if not given."""
-    prior: str = "zinc"
+    prior: Annotated[str, Field(min_length=1), Shipped("molecules/priors")] = "zinc"
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
     method: Literal["reinvent", "grpo", "ips-grpo", "flowrl"] = "ips-grpo"
     """What is learned from the rewards of a batch."""
-    outcome: str = "scaffold"
+    outcome: Function = "scaffold"
     """When two molecules are the same outcome: smiles, scaffold, generic-scaffold, similarity
     (gradual, with the estimator kernel), or a function, file.py:function, of a list of SMILES."""
     estimator: Literal["group", "replay", "likelihood", "kernel"] = "group"

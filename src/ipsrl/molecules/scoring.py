@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -360,8 +361,11 @@ def build(config: ComponentConfig) -> Component:
 
 def _identity(config: ComponentConfig) -> str:
     """What is known of that on which the values of a function or program depend."""
-    source = [config.function] if config.function else config.command
-    digest = digest_of(files(config).values())
+    found = files(config)
+    # By its name: where a file lies says nothing of what it holds.
+    named = [config.function] if config.function else config.command
+    source = [PurePath(word).name if word in found else word for word in named]
+    digest = digest_of(found.values())
     return f"{config.kind} {json.dumps(source)} {config.version} sha256 {digest}"
 
 

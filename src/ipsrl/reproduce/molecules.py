@@ -20,6 +20,7 @@ from ipsrl.config import shipped_configs
 from ipsrl.core.metrics import effective_outcomes
 from ipsrl.errors import RunError
 from ipsrl.molecules.config import Config
+from ipsrl.paths import below
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
 from ipsrl.reproduce import interval, show, train_once, write_rows
@@ -83,7 +84,8 @@ def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Conf
     files = {path.stem: path for path in shipped_configs(folder)}
     found = {}
     for objective in preset.objectives:
-        base = Config.load(files[objective]).model_dump(exclude_unset=True)
+        # The files that Table 3 needs are the user's, so they lie where the command is given.
+        base = Config.load(files[objective], Path.cwd()).model_dump(exclude_unset=True)
         for method in preset.methods:
             settings = {**base, **METHODS[method], **preset.changes}
             found[f"{objective} {method}"] = [
@@ -173,7 +175,7 @@ def record(
     from ipsrl.molecules.inputs import inputs
 
     def check(place: str, environment: dict[str, Any]) -> None:
-        if changed := differences(environment.get("inputs", {}), inputs(config)):
+        if changed := differences(_here(environment.get("inputs", {})), _here(inputs(config))):
             raise RunError(
                 f"{place} was measured with other files or versions ({changed}), and cannot stand "
                 "in one table with what is measured now. Remove it, or choose another --out."
@@ -196,12 +198,12 @@ def record(
     train_once(config, folder, train)
     run = Run.open(folder)
     check(str(folder), run.environment())
-    result = run.result()
+    result, environment = run.result(), run.environment()
     made = {
         "cell": cell,
         "seed": config.seed,
-        "config": config.model_dump(),
-        "environment": run.environment(),
+        "config": below(Path.cwd(), config.model_dump()),
+        "environment": {**environment, "inputs": _here(environment["inputs"])},
         **{name: result[name] for name in ("calls", "hits", "ob100", "scaffolds")},
         "failed": result["failed"] + result.get("timeouts", 0),
         "valid": 1 - result["invalid"] / result["samples"],
@@ -215,6 +217,11 @@ def record(
     with file.open("a") as lines:
         lines.write(json.dumps(made) + "\n")
     return made
+
+
+def _here(inputs: dict[str, str]) -> dict[str, str]:
+    """Digests of files, by their names in the working directory."""
+    return {below(Path.cwd(), name): digest for name, digest in inputs.items()}
 
 
 def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ipsrl.core.metrics import distinct_yield, oracle_burden
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import Config
+from ipsrl.paths import below
 from ipsrl.reproduce import interval
 from ipsrl.reproduce.molecules import (
     Preset,
@@ -80,9 +81,9 @@ def check_files(configs: Sequence[Config]) -> None:
     ]
     if missing := [name for name in dict.fromkeys(files) if not Path(name).is_file()]:
         raise InvalidInput(
-            f"{' and '.join(missing)} not found in {Path.cwd()}. Make the receptor with `ipsrl "
-            "molecules receptor 7UVU --out 7uvu`, and give a file of purchasable SMILES the name "
-            "of the stock (docs/molecules.md, Table 3)."
+            f"{' and '.join(below(Path.cwd(), missing))} not found in {Path.cwd()}. Make the "
+            "receptor with `ipsrl molecules receptor 7UVU --out 7uvu`, and give a file of "
+            "purchasable SMILES the name of the stock (docs/molecules.md, Table 3)."
         )
 
 
