@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ipsrl.errors import ConfigError, IpsrlError, MissingExtra, words
+from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
 from ipsrl.functions import check_takes, load_function
 from ipsrl.llm.config import Config, PostTraining
 from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_loaded
@@ -141,7 +141,9 @@ def _train(
             raise not_loaded(config.model, error) from error
         except Exception as error:
             # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
-            raise ConfigError(f"the trainer cannot start: {words(error)}") from error
+            raise ConfigError(
+                f"the trainer cannot start ({type(error).__name__}: {error}). Change what it names."
+            ) from error
         trainer.add_callback(Checkpoints(run, arguments))
         if main:
             trainer.add_callback(_Recorder(run, stack))
