@@ -361,3 +361,89 @@ def test_no_gradient_flows_through_scaled_rewards(grad_xp):
 
     slope = gradient(grad_xp, total, grad_xp.floats([math.log(0.5), math.log(0.25)]))
     assert_close(slope, [2.0, 4.0])  # of the second factor alone
+
+
+# Values that a dtype cannot hold.
+
+
+def test_scaled_rewards_that_the_dtype_cannot_hold_are_refused(xp):
+    # 65504/(1/2), 3e38/(1/2), 1e308/(1/2)
+    for dtype, reward in {"float16": 65504.0, "float32": 3e38, "float64": 1e308}.items():
+        with jax.enable_x64(dtype == "float64"):
+            rewards = xp.of([reward, 1.0], dtype)
+            with pytest.raises(InvalidInput, match="scaled rewards are larger than .*float"):
+                ips_rewards(rewards, [1, 2])
+            assert_same(ips_rewards(rewards, [1, 1]), rewards)
+    if xp.name == "jax":  # where no error can be raised
+        traced = jax.jit(lambda r: ips_rewards(r, np.array([1, 2])))(xp.of([65504.0, 1], "float16"))
+        assert numpy_of(traced).tolist() == [math.inf, 2.0]
+
+
+def test_a_weight_may_be_larger_than_what_it_scales(xp):
+    """1/p = 2^20 is more than float16 holds; 2^-10 / p = 2^10 is not."""
+    p = xp.of([2.0**-20, 1.0], "float16")
+    scaled = ips_rewards(xp.of([2.0**-10, 0.0], "float16"), [1, 2], p=p)
+    assert str(scaled.dtype).endswith("float16")
+    assert numpy_of(scaled).tolist() == [2.0**10, 0.0]
+    assert numpy_of(ips_rewards(xp.of([0.0, 0.0], "float16"), [1, 2], p=p)).tolist() == [0, 0]
+
+
+def test_weights_that_the_dtype_cannot_hold_are_refused(xp):
+    with pytest.raises(InvalidInput, match="weights are larger than .*float16"):
+        ips_weights(xp.of([2.0**-20], "float16"))
+    assert numpy_of(ips_weights(xp.of([2.0**-20], "float16"), alpha=0.5)).tolist() == [2.0**10]
+    with pytest.raises(InvalidInput, match="weights are larger than .*float"):
+        ips_weights(xp.floats([0.1]), alpha=400)
+    with pytest.raises(InvalidInput, match="scaled rewards are larger"):
+        ips_rewards(xp.floats([1.0, 1.0]), xp.integers([1, 2]), alpha=2000)
+
+
+def test_rewards_of_16_bits_are_rounded_once(xp):
+    # p^ = 2/3, 1/3 in float32; 1/p^ in float16 first would round twice
+    rewards, ids = xp.of([0.1, 0.7, 0.9], "float16"), [1, 1, 2]
+    exact = ips_rewards(numpy_of(rewards), ids)
+    ours = numpy_of(ips_rewards(rewards, ids))
+    assert (np.abs(ours - exact) <= 2**-11 * exact * 1.001).all()  # half an ulp
+
+
+# Kinds of numbers.
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
+def test_unsigned_ids_always_name_an_outcome(xp, dtype):
+    """-1 compares equal to the largest of them in some libraries."""
+    most = 2 ** (8 * np.dtype(dtype).itemsize) - 1
+    with jax.enable_x64(True):
+        ids = xp.of(np.array([most, most, 7], dtype), dtype)
+        assert_close(ips_rewards(xp.floats([1, 1, 1]), ids), [1.5, 1.5, 3])
+        mask = xp.booleans([True, False, True])
+        assert_close(ips_rewards(xp.floats([1, 1, 1]), ids, mask=mask), [2, 0, 2])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_signed_ids_may_be_missing(xp, dtype):
+    with jax.enable_x64(True):
+        assert_close(ips_rewards(xp.floats([1, 1]), xp.of([-1, 7], dtype)), [1, 2])
+
+
+def test_ids_that_are_not_integers_are_refused(xp):
+    for ids in (xp.floats([1, 2]), xp.booleans([True, False]), xp.of([1, 2], "complex64")):
+        with pytest.raises(InvalidInput, match="no outcome ids.*outcome_ids"):
+            ips_rewards(xp.floats([1.0, 1.0]), ids)
+
+
+def test_complex_numbers_are_refused(xp):
+    real, ids, wrong = xp.floats([1.0, 1.0]), xp.integers([1, 2]), xp.of([1, 1j], "complex64")
+    with pytest.raises(InvalidInput, match="rewards have dtype .*complex64"):
+        ips_rewards(wrong, ids)
+    with pytest.raises(InvalidInput, match="p have dtype .*complex64"):
+        ips_rewards(real, ids, p=wrong)
+    with pytest.raises(InvalidInput, match="p have dtype .*complex64"):
+        ips_weights(wrong)
+
+
+def test_groups_without_members_are_refused(xp):
+    with pytest.raises(InvalidInput, match="rewards have shape .*no group"):
+        ips_rewards(xp.floats(1.0), xp.integers(1), p=xp.floats(0.5))
+    with pytest.raises(InvalidInput, match="at least one member"):
+        ips_rewards(xp.floats(np.zeros((2, 0))), xp.integers(np.zeros((2, 0))))
