@@ -14,6 +14,7 @@ from helpers import (
     assert_same,
     gradient,
     numpy_of,
+    promised,
     slowness,
     std_eps_drift,
 )
@@ -241,6 +242,8 @@ def test_tracing_raises_no_error_about_values():
 
 # The promise: advantages equal the closed form on 10,000 random groups.
 
+BATCH = 50  # groups in each batch that hypothesis draws
+
 
 def closed_form(rewards, ids, eps, alpha, std_eps=1e-4):
     """Eq. 9 and GRPO's advantage for one group, in plain Python."""
@@ -254,38 +257,58 @@ def closed_form(rewards, ids, eps, alpha, std_eps=1e-4):
     return [(x - mean) / (math.sqrt(variance) + std_eps) for x in scaled]
 
 
-@settings(max_examples=200, deadline=None)
-@given(groups(count=50), st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from([1.0, 0.5, 0.0]))
-def test_advantages_equal_the_closed_form(batch, eps, alpha):
-    rewards, ids, mask = batch
-    scaled = ips_rewards(rewards, ids, eps=eps, alpha=alpha, mask=mask)
-    advantages, flat = group_advantage(scaled, mask=mask)
-    assert np.isfinite(advantages).all()
-    for r, o, m, a in zip(rewards, ids, mask, advantages, strict=True):
-        expected = closed_form(r[m].tolist(), o[m].tolist(), eps, alpha)
-        np.testing.assert_allclose(a[m], expected, rtol=1e-9, atol=1e-9)  # 1e6 / std_eps * ulp
-        assert (a[~m] == 0).all()
-    nothing = (np.where(mask, ids, -1) == -1).all(-1) & (np.ptp(rewards, -1) == 0)
-    assert flat[nothing].all()
-    assert (advantages[flat] == 0).all()
-    assert flat[mask.sum(-1) == 1].all()
+@pytest.mark.promise(number=13)
+def test_advantages_equal_the_closed_form(record_property):
+    seen, apart = [], []
+
+    @settings(max_examples=promised(10_000, 2_000) // BATCH, deadline=None)
+    @given(groups(count=BATCH), st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from([1.0, 0.5, 0.0]))
+    def holds(batch, eps, alpha):
+        rewards, ids, mask = batch
+        scaled = ips_rewards(rewards, ids, eps=eps, alpha=alpha, mask=mask)
+        advantages, flat = group_advantage(scaled, mask=mask)
+        assert np.isfinite(advantages).all()
+        for r, o, m, a in zip(rewards, ids, mask, advantages, strict=True):
+            expected = np.array(closed_form(r[m].tolist(), o[m].tolist(), eps, alpha))
+            np.testing.assert_allclose(a[m], expected, rtol=1e-9, atol=1e-9)  # 1e6 / std_eps * ulp
+            assert (a[~m] == 0).all()
+            apart.append(np.abs(a[m] - expected).max())
+        nothing = (np.where(mask, ids, -1) == -1).all(-1) & (np.ptp(rewards, -1) == 0)
+        assert flat[nothing].all()
+        assert (advantages[flat] == 0).all()
+        assert flat[mask.sum(-1) == 1].all()
+        seen.append(len(ids))
+
+    holds()
+    assert sum(seen) >= promised(10_000, 2_000)
+    record_property("figure", f"{sum(seen):,} groups to {max(apart):.0e} of the closed form")
 
 
-@settings(max_examples=50, deadline=None)
-@given(groups(count=20), st.integers(0, 2**32 - 1))
-def test_advantages_follow_the_samples_and_not_the_names(batch, seed):
-    rewards, ids, mask = batch
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(ids.shape[-1])
-    names = rng.permutation(1000)
-    plain = group_advantage(ips_rewards(rewards, ids, mask=mask), mask=mask).advantages
-    renamed = np.where(ids == -1, -1, names[ids])
-    assert_same(group_advantage(ips_rewards(rewards, renamed, mask=mask), mask=mask)[0], plain)
-    r, o, m = (array[:, order] for array in batch)
-    reordered = group_advantage(ips_rewards(r, o, mask=m), mask=m).advantages
-    np.testing.assert_allclose(reordered, plain[:, order], rtol=1e-9, atol=1e-9)
+@pytest.mark.promise(number=13)
+def test_advantages_follow_the_samples_and_not_the_names(record_property):
+    seen = []
+
+    @settings(max_examples=promised(10_000, 1_000) // BATCH, deadline=None)
+    @given(groups(count=BATCH), st.integers(0, 2**32 - 1))
+    def holds(batch, seed):
+        rewards, ids, mask = batch
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(ids.shape[-1])
+        names = rng.permutation(1000)
+        plain = group_advantage(ips_rewards(rewards, ids, mask=mask), mask=mask).advantages
+        renamed = np.where(ids == -1, -1, names[ids])
+        assert_same(group_advantage(ips_rewards(rewards, renamed, mask=mask), mask=mask)[0], plain)
+        r, o, m = (array[:, order] for array in batch)
+        reordered = group_advantage(ips_rewards(r, o, mask=m), mask=m).advantages
+        np.testing.assert_allclose(reordered, plain[:, order], rtol=1e-9, atol=1e-9)
+        seen.append(len(ids))
+
+    holds()
+    assert sum(seen) >= promised(10_000, 1_000)
+    record_property("figure", f"{sum(seen):,} groups reordered and renamed")
 
 
+@pytest.mark.promise(number=13)
 @pytest.mark.parametrize(
     ("rewards", "ids"),
     [
