@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from helpers import (
     ENUMERATION,
     assert_close,
@@ -144,19 +143,11 @@ def test_group_frequency_is_the_default(xp):
     assert_same(ips_rewards(rewards, ids, eps=0.2), given_p)
 
 
-@pytest.mark.parametrize(
-    "rewards",
-    [
-        np.ones(3, np.float32),
-        np.ones(3),
-        torch.ones(3, dtype=torch.bfloat16),
-        torch.ones(3, dtype=torch.float16),
-        torch.ones(3, dtype=torch.float64),
-        jnp.ones(3, jnp.bfloat16),
-    ],
-    ids=lambda r: f"{type(r).__module__.split('.')[0]}-{r.dtype}",
-)
-def test_the_dtype_of_rewards_is_kept(rewards):
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_the_dtype_of_rewards_is_kept(xp, dtype):
+    if (xp.name, dtype) in [("numpy", "bfloat16"), ("jax", "float64")]:
+        pytest.skip("it has none")
+    rewards = xp.of([1, 1, 1], dtype)
     scaled = ips_rewards(rewards, [1, 1, 2])
     assert scaled.dtype == rewards.dtype
     assert_close(scaled, [1.5, 1.5, 3], tolerance=4e-3)  # ulp of bfloat16 at 1.5: 8e-3

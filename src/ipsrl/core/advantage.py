@@ -28,7 +28,6 @@ class GroupAdvantage(NamedTuple):
     zero_variance: Array
 
 
-@np.errstate(all="ignore")  # what overflows is refused by name
 def group_advantage(
     rewards: Array,
     *,
@@ -95,6 +94,18 @@ def group_advantage(
     if 0 in rewards.shape:  # a batch of no groups
         return GroupAdvantage(xp.astype(rewards, dtype), zero_variance)
 
+    with np.errstate(all="ignore"):  # what overflows is refused by name
+        advantages = _compared(xp, rewards, present, baseline, scale, std_eps, ddof)
+        if baseline != "none":
+            # Rounding of the mean leaves some 1e-8, which division by std_eps would amplify.
+            advantages = xp.where(zero_variance[..., None], xp.zeros_like(advantages), advantages)
+        advantages = narrowed(xp, "advantages", advantages, dtype)
+    return GroupAdvantage(advantages, zero_variance)
+
+
+def _compared(
+    xp: Any, rewards: Array, present: Array, baseline: str, scale: str, std_eps: float, ddof: int
+) -> Array:
     axis = None if scale == "batch" else -1
     unit = _unit(xp, rewards, axis)
     rewards = rewards / unit
@@ -110,20 +121,15 @@ def group_advantage(
         advantages = rewards
 
     if scale == "none":
-        advantages = advantages * unit
-    else:
-        count, deviations = size, centred
-        if scale == "batch":
-            count = xp.sum(present)
-            deviations = (rewards - xp.sum(rewards) / _at_least_one(xp, count)) * present
-        finer = _unit(xp, deviations, axis)
-        squares = xp.sum((deviations / finer) ** 2, axis=axis, keepdims=True)
-        std = xp.sqrt(squares / _at_least_one(xp, count - ddof)) * finer
-        advantages = advantages / (std + std_eps / unit)
-    if baseline != "none":
-        # Rounding of the mean leaves some 1e-8, which division by std_eps would amplify.
-        advantages = xp.where(zero_variance[..., None], xp.zeros_like(advantages), advantages)
-    return GroupAdvantage(narrowed(xp, "advantages", advantages, dtype), zero_variance)
+        return advantages * unit
+    count, deviations = size, centred
+    if scale == "batch":
+        count = xp.sum(present)
+        deviations = (rewards - xp.sum(rewards) / _at_least_one(xp, count)) * present
+    finer = _unit(xp, deviations, axis)
+    squares = xp.sum((deviations / finer) ** 2, axis=axis, keepdims=True)
+    std = xp.sqrt(squares / _at_least_one(xp, count - ddof)) * finer
+    return advantages / (std + std_eps / unit)
 
 
 def _unit(xp: Any, values: Array, axis: int | None) -> Array:

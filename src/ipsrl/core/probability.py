@@ -135,7 +135,6 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
     return xp.where(mask, p, xp.ones_like(p))
 
 
-@np.errstate(over="ignore")  # what overflows is refused by name
 def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
     """Estimate of p(o) from the one trajectory that was drawn.
 
@@ -162,7 +161,8 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
         log_pb = _log_probs(xp, "log_pb", log_pb)
         check_same_shape("log_pf and log_pb", log_pf, log_pb)
         log_p = log_pf - log_pb
-    p = xp.exp(xp.clip(log_p, min=LOG_P_MIN))
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        p = xp.exp(xp.clip(log_p, min=LOG_P_MIN))
     if not holds(xp.isfinite(p)):
         raise InvalidInput(
             "exp(log_pf - log_pb) is infinite, so the sample would get weight 0. Check that log_pb "

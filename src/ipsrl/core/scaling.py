@@ -30,7 +30,6 @@ from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 
 
-@np.errstate(over="ignore")  # what overflows is refused by name
 def ips_weights(p: Array, *, eps: float = 0.0, alpha: float = 1.0) -> Array:
     """Weight of a terminal reward whose outcome has probability p.
 
@@ -57,10 +56,10 @@ def ips_weights(p: Array, *, eps: float = 0.0, alpha: float = 1.0) -> Array:
             "p has values above 1, so it is no probability. Pass p(outcome) (a share, not a "
             "count); for the ratio P_F / P_B, which may exceed 1, use ips_rewards(..., p=ratio)."
         )
-    return narrowed(xp, "weights", _weights(widened(xp, p), eps, alpha), p.dtype)
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        return narrowed(xp, "weights", _weights(widened(xp, p), eps, alpha), p.dtype)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what overflows is refused by name
 def ips_rewards(
     rewards: Array,
     ids: Array,
@@ -106,10 +105,11 @@ def ips_rewards(
     check_same_shape("rewards and p", rewards, p)
     p = widened(xp, as_float(xp, "p", p))
     scaled = has_outcome(ids) if mask is None else mask & has_outcome(ids)
-    weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)
     wide = widened(xp, rewards)
-    wide = wide * xp.astype(weights, wide.dtype)
-    return stop_gradient(narrowed(xp, "scaled rewards", wide, rewards.dtype))
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by name
+        weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)
+        wide = wide * xp.astype(weights, wide.dtype)
+        return stop_gradient(narrowed(xp, "scaled rewards", wide, rewards.dtype))
 
 
 def _weights(p: Array, eps: float, alpha: float) -> Array:
