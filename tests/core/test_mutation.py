@@ -17,7 +17,7 @@ from helpers import promised
 
 ROOT = Path(__file__).parents[2]
 TOOL = Path(sys.prefix) / "mutmut"
-DIGITS = "519"[: promised(3, 1)]  # of the numbers of the mutants; all ten digits take hours
+DIGITS = "51"[: promised(2, 1)]  # of the numbers of the mutants; all ten digits take hours
 SCORE = 0.90
 
 
