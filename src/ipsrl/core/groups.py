@@ -141,7 +141,8 @@ def floor_l1(
     """
     rewards = to_numpy(rewards, float)
     stationary = stationary_distribution(rewards, group_size, eps=eps, baseline=baseline)
-    rewards = rewards / rewards.max()  # their sum could overflow
+    # Their sum could overflow; a division by a power of two is exact.
+    rewards = np.ldexp(rewards, -np.frexp(rewards.max())[1])
     return float(np.abs(stationary - rewards / rewards.sum()).sum())
 
 
