@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TRL := $(CURDIR)/.venv/trl-1.0
+MUTMUT := .venv/mutmut
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-trl test-worker promises check bench clean
+.PHONY: demo test test-slow test-trl test-worker promises mutation check bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
@@ -17,8 +18,11 @@ test: .venv/all.stamp  ## everything that runs in minutes
 test-slow: .venv/all.stamp  ## acceptance figures, faults, whole runs
 	$(BIN)/pytest -m slow
 
-promises: .venv/all.stamp  ## every promise of docs/reliability.md at its full size
+promises: .venv/all.stamp $(MUTMUT)  ## every promise of docs/reliability.md at its full size
 	$(BIN)/python tests/promises.py
+
+mutation: .venv/all.stamp $(MUTMUT)  ## how many changes of core its tests notice
+	$(BIN)/python tests/promises.py 20
 
 test-trl: .venv/all.stamp  ## the trainers under the oldest TRL that is supported
 	$(BIN)/python -m pip install --quiet --no-deps --target $(TRL) trl==1.0.0
@@ -41,6 +45,9 @@ bench: .venv/all.stamp  ## speed, beside torchgfn and gfnx in environments of th
 	$(BIN)/python bench/llm_overhead.py
 	$(BIN)/python bench/molecules.py
 	$(BIN)/python bench/oracle.py
+
+$(MUTMUT): .venv/all.stamp  # its libraries are not those of the package
+	$(PIP) --target $@ mutmut==3.8.1
 
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -52,6 +52,19 @@ class Namespace:
     integers: Callable[[Any], Any]
     booleans: Callable[[Any], Any]
 
+    def of(self, values: Any, dtype: str) -> Any:
+        """An array of this library and this dtype, by its name; JAX has float64 under x64 only."""
+        array = np.asarray(values)
+        if self.name == "torch":
+            import torch
+
+            return torch.tensor(array, dtype=getattr(torch, dtype))
+        if self.name == "jax":
+            import jax.numpy as jnp
+
+            return jnp.asarray(array, dtype=dtype)
+        return array.astype(dtype)
+
     def like(self, array: np.ndarray | None) -> Any:
         """A NumPy array as one of this library, in the default precision of its kind."""
         if array is None:

@@ -1,3 +1,4 @@
+import functools
 import itertools
 import math
 
@@ -164,6 +165,144 @@ def test_the_same_under_jit_and_vmap():
     plain = group_advantage(r).advantages
     assert_close(jax.jit(group_advantage)(r).advantages, plain)
     assert_close(jax.vmap(group_advantage)(r).advantages, plain)
+
+
+# Rewards of any size.
+
+SIZES = {
+    "float16": [600.0, 65504.0, 1e-3],
+    "bfloat16": [1e20, 3e38, 1e-30],
+    "float32": [1e20, 3e38, 1e-30],
+    "float64": [1e200, 1.7e308, 1e-200],
+}
+SHAPES = {"one": [1, 0, 0, 0], "signs": [1, -1, 0.5, 0], "ends": [1, 1, -1, -1]}
+
+
+def of_size(xp, dtype):
+    """Whether the library has the dtype, and its largest rounding of a number of order 1."""
+    if dtype == "bfloat16" and xp.name == "numpy":
+        pytest.skip("NumPy has no bfloat16")
+    return {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1e-6, "float64": 1e-14}[dtype]
+
+
+@pytest.mark.parametrize("scale", ["group", "batch"])
+@pytest.mark.parametrize("baseline", ["mean", "leave-one-out", "none"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(dtype, size) for dtype, sizes in SIZES.items() for size in sizes]
+)
+def test_the_size_of_rewards_does_not_matter(xp, dtype, size, shape, baseline, scale):
+    """Neither sums nor squares overflow or vanish, with jit or without."""
+    rounding = of_size(xp, dtype)
+    plain = np.array([SHAPES[shape]], float)
+    settings = {"baseline": baseline, "scale": scale, "std_eps": 0.0}
+    expected = group_advantage(plain, **settings).advantages
+    assert np.abs(expected).max() > 0.5
+    with jax.enable_x64(dtype == "float64"):
+        rewards = xp.of(size * plain, dtype)
+        result = group_advantage(rewards, **settings)
+        assert result.advantages.dtype == rewards.dtype
+        assert_close(result.advantages, expected, tolerance=rounding)
+        if xp.name == "jax":
+            traced = jax.jit(functools.partial(group_advantage, **settings))(rewards)
+            assert_close(traced.advantages, expected, tolerance=rounding)
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+def test_without_a_scale_the_size_of_rewards_is_kept(xp, dtype):
+    # r = s, 0, 0, 0: mean s/4, so 3/4 s and -1/4 s; leave-one-out: s and -1/3 s
+    rounding = of_size(xp, dtype)
+    with jax.enable_x64(dtype == "float64"):
+        for size in SIZES[dtype]:
+            rewards = xp.of(size * np.array([1.0, 0, 0, 0]), dtype)
+            mean = group_advantage(rewards, scale="none").advantages
+            rloo = group_advantage(rewards, baseline="leave-one-out", scale="none").advantages
+            size = numpy_of(rewards)[0]
+            assert_close(numpy_of(mean) / size, [3 / 4, *[-1 / 4] * 3], tolerance=rounding)
+            assert_close(numpy_of(rloo) / size, [1, *[-1 / 3] * 3], tolerance=rounding)
+
+
+def test_a_group_of_another_size_beside_it_does_not_matter(xp):
+    ordinary, huge, tiny = [0.3, 0.7, 0.2], [1e30, 2e30, 0], [1e-30, 0, 0]
+    together = group_advantage(xp.floats([ordinary, huge, tiny])).advantages
+    assert_same(together[:1], group_advantage(xp.floats([ordinary])).advantages)
+    assert_same(together[1:2], group_advantage(xp.floats([huge])).advantages)
+    # 1e-30 is nothing beside std_eps = 1e-4: 2/3 1e-26
+    assert_close(1e26 * numpy_of(together)[2], [2 / 3, -1 / 3, -1 / 3], tolerance=1e-6)
+
+
+def test_the_scale_of_the_batch_is_that_of_its_largest_rewards(xp):
+    # r = 0 4s | 0 1: of the batch mean s, squares s^2 (1 + 9 + 1 + 1), std 2 s
+    advantages = group_advantage(xp.floats([[0, 4e30], [0, 1]]), scale="batch").advantages
+    assert_close(advantages, [[-1, 1], [0, 0]])
+    assert numpy_of(advantages)[1, 1] > 0
+
+
+def test_a_batch_larger_than_float16_counts(xp):
+    """2^17 samples: a count in float16 is infinite, and one in bfloat16 has two digits."""
+    rewards = np.tile([0.0, 1.0], (2, 2**16))
+    for scale in ("group", "batch"):
+        advantages = group_advantage(xp.of(rewards, "float16"), scale=scale).advantages
+        # std 1/2, up to 1/2^17; std_eps = 1e-4 takes 2e-4 of it
+        assert_close(advantages, 2 * rewards - 1, tolerance=1e-3)
+
+
+def test_rewards_of_16_bits_are_rounded_once(xp):
+    rewards = xp.of(rewards_of((5, 8)), "float16")
+    exact = group_advantage(numpy_of(rewards)).advantages
+    ours = numpy_of(group_advantage(rewards).advantages)
+    # half an ulp of float16 is 2^-11; float32 before adds nothing that could be seen
+    assert (np.abs(ours - exact) <= 2**-11 * np.abs(exact) * 1.001).all()
+
+
+def test_advantages_that_the_dtype_cannot_hold_are_refused(xp):
+    # 65504 - (-65504) = 131008
+    wide = xp.of([65504.0, -65504.0], "float16")
+    settings = {"baseline": "leave-one-out", "scale": "none"}
+    with pytest.raises(InvalidInput, match="advantages are larger than .*float16.*Pass float32"):
+        group_advantage(wide, **settings)
+    # 0.5/0: nothing to measure the reward in
+    with pytest.raises(InvalidInput, match="advantages are larger"):
+        group_advantage(xp.floats([0.5, 0.5]), baseline="none", std_eps=0.0)
+    if xp.name == "jax":  # where no error can be raised
+        traced = jax.jit(functools.partial(group_advantage, **settings))(wide)
+        assert numpy_of(traced.advantages).tolist() == [math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_equal_rewards_need_no_std_eps(xp, scale):
+    result = group_advantage(xp.floats([[0.1] * 3, [0.1] * 3]), scale=scale, std_eps=0.0)
+    assert (numpy_of(result.advantages) == 0).all()
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_a_batch_of_no_groups_has_no_advantages(xp, scale):
+    result = group_advantage(xp.floats(np.zeros((0, 4))), scale=scale)
+    assert tuple(result.advantages.shape) == (0, 4)
+    assert tuple(result.zero_variance.shape) == (0,)
+
+
+# Errors.
+
+
+def test_rewards_that_are_not_real_are_refused(xp):
+    with pytest.raises(InvalidInput, match="rewards have dtype .*complex.*real numbers"):
+        group_advantage(xp.of([[1.0, 2.0j]], "complex64"))
+    for rewards in (["a", "b"], [None, 1.0]):
+        with pytest.raises(InvalidInput, match="rewards have dtype"):
+            group_advantage(rewards)
+
+
+@pytest.mark.parametrize("std_eps", [-1e-4, math.nan, math.inf])
+def test_impossible_std_eps_is_refused(xp, std_eps):
+    with pytest.raises(InvalidInput, match=rf"std_eps={std_eps}.*finite std_eps >= 0"):
+        group_advantage(xp.floats([[1.0, 2.0]]), std_eps=std_eps)
+
+
+@pytest.mark.parametrize("ddof", [-1, 0.5, 2, math.nan])
+def test_impossible_ddof_is_refused(xp, ddof):
+    with pytest.raises(InvalidInput, match=rf"ddof={ddof}.*with 0 or 1"):
+        group_advantage(xp.floats([[1.0, 2.0]]), ddof=ddof)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

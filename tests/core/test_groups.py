@@ -254,9 +254,33 @@ def test_bad_rewards_are_refused(rewards):
 def test_bad_groups_and_clips_are_refused():
     with pytest.raises(InvalidInput, match="group_size is 0.*at least 1 member"):
         stationary_distribution([1.0, 2.0], 0)
+    for size in (1.5, -1, math.nan, math.inf):
+        with pytest.raises(InvalidInput, match=f"group_size is {size}"):
+            presence(0.5, size)
     for eps in (-0.1, 1.5, math.nan):
-        with pytest.raises(InvalidInput, match="eps"):
+        with pytest.raises(InvalidInput, match=f"eps is {eps}"):
             stationary_distribution([1.0, 2.0], 4, eps=eps)
+    with pytest.raises(InvalidInput, match="baseline is 'median'.*'none' or 'mean'"):
+        presence(0.5, 4, baseline="median")
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, 3.0, math.nan, math.inf])
+def test_presence_of_what_is_not_a_probability_is_refused(xp, p):
+    with pytest.raises(InvalidInput, match=r"outside \[0, 1\]"):
+        presence(xp.floats([0.5, p]), 8)
+
+
+def test_complex_numbers_are_refused(xp):
+    wrong = xp.of([0.5, 0.5j], "complex64")
+    for function in (presence, stationary_distribution, floor_l1):
+        with pytest.raises(InvalidInput, match="complex64.*real numbers"):
+            function(wrong, 8)
+
+
+def test_the_floor_of_rewards_whose_sum_overflows():
+    r = np.array([1.0, 0.5, 0.25])
+    assert_close(floor_l1(1.7e308 * r, 8), floor_l1(r, 8))
+    assert floor_l1(r, 8) > 0.01
 
 
 # Rules of thumb.
@@ -283,6 +307,18 @@ def test_clip_is_noop_at_one_over_g(size):
     assert clip_is_noop(size, np.nextafter(1 / size, 2))  # rounding of eps itself
     assert clip_is_noop(size, 0.0)
     assert not clip_is_noop(size, 1.001 / size)
+
+
+@pytest.mark.parametrize("ratio", [0.5, -1.0, math.nan])
+def test_a_ratio_below_one_is_refused(ratio):
+    with pytest.raises(InvalidInput, match=f"reward_ratio is {ratio}"):
+        minority_survives(8, ratio)
+
+
+@pytest.mark.parametrize(("size", "eps"), [(0, 0.0), (1.5, 0.0), (8, -0.1), (8, math.nan)])
+def test_the_rule_refuses_impossible_groups(size, eps):
+    with pytest.raises(InvalidInput, match="group_size is|eps is"):
+        minority_survives(size, 2.0, eps=eps)
 
 
 # Diagnosis.

@@ -135,6 +135,25 @@ def test_advantages_of_tokens_are_refused(xp, level):
         clipped_surrogate(logs, logs, xp.floats(np.ones((3, 3))), level=level)
 
 
+@pytest.mark.parametrize(
+    "clips", [{"clip_low": v} for v in (-0.1, 1.1, math.nan)] + [{"clip_high": -0.1}]
+    + [{"clip_high": math.nan}],
+)  # fmt: skip
+def test_impossible_clips_are_refused(xp, clips):
+    logs = xp.floats([[-1.0]])
+    with pytest.raises(InvalidInput, match=r"clip_low in \[0, 1\] and clip_high >= 0"):
+        clipped_surrogate(logs, logs, xp.floats([1.0]), **clips)
+
+
+def test_a_ratio_beyond_float16_is_finite(xp):
+    """exp(20) is infinite in float16, and times an advantage of 0 it would be NaN."""
+    new, old = xp.of([[0.0]] * 3, "float16"), xp.of([[-30.0]] * 3, "float16")
+    loss = clipped_surrogate(new, old, xp.of([0.0, 1.0, -2.0], "float16"))
+    # clipped at 1.2; not clipped where A < 0, but bounded
+    assert_close(numpy_of(loss)[:2], [[0.0], [-1.2]], tolerance=1e-3)
+    assert 100 < numpy_of(loss)[2, 0] < math.inf
+
+
 # KL estimators.
 
 P, Q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.2, 0.6])
@@ -180,6 +199,12 @@ def test_gradient_of_k2_is_that_of_the_kl(grad_xp):
     assert_close((P * slope) @ score, exact, tolerance=1e-6)
 
 
+def test_a_square_beyond_float16_is_not_formed(xp):
+    # 300^2 / 2 = 45,000 fits; 300^2 does not
+    k2 = kl_estimate(xp.of([0.0], "float16"), xp.of([-300.0], "float16"), kind="k2")
+    assert_close(k2, [45_000.0], tolerance=1e-3)
+
+
 def test_wrong_kl_arguments_are_refused(xp):
     logs = xp.floats([-1.0, -2.0])
     with pytest.raises(InvalidInput, match="log_p and log_q have shapes"):
@@ -204,6 +229,12 @@ def test_gradient_of_the_entropy_is_finite(grad_xp, impossible):
     x = np.log([0.5, 0.5])
     slope = gradient(grad_xp, policy_entropy, grad_xp.floats([*x, impossible]))
     assert_close(slope, [*(-0.5 * (x + 1)), 0.0], tolerance=1e-6)
+
+
+@pytest.mark.parametrize("bad", [0.5, math.nan, math.inf])
+def test_logits_are_not_taken_for_log_probabilities(xp, bad):
+    with pytest.raises(InvalidInput, match="log_probs has values above 0 or NaN.*log-softmax"):
+        policy_entropy(xp.floats([-1.0, bad]))
 
 
 # Residuals.
@@ -250,3 +281,40 @@ def test_reinvent_by_hand(xp):
     args = [xp.floats([v]) for v in (-30.0, -20.0, 0.5)]
     assert_close(reinvent_residual(*args), [54.0])
     assert_close(reinvent_residual(*args, sigma=20.0), [0.0])
+
+
+RESIDUALS = {
+    flowrl_residual: ["log_z", "mean_log_pi", "mean_log_ref", "reward"],
+    trajectory_balance_residual: ["log_z", "log_pf", "log_pb", "log_reward"],
+    reinvent_residual: ["log_prior", "log_agent", "score"],
+}
+
+
+@pytest.mark.parametrize("residual", RESIDUALS, ids=lambda f: f.__name__)
+def test_a_column_does_not_meet_a_row(xp, residual):
+    """Broadcasting would make N^2 residuals of N samples."""
+    names = RESIDUALS[residual]
+    row, column = xp.floats([-1.0, -2.0]), xp.floats([[-1.0], [-2.0]])
+    for wrong in names:
+        arrays = {name: column if name == wrong else row for name in names}
+        with pytest.raises(InvalidInput, match="must be aligned"):
+            residual(**arrays)
+    assert tuple(residual(**dict.fromkeys(names, row)).shape) == (2,)
+
+
+def test_log_z_may_be_one_number(xp):
+    row = xp.floats([-1.0, -2.0])
+    for residual in (flowrl_residual, trajectory_balance_residual):
+        one = residual(xp.floats(0.5), row, row, row)
+        assert_close(one, numpy_of(residual(xp.floats([0.5, 0.5]), row, row, row)))
+    with pytest.raises(InvalidInput, match="must be aligned"):
+        trajectory_balance_residual(row, row, xp.floats(0.5), row)
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_impossible_weights_of_the_reward_are_refused(xp, value):
+    row = xp.floats([-1.0, -2.0])
+    with pytest.raises(InvalidInput, match=f"beta is {value}"):
+        flowrl_residual(row, row, row, row, beta=value)
+    with pytest.raises(InvalidInput, match=f"sigma is {value}"):
+        reinvent_residual(row, row, row, sigma=value)

@@ -273,3 +273,70 @@ def test_bad_sampling_floors_are_refused():
         sampling_floor([0.5, 0.5], 0)
     with pytest.raises(InvalidInput, match="p is not a distribution"):
         sampling_floor([0.5, 0.6], 5)
+
+
+# Strange input.
+
+
+@pytest.mark.parametrize("count", [0.5, 1.5, math.nan, math.inf])
+def test_a_burden_of_part_of_an_outcome_is_refused(count):
+    with pytest.raises(InvalidInput, match="whole number of outcomes"):
+        oracle_burden(REWARDS, IDS, threshold=0.5, count=count)
+
+
+@pytest.mark.parametrize("samples", [0.5, 2.5, -1, math.nan, math.inf])
+def test_a_part_of_a_sample_is_refused(samples):
+    with pytest.raises(InvalidInput, match="whole number of samples"):
+        sampling_floor([0.5, 0.5], samples)
+
+
+@pytest.mark.parametrize("share", [-0.1, math.nan, math.inf])
+def test_an_impossible_share_is_refused(xp, share):
+    with pytest.raises(InvalidInput, match=f"share is {share}"):
+        coverage(xp.floats([0.5, 0.5]), xp.floats([0.5, 0.5]), share=share)
+
+
+@pytest.mark.parametrize("bad", [[-0.5, 1.5], [math.nan, 1.0]])
+def test_coverage_of_what_is_not_a_mass_is_refused(xp, bad):
+    good, nothing = xp.floats([0.5, 0.5]), xp.floats([[0.5, 0.5], [0, 0]])
+    for p, target in ((xp.floats(bad), good), (good, xp.floats(bad)), (good, nothing)):
+        with pytest.raises(InvalidInput, match="no outcome can be covered"):
+            coverage(p, target)
+
+
+def test_strange_samples_are_refused(xp):
+    rewards, ids = xp.floats([1.0, 1.0]), xp.integers([1, 2])
+    for measure in (distinct_yield, oracle_burden):
+        with pytest.raises(InvalidInput, match="threshold is nan"):
+            measure(rewards, ids, threshold=math.nan)
+        with pytest.raises(InvalidInput, match=r"shape \(1, 2\)"):
+            measure(rewards[None], ids[None], threshold=0.5)
+        with pytest.raises(InvalidInput, match="no outcome ids"):
+            measure(rewards, xp.floats([1, 2]), threshold=0.5)
+        with pytest.raises(InvalidInput, match="rewards have dtype complex64"):
+            measure(xp.of([1, 1j], "complex64"), ids, threshold=0.5)
+    assert distinct_yield(rewards, xp.of([255, 1], "uint8"), threshold=0.5) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_distances_of_16_bits_are_of_32(xp, dtype):
+    if (xp.name, dtype) == ("numpy", "bfloat16"):
+        pytest.skip("NumPy has no bfloat16")
+    p, q = xp.of([0.25] * 4, dtype), xp.of([0.5, 0.25, 0.125, 0.125], dtype)  # exact in 16 bits
+    for distance in DISTANCES:
+        assert_close(distance(p, q), distance(numpy_of(p), numpy_of(q)), tolerance=1e-6)
+    assert_close(entropy(q), 1.75 * math.log(2), tolerance=1e-6)
+    assert_close(coverage(p, q, share=0.75), 0.75, tolerance=0)
+
+
+def test_complex_distributions_are_refused(xp):
+    wrong, good = xp.of([0.5, 0.5], "complex64"), xp.floats([0.5, 0.5])
+    for distance in DISTANCES:
+        with pytest.raises(InvalidInput, match="complex64"):
+            distance(wrong, good)
+        with pytest.raises(InvalidInput, match="complex64"):
+            distance(good, wrong)
+    with pytest.raises(InvalidInput, match="complex64"):
+        entropy(wrong)
+    with pytest.raises(InvalidInput, match="complex64"):
+        coverage(wrong, good)

@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import ClassVar
 
 import jax
@@ -194,6 +195,47 @@ class EstimatorSuite:
             assert_same(leaf, copy)
         for leaf, copy in zip(next_state, next_again, strict=True):
             assert_same(leaf, copy)
+
+    def test_it_is_frozen(self):
+        """Its options are what the state was made for, and what a run directory records."""
+        assert is_dataclass(self.estimator)
+        for name in [*(field.name for field in fields(self.estimator)), "another"]:
+            with pytest.raises(FrozenInstanceError):
+                setattr(self.estimator, name, 1)
+
+    def test_equal_options_are_equal_estimators(self):
+        options = {f.name: getattr(self.estimator, f.name) for f in fields(self.estimator)}
+        assert type(self.estimator)(**options) == self.estimator
+        assert hash(type(self.estimator)(**options)) == hash(self.estimator)
+
+    def test_the_largest_unsigned_id_names_an_outcome(self, xp):
+        """Where ids have no sign, PyTorch and JAX compare -1 as their largest number."""
+
+        def unsigned(name, array):
+            return xp.of(array + 1, "uint8") if name == "ids" else xp.like(array)
+
+        def largest(name, array):
+            array = np.where(array == array.max(), 254, array) if name == "ids" else array
+            return unsigned(name, array)
+
+        named = changed(self.batches()[0], lambda n, v: np.abs(v) if n == "ids" else v)
+        answers = [
+            self.estimator(samples, self.estimator.init(samples))[0]
+            for samples in (changed(named, unsigned), changed(named, largest))
+        ]
+        assert_same(*answers)
+        assert (numpy_of(answers[0]) < 1).any()
+
+    def test_ids_that_are_not_integers_are_refused(self, xp):
+        wrong = self.batches()[0]
+        wrong = on(xp, wrong._replace(ids=wrong.ids.astype(float)))
+        with pytest.raises(InvalidInput, match="no outcome ids.*outcome_ids"):
+            self.estimator(wrong, self.estimator.init(wrong))
+
+    def test_a_mask_of_another_shape_is_refused(self, xp):
+        wrong = on(xp, self.batches()[0]._replace(mask=np.ones((1, SIZE), bool)))
+        with pytest.raises(InvalidInput, match="mask"):
+            self.estimator(wrong, self.estimator.init(wrong))
 
 
 class TestGroupFrequency(EstimatorSuite):
@@ -460,10 +502,12 @@ def test_misaligned_ids_are_refused(xp, function):
         function(xp.integers([[1, 2]]), mask=xp.booleans([True, True]))
 
 
-@pytest.mark.parametrize("smoothing", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("smoothing", [0.0, -1.0, math.nan, math.inf])
 def test_smoothing_must_be_positive(xp, smoothing):
-    with pytest.raises(InvalidInput, match="infinite weight.*positive number of pseudo-samples"):
+    with pytest.raises(InvalidInput, match=f"smoothing is {smoothing}.*number of pseudo-samples"):
         leave_one_out_frequency(xp.integers([1, 2]), smoothing=smoothing)
+    with pytest.raises(InvalidInput, match="number of pseudo-samples"):
+        LeaveOneOut(smoothing=smoothing)
 
 
 @pytest.mark.parametrize(
@@ -499,6 +543,69 @@ def test_fields_must_be_aligned_with_the_ids(xp):
         Exact()(samples, ())
 
 
+def test_batches_of_replay_must_be_aligned(xp):
+    estimator, short, long = Replay(2), xp.integers([[1, 2]]), xp.integers([[1, 2, 3]])
+    logs = xp.floats([[-1.0, -1.0]])
+    with pytest.raises(InvalidInput, match="ids and each stored batch have shapes"):
+        estimator(Samples(long), estimator.init(Samples(short)))
+    with pytest.raises(InvalidInput, match="ids and log_pf have shapes"):
+        estimator(Samples(short, log_pf=logs[0]), estimator.init(Samples(short)))
+    with pytest.raises(InvalidInput, match="history_log_pf and the stored batches have shapes"):
+        estimator(Samples(short, log_pf=logs, history_log_pf=logs), estimator.init(Samples(short)))
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.5, 1.5, math.nan])
+def test_exact_probabilities_are_probabilities(xp, bad):
+    ids, p = xp.integers([[1, 2, -1]]), xp.floats([[bad, 0.5, 0.0]])
+    with pytest.raises(InvalidInput, match=r"outside \(0, 1\].*Likelihood"):
+        Exact()(Samples(ids, probability=p), ())
+    mask = xp.booleans([[False, True, True]])
+    assert_close(Exact()(Samples(ids, mask, probability=p), ())[0], [[1, 0.5, 1]])
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, math.nan, math.inf])
+def test_impossible_bounds_of_weights_are_refused(xp, clip):
+    with pytest.raises(InvalidInput, match=f"clip is {clip}.*positive number"):
+        Replay(clip=clip)
+    with pytest.raises(InvalidInput, match=f"clip is {clip}"):
+        importance_weights(xp.floats([0.0]), xp.floats([0.0]), clip=clip)
+
+
+@pytest.mark.parametrize(
+    ("now", "then"), [(math.nan, 0), (math.inf, 0), (0, math.nan), (-math.inf, -math.inf)]
+)
+def test_weights_of_impossible_log_probabilities_are_refused(xp, now, then):
+    with pytest.raises(InvalidInput, match="what was drawn had a probability"):
+        importance_weights(xp.floats([-1.0, now]), xp.floats([-1.0, then]))
+    with pytest.raises(InvalidInput, match="log_now and log_then have shapes"):
+        importance_weights(xp.floats([-1.0, -1.0]), xp.floats([-1.0]))
+
+
+def test_a_ratio_that_overflows_is_refused(xp):
+    with pytest.raises(InvalidInput, match="infinite.*same trajectory"):
+        likelihood(xp.floats([-1.0]), xp.floats([-1000.0]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_estimates_from_16_bits_are_of_32(xp, dtype):
+    """e^-40 is 0 in float16, and a count of 300 is 300 in neither of them."""
+    if (xp.name, dtype) == ("numpy", "bfloat16"):
+        pytest.skip("NumPy has no bfloat16")
+    p = likelihood(xp.of([-64.0, -2.0], dtype), xp.of([0.0, -1.0], dtype))
+    assert str(p.dtype).endswith("float32")
+    assert_close(p, [math.exp(-40), math.exp(-1)], tolerance=1e-6)
+    similarity, mask = xp.of(np.ones((301, 301)), dtype), xp.booleans(np.arange(301) < 299)
+    assert_close(kernel_frequency(similarity, mask=mask), np.ones(301), tolerance=1e-6)
+
+
+def test_complex_numbers_are_refused(xp):
+    wrong = xp.of([[1, 1j], [1j, 1]], "complex64")
+    with pytest.raises(InvalidInput, match="log_pf have dtype .*complex64"):
+        likelihood(wrong)
+    with pytest.raises(InvalidInput, match="similarity have dtype .*complex64"):
+        kernel_frequency(wrong)
+
+
 def test_likelihoods_of_long_texts_stay_usable(xp):
     """A text of 200 tokens has log p about -200, whose exponential is 0 in float32."""
     p = likelihood(xp.floats([-200.0, -1000.0, -20.0]))
@@ -508,7 +615,7 @@ def test_likelihoods_of_long_texts_stay_usable(xp):
     assert np.isfinite(np.asarray(advantages)).all()
 
 
-@pytest.mark.parametrize("wrong", [{"batches": 0}, {"clip": 0.0}])
-def test_replay_that_remembers_nothing_is_refused(wrong):
-    with pytest.raises(InvalidInput, match="at least one batch"):
-        Replay(**wrong)
+@pytest.mark.parametrize("batches", [0, -1, 2.5, math.nan, math.inf])
+def test_replay_that_remembers_nothing_is_refused(batches):
+    with pytest.raises(InvalidInput, match=f"batches={batches}.*at least one batch"):
+        Replay(batches=batches)

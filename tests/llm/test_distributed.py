@@ -1,6 +1,6 @@
 """A group that is split over processes gets the weights that it gets in one.
 
-This file is also the program that runs in each of two real processes (gloo): `main`.
+This file is also the program that runs in each of two or four real processes (gloo): `main`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, i
 
 G, RANKS = 16, 2
 SHARE = G // RANKS  # one group straddles both processes
-# Three groups; the cut between the processes, ||, goes through the second.
+TRAINERS = (IPSGRPOTrainer, IPSRLOOTrainer)
+# Three groups; the cut between two processes, ||, goes through the second.  The cuts between four,
+# after 12, 24 and 36, go through each of them.
 TEXTS = """
 a0 a0 a1 j0 a2 a0 a1 a1    a1 a3 a0 j1 a0 a2 a2 a7
 a0 a0 a0 a0 a3 a0 a0 j0 || a0 a5 j0 a3 j1 a0 a0 a4
@@ -73,22 +75,32 @@ def score(trainer: Any, completions: list[str]) -> torch.Tensor:
 
 
 def split_group(folder: Path, ranks: int) -> dict[str, Any]:
-    """Weighted rewards of `WHOLE` by every door, computed by as many processes."""
+    """Weighted rewards and advantages of `WHOLE` by every door, computed by as many processes."""
     share = len(WHOLE) // ranks
+    texts = WHOLE[PartialState().process_index * share :][:share]
+    words = toy.tokenizer()
+    drawn = torch.tensor(words.convert_tokens_to_ids(texts))[:, None]
     result = {}
-    for trainer in (IPSGRPOTrainer, IPSRLOOTrainer):
+    for trainer in TRAINERS:
+        net = toy.model(words)
+        net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
         made = toy.make(
-            folder, trainer, rewards=[toy.valid, some], reward_weights=[0.5, 2.0],
+            folder / trainer.__name__, trainer, net=net, words=words, max_steps=1,
+            rewards=[toy.valid, some], reward_weights=[0.5, 2.0],
             per_device_train_batch_size=share, trainer_options=ips(eps=0.1, alpha=0.7),
         )  # fmt: skip
-        mine = slice(PartialState().process_index * share, None)
-        result[trainer.__name__] = score(made, WHOLE[mine][:share]).nan_to_num(-1).tolist()
+        result[trainer.__name__] = score(made, texts).nan_to_num(-1).tolist()
+        made.train()
+        result[f"{trainer.__name__} advantages"] = list(made._logs["advantages"])
     wrapped = ips_reward(toy.valid, toy.answer, G, eps=0.1, alpha=0.7)
-    texts = WHOLE[mine][:share]
     result["ips_reward"] = wrapped(
         prompts=["name one"] * share, completions=texts, completion_ids=[[0]] * share
     )
     return result
+
+
+def split(folder: Path) -> dict[str, Any]:
+    return split_group(folder / "split", torch.distributed.get_world_size())
 
 
 def cheap(folder: Path) -> dict[str, Any]:
@@ -150,27 +162,27 @@ def whole_toy(folder: Path) -> dict[str, Any]:
     return result
 
 
-def main(scenario: str, folder: Path) -> None:
+def main(scenario: str, folder: Path, ranks: int) -> None:
     torch.set_num_threads(1)
     state = PartialState(cpu=True)
-    result = {"cheap": cheap, "toy": whole_toy}[scenario](folder)
-    assert state.num_processes == torch.distributed.get_world_size() == RANKS
+    assert state.num_processes == torch.distributed.get_world_size() == ranks
+    result = {"cheap": cheap, "split": split, "toy": whole_toy}[scenario](folder)
     assert torch.distributed.get_backend() == "gloo"
     (folder / f"{state.process_index}.json").write_text(json.dumps(result))
     torch.distributed.destroy_process_group()
 
 
-def launch(scenario: str, folder: Path) -> list[dict[str, Any]]:
+def launch(scenario: str, folder: Path, ranks: int = RANKS) -> list[dict[str, Any]]:
     """What each process wrote."""
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(RANKS),
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks),
         "--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0",
-        __file__, scenario, str(folder),
+        __file__, scenario, str(folder), str(ranks),
     ]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
 
 
 # One start of two processes, and all that it shows: the start is most of the time.
@@ -186,18 +198,43 @@ def ranks(folder) -> list[dict[str, Any]]:
     return launch("cheap", folder)
 
 
-def test_a_split_group_has_the_rewards_of_a_whole_one(ranks, tmp_path) -> None:
+def assert_split_as_whole(ranks: list[dict[str, Any]], whole: dict[str, Any]) -> None:
     """To 0: the same integers are counted, whoever counts them."""
-    whole = split_group(tmp_path, 1)
-    for trainer in ("IPSGRPOTrainer", "IPSRLOOTrainer"):
-        assert ranks[0][trainer] == ranks[1][trainer] == whole[trainer]
-    assert ranks[0]["ips_reward"] + ranks[1]["ips_reward"] == whole["ips_reward"]
+    for trainer in TRAINERS:
+        for name in (trainer.__name__, f"{trainer.__name__} advantages"):
+            assert len(set(whole[name] if "adv" in name else map(tuple, whole[name]))) > 5
+            for rank in ranks:
+                assert rank[name] == whole[name]
+    assert [reward for rank in ranks for reward in rank["ips_reward"]] == whole["ips_reward"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, Any]:
+    return split_group(tmp_path_factory.mktemp("one"), 1)
+
+
+@pytest.mark.promise(number=14)
+def test_a_split_group_has_the_rewards_of_a_whole_one(ranks, whole, record_property) -> None:
+    assert_split_as_whole(ranks, whole)
+    count = len(whole["IPSGRPOTrainer advantages"])
+    record_property("figure", f"{count} advantages over 1 and 2 processes (gloo) apart by 0")
     # a3 is once on either side of the cut: (2/16)^-.7, in float64
     a3 = [whole["ips_reward"][i] for i in (20, 27)]
     assert a3 == [pytest.approx(8**0.7, rel=1e-12)] * 2
     assert len(set(whole["ips_reward"])) > 5
 
 
+@pytest.mark.slow
+@pytest.mark.promise(number=14)
+def test_a_group_in_four_processes_has_the_rewards_of_a_whole_one(
+    whole, tmp_path, record_property
+) -> None:
+    assert_split_as_whole(launch("split", tmp_path, 4), whole)
+    count = len(whole["IPSGRPOTrainer advantages"])
+    record_property("figure", f"{count} advantages over 1 and 4 processes (gloo) apart by 0")
+
+
+@pytest.mark.promise(number=14)
 def test_advantages_of_straddling_groups(ranks, folder) -> None:
     rows = toy.table(folder / "group")
     assert len(rows) == 3 * G
@@ -272,4 +309,4 @@ def test_the_toy_in_two_processes(tmp_path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import ENUMERATION
+from helpers import ENUMERATION, promised
 
 from ipsrl.errors import InvalidInput
 from ipsrl.theory.flows import Flow, solve
 
-STARTS = 1000
+STARTS = promised(1000, 200)
 SLOPES = 1e-8  # what we promise of the slopes
 GRADIENT = 1e-10  # float64, a dozen terms that cancel, of size up to max p^(1 - alpha)
 INTEGRATED = 1e-9  # relative tolerance 1e-10 of the integrator, times logits of order 10
@@ -152,16 +152,19 @@ def slopes_of_ips(p, r):
 THEOREMS = {"3.1": (0.0, slopes_of_expected_return), "4.1": (1.0, slopes_of_ips)}
 
 
+@pytest.mark.promise(number=16)
 @pytest.mark.parametrize("theorem", THEOREMS)
-def test_slopes_at_random_points(theorem):
+def test_slopes_at_random_points(theorem, record_property):
     alpha, by_theorem = THEOREMS[theorem]
     rewards, theta = draw(5)
     expected = np.array([by_theorem(p, rewards) for p in p_of(theta)])
-    np.testing.assert_allclose(
-        Flow(rewards, alpha=alpha).log_ratio_slopes(theta), expected, atol=SLOPES, rtol=0
-    )
+    slopes = Flow(rewards, alpha=alpha).log_ratio_slopes(theta)
+    np.testing.assert_allclose(slopes, expected, atol=SLOPES, rtol=0)
+    apart = np.abs(slopes - expected).max()
+    record_property("figure", f"slopes of Theorem {theorem} at {STARTS} points to {apart:.0e}")
 
 
+@pytest.mark.promise(number=16)
 @pytest.mark.parametrize("theorem", THEOREMS)
 def test_slopes_along_integrated_paths(theorem):
     alpha, by_theorem = THEOREMS[theorem]
@@ -212,23 +215,30 @@ def ips_paths():
     return flow, solve(flow, starts, LONG)
 
 
-def test_a_thousand_starts_end_on_the_rewards(ips_paths):
+@pytest.mark.promise(number=16)
+def test_a_thousand_starts_end_on_the_rewards(ips_paths, record_property):
     flow, paths = ips_paths
     assert paths.shape == (STARTS, len(LONG), 5)
     assert paths.dtype == np.float64
     wanted = flow.rewards / flow.rewards.sum()
     assert l1(p_of(paths[:, 0]), wanted).max() > 0.5
-    assert l1(p_of(paths[:, -1]), wanted).max() < 1e-6
+    ends = l1(p_of(paths[:, -1]), wanted).max()
+    assert ends < 1e-6
+    record_property("figure", f"{STARTS} starts end within L1 {ends:.0e} of r/R")
 
 
-def test_both_potentials_never_rise(ips_paths):
+@pytest.mark.promise(number=16)
+def test_both_potentials_never_rise(ips_paths, record_property):
     flow, paths = ips_paths
     p, wanted = p_of(paths), flow.rewards / flow.rewards.sum()
     potential = flow.potential(paths)
     distance = ((p - wanted) ** 2).sum(-1)
+    rises = []
     for values in (potential, distance):
-        assert np.diff(values, axis=1).max() < INTEGRATED
+        rises.append(np.diff(values, axis=1).max())
+        assert rises[-1] < INTEGRATED
         assert (values[:, 0] - values[:, -1]).min() > 1e-3
+    record_property("figure", f"two potentials rise by {max(rises):.0e}, the integrator's rounding")
 
 
 def test_the_potential_is_the_forward_divergence(ips_paths):
@@ -265,8 +275,10 @@ def test_every_flow_descends_its_potential(any_flow):
     np.testing.assert_allclose(rate, -speed, rtol=1e-8, atol=GRADIENT)
 
 
+@pytest.mark.promise(number=16)
 def test_no_potential_rises_along_its_paths(any_flow):
-    paths = solve(any_flow, draw(11, count=100, spread=1.0)[1], np.linspace(0, 30, 61))
+    starts = draw(11, count=promised(1000, 100), spread=1.0)[1]
+    paths = solve(any_flow, starts, np.linspace(0, 30, 61))
     assert np.diff(any_flow.potential(paths), axis=1).max() < INTEGRATED
 
 

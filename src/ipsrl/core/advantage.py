@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from ipsrl.core.arrays import (
     Array,
@@ -12,6 +15,8 @@ from ipsrl.core.arrays import (
     check_has_group,
     check_same_shape,
     holds,
+    narrowed,
+    widened,
 )
 from ipsrl.errors import InvalidInput
 
@@ -39,29 +44,39 @@ def group_advantage(
     The baseline b is the mean of the group (GRPO), the mean of its other members (RLOO), or 0.  The
     scale is the standard deviation of the group (GRPO), of the whole batch, or 1 (Dr. GRPO).
     TRL: the defaults.  verl: `std_eps=1e-6`.  A group of one has deviation 0 and advantage 0 under
-    either baseline (verl passes its reward on).
+    either baseline (verl passes its reward on).  Rewards of any size that their dtype holds are
+    right: squares neither overflow nor vanish; 16 bits are computed in float32 and rounded once.
     Source: GRPO (2402.03300); Dr. GRPO (2503.20783); RLOO (2402.14740).
 
     Args:
       rewards: rewards [..., G]; the last axis is the group.
       baseline: what a reward is compared with.
       scale: what the difference is measured in.
-      std_eps: added to the standard deviation, in units of reward.
+      std_eps: added to the standard deviation, in units of reward; >= 0.
       ddof: the variance divides by (samples - ddof): 1 as in PyTorch, 0 as in NumPy.
       mask: True where a sample exists [..., G] (ragged groups); None for all.
     Returns:
       advantages [..., G], 0 outside the mask, and the flag of zero-variance groups [...].
     Raises:
-      InvalidInput: for non-finite rewards, an unknown setting, or a mask that is not aligned.
+      InvalidInput: for complex or non-finite rewards, an unknown setting, a mask that is not
+        aligned, or advantages that the dtype cannot hold (65504 against -65504 in float16 without
+        a scale).  Under `jax.jit` and `vmap` nothing is known of values: a non-finite reward makes
+        its group NaN, or the batch under the scale "batch", and what is too large is infinite.
     """
     if baseline not in ("mean", "leave-one-out", "none") or scale not in ("group", "batch", "none"):
         raise InvalidInput(
             f"group_advantage got baseline={baseline!r} and scale={scale!r}. Use baseline 'mean', "
             "'leave-one-out' or 'none', and scale 'group', 'batch' or 'none'."
         )
+    if not 0 <= std_eps < math.inf or ddof not in (0, 1):
+        raise InvalidInput(
+            f"group_advantage got std_eps={std_eps!r} and ddof={ddof!r}. Add a finite std_eps >= 0 "
+            "to the standard deviation (1e-4 in TRL), and divide by samples - ddof with 0 or 1."
+        )
     xp, rewards, mask = as_arrays(rewards, as_mask(mask))
-    rewards = as_float(xp, rewards)
+    rewards = as_float(xp, "rewards", rewards)
     check_has_group("rewards", rewards)
+    dtype, rewards = rewards.dtype, widened(xp, rewards)
     if mask is None:
         present = xp.ones_like(rewards)
     else:
@@ -73,13 +88,30 @@ def group_advantage(
             "rewards have NaN or infinite values, which would spread to the whole group. "
             "Mask those samples (mask=...), or give them a finite reward."
         )
-    size = xp.sum(present, axis=-1, keepdims=True)
-    total = xp.sum(rewards, axis=-1, keepdims=True)
-    centred = (rewards - total / _at_least_one(xp, size)) * present
     low = xp.min(xp.where(present > 0, rewards, xp.inf), axis=-1)
     high = xp.max(xp.where(present > 0, rewards, -xp.inf), axis=-1)
     zero_variance = ~(high > low)  # also an empty group; a standard deviation would round
+    if 0 in rewards.shape:  # a batch of no groups
+        return GroupAdvantage(xp.astype(rewards, dtype), zero_variance)
 
+    with np.errstate(all="ignore"):  # what overflows is refused by name
+        advantages = _compared(xp, rewards, present, baseline, scale, std_eps, ddof)
+        if baseline != "none":
+            # Rounding of the mean leaves some 1e-8, which division by std_eps would amplify.
+            advantages = xp.where(zero_variance[..., None], xp.zeros_like(advantages), advantages)
+        advantages = narrowed(xp, "advantages", advantages, dtype)
+    return GroupAdvantage(advantages, zero_variance)
+
+
+def _compared(
+    xp: Any, rewards: Array, present: Array, baseline: str, scale: str, std_eps: float, ddof: int
+) -> Array:
+    axis = None if scale == "batch" else -1
+    unit = _unit(xp, rewards, axis)
+    rewards = rewards / unit
+    size = xp.sum(present, axis=-1, keepdims=True)
+    total = xp.sum(rewards, axis=-1, keepdims=True)
+    centred = (rewards - total / _at_least_one(xp, size)) * present
     if baseline == "mean":
         advantages = centred
     elif baseline == "leave-one-out":
@@ -88,19 +120,32 @@ def group_advantage(
     else:
         advantages = rewards
 
-    if scale == "group":
-        variance = xp.sum(centred**2, axis=-1, keepdims=True) / _at_least_one(xp, size - ddof)
-        advantages = advantages / (xp.sqrt(variance) + std_eps)
-    elif scale == "batch":
+    if scale == "none":
+        return advantages * unit
+    count, deviations = size, centred
+    if scale == "batch":
         count = xp.sum(present)
         deviations = (rewards - xp.sum(rewards) / _at_least_one(xp, count)) * present
-        variance = xp.sum(deviations**2) / _at_least_one(xp, count - ddof)
-        advantages = advantages / (xp.sqrt(variance) + std_eps)
-    if baseline != "none":
-        # Rounding of the mean leaves some 1e-8, which division by std_eps would amplify.
-        advantages = xp.where(zero_variance[..., None], xp.zeros_like(advantages), advantages)
-    return GroupAdvantage(advantages, zero_variance)
+    finer = _unit(xp, deviations, axis)
+    squares = xp.sum((deviations / finer) ** 2, axis=axis, keepdims=True)
+    std = xp.sqrt(squares / _at_least_one(xp, count - ddof)) * finer
+    return advantages / (std + std_eps / unit)
 
 
-def _at_least_one(xp, count: Array) -> Array:
+def _unit(xp: Any, values: Array, axis: int | None) -> Array:
+    """By what to divide values so that their squares neither overflow nor vanish.
+
+    1 between 4e-15 and 3e14 in float32 (3e-116 and 4e115 in float64): ordinary values keep all
+    their bits.
+    """
+    largest = xp.max(xp.abs(values), axis=axis, keepdims=True)
+    most = float(xp.finfo(values.dtype).max)
+    limit = most**0.375
+    ordinary = (largest == 0) | ((largest >= 1 / limit) & (largest <= limit))
+    # XLA multiplies by the reciprocal, which must be a normal number too.
+    unit = xp.clip(largest, min=8 / most, max=most / 8)
+    return xp.where(ordinary, xp.ones_like(largest), unit)
+
+
+def _at_least_one(xp: Any, count: Array) -> Array:
     return xp.where(count > 1, count, xp.ones_like(count))

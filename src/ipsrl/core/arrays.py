@@ -6,6 +6,7 @@ NumPy arrays given beside a PyTorch or JAX array move to its namespace and devic
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +28,7 @@ Array = Any  # an array of any namespace; shapes are in the docstrings
 def as_arrays(*values: Any) -> tuple[Any, ...]:
     """Namespace of the values, then the values as its arrays on one device (None stays None)."""
     arrays = [v if v is None or is_array_api_obj(v) else np.asarray(v) for v in values]
+    arrays = [_plain(a) if is_numpy_array(a) else a for a in arrays]
     foreign = [a for a in arrays if a is not None and not is_numpy_array(a)]
     xp = array_namespace(*(foreign or [a for a in arrays if a is not None]))
     if foreign:
@@ -34,6 +36,12 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
         # Copied: PyTorch does not share read-only or reversed memory.
         arrays = [xp.asarray(np.array(a), **where) if is_numpy_array(a) else a for a in arrays]
     return xp, *arrays
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """NumPy has no bfloat16; what JAX makes of one is not known to the array API."""
+    lent = array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32)
+    return array.astype(np.float32) if lent else array
 
 
 def placement(array: Array) -> dict[str, Any]:
@@ -46,7 +54,14 @@ def as_mask(mask: Array | None) -> Array | None:
     if mask is None:
         return None
     xp, values = as_arrays(mask)
-    return values if xp.isdtype(values.dtype, "bool") else values != 0
+    if xp.isdtype(values.dtype, "bool"):
+        return values
+    if not xp.isdtype(values.dtype, "numeric") or not holds((values == 0) | (values == 1)):
+        raise InvalidInput(
+            "mask has values other than True and False (or 1 and 0), so it does not say which "
+            "samples exist. Pass booleans; of an additive mask (0 and -inf), mask == 0."
+        )
+    return values != 0
 
 
 def stop_gradient(array: Array) -> Array:
@@ -59,18 +74,41 @@ def stop_gradient(array: Array) -> Array:
 
 
 def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
-    """The values on the host, wherever they are."""
+    """The values on the host, wherever they are; with a dtype, real numbers."""
     if is_torch_array(array):
         array = array.detach().cpu()
         if array.dtype.itemsize < 4 and array.is_floating_point():
             array = array.float()  # NumPy has no bfloat16
         array = array.numpy()
+    array = _plain(np.asarray(array))
+    if dtype is not None and np.iscomplexobj(array):
+        raise InvalidInput(f"an array has dtype {array.dtype}. Pass real numbers.")
     return np.asarray(array, dtype=dtype)
 
 
-def as_float(xp: Any, array: Array) -> Array:
+def as_float(xp: Any, what: str, array: Array) -> Array:
     """The array itself if it is floating, else in the default float of its namespace."""
-    return array if xp.isdtype(array.dtype, "real floating") else array * xp.asarray(1.0)
+    if xp.isdtype(array.dtype, "real floating"):
+        return array
+    if not xp.isdtype(array.dtype, ("bool", "integral")):
+        raise InvalidInput(f"{what} have dtype {array.dtype}. Pass real numbers.")
+    return array * xp.asarray(1.0)
+
+
+def widened(xp: Any, array: Array) -> Array:
+    """Floats of 16 bits as float32, which holds their squares and sums; others as they are."""
+    return xp.astype(array, xp.float32) if array.dtype.itemsize < 4 else array
+
+
+def narrowed(xp: Any, what: str, array: Array, dtype: Any) -> Array:
+    """What was computed from widened values, in their own dtype; refuses what it cannot hold."""
+    array = xp.astype(array, dtype, copy=False)
+    if not holds(xp.isfinite(array)):
+        raise InvalidInput(
+            f"{what} are larger than {dtype} can hold, and would be infinite. "
+            "Pass float32 or float64, or smaller values."
+        )
+    return array
 
 
 def default_float(xp: Any, like: Array) -> Any:
@@ -89,6 +127,19 @@ def holds(condition: Array) -> bool:
         if is_jax_array(condition):  # a TracerBoolConversionError
             return True
         raise
+
+
+def is_count(value: float) -> bool:
+    """A whole number, at least 1."""
+    return 1 <= value < math.inf and value == int(value)
+
+
+def check_clip(eps: float) -> None:
+    if not 0 <= eps <= 1:
+        raise InvalidInput(
+            f"eps is {eps}, but it clips a probability from below. Use a value in [0, 1], "
+            "such as 0.2; at or below 1/G it has no effect."
+        )
 
 
 def check_same_shape(what: str, a: Array, b: Array) -> None:
@@ -133,9 +184,11 @@ def check_rewards(rewards: Array) -> None:
 
 def check_distribution(what: str, p: Array) -> None:
     """Refuse what is not a distribution on the last axis (non-negative, sum 1 to 1e-3)."""
-    if not holds(p >= 0) or not holds(
-        abs(p.sum(-1) - 1) <= 1e-3
-    ):  # 1e-3: float32 sums of 10^6 terms
+    xp, p = as_arrays(p)
+    p = as_float(xp, what, p)
+    # 1e-3: float32 sums of 10^6 terms; 16 bits round every term by half an eps of itself
+    off = max(1e-3, float(xp.finfo(p.dtype).eps))
+    if not holds(p >= 0) or not holds(abs(xp.sum(widened(xp, p), axis=-1) - 1) <= off):
         raise InvalidInput(
             f"{what} is not a distribution: its last axis must be non-negative and sum to 1. "
             "Divide it by its sum (and check it for NaN)."

@@ -22,10 +22,12 @@ import numpy as np
 from ipsrl.core.arrays import (
     Array,
     as_mask,
+    check_clip,
     check_has_group,
     check_ids,
     check_rewards,
     check_same_shape,
+    is_count,
     to_numpy,
 )
 from ipsrl.core.outcomes import NO_OUTCOME
@@ -48,10 +50,12 @@ def presence(
     Returns:
       f in [0, 1] [...], float64.
     Raises:
-      InvalidInput: for a group or a clip that cannot be.
+      InvalidInput: for p outside [0, 1], or a group or a clip that cannot be.
     """
     trials = _trials(group_size, eps, baseline)
     p = to_numpy(p, float)
+    if not ((p >= 0) & (p <= 1 + 1e-3)).all():  # 1e-3: as `check_distribution` rounds
+        raise InvalidInput("p has values outside [0, 1]. Pass probabilities, not counts.")
     log_miss = np.log1p(-np.minimum(p, 1 - 1e-16))
     if clip_is_noop(group_size, eps):
         return -np.expm1(trials * log_miss)
@@ -138,6 +142,8 @@ def floor_l1(
     """
     rewards = to_numpy(rewards, float)
     stationary = stationary_distribution(rewards, group_size, eps=eps, baseline=baseline)
+    # Their sum could overflow; a division by a power of two is exact.
+    rewards = np.ldexp(rewards, -np.frexp(rewards.max())[1])
     return float(np.abs(stationary - rewards / rewards.sum()).sum())
 
 
@@ -151,17 +157,22 @@ def minority_survives(group_size: int, reward_ratio: float, *, eps: float = 0.0)
 
     (G - 1) / max(1, eps G) > R_max / R_min        (mean baseline)
     """
+    _trials(group_size, eps, "none")
+    if not reward_ratio >= 1:
+        raise InvalidInput(
+            f"reward_ratio is {reward_ratio}, but it is the greater reward over the lesser: "
+            "at least 1."
+        )
     return (group_size - 1) / max(1.0, eps * group_size) > reward_ratio
 
 
 def _trials(group_size: int, eps: float, baseline: str) -> int:
     """N of the binomial distribution, after a look at the settings."""
-    if not 0 <= eps <= 1:
-        raise InvalidInput(f"eps is {eps}, but it clips a probability. Use a value in [0, 1].")
+    check_clip(eps)
     if baseline not in ("none", "mean"):
         raise InvalidInput(f"baseline is {baseline!r}. Use 'none' or 'mean'.")
     trials = group_size if baseline == "none" else group_size - 1
-    if not (trials >= 1 and trials == int(trials)):
+    if not is_count(trials):
         raise InvalidInput(
             f"group_size is {group_size}, which gives no signal with baseline {baseline!r}. "
             "A group has at least 1 member, and 2 to be compared with their mean."

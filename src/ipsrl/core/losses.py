@@ -6,9 +6,10 @@ is squared by its caller.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from ipsrl.core.arrays import Array, as_arrays, as_mask, check_same_shape
+from ipsrl.core.arrays import Array, as_arrays, as_mask, check_same_shape, holds
 from ipsrl.errors import InvalidInput
 
 
@@ -35,15 +36,21 @@ def clipped_surrogate(
       log_new: log-probabilities under the policy that learns [..., T].
       log_old: under the policy that sampled [..., T].
       advantages: one per sequence [...].
-      clip_low: how far below 1 the ratio may take effect.
-      clip_high: how far above 1.
+      clip_low: how far below 1 the ratio may take effect, in [0, 1].
+      clip_high: how far above 1, >= 0.
       level: what is clipped.
       mask: True where a token exists [..., T]; None for all.
     Returns:
       token level: losses [..., T], 0 outside the mask; sequence level: losses [...].
     Raises:
-      InvalidInput: if the log-probabilities and the mask are not aligned, or level is unknown.
+      InvalidInput: if the log-probabilities and the mask are not aligned, level is unknown, or a
+        clip is out of range.
     """
+    if not (0 <= clip_low <= 1 and clip_high >= 0):
+        raise InvalidInput(
+            f"clip_low is {clip_low} and clip_high {clip_high}. The ratio is kept in "
+            "[1 - clip_low, 1 + clip_high]: use clip_low in [0, 1] and clip_high >= 0, such as 0.2."
+        )
     xp, log_new, log_old, advantages, mask = as_arrays(log_new, log_old, advantages, as_mask(mask))
     check_same_shape("log_new and log_old", log_new, log_old)
     if log_new.ndim == 0 or tuple(advantages.shape) != tuple(log_new.shape[:-1]):
@@ -67,7 +74,9 @@ def clipped_surrogate(
     else:
         raise InvalidInput(f"level is {level!r}. Use 'token' (PPO, GRPO) or 'sequence' (GSPO).")
     # exp(20) is far outside any clip, and finite: infinity times 0 would be a NaN gradient.
-    ratio = xp.exp(xp.clip(log_ratio, min=-20.0, max=20.0))
+    # Half of what the dtype holds leaves room for the advantage: exp(5.5) in float16.
+    far = min(20.0, math.log(float(xp.finfo(log_ratio.dtype).max)) / 2)
+    ratio = xp.exp(xp.clip(log_ratio, min=-far, max=far))
     clipped = xp.clip(ratio, min=1 - clip_low, max=1 + clip_high)
     loss = -xp.minimum(ratio * advantages, clipped * advantages)
     if mask is not None and level == "token":
@@ -98,7 +107,7 @@ def kl_estimate(log_p: Array, log_q: Array, *, kind: Literal["k1", "k2", "k3"] =
     if kind == "k1":
         return difference
     if kind == "k2":
-        return difference**2 / 2
+        return difference * (difference / 2)  # the square alone may overflow
     if kind == "k3":
         return xp.exp(-difference) - 1 + difference
     raise InvalidInput(f"kind is {kind!r}. Use 'k1', 'k2' or 'k3'.")
@@ -111,8 +120,15 @@ def policy_entropy(log_probs: Array) -> Array:
       log_probs: normalised log-probabilities [..., A]; -inf for impossible actions.
     Returns:
       entropies in nats [...].
+    Raises:
+      InvalidInput: for values above 0 or NaN.
     """
     xp, log_probs = as_arrays(log_probs)
+    if not holds(log_probs <= 1e-4):  # 1e-4: a float32 log-softmax may exceed 0 by rounding
+        raise InvalidInput(
+            "log_probs has values above 0 or NaN, so it is not a log-probability. Pass log-softmax "
+            "of the logits."
+        )
     possible = log_probs > -1e4  # exp(-1e4) is 0 in every format; also masks written as -1e9
     finite = xp.where(possible, log_probs, xp.zeros_like(log_probs))
     return -xp.sum(xp.where(possible, xp.exp(finite) * finite, xp.zeros_like(finite)), axis=-1)
@@ -129,14 +145,18 @@ def flowrl_residual(
     trajectories, not outcomes.  Source: FlowRL (2509.15207).
 
     Args:
-      log_z: log of the partition function of the prompt [...].
+      log_z: log of the partition function of the prompt [...] or [].
       mean_log_pi: mean log-probability of the tokens under the policy [...].
       mean_log_ref: under the reference [...].
       reward: group-normalised rewards r^ [...].
-      beta: inverse temperature.
+      beta: inverse temperature, >= 0.
     Returns:
       residuals [...].
+    Raises:
+      InvalidInput: for arrays that are not aligned, or a beta that cannot be.
     """
+    _check_weight("beta", beta)
+    _check_aligned(log_z=log_z, mean_log_pi=mean_log_pi, mean_log_ref=mean_log_ref, reward=reward)
     return log_z + mean_log_pi - beta * reward - mean_log_ref
 
 
@@ -151,13 +171,16 @@ def trajectory_balance_residual(
     Source: Malkin et al. 2022 (2201.13259).
 
     Args:
-      log_z: learned log of the total reward [...].
+      log_z: learned log of the total reward [...] or [].
       log_pf: log-probability of the trajectory under the policy [...].
       log_pb: log-probability of the trajectory given its end [...].
       log_reward: log of the terminal reward [...].
     Returns:
       residuals [...].
+    Raises:
+      InvalidInput: for arrays that are not aligned.
     """
+    _check_aligned(log_z=log_z, log_pf=log_pf, log_pb=log_pb, log_reward=log_reward)
     return log_z + log_pf - log_pb - log_reward
 
 
@@ -174,8 +197,27 @@ def reinvent_residual(
       log_prior: log-likelihood of the molecule under the frozen prior [...].
       log_agent: under the agent [...].
       score: score in [0, 1] [...].
-      sigma: how many nats a score of 1 is worth.
+      sigma: how many nats a score of 1 is worth, >= 0.
     Returns:
       residuals [...].
+    Raises:
+      InvalidInput: for arrays that are not aligned, or a sigma that cannot be.
     """
+    _check_weight("sigma", sigma)
+    _check_aligned(log_prior=log_prior, log_agent=log_agent, score=score)
     return log_prior + sigma * score - log_agent
+
+
+def _check_weight(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise InvalidInput(f"{name} is {value}, but it weighs a reward. Use a finite number >= 0.")
+
+
+def _check_aligned(**arrays: Array) -> None:
+    """One entry per sample in each, or a column would meet a row; log_z may be one number."""
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    if len({shape for name, shape in shapes.items() if name != "log_z" or shape != ()}) > 1:
+        raise InvalidInput(
+            f"the arrays have shapes {shapes}, but must be aligned: one entry per sample. "
+            "Reshape them."
+        )

@@ -1,10 +1,12 @@
 """What is measured of a distribution over outcomes, and of the samples found so far.
 
-Distributions are on the last axis.  Distances are between what the policy does and its target.
+Distributions are on the last axis.  Distances are between what the policy does and its target;
+those of 16 bits are computed in float32.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 
 import numpy as np
@@ -14,10 +16,14 @@ from ipsrl.core.arrays import (
     as_arrays,
     as_float,
     check_distribution,
+    check_ids,
     check_same_shape,
+    holds,
+    is_count,
     to_numpy,
+    widened,
 )
-from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.core.outcomes import has_outcome
 from ipsrl.errors import InvalidInput
 
 
@@ -73,8 +79,8 @@ def jensen_shannon(p: Array, q: Array) -> Array:
 def entropy(p: Array) -> Array:
     """Entropy -sum_o p log p in nats, with 0 log 0 = 0; p [..., K], result [...]."""
     xp, p = as_arrays(p)
-    p = as_float(xp, p)
     check_distribution("p", p)
+    p = widened(xp, as_float(xp, "p", p))
     return -xp.sum(xp.where(p > 0, p * xp.log(xp.where(p > 0, p, xp.ones_like(p))), 0.0), axis=-1)
 
 
@@ -92,13 +98,24 @@ def coverage(p: Array, target: Array, *, share: float = 0.1) -> Array:
     Args:
       p: distributions [..., K], or masses of modes.
       target: distributions [..., K].
-      share: an outcome counts from p(o) >= share * target(o) on.
+      share: an outcome counts from p(o) >= share * target(o) on; >= 0.
     Returns:
       fractions in [0, 1] [...].
+    Raises:
+      InvalidInput: for different numbers of outcomes, masses below 0 or NaN, a target without any
+        outcome, or a share that cannot be.
     """
     xp, p, target = as_arrays(p, target)
-    p = as_float(xp, p)
+    p = widened(xp, as_float(xp, "p", p))
+    target = widened(xp, as_float(xp, "target", target))
     _check_outcomes(p, target)
+    if not 0 <= share < math.inf:
+        raise InvalidInput(f"share is {share}. Use a part of the target probability, such as 0.1.")
+    if not (holds(p >= 0) and holds(target >= 0) and holds(xp.any(target > 0, axis=-1))):
+        raise InvalidInput(
+            "p or target has values that are negative or NaN, or target is 0 everywhere, so no "
+            "outcome can be covered. Pass distributions."
+        )
     wanted = target > 0
     found = xp.astype((p >= share * target) & wanted, p.dtype)
     return xp.sum(found, axis=-1) / xp.sum(xp.astype(wanted, p.dtype), axis=-1)
@@ -148,10 +165,10 @@ def oracle_burden(rewards: Array, ids: Array, *, threshold: float, count: int = 
     Returns:
       a number of calls, or None if N calls were not enough.
     """
-    if count < 1:
-        raise InvalidInput(f"count is {count}; ask for at least one outcome.")
+    if not is_count(count):
+        raise InvalidInput(f"count is {count}; ask for a whole number of outcomes, at least one.")
     hits = _first_hits(rewards, ids, threshold)
-    return int(hits[count - 1]) + 1 if len(hits) >= count else None
+    return int(hits[int(count) - 1]) + 1 if len(hits) >= count else None
 
 
 def sampling_floor(p: Array, samples: int) -> float:
@@ -171,12 +188,13 @@ def sampling_floor(p: Array, samples: int) -> float:
       InvalidInput: for N < 1, or what is not a distribution.
     """
     p = to_numpy(p, float)
-    if samples < 1 or samples != int(samples) or p.ndim != 1:
+    if not is_count(samples) or p.ndim != 1:
         raise InvalidInput(
             f"sampling_floor got {samples} samples of a distribution of shape {p.shape}. "
             "Pass a whole number of samples, at least 1, and one distribution [K]."
         )
     check_distribution("p", p)
+    samples = int(samples)
     inner = p[(p > 0) & (p < 1)]
     m = np.floor(samples * inner) + 1
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, samples + 2)))])
@@ -197,16 +215,24 @@ def _check_outcomes(p: Array, q: Array) -> None:
 def _pair(p: Array, q: Array) -> tuple:
     xp, p, q = as_arrays(p, q)
     _check_outcomes(p, q)
-    p, q = as_float(xp, p), as_float(xp, q)
     check_distribution("the first argument", p)
     check_distribution("the second argument", q)
-    return xp, p, q
+    p, q = as_float(xp, "the first argument", p), as_float(xp, "the second argument", q)
+    return xp, widened(xp, p), widened(xp, q)
 
 
 def _first_hits(rewards: Array, ids: Array, threshold: float) -> np.ndarray:
     """Positions at which a new outcome exceeds the threshold, ascending."""
-    rewards, ids = to_numpy(rewards), to_numpy(ids)
+    xp, rewards, ids = as_arrays(to_numpy(rewards), to_numpy(ids))
+    rewards = as_float(xp, "rewards", rewards)
     check_same_shape("rewards and ids", rewards, ids)
-    good = np.flatnonzero((rewards > threshold) & (ids != NO_OUTCOME))
+    if rewards.ndim != 1 or math.isnan(threshold):
+        raise InvalidInput(
+            f"rewards have shape {rewards.shape} and the threshold is {threshold}. Pass the "
+            "samples in the order of the calls [N], and a number."
+        )
+    if ids.size:  # an empty list has no dtype of its own
+        check_ids(ids)
+    good = np.flatnonzero((rewards > threshold) & has_outcome(ids))
     _, first = np.unique(ids[good], return_index=True)
     return np.sort(good[first])

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from ipsrl.core.arrays import Array, as_arrays
 from ipsrl.errors import InvalidInput
 
 NO_OUTCOME = -1
@@ -40,6 +41,14 @@ def outcome_ids(keys: Iterable[Hashable | None]) -> np.ndarray:
             "Pass a list with one key per sample."
         )
     return np.fromiter((_id(key) for key in keys), dtype=np.int64)
+
+
+def has_outcome(ids: Array) -> Array:
+    """True for ids that name an outcome; an unsigned integer always does."""
+    xp, ids = as_arrays(ids)
+    if xp.isdtype(ids.dtype, "unsigned integer"):  # PyTorch and JAX compare -1 as 255
+        return xp.ones_like(ids, dtype=xp.bool)
+    return ids != NO_OUTCOME
 
 
 def _id(key: Hashable | None) -> int:

@@ -18,7 +18,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
 
 from ipsrl.core.arrays import (
     Array,
@@ -31,8 +34,9 @@ from ipsrl.core.arrays import (
     default_float,
     holds,
     placement,
+    widened,
 )
-from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.core.outcomes import has_outcome
 from ipsrl.errors import InvalidInput
 
 LOG_P_MIN = -40.0
@@ -78,13 +82,9 @@ def leave_one_out_frequency(
     Returns:
       p^ in (0, 1] [..., G].
     Raises:
-      InvalidInput: for smoothing <= 0 (an outcome seen once would have p^ = 0).
+      InvalidInput: for smoothing <= 0 (an outcome seen once would have p^ = 0), or infinite.
     """
-    if not smoothing > 0:
-        raise InvalidInput(
-            f"smoothing is {smoothing}, which gives an outcome seen once the probability 0 and an "
-            "infinite weight. Use a positive number of pseudo-samples, such as 0.5."
-        )
+    _check_smoothing(smoothing)
     xp, ids, mask = _ids_and_mask(ids, mask)
     dtype = default_float(xp, ids)
     present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
@@ -106,7 +106,7 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
       similarity: k [..., G, G].
       mask: True where a sample exists [..., G]; None for all.
     Returns:
-      p^ in (0, 1] [..., G]; 1 outside the mask.
+      p^ in (0, 1] [..., G]; 1 outside the mask; float32 for similarities of 16 bits.
     Raises:
       InvalidInput: if k is not square on its last axes, leaves [0, 1], or k(o, o) is not 1.
     """
@@ -116,7 +116,7 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
             f"similarity has shape {tuple(similarity.shape)}, but every pair of the group needs a "
             "value: pass (..., G, G)."
         )
-    similarity = as_float(xp, similarity)
+    similarity = widened(xp, as_float(xp, "similarity", similarity))
     if mask is not None:
         check_same_shape("similarity rows and mask", similarity[..., 0], mask)
         itself = xp.eye(mask.shape[-1], dtype=similarity.dtype, **placement(similarity))
@@ -150,23 +150,25 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
       log_pf: log-probability of the trajectory under the policy [...], at most 0.
       log_pb: log-probability of the trajectory given its end, same shape; None for P_B = 1.
     Returns:
-      p^ > 0 [...].
+      p^ > 0 [...]; float32 for log-probabilities of 16 bits, in which e^-40 would be 0.
     Raises:
-      InvalidInput: for log-probabilities above 0, non-finite, or of different shapes.
+      InvalidInput: for log-probabilities above 0, non-finite, or of different shapes, and for a
+        ratio that is not finite (a log_pb far below log_pf).
     """
     xp, log_pf, log_pb = as_arrays(log_pf, log_pb)
-    for name, value in (("log_pf", log_pf), ("log_pb", log_pb)):
-        # 1e-4: a float32 log-softmax of a certain action may exceed 0 by rounding
-        if value is not None and not holds(xp.isfinite(value) & (value <= 1e-4)):
-            raise InvalidInput(
-                f"{name} has values above 0 or not finite, so it is no log-probability. Pass the "
-                "sum over the steps of log pi(action), not probabilities or negated losses."
-            )
-    log_p = log_pf
+    log_p = log_pf = _log_probs(xp, "log_pf", log_pf)
     if log_pb is not None:
+        log_pb = _log_probs(xp, "log_pb", log_pb)
         check_same_shape("log_pf and log_pb", log_pf, log_pb)
         log_p = log_pf - log_pb
-    return xp.exp(xp.clip(log_p, min=LOG_P_MIN))
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        p = xp.exp(xp.clip(log_p, min=LOG_P_MIN))
+    if not holds(xp.isfinite(p)):
+        raise InvalidInput(
+            "exp(log_pf - log_pb) is infinite, so the sample would get weight 0. Check that log_pb "
+            "is of the same trajectory as log_pf."
+        )
+    return p
 
 
 def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -> Array:
@@ -175,11 +177,20 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
     Args:
       log_now: log-probability of the stored trajectories under the current policy [...].
       log_then: their log-probability when they were drawn [...].
-      clip: upper bound; trades variance for bias (Ionides 2008).
+      clip: upper bound, > 0; trades variance for bias (Ionides 2008).
     Returns:
       weights in [0, clip] [...].
+    Raises:
+      InvalidInput: for a clip or log-probabilities that cannot be, or of different shapes.
     """
+    _check_weight_clip(clip)
     xp, log_now, log_then = as_arrays(log_now, log_then)
+    check_same_shape("log_now and log_then", log_now, log_then)
+    if not holds((log_now < math.inf) & xp.isfinite(log_then)):
+        raise InvalidInput(
+            "log_now is NaN or infinite, or log_then is not finite: what was drawn had a "
+            "probability. Pass the sum over the steps of log pi(action)."
+        )
     return xp.exp(xp.clip(log_now - log_then, max=math.log(clip)))
 
 
@@ -238,6 +249,9 @@ class LeaveOneOut(_Stateless):
 
     smoothing: float = 0.5
 
+    def __post_init__(self) -> None:
+        _check_smoothing(self.smoothing)
+
     def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
         p = leave_one_out_frequency(samples.ids, mask=samples.mask, smoothing=self.smoothing)
         return p, state
@@ -269,7 +283,14 @@ class Exact(_Stateless):
     """`Samples.probability` as given: the reference that the others approach."""
 
     def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        return _unscaled(_needed(samples, "probability", self), samples), state
+        p = _unscaled(_needed(samples, "probability", self), samples)
+        if not holds((p > 0) & (p <= 1 + 1e-4)):  # 1e-4: float32 sums of a policy's probabilities
+            raise InvalidInput(
+                "probability has values outside (0, 1]. Pass p(outcome) of each sample, which was "
+                "drawn and so has p > 0; for the ratio P_F / P_B, which may exceed 1, use "
+                "Likelihood()."
+            )
+        return p, state
 
 
 class ReplayState(NamedTuple):
@@ -299,22 +320,30 @@ class Replay:
     clip: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.batches < 1 or not self.clip > 0:
+        if not isinstance(self.batches, Integral) or self.batches < 1:
             raise InvalidInput(
-                f"Replay got batches={self.batches} and clip={self.clip}. It remembers at least "
-                "one batch, and truncates weights at a positive number."
+                f"Replay got batches={self.batches}. It remembers a whole number of them, at least "
+                "one batch."
             )
+        _check_weight_clip(self.clip)
 
     def init(self, samples: Samples) -> ReplayState:
         xp, ids = as_arrays(samples.ids)
+        _check_groups(ids)
         shape, where = (self.batches, *ids.shape), placement(ids)
         zeros = xp.zeros(shape, dtype=default_float(xp, ids), **where)
         no_ids = xp.zeros(shape, dtype=ids.dtype, **where)
         return ReplayState(no_ids, zeros, zeros, xp.asarray(0, **where))
 
     def __call__(self, samples: Samples, state: ReplayState) -> tuple[Array, ReplayState]:
-        xp, ids, mask, log_pf = as_arrays(samples.ids, as_mask(samples.mask), samples.log_pf)
+        xp, ids, mask, log_pf, history = as_arrays(
+            samples.ids, as_mask(samples.mask), samples.log_pf, samples.history_log_pf
+        )
+        _check_groups(ids, mask)
+        check_same_shape("ids and each stored batch", ids, state.ids[0, ...])
         dtype = state.log_pf.dtype
+        if log_pf is not None:
+            check_same_shape("ids and log_pf", ids, log_pf)
         log_pf = xp.zeros_like(ids, dtype=dtype) if log_pf is None else log_pf
         present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
         slot = xp.arange(self.batches, **placement(ids)) == state.turn % self.batches
@@ -326,8 +355,9 @@ class Replay:
             state.turn + 1,
         )
         weights = state.present
-        if samples.history_log_pf is not None:
-            now = xp.where(slot, state.log_pf, samples.history_log_pf)
+        if history is not None:
+            check_same_shape("history_log_pf and the stored batches", history, state.log_pf)
+            now = xp.where(slot, state.log_pf, history)
             now = xp.where(weights > 0, now, weights)  # what is not there may hold anything
             ratio = importance_weights(now, state.log_pf, clip=self.clip)
             weights = xp.where(weights > 0, ratio, weights)
@@ -348,20 +378,51 @@ def _share(xp: Any, ids: Array, others: Array, weights: Array | None, dtype: Any
 
 def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | None]:
     xp, ids, mask = as_arrays(ids, as_mask(mask))
+    _check_groups(ids, mask)
+    return xp, ids, mask
+
+
+def _check_groups(ids: Array, mask: Array | None = None) -> None:
     check_has_group("ids", ids)
     check_ids(ids)
     if mask is not None:
         check_same_shape("ids and mask", ids, mask)
-    return xp, ids, mask
 
 
 def _one_where_unscaled(xp: Any, p: Array, ids: Array, mask: Array | None) -> Array:
-    scaled = ids != NO_OUTCOME
+    scaled = has_outcome(ids)
     return xp.where(scaled if mask is None else scaled & mask, p, xp.ones_like(p))
+
+
+def _log_probs(xp: Any, name: str, value: Array) -> Array:
+    value = widened(xp, as_float(xp, name, value))
+    # 1e-4: a float32 log-softmax of a certain action may exceed 0 by rounding
+    if not holds(xp.isfinite(value) & (value <= 1e-4)):
+        raise InvalidInput(
+            f"{name} has values above 0 or not finite, so it is no log-probability. Pass the "
+            "sum over the steps of log pi(action), not probabilities or negated losses."
+        )
+    return value
+
+
+def _check_smoothing(smoothing: float) -> None:
+    if not 0 < smoothing < math.inf:
+        raise InvalidInput(
+            f"smoothing is {smoothing}, which gives an outcome seen once the probability 0 and an "
+            "infinite weight. Use a positive number of pseudo-samples, such as 0.5."
+        )
+
+
+def _check_weight_clip(clip: float) -> None:
+    if not 0 < clip < math.inf:
+        raise InvalidInput(
+            f"clip is {clip}, but it bounds importance weights. Use a positive number, such as 10."
+        )
 
 
 def _unscaled(p: Array, samples: Samples) -> Array:
     xp, p, ids, mask = as_arrays(p, samples.ids, as_mask(samples.mask))
+    _check_groups(ids, mask)
     check_same_shape("p and ids", p, ids)
     return _one_where_unscaled(xp, p, ids, mask)
 
@@ -369,6 +430,7 @@ def _unscaled(p: Array, samples: Samples) -> Array:
 def _zero_outside(mask: Array, value: Array) -> Array:
     """Padding may hold anything, also NaN."""
     xp, mask, value = as_arrays(as_mask(mask), value)
+    check_same_shape("mask and log-probabilities", mask, value)
     return xp.where(mask, value, xp.zeros_like(value))
 
 

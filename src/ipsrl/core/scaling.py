@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ipsrl.core.arrays import (
     Array,
     as_arrays,
     as_float,
     as_mask,
+    check_clip,
+    check_has_group,
     check_ids,
     check_rewards,
     check_same_shape,
     holds,
+    narrowed,
     stop_gradient,
+    widened,
 )
-from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.core.outcomes import has_outcome
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 
@@ -38,17 +44,20 @@ def ips_weights(p: Array, *, eps: float = 0.0, alpha: float = 1.0) -> Array:
       eps: lower clip of p, in [0, 1].
       alpha: exponent >= 0.
     Returns:
-      weights >= 1 [...].
+      weights >= 1 [...], in the dtype of p.
     Raises:
-      InvalidInput: for p outside (0, 1], eps outside [0, 1] or a negative alpha.
+      InvalidInput: for p outside (0, 1], eps outside [0, 1], a negative alpha, or weights that the
+        dtype of p cannot hold.  Under `jax.jit` and `vmap` those are infinite.
     """
     xp, p = as_arrays(p)
+    p = as_float(xp, "p", p)
     if not holds(p <= 1 + 1e-4):  # 1e-4: float32 sums of a policy's probabilities
         raise InvalidInput(
             "p has values above 1, so it is no probability. Pass p(outcome) (a share, not a "
             "count); for the ratio P_F / P_B, which may exceed 1, use ips_rewards(..., p=ratio)."
         )
-    return _weights(as_float(xp, p), eps, alpha)
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        return narrowed(xp, "weights", _weights(widened(xp, p), eps, alpha), p.dtype)
 
 
 def ips_rewards(
@@ -65,7 +74,8 @@ def ips_rewards(
         r~_g = r_g / max(p^(o_g), eps)^alpha
 
     A sample without an outcome (id -1) keeps its reward; a sample outside the mask gets 0.  No
-    gradient flows through r~ (sg in Eq. 3).  Source: the paper, Eq. 9.
+    gradient flows through r~ (sg in Eq. 3).  Rewards of 16 bits are scaled in float32 and rounded
+    once.  Source: the paper, Eq. 9.
 
     Args:
       rewards: terminal rewards >= 0 [..., G].
@@ -77,10 +87,13 @@ def ips_rewards(
     Returns:
       scaled rewards [..., G], in the dtype of the rewards.
     Raises:
-      InvalidInput: for negative or non-finite rewards, or arrays that are not aligned.
+      InvalidInput: for negative, complex or non-finite rewards, arrays that are not aligned, or
+        scaled rewards that their dtype cannot hold.  Under `jax.jit` and `vmap` nothing is known of
+        values: bad ones are computed with, and those that are too large are infinite or NaN.
     """
     xp, rewards, ids, mask, p = as_arrays(rewards, ids, as_mask(mask), p)
-    rewards = as_float(xp, rewards)
+    rewards = as_float(xp, "rewards", rewards)
+    check_has_group("rewards", rewards)
     check_ids(ids)
     check_same_shape("rewards and ids", rewards, ids)
     if mask is not None:
@@ -90,19 +103,18 @@ def ips_rewards(
     if p is None:
         p = group_frequency(ids, mask=mask)
     check_same_shape("rewards and p", rewards, p)
-    p = as_float(xp, p)
-    scaled = ids != NO_OUTCOME if mask is None else mask & (ids != NO_OUTCOME)
-    weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)
-    return stop_gradient(rewards * xp.astype(weights, rewards.dtype))
+    p = widened(xp, as_float(xp, "p", p))
+    scaled = has_outcome(ids) if mask is None else mask & has_outcome(ids)
+    wide = widened(xp, rewards)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by name
+        weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)
+        wide = wide * xp.astype(weights, wide.dtype)
+        return stop_gradient(narrowed(xp, "scaled rewards", wide, rewards.dtype))
 
 
 def _weights(p: Array, eps: float, alpha: float) -> Array:
     xp, p = as_arrays(p)
-    if not 0 <= eps <= 1:
-        raise InvalidInput(
-            f"eps is {eps}, but it clips a probability from below. Use a value in [0, 1], "
-            "such as 0.2; at or below 1/G it has no effect."
-        )
+    check_clip(eps)
     if not 0 <= alpha < math.inf:
         raise InvalidInput(
             f"alpha is {alpha}, which gives no sensible weight. "
