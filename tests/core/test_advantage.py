@@ -166,6 +166,7 @@ def test_the_same_under_jit_and_vmap():
     assert_close(jax.vmap(group_advantage)(r).advantages, plain)
 
 
+@pytest.mark.promise(number=4)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_non_finite_rewards_are_refused(xp, bad):
     with pytest.raises(InvalidInput, match="NaN or infinite.*spread to the whole group.*mask"):

@@ -235,6 +235,7 @@ def test_two_outcomes_by_hand():
     assert_close(stationary_distribution([1.0, 1.5], 2), np.array([0.2, 0.8]), tolerance=1e-9)
 
 
+@pytest.mark.promise(number=4)
 @pytest.mark.parametrize("rewards", [[], [0.0, 0.0], [1.0, -1.0], [math.nan, 1.0], [math.inf, 1.0]])
 def test_bad_rewards_are_refused(rewards):
     with pytest.raises(InvalidInput, match="finite and non-negative, with at least one above 0"):

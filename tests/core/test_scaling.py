@@ -172,6 +172,7 @@ def test_counted_rewards_become_floats(xp, kind):
 REWARDS, IDS = [1.0, 2.0, 3.0], [1, 1, 2]
 
 
+@pytest.mark.promise(number=4)
 @pytest.mark.parametrize(
     ("bad", "teaches"),
     [

@@ -103,6 +103,7 @@ BROKEN = [
 ]  # fmt: skip
 
 
+@pytest.mark.promise(number=4)
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_any_line_gets_a_line_and_the_next_one_is_judged(task):
     good = {"observations": list(next(task.observation_sets())[0])}
@@ -177,7 +178,8 @@ def test_huge_lines_are_refused_in_pieces(line, record_property):
         judge_lines(Causal(), source, Nothing())
 
     assert steps(run) < 1000
-    assert peak_memory(run) < MOST_MEMORY
+    # What is longer than a line may be is read in pieces of that size.
+    assert peak_memory(run) < (4 * LONGEST_LINE if len(line) > LONGEST_LINE else MOST_MEMORY)
     seconds_where_promised(run, SLOWEST_REFUSAL)
     record_property("figure", "JSON lines of up to 10 MB, nested up to 10^7 deep")
 
@@ -254,8 +256,9 @@ def test_a_file_is_read_back_and_has_the_keys_of_the_issue(task, tmp_path):
     assert all(found["valid"] for found in answers(task, *map(as_line, rows)))
 
 
-def test_the_same_bytes_in_every_process():
-    """Promise 7, with another PYTHONHASHSEED."""
+@pytest.mark.promise(number=7)
+def test_the_same_data_sets_in_every_process(record_property):
+    """Also with another PYTHONHASHSEED."""
     script = (
         "from dataclasses import asdict; import json; from ipsrl.hypospace import *\n"
         "for domain in (Causal, Voxel, Boolean):\n"
@@ -274,6 +277,7 @@ def test_the_same_bytes_in_every_process():
         for seed in ("1", "2")
     }
     assert len(found) == 1
+    record_property("figure", "hypospace: 12 data sets")
 
 
 def test_halves_by_sets_share_hypotheses_and_say_so():
