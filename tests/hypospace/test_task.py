@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 
 import pytest
-from helpers import SIGMAS, peak_memory, seconds_where_promised, steps
+from helpers import HANGS, SIGMAS, peak_memory, seconds_where_promised, steps
 from hypospace_suite import MOST_MEMORY, MOST_STEPS, SLOWEST_REFUSAL, keys_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -199,7 +199,7 @@ def test_an_answer_comes_before_the_next_question():
         for _ in range(3):
             process.stdin.write(as_line(GOOD))
             process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], 30)
+            ready, _, _ = select.select([process.stdout], [], [], HANGS)
             if not ready:
                 process.kill()
             assert ready
