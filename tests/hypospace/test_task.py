@@ -171,7 +171,7 @@ def test_huge_lines_are_refused_in_pieces(line, record_property):
         def write(self, text):
             return len(text)
 
-    source = io.BytesIO(line)
+    source = io.BytesIO(line + b"\n{}\n")  # not its end, or it would be handed over uncopied
 
     def run():
         source.seek(0)
