@@ -183,6 +183,7 @@ class TaskSuite(ABC):
             for start in starts
         ]
 
+    @pytest.mark.promise(number=1)
     def test_the_longest_texts_take_steps_and_memory_in_proportion(self):
         lines = self.sets()[0][0]
         for text in self.hostile():
