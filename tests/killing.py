@@ -71,4 +71,4 @@ def survive(
                 assert checkpoints(directory) - before, "killed before it had done anything"
                 done += 1
         check(directory)
-    return f"{command[0]}: {done} kills, each after a new checkpoint, of {runs} runs"
+    return f"{command[0]}: {done} kills, each after a new checkpoint; {runs} runs compared"
