@@ -13,7 +13,6 @@ demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
 
 test: .venv/all.stamp  ## everything that runs in minutes
 	$(BIN)/pytest -n 2 --dist loadfile
-	$(BIN)/pytest -m timing
 
 test-slow: .venv/all.stamp  ## acceptance figures, faults, whole runs
 	$(BIN)/pytest -m slow
@@ -41,6 +40,7 @@ check: .venv/all.stamp  ## style, types, import layers
 	$(BIN)/lint-imports
 
 bench: .venv/all.stamp  ## speed, beside torchgfn and gfnx in environments of their own
+	$(BIN)/python bench/speed.py
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/llm_overhead.py
 	$(BIN)/python bench/molecules.py

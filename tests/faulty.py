@@ -86,12 +86,22 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def environment(process: Path) -> bytes:
+    """As the kernel shows it: nothing at first, and then no command line either."""
+    while True:
+        command, found = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        if command or found:
+            return found
+        os.readlink(process / "exe")  # fails for what has ended, and for threads of the kernel
+        time.sleep(0.001)
+
+
 def marked(mark: str) -> list[int]:
     """Processes other than this one that were started, by whomever, with MARK=mark."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if f"MARK={mark}".encode() in (path / "environ").read_bytes().split(b"\0"):
+            if f"MARK={mark}".encode() in environment(path).split(b"\0"):
                 found.append(int(path.name))
         except OSError:
             continue
@@ -112,7 +122,7 @@ def listening(pids: list[int]) -> list[str]:
 
 
 def assert_none_left(mark: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while left := marked(mark):
         lines = [Path(f"/proc/{pid}/cmdline") for pid in left]
         assert time.monotonic() < deadline, [p.read_bytes() for p in lines if p.exists()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import re
+import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +43,9 @@ def std_eps_drift(scale: float, std_eps: float, std: float) -> float:
 def promised(size: int, small: int) -> int:
     """The size of a promise where `make promises` runs it, and a small one everywhere else."""
     return size if "IPSRL_PROMISED" in os.environ else small
+
+
+HANGS = 600  # seconds after which a child process hangs; no measure of speed
 
 
 @dataclass(frozen=True)
@@ -132,33 +137,53 @@ def gradient(xp: Namespace, function: Callable[[Any], Any], at: Any) -> np.ndarr
     return numpy_of(jax.grad(lambda x: function(x).sum())(at))
 
 
-# Seconds of `_reference` in a quiet moment of the machine on which the bounds of the timing tests
-# were measured: AMD EPYC, 2 shared cores, Python 3.11, 2026-11-24, the least of 1,000.
-REFERENCE = 0.0140
-_WORDS = re.compile(r"(\w+)=(\d+)[ ,;]*")
+# Work is counted, never timed: a count is the same on a slow machine and a busy one.
 
 
-def _reference() -> int:
-    """Text, dicts and a regular expression, as in what is timed."""
-    text = " ".join(f"name{i % 97}={i}," for i in range(16_000))
-    counts: dict[str, int] = {}
-    for word, number in _WORDS.findall(text):
-        counts[word.upper()] = counts.get(word, 0) + int(number)
-    return len(counts)
+def steps(run: Callable[[], Any]) -> int:
+    """Lines that Python executes in a call, once more for every round of a loop, and calls of C."""
+    count = 0
 
+    def trace(*_: Any) -> Any:
+        nonlocal count
+        count += 1
+        return trace
 
-def fastest(run: Callable[[], Any], enough: float = 0.0, tries: int = 20) -> float:
-    """Least processor time of a call, which load raises too; no further try below `enough`."""
-    best = float("inf")
-    for _ in range(tries):
-        start = time.process_time()
+    def profile(_: Any, event: str, __: Any) -> None:
+        nonlocal count
+        count += event == "c_call"
+
+    before = sys.gettrace(), sys.getprofile()
+    gc.disable()  # JAX is called back by every collection
+    sys.settrace(trace)
+    sys.setprofile(profile)
+    try:
         run()
-        best = min(best, time.process_time() - start)
-        if best < enough:
-            break
-    return best
+    finally:
+        gc.enable()
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    return count
 
 
-def slowness() -> float:
-    """How many times slower than that machine this one is now; bounds of time grow with it."""
-    return max(1.0, fastest(_reference, REFERENCE) / REFERENCE)
+def peak_memory(run: Callable[[], Any]) -> int:
+    """Bytes that Python and NumPy have allocated in a call, at their highest."""
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def seconds_where_promised(run: Callable[[], Any], limit: float) -> float:
+    """The least time of a few calls, which is below a promised limit: under `make promises`."""
+    if "IPSRL_PROMISED" not in os.environ:
+        return 0.0
+    spans: list[float] = []
+    while len(spans) < 5 and min(spans, default=limit) >= limit:
+        start = time.perf_counter()
+        run()
+        spans.append(time.perf_counter() - start)
+    assert min(spans) < limit
+    return min(spans)

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 import pytest
+from helpers import HANGS
 
 import ipsrl
 
@@ -71,7 +72,7 @@ def test_import_loads_no_framework():
     heavy = "{'torch', 'jax', 'pydantic', 'matplotlib', 'pyarrow', 'tyro', 'optax', 'equinox'}"
     code = f"import ipsrl, sys; print(sorted({heavy} & set(sys.modules)))"
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANGS
     )
     assert answer.stdout.strip() == "[]"
 

@@ -7,15 +7,14 @@ the run that was left in peace, byte for byte.
 import functools
 import json
 import os
-import random
 import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from killing import checkpoints, start, survive, wait_for_progress
 
 import ipsrl.grids.loop
 from ipsrl.cli import main
@@ -93,12 +92,16 @@ def test_same_configuration_and_seed_twice_give_the_same_files(in_peace, tmp_pat
     assert differences(again, in_peace[SMALL]) == []
 
 
-def test_another_process_with_another_hash_seed_gives_the_same_files(in_peace, tmp_path):
+@pytest.mark.promise(number=7)
+def test_another_process_with_another_hash_seed_gives_the_same_files(
+    in_peace, tmp_path, record_property
+):
     out = tmp_path / "elsewhere"
     command = [sys.executable, "-m", "ipsrl", "train", "hypergrid", *options(SMALL)]
     environment = {**os.environ, "PYTHONHASHSEED": "4242"}
     subprocess.run([*command, "--out", out], env=environment, check=True, capture_output=True)
     assert differences(out, in_peace[SMALL]) == []
+    record_property("figure", f"hypergrid: {len(contents(out))} files")
 
 
 def test_another_seed_gives_other_files(in_peace, tmp_path):
@@ -299,58 +302,21 @@ def test_death_of_a_process_at_every_write_of_a_checkpoint_changes_nothing(
 # --- kill -9 at random moments --------------------------------------------------------------------
 
 
-def start(*words: str) -> subprocess.Popen:
-    """The command, in a process that heeds Ctrl-C even if ours was started to ignore it."""
-    script = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from ipsrl.cli import main; sys.exit(main())"
-    )
-    command = [sys.executable, "-c", script, "train", "hypergrid", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def newest(directory: Path) -> str:
-    return max((path.name for path in directory.glob("checkpoints/step-*.json")), default="")
-
-
-def wait_for_progress(process: subprocess.Popen, directory: Path) -> None:
-    """Until the process has written a checkpoint of its own, or has ended."""
-    before, deadline = newest(directory), time.monotonic() + 60
-    while newest(directory) == before and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def survive(kills: int, seed: int, folder: Path, reference: Path) -> None:
-    """Kill at `kills` random moments; a run that ends before them is checked, and followed up."""
-    moments = random.Random(seed)
-    done, runs = 0, 0
-    while done < kills:
-        directory, runs = folder / f"run-{runs}", runs + 1
-        while True:
-            begun = (directory / "config.toml").exists()
-            words = ["--resume", str(directory)] if begun else [*options(LONG), "--out", directory]
-            process = start(*map(str, words))
-            if done < kills:
-                wait_for_progress(process, directory)
-                time.sleep(moments.uniform(0, 0.25))
-                process.kill()
-            message = process.communicate()[1]
-            if process.returncode == 0:
-                break
-            assert process.returncode == -signal.SIGKILL, message
-            done += 1
+def survives(kills: int, folder: Path, reference: Path) -> str:
+    def check(directory: Path) -> None:
         assert differences(directory, reference) == []
-    assert done == kills
+
+    return survive(kills, folder, ["hypergrid", *options(LONG)], check)
 
 
 def test_three_kills_change_nothing(in_peace, tmp_path):
-    survive(3, 0, tmp_path, in_peace[LONG])
+    survives(3, tmp_path, in_peace[LONG])
 
 
 @pytest.mark.slow
-def test_twenty_kills_change_nothing(in_peace, tmp_path):
-    survive(20, 1, tmp_path, in_peace[LONG])
+@pytest.mark.promise(number=5)
+def test_twenty_kills_change_nothing(in_peace, tmp_path, record_property):
+    record_property("figure", survives(20, tmp_path, in_peace[LONG]))
 
 
 # --- signals --------------------------------------------------------------------------------------
@@ -359,8 +325,8 @@ def test_twenty_kills_change_nothing(in_peace, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
 def test_a_signal_stops_the_run_and_it_can_be_continued(number, code, in_peace, tmp_path):
     directory = tmp_path / "run"
-    process = start(*options(LONG), "--out", str(directory))
-    wait_for_progress(process, directory)
+    process = start("train", "hypergrid", *options(LONG), "--out", directory)
+    wait_for_progress(process, directory, set())
     process.send_signal(number)
     message = process.communicate()[1]
     assert process.returncode == code, message
@@ -414,7 +380,9 @@ def test_a_full_disk_loses_nothing(leave, compiled, in_peace, disk):
     with pytest.raises((OSError, RunError)):
         train(LONG, directory)
     run = Run.open(directory)
-    step = json.loads((directory / "checkpoints" / newest(directory)).read_bytes())["step"]
+    step = json.loads((directory / "checkpoints" / max(checkpoints(directory))).read_bytes())[
+        "step"
+    ]
     assert 0 < step < LONG.iterations
     filler.unlink()
     train(LONG, run.directory, resume=True)

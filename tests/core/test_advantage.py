@@ -305,6 +305,7 @@ def test_impossible_ddof_is_refused(xp, ddof):
         group_advantage(xp.floats([[1.0, 2.0]]), ddof=ddof)
 
 
+@pytest.mark.promise(number=4)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_non_finite_rewards_are_refused(xp, bad):
     with pytest.raises(InvalidInput, match="NaN or infinite.*spread to the whole group.*mask"):

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 from collections import Counter
 
 import jax
@@ -13,9 +11,10 @@ from helpers import (
     assert_same,
     gradient,
     numpy_of,
+    peak_memory,
     promised,
-    slowness,
     std_eps_drift,
+    steps,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,6 +164,7 @@ def test_counted_rewards_become_floats(xp, kind):
 REWARDS, IDS = [1.0, 2.0, 3.0], [1, 1, 2]
 
 
+@pytest.mark.promise(number=4)
 @pytest.mark.parametrize(
     ("bad", "teaches"),
     [
@@ -317,31 +317,27 @@ def test_groups_without_signal_have_zero_advantage(xp, rewards, ids):
     assert bool(flat[0])
 
 
-# Speed.
-
-SPEED = """
-import time, torch
-from ipsrl import group_advantage, ips_rewards
-torch.set_num_threads(1)
-rewards = torch.rand((1024, 64))
-ids = torch.randint(0, 2**62, (8,))[torch.randint(0, 8, (1024, 64))]
-taken = []
-for _ in range(200):  # enough to find a quiet moment of the machine
-    start = time.process_time()
-    group_advantage(ips_rewards(rewards, ids))
-    taken.append(time.process_time() - start)
-print(min(taken))
-"""
+# Work.
 
 
-@pytest.mark.timing
-def test_a_batch_of_1024_groups_takes_under_ten_milliseconds():
-    # In a process of its own: the threads and the memory of the other tests are no part of it.
-    # Processor time of one thread, because a busy machine may take the core away in between.
-    answer = subprocess.run(
-        [sys.executable, "-c", SPEED], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert float(answer.stdout) < 0.010 * slowness()
+def test_no_loop_runs_over_groups_or_members(xp):
+    rng = np.random.default_rng(0)
+    rewards, ids = xp.floats(rng.random((256, 64))), xp.integers(rng.integers(0, 8, (256, 64)))
+
+    def run(groups: int, size: int) -> None:
+        group_advantage(ips_rewards(rewards[:groups, :size], ids[:groups, :size]))
+
+    run(4, 4), run(256, 64)  # the first call of a shape compiles
+    # 1,000 times as many members; JAX alone takes a few steps less or more, to cut them out.
+    assert steps(lambda: run(256, 64)) < 1.2 * steps(lambda: run(4, 4))
+
+
+def test_memory_grows_with_the_pairs_within_a_group():
+    rng = np.random.default_rng(0)
+    rewards, ids = rng.random((256, 64)), rng.integers(0, 8, (256, 64))
+    run = lambda: group_advantage(ips_rewards(rewards, ids))  # noqa: E731
+    run()
+    assert peak_memory(run) < 10 * 64 * rewards.size  # 8 bytes for each pair, and a mask of 1
 
 
 @pytest.mark.parametrize("kind", ["integers", "floats"])

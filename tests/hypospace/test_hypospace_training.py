@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,21 @@ def test_the_same_seed_writes_the_same_files(finished, beginner, tmp_path) -> No
     assert files(tmp_path / "again") == files(finished)
     train(small(beginner, seed=1), tmp_path / "other")
     assert files(tmp_path / "other")["responses.jsonl"] != files(finished)["responses.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.promise(number=7)
+def test_another_process_with_another_hash_seed_gives_the_same_files(
+    finished, beginner, tmp_path, record_property
+) -> None:
+    (tmp_path / "config.toml").write_text(small(beginner).dump())
+    subprocess.run(
+        [sys.executable, "-m", "ipsrl", "train", "hypospace",
+         "--config", tmp_path / "config.toml", "--out", tmp_path / "run"],
+        check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "4242"},
+    )  # fmt: skip
+    assert files(tmp_path / "run") == files(finished)
+    record_property("figure", f"hypospace: {len(files(finished))} files of a run")
 
 
 @pytest.mark.parametrize("moment", ["prompts", "training", "responses", "evaluation"])

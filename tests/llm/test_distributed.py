@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import PartialState
+from helpers import HANGS
 from test_replay import assert_exact_log_probs, several_prompts
 from test_trl import assert_closed_form
 from trl import GRPOTrainer, RLOOTrainer
@@ -180,7 +181,7 @@ def launch(scenario: str, folder: Path, ranks: int = RANKS) -> list[dict[str, An
         __file__, scenario, str(folder), str(ranks),
     ]  # fmt: skip
     env = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
 

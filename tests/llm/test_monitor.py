@@ -17,7 +17,7 @@ pytest.importorskip("trl")
 
 import torch
 import trl
-from helpers import FLOAT32_DRIFT
+from helpers import FLOAT32_DRIFT, HANGS
 from packaging.version import Version
 from tiny_grpo import outcome, reward, train
 
@@ -301,7 +301,7 @@ def test_groups_that_straddle_processes_are_whole(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        printed, errors = process.communicate(timeout=200)
+        printed, errors = process.communicate(timeout=HANGS)
     finally:
         if process.poll() is None:  # the workers too, or they wait for one another for ever
             os.killpg(process.pid, signal.SIGKILL)

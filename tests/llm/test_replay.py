@@ -411,6 +411,7 @@ def test_a_checkpoint_of_another_estimator(tmp_path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.promise(number=6)
 def test_kill_minus_nine(tmp_path) -> None:
     """SIGKILL after the second checkpoint, in the fifth step; the rest in another process."""
     script = tmp_path / "killed.py"

@@ -157,6 +157,7 @@ def test_order_and_names_do_not_matter(tmp_path) -> None:
 # --- scaling off --------------------------------------------------------------------------------
 
 
+@pytest.mark.promise(number=15)
 @pytest.mark.parametrize(
     ("plain", "trainer", "estimator"),
     [
@@ -165,7 +166,9 @@ def test_order_and_names_do_not_matter(tmp_path) -> None:
         (RLOOTrainer, IPSRLOOTrainer, "group"),
     ],
 )
-def test_scaling_off_is_trl_bit_for_bit(tmp_path, plain, trainer, estimator) -> None:
+def test_scaling_off_is_trl_bit_for_bit(
+    tmp_path, plain, trainer, estimator, record_property
+) -> None:
     """alpha = 0, 20 steps: every loss, every other number TRL logs, and every weight."""
     off = toy.train(tmp_path / "off", trainer, trainer_options=ips(alpha=0.0, estimator=estimator))
     reference = toy.train(tmp_path / "plain", plain)
@@ -175,6 +178,7 @@ def test_scaling_off_is_trl_bit_for_bit(tmp_path, plain, trainer, estimator) -> 
     weights = off.model.state_dict()
     for name, value in reference.model.state_dict().items():
         assert torch.equal(weights[name], value), name
+    record_property("figure", f"{trainer.__name__}, {estimator}: 20 steps, 0 differences")
     # and it is no accident: with scaling on they differ
     on = toy.train(tmp_path / "on", trainer, max_steps=2, trainer_options=ips())
     assert [e["loss"] for e in toy.log(on)[:2]] != [e["loss"] for e in toy.log(reference)[:2]]

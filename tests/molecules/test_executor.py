@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from faulty import assert_none_left, is_alive, marked
+from helpers import HANGS, promised
 from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
@@ -104,7 +105,7 @@ def test_python_is_stopped_at_its_limit_and_lives_on(told, mark):
         ):
             told.todo(todo)
             assert component(["N", "C"]) == [Timeout("no answer in 0.7 s"), pid]
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + HANGS
             while set(marked(mark)) - before:  # what it had started is gone
                 assert time.monotonic() < deadline
 
@@ -122,15 +123,18 @@ def test_what_signals_do_not_reach_is_killed(told):
 
 
 @pytest.mark.slow
-def test_dead_with_its_children_two_seconds_after_the_limit(told, mark):
-    """Promise 9."""
+@pytest.mark.promise(number=9)
+def test_dead_with_its_children_soon_after_the_limit(told, mark, record_property):
+    """Where the promise is measured, within two seconds."""
     told.todo("native_hang()")
     with Processes(told.config(timeout=3.0)) as component:
         beginning = time.monotonic()
         assert isinstance(component(["N"])[0], Timeout)
         while marked(mark):
             pass
-        assert time.monotonic() - beginning < 3 + 2
+        seconds = time.monotonic() - beginning - 3
+    assert seconds < promised(2, HANGS)
+    record_property("figure", f"dead {seconds:.1f} s after a limit of 3 s")
     assert GRACE < 2
 
 
@@ -273,12 +277,12 @@ def test_nothing_outlives_the_run(told, tmp_path, mark, end):
     command = [sys.executable, "-c", PARENT, f"{told.file}:value"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         parent.stdout.readline()
-        while not (tmp_path / "hung").exists():
+        # the run, the worker, its guard, its child
+        while not (tmp_path / "hung").exists() or len(marked(mark)) < 4:
             time.sleep(0.01)
-        assert len(marked(mark)) >= 4  # the run, the worker, its guard, its child
         parent.send_signal(end)
         try:
-            assert parent.wait(timeout=60) != 0
+            assert parent.wait(timeout=HANGS) != 0
         finally:
             parent.kill()
 

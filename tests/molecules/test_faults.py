@@ -296,4 +296,4 @@ def test_workers_and_a_stop_change_no_byte(config, tmp_path, mark, monkeypatch):
 def test_killed_and_resumed_with_workers(config, tmp_path, mark):  # noqa: F811
     (tmp_path / "user.py").write_text(USER)
     mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow", workers=2)
-    kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, [0.6])
+    kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, 1)

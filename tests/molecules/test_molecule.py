@@ -1,17 +1,22 @@
 """What makes two molecules the same, or alike."""
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import peak_memory, promised, seconds_where_promised, steps
 from rdkit.Chem import MolFromSmiles
 
 from ipsrl.molecules.molecule import (
+    LONGEST,
     canonical,
     generic_scaffold,
     internal_diversity,
+    is_readable,
     random_smiles,
     scaffold,
     similarities,
@@ -80,29 +85,54 @@ def hostile(count: int, seed: int) -> list[str]:
 
 
 def check_hostile(count: int, seed: int) -> None:
-    """Every text is a molecule or none; of a molecule everything can be asked."""
-    for text in hostile(count, seed):
+    """Every text is a molecule or not; of a molecule everything can be asked.  Prints how many."""
+    texts, molecules = hostile(count, seed), 0
+    for text in texts:
         name = canonical(text)
         if name is not None:
+            molecules += 1
             assert canonical(name) is not None, text
             assert isinstance(scaffold(name), str)
             assert isinstance(generic_scaffold(name), str)
             assert similarities([name], [name])[0, 0] == 1
             random_smiles(name, seed)
+    print(len(texts), molecules)
 
 
-def test_hostile_smiles():
-    check_hostile(2_000, 0)
+@pytest.mark.promise(number=3)
+def test_hostile_smiles(record_property):
+    """In processes of their own, because a crash of RDKit would end this one."""
+    seeds, count = promised(5, 1), promised(20_000, 2_000)
+    texts, molecules = 0, 0
+    for seed in range(seeds):
+        code = f"import test_molecule; test_molecule.check_hostile({count}, {seed})"
+        answer = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            cwd=Path(__file__).parent, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        more = map(int, answer.stdout.split())
+        texts, molecules = texts + next(more), molecules + next(more)
+    assert texts >= seeds * count
+    assert molecules > 20 * seeds
+    record_property("figure", f"{texts:,} texts: {molecules:,} molecules, and no crash")
 
 
-@pytest.mark.slow
-def test_a_hundred_thousand_hostile_smiles():
-    """Promise 3; in a process of its own, because a crash of RDKit would end this one."""
-    for seed in range(5):
-        code = f"import test_molecule; test_molecule.check_hostile(20_000, {seed + 1})"
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", code], cwd=__file__.rpartition("/")[0], check=True
-        )
+@pytest.mark.promise(number=4)
+@pytest.mark.parametrize("text", ["C", "C(", "C1", "[", "(", "C.", "\x00", "\u202e"])
+def test_megabytes_are_not_a_molecule(text, record_property):
+    """Not even read."""
+    text *= 10**7 // len(text)
+    assert not is_readable(text)
+    assert steps(lambda: canonical(text)) < 20
+    assert peak_memory(lambda: canonical(text)) < 2**12
+    seconds_where_promised(lambda: canonical(text), 0.1)
+    record_property("figure", "SMILES of 10 MB")
+
+
+def test_the_longest_that_is_read():
+    assert canonical("C" * LONGEST) == "C" * LONGEST
+    assert canonical("C" * (LONGEST + 1)) is None
 
 
 def test_a_canonical_form_that_cannot_be_read_is_no_molecule():

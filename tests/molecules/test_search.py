@@ -3,16 +3,15 @@
 import csv
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from killing import start, survive
 
 from ipsrl.cli import main
 from ipsrl.errors import InvalidInput, RunError
@@ -337,44 +336,48 @@ def test_seeds_differ_and_repeat(config, tmp_path):
     assert files(tmp_path / "a")["calls.csv"] != files(tmp_path / "c")["calls.csv"]
 
 
-def kill_and_resume(config, tmp_path, moments: list[float]) -> None:
-    """Kill -9 that long after each start, then continue to the end; a process of its own."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    (tmp_path / "config.toml").write_text(config.dump())
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    base = [sys.executable, "-m", "ipsrl", "train", "molecules"]
-    start = [*base, "--config", tmp_path / "config.toml", "--out"]
-    subprocess.run([*start, whole], check=True, capture_output=True, env=environment)
-    for moment in moments:
-        begun = (parts / "config.toml").exists()
-        words = [*base, "--resume", parts] if begun else [*start, parts]
-        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, env=environment)
-        beginning = time.monotonic()
-        while not (parts / "metrics.jsonl").exists() and time.monotonic() < beginning + 60:
-            time.sleep(0.02)
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    if not (parts / "result.json").exists():
-        words = [*base, "--resume", parts]
-        subprocess.run(words, check=True, capture_output=True, env=environment)
-    assert files(parts) == files(whole)
+@pytest.mark.promise(number=7)
+def test_another_process_with_another_hash_seed_gives_the_same_files(
+    config, tmp_path, record_property
+):
+    chosen = config(**METHODS["replay"])
+    train(chosen, tmp_path / "here")
+    (tmp_path / "config.toml").write_text(chosen.dump())
+    subprocess.run(
+        [sys.executable, "-m", "ipsrl", "train", "molecules",
+         "--config", tmp_path / "config.toml", "--out", tmp_path / "elsewhere"],
+        check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "4242"},
+    )  # fmt: skip
+    assert files(tmp_path / "elsewhere") == files(tmp_path / "here")
+    record_property("figure", f"molecules: {len(files(tmp_path / 'here'))} files")
+
+
+def kill_and_resume(config, tmp_path, kills: int) -> str:
+    """What was measured; every run is a process of its own."""
+    command = ["molecules", "--config", tmp_path / "config.toml"]
+    command[-1].write_text(config.dump())
+    whole = start("train", *command, "--out", tmp_path / "whole")
+    assert (whole.communicate(), whole.returncode)[1] == 0
+
+    def check(directory: Path) -> None:
+        assert files(directory) == files(tmp_path / "whole")
+
+    return survive(kills, tmp_path, command, check)
 
 
 def test_killed_and_resumed(config, tmp_path):
     (tmp_path / "user.py").write_text(USER)
     mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow")
-    kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, [0.6])
+    kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, 1)
 
 
 @pytest.mark.slow
-def test_killed_twenty_times(config, tmp_path):
-    """Promise 5."""
+@pytest.mark.promise(number=5)
+def test_killed_twenty_times(config, tmp_path, record_property):
     (tmp_path / "user.py").write_text(USER)
     mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow")
     chosen = config(components=[mine], checkpoint_every=1, budget=400, **METHODS["replay"])
-    rng = random.Random(0)
-    kill_and_resume(chosen, tmp_path, [rng.uniform(0, 6) for _ in range(20)])
+    record_property("figure", kill_and_resume(chosen, tmp_path, 20))
 
 
 # --- refusals -------------------------------------------------------------------------------------

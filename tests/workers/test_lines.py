@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import HANGS
 
 from ipsrl.errors import RunError
 from ipsrl.workers import lines as lines_module
@@ -46,7 +47,7 @@ def is_alive(pid):
 
 
 def assert_dies(pid):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANGS
     while is_alive(pid):
         assert time.monotonic() < deadline, f"{pid} is still there"
         time.sleep(0.01)
@@ -57,7 +58,7 @@ def children(program):
 
 
 def test_each_request_gets_its_answer_from_one_process(program):
-    with Lines(program, timeout=20) as lines:
+    with Lines(program, timeout=HANGS) as lines:
         assert lines._program is None  # nothing is started before it is needed
         answers = [lines.ask({"number": i, "text": "å\n"}) for i in range(50)]
     assert [answer["got"] for answer in answers] == [
@@ -69,7 +70,7 @@ def test_each_request_gets_its_answer_from_one_process(program):
 
 def test_requests_and_answers_may_be_larger_than_a_pipe(program):
     text = "x" * 3_000_000  # a pipe holds 65,536 bytes
-    with Lines(program, timeout=30) as lines:
+    with Lines(program, timeout=HANGS) as lines:
         assert lines.ask({"text": text})["got"]["text"] == text
         # 3 MB of warnings before the answer: nobody waits for anybody
         assert lines.ask({"do": "sys.stderr.write('w' * 3_000_000)"})
@@ -98,12 +99,12 @@ def test_requests_and_answers_may_be_larger_than_a_pipe(program):
 )
 def test_a_failure_costs_one_request_and_leaves_nothing(program, monkeypatch, do, error, message):
     monkeypatch.setattr(lines_module, "LONGEST", 10**6)
-    with Lines(program, timeout=20) as lines:
+    with Lines(program, timeout=HANGS) as lines:
         first = lines.ask({})["pid"]
-        lines.timeout = 2 if error is WorkerTimeout else 20
+        lines.timeout = 2 if error is WorkerTimeout else HANGS
         with pytest.raises(error, match=f"(?s){message}"):
             lines.ask({"do": f"child(); {do}" if "while" not in do else f"child()\n{do}"})
-        lines.timeout = 20
+        lines.timeout = HANGS
         assert_dies(first)
         (child,) = children(program)
         assert_dies(child)
@@ -122,7 +123,7 @@ if os.fork() == 0:
     open({str(go)!r} + "ne", "w").close()
     time.sleep(600)
 """
-    with Lines(program, timeout=20) as lines:
+    with Lines(program, timeout=HANGS) as lines:
         lines.ask({"do": late})
         go.touch()
         while not go.with_name("gone").exists():
@@ -133,14 +134,14 @@ if os.fork() == 0:
 
 
 def test_without_output_there_is_no_answer(program):
-    with Lines(program, timeout=20) as lines:
+    with Lines(program, timeout=HANGS) as lines:
         with pytest.raises(WorkerDied, match="closed its output"):
             lines.ask({"do": "os.close(1); time.sleep(600)"})
         assert lines.ask({"number": 2})["got"] == {"number": 2}
 
 
 def test_death_between_requests_costs_none(program):
-    with Lines(program, timeout=20) as lines:
+    with Lines(program, timeout=HANGS) as lines:
         first = lines.ask({"do": "child()"})["pid"]
         os.kill(first, signal.SIGKILL)
         assert_dies(first)
@@ -156,7 +157,7 @@ def test_what_cannot_be_started_is_told(tmp_path):
 
 
 def test_closed_it_can_be_asked_again(program):
-    lines = Lines(program, timeout=20)
+    lines = Lines(program, timeout=HANGS)
     lines.close()
     first = lines.ask({"do": "child()"})["pid"]
     lines.close()
@@ -168,7 +169,7 @@ def test_closed_it_can_be_asked_again(program):
 
 
 def test_before_it_is_asked_it_can_be_sent_to_another_process(program):
-    with pickle.loads(pickle.dumps(Lines(program, timeout=20))) as lines:
+    with pickle.loads(pickle.dumps(Lines(program, timeout=HANGS))) as lines:
         assert lines.ask({"number": 1})["got"] == {"number": 1}
 
 
@@ -193,7 +194,7 @@ def test_nothing_outlives_the_parent(program, end):
             time.sleep(0.2)  # by now it hangs in the second request
             parent.send_signal(end)
         try:
-            parent.wait(timeout=20)
+            parent.wait(timeout=HANGS)
         finally:
             parent.kill()
     assert_dies(pid)
@@ -215,7 +216,7 @@ serve(answer)
 
 
 def test_serve_answers_and_keeps_noise_and_exceptions_out_of_it():
-    with Lines([sys.executable, "-c", SERVER], timeout=30) as lines:
+    with Lines([sys.executable, "-c", SERVER], timeout=HANGS) as lines:
         assert lines.ask({"number": 4}) == {"double": 8}
         assert lines.ask({}) == {"error": "KeyError: 'number'"}
         assert "TypeError" in lines.ask({"number": 1, "set": True})["error"]
@@ -225,5 +226,5 @@ def test_serve_answers_and_keeps_noise_and_exceptions_out_of_it():
 
 def test_serve_ends_with_its_input():
     command = [sys.executable, "-c", SERVER]
-    done = subprocess.run(command, input=b'{"number": 1}\n', capture_output=True, timeout=30)
+    done = subprocess.run(command, input=b'{"number": 1}\n', capture_output=True, timeout=HANGS)
     assert (done.returncode, done.stdout) == (0, b'{"double": 2}\n')

@@ -11,29 +11,34 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+LONGEST = 2**12
+"""Characters of a SMILES; the time that RDKit takes grows with their square: 0.2 s for these."""
+
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
 
 
 def canonical(smiles: str | None) -> str | None:
-    """The canonical SMILES, or None for what is no molecule: not parsable, or without atoms.
+    """The canonical SMILES, or None for what is not a molecule: see `is_readable`.
 
-    RDKit reads a few SMILES whose canonical form it cannot read; they are no molecule either.
+    RDKit reads a few SMILES whose canonical form it cannot read; they are not molecules either.
     """
-    if not smiles:
+    if not smiles or (molecule := _read(smiles)) is None:
         return None
-    with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(smiles)
-        if molecule is None or molecule.GetNumAtoms() == 0:
-            return None
-        written = Chem.MolToSmiles(molecule)
-        return written if Chem.MolFromSmiles(written) is not None else None
+    written = Chem.MolToSmiles(molecule)
+    return written if is_readable(written) else None
 
 
 def is_readable(smiles: str) -> bool:
-    """Whether it is a molecule for RDKit, with at least one atom."""
+    """Whether RDKit reads a molecule with at least one atom in it; not tried above `LONGEST`."""
+    return _read(smiles) is not None
+
+
+def _read(smiles: str) -> Chem.Mol | None:
+    if len(smiles) > LONGEST:
+        return None
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
-    return molecule is not None and molecule.GetNumAtoms() > 0
+    return molecule if molecule is not None and molecule.GetNumAtoms() > 0 else None
 
 
 def neutral(molecule: Chem.Mol) -> Chem.Mol:
