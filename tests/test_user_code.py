@@ -52,13 +52,15 @@ RETURNS = {
     "returns a generator": "return (1 for item in items)",
     "returns too few": "return [1] * (len(items) - 1)",
     "returns too many": "return [1] * (len(items) + 1)",
-    "returns lists": "return [[1]] * len(items)",
     "returns a table": "import numpy; return numpy.ones((len(items), 1), int)",
-    "returns complex numbers": "import numpy; return numpy.ones(len(items)) * 1j",
     "returns one number": "import numpy; return numpy.ones(())",
 }
-DOES = ENDS | RAISES | PRINTS | LEAVES | HANGS | RETURNS
-AT_IMPORT = [does for does in DOES if does not in RETURNS]
+HOLDS = {
+    "returns lists": "return [[1]] * len(items)",
+    "returns complex numbers": "import numpy; return numpy.ones(len(items)) * 1j",
+}
+DOES = ENDS | RAISES | PRINTS | LEAVES | HANGS | RETURNS | HOLDS
+AT_IMPORT = [does for does in DOES if does not in RETURNS | HOLDS]
 
 FUNCTION = """
 import os, sys, time
