@@ -173,16 +173,15 @@ def words(place: Place, home: Path, mine: Path, prior: Path) -> list[object]:
         ]  # fmt: skip
     component: dict[str, Any] = {"kind": "qed"}
     if place.command == "component":
-        component = {"kind": "function", "function": spec, "workers": int(place.worker)}
-        component |= {"timeout": 2.0 if place.worker else 60.0, "retries": 0}
+        component = {"kind": "function", "function": spec}
+        component |= {"workers": 1, "timeout": 2.0, "retries": 0} if place.worker else {}
     toml = [f"{key} = {json.dumps(value)}" for key, value in component.items()]
     config = mine.parent / "config.toml"
     config.write_text("\n".join(["[[components]]", *toml]))
     outcome = ["--outcome", spec] if place.command == "molecules" else []
     return [
         "train", "molecules", "--config", config, "--out", "run", "--prior", prior,
-        "--budget", 2, "--batch", 4, "--bucket", 0, "--augmentations", 0, "--max-steps", 3,
-        *outcome,
+        "--budget", 2, "--batch", 4, "--bucket", 0, "--augmentations", 0, *outcome,
     ]  # fmt: skip
 
 
