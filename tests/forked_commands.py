@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+LONGEST = 600  # seconds of a command
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -66,6 +68,7 @@ def serve() -> None:
     while line := os.read(0, 2**20):  # not buffered: the forks read nothing of it
         request = json.loads(line)
         if not (child := os.fork()):
+            signal.alarm(LONGEST)  # which ends what hangs
             os.chdir(request["folder"])
             sys.argv = ["ipsrl", *request["words"]]
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC

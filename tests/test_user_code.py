@@ -23,6 +23,8 @@ pytest.importorskip("rdkit")
 
 import llm_toy as toy
 
+from ipsrl.cli import main
+
 # --- what it does ---------------------------------------------------------------------------------
 
 ENDS = {
@@ -244,3 +246,18 @@ def test_no_success_without_a_result(
         assert "SystemExit" in ended.errors
     if does not in RAISES:
         assert "Traceback" not in ended.errors
+
+
+@pytest.mark.promise(number=23)
+def test_nothing_else_ends_a_command_with_success(home, tmp_path, capsys):
+    """What is called in no other way: the length of a list of one's own."""
+    mine = tmp_path / "odd.py"
+    mine.write_text(
+        "class Keys(list):\n    def __len__(self): raise SystemExit(0)\n"
+        "def mine(completions, **columns): return Keys(completions)\n"
+    )
+    assert main(["diagnose", str(home / "log.jsonl"), "--outcome", f"{mine}:mine"]) == 1
+    assert "ended without a result (SystemExit: 0)" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["diagnose", "--help"])
+    assert ended.value.code == 0
