@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from ipsrl.errors import ConfigError, IpsrlError
+from ipsrl.errors import ConfigError, IpsrlError, words
 
 if TYPE_CHECKING:
     from ipsrl.config import StrictConfig
@@ -71,16 +71,23 @@ def _run(argv: list[str]) -> int:
         print(f"ipsrl {__version__}")
         return 0
     for name, command in COMMANDS.items():
-        words = name.split()
-        if argv[: len(words)] == words:
+        parts = name.split()
+        if argv[: len(parts)] == parts:
             try:
-                return command(argv[len(words) :])
+                return command(argv[len(parts) :])
             except IpsrlError as error:
                 print(f"ipsrl {name}: {error}", file=sys.stderr)
                 return 1
             except KeyboardInterrupt as stop:
                 print(f"\nipsrl {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
                 return 130
+            except SystemExit as end:
+                asked = any(word in ("-h", "--help") or "--tyro-" in word for word in argv)
+                if asked or end.code == 2:  # of tyro, which has said why
+                    raise
+                # Of code that is not ours: its 0 would pass for success.
+                print(f"ipsrl {name}: ended without a result ({words(end)})", file=sys.stderr)
+                return 1
     lines = [line for line in USAGE.splitlines() if line.startswith(f"  {argv[0]} ")]
     if lines and argv[1:] in ([], ["-h"], ["--help"]):
         print("\n".join(lines))
@@ -346,7 +353,7 @@ def diagnose(argv: list[str]) -> int:
     if not options.files:
         print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
         return 2
-    from ipsrl.functions import load_function
+    from ipsrl.functions import load_function, printing_aside
     from ipsrl.llm.collapse import diagnose_completions
     from ipsrl.llm.completions import outcome_keys, read_completions
     from ipsrl.llm.summary import summary
@@ -355,9 +362,10 @@ def diagnose(argv: list[str]) -> int:
         from ipsrl.report.page import check_libraries
 
         check_libraries()
-    outcome_fn = load_function(options.outcome) if options.outcome else None
-    rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
-    keys = outcome_keys(rows, outcome_fn)
+    with printing_aside():
+        outcome_fn = load_function(options.outcome) if options.outcome else None
+        rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
+        keys = outcome_keys(rows, outcome_fn)
     rows = replace(rows, completions=[], columns={})  # most of the memory
     diagnosis = diagnose_completions(rows, keys, group_size=options.group_size)
     print(diagnosis.json() if options.json else summary(diagnosis))

@@ -40,8 +40,13 @@ class RunError(IpsrlError):
 
 
 def words(error: BaseException) -> str:
-    """Kind and text of an exception of anybody's, of which the text may raise another."""
+    """Kind and text of an exception of anybody's, of which the text may raise another.
+
+    The text alone of one of ours, which is a sentence.
+    """
+    if isinstance(error, IpsrlError):
+        return str(error)
     try:
-        return f"{type(error).__name__}: {error}"[:200]
+        return f"{type(error).__name__}: {error}"[:200].removesuffix(": ")
     except Exception:
         return type(error).__name__

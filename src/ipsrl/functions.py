@@ -1,10 +1,19 @@
-"""A function that a command line or a configuration names: "module:function"."""
+"""Functions of the user: found by "module:function", called, and checked in what they return.
+
+A function of the user can end the process: `sys.exit(0)` would end a run with the exit code of
+success.  So whatever calls one goes through `call` or `calling`, which make an error of that.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterable
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -12,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ipsrl.errors import InvalidInput
+from ipsrl.errors import InvalidInput, words
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -37,7 +46,9 @@ def load_function(spec: str) -> Callable[..., Any]:
         )
     found: Any = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     for part in name.split("."):
-        if not hasattr(found, part):
+        with calling(place):  # a module may have a __getattr__
+            known = hasattr(found, part)
+        if not known:
             names = [known for known in dir(found) if not known.startswith("_")]
             raise InvalidInput(f"{place!r} has no {name!r}{_nearest(part, names)}.")
         found = getattr(found, part)
@@ -56,7 +67,7 @@ def source_file(spec: str) -> str:
     _make_importable(Path.cwd())
     try:
         found = find_spec(place)
-    except (ImportError, ValueError):  # of a package above it; `load_function` says what is wrong
+    except (Exception, SystemExit):  # of a package above it; `load_function` says what is wrong
         return ""
     return found.origin if found and found.has_location and found.origin else ""
 
@@ -79,15 +90,127 @@ def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:
         return
 
 
+def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """What a function of the user returns.
+
+    Raises:
+      InvalidInput: if it ends the process, see `calling`; and whatever it raises.
+    """
+    with calling(name_of(function)):
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def calling(name: str) -> Iterator[None]:
+    """Code of the user runs in this context, and does not end the process.
+
+    Ctrl-C does; it reaches the main thread only.  In another thread KeyboardInterrupt, as
+    SystemExit, would end an event loop that somebody waits for.
+
+    Raises:
+      InvalidInput: for sys.exit(), quit() or SystemExit, with their place.
+    """
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt) as end:
+        in_main = threading.current_thread() is threading.main_thread()
+        if isinstance(end, KeyboardInterrupt) and in_main:
+            raise
+        last = traceback.extract_tb(end.__traceback__)[-1]
+        raise InvalidInput(
+            f"{name} tried to end the process ({words(end)}, in {last.filename}, line "
+            f"{last.lineno}), so it gave no result. Let it return, or raise an exception that "
+            "says what is wrong."
+        ) from end
+
+
+def one_each(returned: Any, name: str, values: str, count: int, items: str) -> list[Any]:
+    """What a function of the user returned, if that is one value for each item, in order.
+
+    Args:
+      returned: a list, a tuple, or a one-dimensional array of any library.
+      name: of the function.
+      values: what they are, such as "rewards".
+      count: number of items.
+      items: what they are, such as "completions".
+    Returns:
+      the values; elements of an array as Python numbers.
+    Raises:
+      InvalidInput: for anything else: of a dict or set the order is not that of the items, and a
+        text would fall into characters.
+    """
+    ordered = hasattr(returned, "__len__") and hasattr(returned, "__getitem__")
+    shape = getattr(returned, "shape", (count,))
+    if isinstance(returned, str | bytes | bytearray | Mapping | Set) or not ordered:
+        if inspect.iscoroutine(returned):
+            returned.close()  # else Python warns that nobody awaited it
+        found = f"a {type(returned).__name__}"
+    elif len(shape) != 1:
+        found = f"a {type(returned).__name__} of shape {list(shape)}"
+    elif len(returned) != count:
+        found = f"{len(returned)} {values}"
+    else:
+        return returned.tolist() if hasattr(returned, "tolist") else list(returned)
+    raise InvalidInput(
+        f"{name} returned {found} for {count} {items}. Return a list of {values}, one for each, "
+        "in the same order."
+    )
+
+
+def number(value: Any) -> float:
+    """A real number, also one in an array of any library.
+
+    Raises:
+      InvalidInput: for texts, complex numbers, and what is no number.
+    """
+    try:
+        value = value.item() if hasattr(value, "item") else value
+        if isinstance(value, str | bytes | bytearray | complex):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise InvalidInput(f"the value is {value!r:.80}, not a number") from None
+
+
 def name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+    inner = _inner(function)
+    return getattr(inner, "__name__", type(inner).__name__)
+
+
+def is_coroutine(function: Callable[..., Any]) -> bool:
+    """Also a partial of one, and an object whose __call__ is one."""
+    inner = _inner(function)
+    return any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__)))
+
+
+@contextmanager
+def printing_aside() -> Iterator[None]:
+    """What is printed in this context goes to standard error, by programs and libraries in C too.
+
+    For commands whose standard output is read by programs.
+    """
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+
+
+def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _load_module(name: str) -> ModuleType:
     _make_importable(Path.cwd())
     try:
         return import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # The module itself, or a package above it; not what it imports in turn.
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             near = _nearest(name, (path.stem for path in Path.cwd().glob("*.py")))
@@ -117,9 +240,11 @@ def _load_file(path: Path) -> ModuleType:
     module = sys.modules[name] = module_from_spec(spec)  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise _failed(str(path), error) from error
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        if isinstance(error, Exception | SystemExit):
+            raise _failed(str(path), error) from error
+        raise
     return module
 
 
@@ -128,10 +253,11 @@ def _make_importable(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def _failed(what: str, error: Exception) -> InvalidInput:
-    return InvalidInput(
-        f"{what} was found, but importing it raised {type(error).__name__}: {error}. Mend that."
-    )
+def _failed(what: str, error: BaseException) -> InvalidInput:
+    remedy = "Mend that."
+    if isinstance(error, SystemExit):
+        remedy = 'What a script does as a program belongs under: if __name__ == "__main__":'
+    return InvalidInput(f"{what} was found, but importing it raised {words(error)}. {remedy}")
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

@@ -625,18 +625,21 @@ def test_wrong_configurations(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ("a0 a", "outcomes of 4 completions were 'a0 a'"),
-        (["a0"] * 3, "outcomes of 4 completions were 3 keys"),
-        (iter(["a0"] * 4), "outcomes of 4 completions were <list_iterator"),
-        (np.arange(4), r"outcomes of 4 completions were array\(\[0, 1, 2, 3\]\)"),
-        (None, "outcomes of 4 completions were None"),
+        ("a0 a", "keys returned a str for 4 completions"),
+        (["a0"] * 3, "keys returned 3 outcomes for 4 completions"),
+        (iter(["a0"] * 4), "keys returned a list_iterator for 4 completions"),
+        (np.zeros((4, 1), int), r"keys returned a ndarray of shape \[4, 1\] for 4 completions"),
+        (None, "keys returned a NoneType for 4 completions"),
         ([0.5] * 4, "outcome key has type 'float'"),
         ([["a"]] * 4, "outcome key has type 'list'"),
     ],
     ids=["text", "too few", "iterator", "array", "nothing", "floats", "lists"],
 )
 def test_wrong_outcomes(tmp_path, keys, message) -> None:
-    trainer = small(tmp_path, trainer_options={"outcome_fn": lambda **_: keys})
+    def returns_keys(**_):
+        return keys
+
+    trainer = small(tmp_path, trainer_options={"outcome_fn": returns_keys})
     with pytest.raises(InvalidInput, match=message):
         rewards_of(trainer, ["a0", "a0", "a1", "j0"])
 
@@ -832,14 +835,14 @@ def test_ips_reward_refuses() -> None:
     for wrong in (0, -4, "4", None):
         with pytest.raises(InvalidInput, match="num_generations is .*positive integer"):
             ips_reward(toy.valid, toy.answer, wrong)  # type: ignore[arg-type]
-    for wrong in (math.inf, math.nan):
-        with pytest.raises(InvalidInput, match="not finite"):
+    for wrong, message in ((math.inf, "returned inf .*not finite"), (math.nan, "or NaN")):
+        with pytest.raises(InvalidInput, match=message):
             call(ips_reward(lambda r=wrong, **_: [r, 1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="returned 1 rewards for 2 completions"):
         call(ips_reward(lambda **_: [1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="reward that is negative"):
         call(ips_reward(lambda **_: [-1.0, 1.0], toy.answer, 2), ["a0"] * 2)
-    with pytest.raises(InvalidInput, match="outcomes of 2 completions were 1 keys"):
+    with pytest.raises(InvalidInput, match="returned 1 outcomes for 2 completions"):
         call(ips_reward(toy.valid, lambda **_: ["a"], 2), ["a0"] * 2)
 
 

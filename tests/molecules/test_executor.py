@@ -16,7 +16,7 @@ from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
-from ipsrl.molecules.executor import GRACE, Processes
+from ipsrl.molecules.executor import Processes
 from ipsrl.molecules.scoring import PROPERTIES, Timeout, build
 
 # A component that does what the SMILES says: C its number, N what the test wrote into a file.
@@ -127,14 +127,17 @@ def test_what_signals_do_not_reach_is_killed(told):
 def test_dead_with_its_children_soon_after_the_limit(told, mark, record_property):
     """Where the promise is measured, within two seconds."""
     told.todo("native_hang()")
+    times, longest = promised(20, 1), 0.0
     with Processes(told.config(timeout=3.0)) as component:
-        beginning = time.monotonic()
-        assert isinstance(component(["N"])[0], Timeout)
-        while marked(mark):
-            pass
-        seconds = time.monotonic() - beginning - 3
-    assert seconds < promised(2, HANGS)
-    record_property("figure", f"dead {seconds:.1f} s after a limit of 3 s")
+        for _ in range(times):
+            component(["C"])  # the limit is of a call; the start has another
+            beginning = time.monotonic()
+            assert isinstance(component(["N"])[0], Timeout)
+            while marked(mark):
+                pass
+            longest = max(longest, time.monotonic() - beginning - 3)
+    assert longest < promised(2, HANGS)
+    record_property("figure", f"{times} hangs, dead at most {longest:.2f} s after the limit")
     assert GRACE < 2
 
 
@@ -271,8 +274,10 @@ with Processes(config) as component:
 """
 
 
+@pytest.mark.promise(number=9)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_outlives_the_run(told, tmp_path, mark, end):
+def test_nothing_outlives_the_run(told, tmp_path, mark, end, record_property):
+    record_property("figure", "a run that is killed, terminated, interrupted: 0 orphans")
     told.todo(f"open({str(tmp_path / 'hung')!r}, 'w')\nnative_hang()")
     command = [sys.executable, "-c", PARENT, f"{told.file}:value"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:

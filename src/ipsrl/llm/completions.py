@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ipsrl.errors import InvalidInput
-from ipsrl.functions import check_takes, name_of
+from ipsrl.errors import InvalidInput, words
+from ipsrl.functions import check_takes, name_of, one_each
 from ipsrl.llm.grouping import prompt_key
 
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
@@ -154,18 +154,12 @@ def call_outcome_fn(
     check_takes(outcome_fn, arguments)
     try:
         keys = outcome_fn(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidInput(
-            f"{name} raised {type(error).__name__}: {error}{_where(outcome_fn, arguments)}. "
+            f"{name} raised {words(error)}{_where(outcome_fn, arguments)}. "
             "Return None for a completion that has no outcome."
         ) from error
-    if isinstance(keys, str | bytes) or not hasattr(keys, "__len__") or len(keys) != len(prompts):
-        got = f"{len(keys)} keys" if isinstance(keys, Sequence) else f"a {type(keys).__name__}"
-        raise InvalidInput(
-            f"{name} returned {got} for {len(prompts)} completions. "
-            "Return a list with one key per completion, None for no outcome."
-        )
-    return list(keys)
+    return one_each(keys, name, "keys", len(prompts), "completions")
 
 
 def _where(outcome_fn: OutcomeFunction, arguments: dict[str, list[Any]]) -> str:
@@ -173,7 +167,7 @@ def _where(outcome_fn: OutcomeFunction, arguments: dict[str, list[Any]]) -> str:
     for row, completion in enumerate(arguments["completions"]):
         try:
             outcome_fn(**{name: values[row : row + 1] for name, values in arguments.items()})
-        except Exception:
+        except (Exception, SystemExit):
             return f" (at row {row}, completion {str(completion)[:80]!r})"
     return ""
 

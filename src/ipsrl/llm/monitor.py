@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any
 
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import InvalidInput, MissingExtra
+from ipsrl.functions import is_coroutine
 from ipsrl.llm.collapse import outcome_statistics
 from ipsrl.llm.completions import OutcomeFunction, call_outcome_fn
+from ipsrl.llm.rewards import checked
 
 try:
     import torch
@@ -99,22 +100,19 @@ class CollapseMonitor(TrainerCallback):
                 f"reward_fn is a {type(reward_fn).__name__}, which is no function and cannot be "
                 "watched. Watch a function; reward models can stand beside it in reward_funcs."
             )
-        inner = reward_fn
-        while isinstance(inner, functools.partial):
-            inner = inner.func
+        rewards_of = checked(reward_fn)
 
+        @functools.wraps(rewards_of)
         def watched(*args: Any, **columns: Any) -> Any:
             self._measure(columns)
-            return reward_fn(*args, **columns)
+            return rewards_of(*args, **columns)
 
+        @functools.wraps(rewards_of)
         async def watched_later(*args: Any, **columns: Any) -> Any:
             self._measure(columns)  # before anything is awaited: processes gather in step
-            return await reward_fn(*args, **columns)
+            return await rewards_of(*args, **columns)
 
-        later = iscoroutinefunction(inner) or iscoroutinefunction(type(inner).__call__)
-        wrapper = functools.update_wrapper(watched_later if later else watched, reward_fn)
-        wrapper.__name__ = getattr(inner, "__name__", type(inner).__name__)  # TRL's column name
-        return wrapper
+        return watched_later if is_coroutine(reward_fn) else watched
 
     def _measure(self, columns: dict[str, Any]) -> None:
         log_metric = columns.get("log_metric")

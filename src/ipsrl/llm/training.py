@@ -38,6 +38,7 @@ try:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.options import check_fields, check_start
+    from ipsrl.llm.rewards import checked
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, check_config
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
@@ -338,7 +339,7 @@ def _trainer(
 ) -> Any:
     options: dict[str, Any] = {
         "model": str(out / "tiny") if config.model == "tiny" else config.model,
-        "reward_funcs": reward,
+        "reward_funcs": checked(reward),
         "args": arguments,
         "train_dataset": dataset,
         "eval_dataset": eval_dataset,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import math
 from collections.abc import Callable, Hashable, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -30,8 +29,10 @@ from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import group_frequency
 from ipsrl.core.scaling import ips_weights
 from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.functions import call, is_coroutine, name_of, one_each
 from ipsrl.llm.collapse import outcome_statistics
 from ipsrl.llm.replay import PromptHistory, Tokens, prompt_ids
+from ipsrl.llm.rewards import checked, checked_all
 
 OutcomeFn = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, completion_ids, **columns): one key per completion, or None."""
@@ -92,6 +93,10 @@ class IPSMixin(_Trainer):
         _check_host(type(self), getattr(super(), "_calculate_rewards", None))
         if alpha > 0:
             check_config(kwargs.get("args", args[2] if len(args) > 2 else None))
+        if "reward_funcs" in kwargs:
+            kwargs["reward_funcs"] = checked_all(kwargs["reward_funcs"])
+        elif len(args) > 1:
+            args = (args[0], checked_all(args[1]), *args[2:])
         super().__init__(*args, **kwargs)
 
         self.outcome_fn = outcome_fn
@@ -169,10 +174,9 @@ class IPSMixin(_Trainer):
                 for name in inputs[0]
                 if name not in ("prompt", "completion", "completion_ids")
             }
-            keys = self.outcome_fn(
-                prompts=prompts, completions=completions, completion_ids=completion_ids, **columns
-            )
-        return _checked_keys(keys, len(prompts))
+            batch = {"prompts": prompts, "completions": completions}
+            keys = call(self.outcome_fn, **batch, completion_ids=completion_ids, **columns)
+        return _keys(keys, self.outcome_fn, len(prompts))
 
     def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
         """Values of all processes [P, G]: groups are consecutive in the global batch."""
@@ -300,28 +304,25 @@ def ips_reward(
         raise InvalidInput(
             f"num_generations is {num_generations!r}. Pass the trainer's, a positive integer."
         )
-    if _is_coroutine(reward_fn):
+    if is_coroutine(reward_fn):
         raise InvalidInput(
             "reward_fn is a coroutine, which ips_reward cannot wrap: processes must gather their "
             "outcomes in step. Use IPSGRPOTrainer, which takes coroutines."
         )
 
-    @functools.wraps(reward_fn)
+    rewards_of = checked(reward_fn)
+
+    @functools.wraps(rewards_of)
     def scaled(*, prompts: Any, completions: Any, completion_ids: Any, **columns: Any) -> Any:
         batch = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
-        rewards = reward_fn(**batch, **columns)
+        rewards = rewards_of(**batch, **columns)
         known = {name: values for name, values in columns.items() if isinstance(values, list)}
-        ids = outcome_ids(_checked_keys(outcome_fn(**batch, **known), len(prompts)))
-        if len(rewards) != len(prompts):
-            raise InvalidInput(
-                f"reward_fn returned {len(rewards)} rewards for {len(prompts)} completions. Return "
-                "one for each, None for those that cannot be scored."
-            )
-        if not all(reward is None or 0 <= reward < math.inf for reward in rewards):
+        ids = outcome_ids(_keys(call(outcome_fn, **batch, **known), outcome_fn, len(prompts)))
+        if not all(reward is None or reward >= 0 for reward in rewards):
             raise InvalidInput(
                 "reward_fn returned a reward that is negative, whose scaling would push rare "
-                "outcomes away, or not finite. Shift the rewards to be >= 0; return None for what "
-                "cannot be scored."
+                "outcomes away, or NaN. Shift the rewards to be >= 0; return None for what cannot "
+                "be scored."
             )
         state = PartialState()
         both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)
@@ -350,7 +351,7 @@ def _check_scaling(eps: object, alpha: object) -> None:
 def _check_outcome_fn(outcome_fn: object) -> None:
     if isinstance(outcome_fn, str):
         return
-    if not callable(outcome_fn) or _is_coroutine(outcome_fn):
+    if not callable(outcome_fn) or is_coroutine(outcome_fn):
         raise InvalidInput(
             f"outcome_fn is {outcome_fn!r}. Pass a plain function of (prompts, completions, "
             "completion_ids, **columns) that returns one key per completion, or the name of a "
@@ -358,19 +359,9 @@ def _check_outcome_fn(outcome_fn: object) -> None:
         )
 
 
-def _is_coroutine(function: Callable[..., Any]) -> bool:
-    """Also an object whose __call__ is one."""
-    return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
-
-
-def _checked_keys(keys: Any, expected: int) -> Sequence[Hashable | None]:
-    if isinstance(keys, str | bytes) or not isinstance(keys, Sequence) or len(keys) != expected:
-        found = f"{len(keys)} keys" if isinstance(keys, list | tuple) else repr(keys)[:60]
-        raise InvalidInput(
-            f"the outcomes of {expected} completions were {found}. Return a list with one key per "
-            "completion, None for those without an outcome."
-        )
-    return keys
+def _keys(returned: Any, outcome_fn: OutcomeFn | str, count: int) -> list[Hashable | None]:
+    name = "the reward function" if isinstance(outcome_fn, str) else name_of(outcome_fn)
+    return one_each(returned, name, "outcomes", count, "completions")
 
 
 def _check_host(cls: type, hook: Callable[..., Any] | None) -> None:

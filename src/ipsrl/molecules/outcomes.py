@@ -17,7 +17,7 @@ memory): one that is not among those counted has been seen once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,8 @@ import torch
 
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.core.probability import importance_weights, likelihood
-from ipsrl.errors import InvalidInput, RunError, words
-from ipsrl.functions import load_function
+from ipsrl.errors import RunError, words
+from ipsrl.functions import call, load_function, name_of, one_each
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.molecule import generic_scaffold, scaffold, similarities
 
@@ -38,9 +38,9 @@ _KEYS: dict[str, Callable[[str], str]] = {
 }
 
 
-def _keys(outcome: str) -> Callable[[list[str]], Iterable[Hashable | None]]:
+def _keys(outcome: str) -> Callable[[list[str]], Sequence[Hashable | None]]:
     if outcome in _KEYS:
-        return lambda smiles: map(_KEYS[outcome], smiles)
+        return lambda smiles: [_KEYS[outcome](text) for text in smiles]
     return load_function(outcome)
 
 
@@ -88,9 +88,8 @@ class OutcomeProbability:
         """
         molecules = [text for text in smiles if text is not None]
         try:
-            keys = list(self.keys(molecules)) if molecules else []
-            if len(keys) != len(molecules):
-                raise InvalidInput(f"{len(keys)} outcomes for {len(molecules)} molecules")
+            keys = call(self.keys, molecules) if molecules else []
+            keys = one_each(keys, name_of(self.keys), "outcomes", len(molecules), "molecules")
         except Exception as error:
             raise RunError(
                 f"the outcome {self.outcome!r} could not be told ({words(error)}). Correct the "

@@ -23,7 +23,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 
 from ipsrl.errors import ConfigError, InvalidInput, words
-from ipsrl.functions import load_function
+from ipsrl.functions import call, load_function, name_of, number, one_each
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
 from ipsrl.molecules.inputs import digest_of, files
 from ipsrl.molecules.molecule import canonical, similarities
@@ -137,10 +137,9 @@ class Function:
         if not smiles:
             return []
         try:
-            values = list(self.function(list(smiles)))
-            if len(values) != len(smiles):
-                raise ValueError(f"{len(values)} values for {len(smiles)} molecules")
-        except (Exception, SystemExit) as error:  # an engine that exits has failed, not the run
+            values = call(self.function, list(smiles))
+            values = one_each(values, name_of(self.function), "values", len(smiles), "molecules")
+        except Exception as error:
             if len(smiles) == 1:
                 return [Failure(words(error))]
             return [value for text in smiles for value in self([text])]
@@ -388,8 +387,9 @@ def guarded(compute: Callable[[], Any]) -> float | Failure:
         value = compute()
         if isinstance(value, Failure):
             return value
-        if isinstance(value, bool | str | bytes) or not np.isfinite(number := float(value)):
+        finite = number(value)
+        if isinstance(value, bool | np.bool_) or not np.isfinite(finite):
             return Failure(f"the value is {value!r:.80}, not a finite number")
     except Exception as error:
         return Failure(words(error))
-    return number
+    return finite

@@ -17,7 +17,7 @@ from typing import Any
 
 from rdkit import RDLogger
 
-from ipsrl.errors import IpsrlError, words
+from ipsrl.errors import words
 from ipsrl.molecules.config import ComponentConfig
 from ipsrl.molecules.scoring import Component, Failure, Timeout, build, guarded
 from ipsrl.workers.lines import serve
@@ -51,7 +51,7 @@ class Server:
         try:
             self.component = build(ComponentConfig(**config))
         except Exception as error:
-            self.error = str(error) if isinstance(error, IpsrlError) else words(error)
+            self.error = words(error)
             return {"error": self.error}
         return {"identity": getattr(self.component, "identity", "")}
 
