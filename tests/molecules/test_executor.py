@@ -16,7 +16,7 @@ from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
-from ipsrl.molecules.executor import Processes
+from ipsrl.molecules.executor import GRACE, Processes
 from ipsrl.molecules.scoring import PROPERTIES, Timeout, build
 
 # A component that does what the SMILES says: C its number, N what the test wrote into a file.
