@@ -32,7 +32,8 @@ def test_changes_of_core_are_noticed(tmp_path, record_property):
     for name in ("pyproject.toml", "tests/conftest.py", "tests/helpers.py", "tests/strategies.py"):
         shutil.copy(ROOT / name, tmp_path / name)
 
-    env = {**os.environ, "PYTHONPATH": str(TOOL)}
+    # The tests start Python as well, which must find the mutants there.
+    env = {**os.environ, "PYTHONPATH": f"{TOOL}:{tmp_path / 'mutants/src'}"}
     env.pop("IPSRL_PROMISED", None)  # the tests that look for mutants are the fast ones
 
     def mutmut(*command: str) -> str:
