@@ -31,6 +31,7 @@ from trl import GRPOConfig
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.functions import load_function
+from ipsrl.llm.checkpoints import newest_checkpoint
 from ipsrl.llm.config import Config
 from ipsrl.llm.training import train
 from ipsrl.runs import Run
@@ -404,6 +405,20 @@ def test_a_run_is_resumed_at_the_end_of_an_epoch(home, tmp_path) -> None:
     cut(tmp_path / "whole", tmp_path / "cut", at=3)
     train(config, tmp_path / "cut", resume=True)
     assert differences(tmp_path / "cut", tmp_path / "whole") == []
+
+
+@pytest.mark.parametrize("strategy", ["steps", "epoch"])
+@pytest.mark.parametrize("kind", ["replay", "flowrl-mlp", "flowrl-table", "reused"])
+def test_old_checkpoints_go_as_a_whole(kind, strategy, home, tmp_path) -> None:
+    """Whatever the method wrote into them; and the newest can be resumed from."""
+    limited = {"save_total_limit": 1, "save_strategy": strategy}
+    train(task(home, **merged(KINDS[kind], limited)), tmp_path / "run")
+    (newest,) = (tmp_path / "run" / "trainer").glob("checkpoint-*")
+    assert newest_checkpoint(Run.open(tmp_path / "run")) == str(newest)
+
+
+def merged(options: dict[str, Any], trl: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "trl": {**options.get("trl", {}), **trl}}
 
 
 @pytest.mark.parametrize("harm", ["missing", "truncated", "empty"])

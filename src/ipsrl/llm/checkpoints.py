@@ -62,6 +62,8 @@ class Checkpoints(TrainerCallback):
         if control.should_save and state.is_world_process_zero:
             self.run.own_folder(f"trainer/checkpoint-{state.global_step}")
 
+    on_epoch_end = on_step_end
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         PartialState().wait_for_everyone()  # each process writes a file
         if not state.is_world_process_zero:
