@@ -34,7 +34,8 @@ from safetensors.numpy import load_file, save
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import RunError
-from ipsrl.runs import folder, lock
+from ipsrl.runs import folder
+from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.environment import differences, environment
 from ipsrl.runs.folder import Folder
 from ipsrl.runs.lock import Lock
@@ -72,15 +73,15 @@ class Run:
         Raises:
           RunError: if the directory holds anything already, or cannot be written.
         """
-        _check_empty(directory)
+        check_empty(directory)
         made = not directory.exists()
         try:
             directory.mkdir(parents=True, exist_ok=True)
             writer = Lock(directory)
         except OSError as error:
-            raise _not_written(directory, error) from None
+            raise not_written(directory, error) from None
         try:
-            _check_empty(directory)  # another process may have been faster
+            check_empty(directory)  # another process may have been faster
             run = cls(directory)
             run.files.begin()
             run.files.claim(*_FIRST, "checkpoints/")
@@ -90,7 +91,7 @@ class Run:
             run.files.write("config.toml", config.dump().encode())
         except OSError as error:
             writer.release()
-            raise _not_written(directory, error) from None
+            raise not_written(directory, error) from None
         except BaseException:
             writer.release()
             raise
@@ -166,7 +167,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        nothing = isinstance(error, Exception) and self._new and not _begun(self.directory)
+        nothing = isinstance(error, Exception) and self._new and not has_begun(self.directory)
         try:
             if nothing:
                 self._discard()
@@ -356,8 +357,8 @@ class Run:
 
     def cannot_write(self, error: Exception) -> RunError:
         """What a user is told of a disk that is full or read-only."""
-        if not _begun(self.directory):
-            return _not_written(self.directory, error)
+        if not has_begun(self.directory):
+            return not_written(self.directory, error)
         return RunError(
             f"{self.directory} cannot be written ({error}). What it holds up to its last "
             "checkpoint is intact: make room, then continue with "
@@ -374,55 +375,6 @@ _OUTCOMES = pa.schema(
         ("mean_reward", pa.float64()),
     ]
 )
-
-
-def _check_empty(directory: Path) -> None:
-    """A new run begins in an empty folder, or where nothing but a beginning was left.
-
-    Raises:
-      RunError: for any other, which stays as it is.
-    """
-    try:
-        names = {path.name for path in directory.iterdir()}
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _not_written(directory, error) from None
-    listed = Folder(directory).listed
-    if "config.toml" in listed and "config.toml" in names:
-        raise RunError(
-            f"{directory} holds a run already, which would be overwritten. "
-            f"Continue it with --resume {shlex.quote(str(directory))}, or choose another --out."
-        )
-    if "config.toml" in listed and _begun(directory):
-        raise RunError(
-            f"{directory} holds a run whose config.toml is missing, and a new one would be mixed "
-            "into it. Put config.toml back, or choose another --out."
-        )
-    ours = {folder.LIST, f"{folder.LIST}.tmp", lock.NAME}
-    for name in listed:
-        top = Path(name).parts[0]
-        ours |= {top, f"{top}.tmp"}
-    if foreign := sorted(names - ours):
-        raise RunError(
-            f"{directory} is not empty (it holds {foreign[0]}) and is not a run, so it is left as "
-            "it is. Choose another --out, or an empty folder."
-        )
-
-
-def _begun(directory: Path) -> bool:
-    """Whether a run has computed anything yet, or one within it has."""
-    metrics = directory / "metrics.jsonl"
-    return (
-        (metrics.is_file() and metrics.stat().st_size > 0)
-        or any((directory / "checkpoints").glob("step-*.json"))
-        or any(directory.glob("*/config.toml"))
-        or (directory / "result.json").exists()
-    )
-
-
-def _not_written(directory: Path, error: Exception) -> RunError:
-    return RunError(f"{directory} cannot be written ({error}). Choose another --out.")
 
 
 def _checkpoint_files(step: int) -> tuple[str, str]:
