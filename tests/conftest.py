@@ -19,12 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        promises = [mark.kwargs["number"] for mark in item.iter_markers("promise")]
-        item.user_properties += [("promise", number) for number in promises]
-
-
 # --- a language of simple molecules, which a small prior learns in seconds ------------------------
 
 ENDS = ["", "C", "O", "N", "F", "Cl", "Br", "CC", "OC", "C#N", "C(=O)O", "C(N)=O"]
