@@ -2,8 +2,8 @@
 
 A test shows a promise by the mark `promise(number)`, takes its size from `helpers.promised`, and
 says what it measured with `record_property("figure", ...)`.  A promise is kept if all its tests
-pass, and broken if one fails; where one is skipped, as without the right to mount a disk, it is kept in
-part.
+pass, and broken if one fails.  It is kept in part if one is skipped, such as for want of the right
+to mount a disk.
 
     python tests/promises.py          # all of them
     python tests/promises.py 8 12     # some; the rows of the others stay as they are
