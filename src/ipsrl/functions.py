@@ -108,11 +108,11 @@ def calling(name: str) -> Iterator[None]:
     SystemExit, would end an event loop that somebody waits for.
 
     Raises:
-      InvalidInput: for sys.exit(), quit() or SystemExit, with their place.
+      InvalidInput: for sys.exit(), quit() or SystemExit, with their place, and GeneratorExit.
     """
     try:
         yield
-    except (SystemExit, KeyboardInterrupt) as end:
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as end:
         in_main = threading.current_thread() is threading.main_thread()
         if isinstance(end, KeyboardInterrupt) and in_main:
             raise
@@ -210,7 +210,7 @@ def _load_module(name: str) -> ModuleType:
     _make_importable(Path.cwd())
     try:
         return import_module(name)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         # The module itself, or a package above it; not what it imports in turn.
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             near = _nearest(name, (path.stem for path in Path.cwd().glob("*.py")))
@@ -224,7 +224,7 @@ def _load_module(name: str) -> ModuleType:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         near = _nearest(path.name, (other.name for other in path.parent.glob("*.py")))
-        raise InvalidInput(f"there is no file {str(path)!r}{near}.")
+        raise InvalidInput(f"there is no file {str(path.absolute())!r}{near}.")
     path = path.resolve()
     # Another module may have the name of the file, and must stay what it is.
     for name in (path.stem, str(path)):
@@ -242,7 +242,7 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         sys.modules.pop(name, None)
-        if isinstance(error, Exception | SystemExit):
+        if isinstance(error, Exception | SystemExit | GeneratorExit):
             raise _failed(str(path), error) from error
         raise
     return module

@@ -252,3 +252,28 @@ def test_a_collapse_among_few_outcomes_is_doubted(tmp_path: Path) -> None:
     ]))  # fmt: skip
     assert started.verdict == "started collapsed"
     assert "only 25%" in summary(started)
+
+
+def test_steps_of_groups_of_one_are_not_passed_over(tmp_path):
+    """Their prompts were sampled once, or their groups cut: nothing can be said of them."""
+
+    def rows(alone: int):
+        for step in range(30):
+            for prompt in "pq":
+                for i in range(1 if step >= 30 - alone else 4):
+                    yield {"step": step, "prompt": prompt, "completion": str(i), "outcome": i % 3}
+
+    def diagnosed(alone: int):
+        path = tmp_path / f"{alone}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows(alone)))
+        read = read_completions([path])
+        return diagnose_completions(read, outcome_keys(read, None))
+
+    with pytest.raises(
+        InvalidInput, match="at 10 steps, such as 20, each prompt has one completion"
+    ):
+        diagnosed(10)
+    few = diagnosed(2)  # a log that was cut off
+    assert (few.alone, few.groups) == (4, 60)
+    assert "groups 60 of 4 (of one completion, and not compared: 4)" in summary(few)
+    assert diagnosed(0).alone == 0

@@ -40,6 +40,8 @@ class Diagnosis:
     groups: int
     group_size: int
     """The commonest; groups may be ragged."""
+    alone: int
+    """Groups of one completion, of which the verdict says nothing."""
     reward_name: str | None
     steps: list[int]
     effective: list[float | None]
@@ -223,6 +225,7 @@ def diagnose_completions(
         visits=len(np.unique(prompt_R * T + step_R)) / prompts,
         groups=groups,
         group_size=int(np.bincount(size_P).argmax()),
+        alone=int((size_P == 1).sum()),
         reward_name=rows.reward_name,
         steps=steps_T.tolist(),
         effective=over_groups(per_group.effective),

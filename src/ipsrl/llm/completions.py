@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ipsrl.errors import InvalidInput, words
-from ipsrl.functions import check_takes, name_of, one_each
+from ipsrl.functions import calling, check_takes, name_of, one_each
 from ipsrl.llm.grouping import prompt_key
 
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
@@ -153,8 +153,11 @@ def call_outcome_fn(
     arguments = {"prompts": prompts, "completions": completions, **columns}
     check_takes(outcome_fn, arguments)
     try:
-        keys = outcome_fn(**arguments)
-    except (Exception, SystemExit) as error:
+        with calling(name):
+            keys = outcome_fn(**arguments)
+    except Exception as error:
+        if isinstance(error.__cause__, SystemExit | GeneratorExit):  # it did not mean a row
+            raise
         raise InvalidInput(
             f"{name} raised {words(error)}{_where(outcome_fn, arguments)}. "
             "Return None for a completion that has no outcome."
@@ -181,7 +184,7 @@ def _files(path: Path) -> list[Path]:
                 return files
     what = "has no *.parquet or *.jsonl" if path.is_dir() else "does not exist"
     raise InvalidInput(
-        f"{path} {what}. Name files of completions, or the output directory of a run "
+        f"{path.absolute()} {what}. Name files of completions, or the output directory of a run "
         "with log_completions=True."
     )
 

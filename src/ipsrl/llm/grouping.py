@@ -100,6 +100,12 @@ def _check_uncut(cells: _Cells) -> None:
                 else "Log all completions of a prompt with the same step."
             )
         )
+    if cells.steps is not None and (lone := _lone_steps(cells)):
+        raise InvalidInput(
+            f"at {len(lone)} steps, such as {lone[0]}, each prompt has one completion, which "
+            "cannot be compared with others. Log all completions of a prompt with the same step, or leave "
+            "out the rows of these steps."
+        )
     for prompt in {id(prompt): prompt for prompt in cells.prompts}.values():
         if _lacks_image(prompt):
             raise InvalidInput(
@@ -114,6 +120,17 @@ def _check_uncut(cells: _Cells) -> None:
             f"which cannot be told apart. Pass num_generations of the run, such as --group-size "
             f"{commonest}; or --group-size {size_C[largest]} if they are one group."
         )
+
+
+def _lone_steps(cells: _Cells) -> list[int]:
+    """Steps without a group of two, if they are many: a log that was cut off may end in one."""
+    assert cells.steps is not None
+    rows_C = np.unique(cells.cell_R, return_index=True)[1]
+    steps_T, step_C = np.unique(cells.steps[rows_C], return_inverse=True)
+    largest_T = np.zeros(len(steps_T), int)
+    np.maximum.at(largest_T, step_C, cells.size_C)
+    lone = steps_T[largest_T == 1].tolist()
+    return lone if len(lone) > max(1, len(steps_T) / 10) else []
 
 
 def _check_cut(cells: _Cells, group_size: int) -> None:

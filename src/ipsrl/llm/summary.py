@@ -28,6 +28,7 @@ def summary(d: Diagnosis) -> str:
     lines = [
         f"completions {d.rows}, steps {len(d.steps)}, prompts {d.prompts}, "
         f"groups {d.groups} of {d.group_size}"
+        + (f" (of one completion, and not compared: {d.alone})" if d.alone else "")
         + (f"; reward: {_printable(d.reward_name)}" if d.reward_name else ""),
         "",
         f"{'steps':>15}" + "".join(f"{name:>12}" for name in series),

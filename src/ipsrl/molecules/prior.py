@@ -20,7 +20,7 @@ from transformers.utils import logging
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules.mamba import accelerate, empty_cache
 from ipsrl.molecules.vocabulary import Vocabulary
-from ipsrl.pretrained import load_config, load_model
+from ipsrl.pretrained import check_model, load_config, load_model
 
 MAX_TOKENS = 128
 """Longest SMILES, in tokens."""
@@ -98,6 +98,10 @@ class Prior:
                 f"{name} is no prior: no folder with a config.json. Pass the folder that "
                 f"`ipsrl molecules pretrain` wrote, or the name of a shipped one: {known}."
             )
+        try:
+            check_model(folder)  # before any other fault of the folder is told
+        except ConfigError as error:
+            raise InvalidInput(f"the prior cannot be loaded: {error}") from error
         vocabulary = Vocabulary.load(folder / "tokenizer.json")
         try:
             config = load_config(folder, local_files_only=True)
