@@ -286,10 +286,10 @@ def test_a_batch_of_no_groups_has_no_advantages(xp, scale):
 
 
 def test_rewards_that_are_not_real_are_refused(xp):
-    with pytest.raises(InvalidInput, match="rewards have dtype .*complex.*real numbers"):
+    with pytest.raises(InvalidInput, match="dtype of rewards is .*complex.*real numbers"):
         group_advantage(xp.of([[1.0, 2.0j]], "complex64"))
     for rewards in (["a", "b"], [None, 1.0]):
-        with pytest.raises(InvalidInput, match="rewards have dtype"):
+        with pytest.raises(InvalidInput, match="dtype of rewards is"):
             group_advantage(rewards)
 
 
