@@ -208,6 +208,15 @@ def test_the_size_of_rewards_does_not_matter(xp, dtype, size, shape, baseline, s
             assert_close(traced.advantages, expected, tolerance=rounding)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-13, 1e-11, 1.0, 1e11, 1e13, 1e30])
+@pytest.mark.parametrize("scale", ["group", "batch"])
+def test_neighbours_of_any_size_are_told_apart(xp, size, scale):
+    """Their difference is rounded, but it is one: of two, half of it is the deviation, times v2."""
+    two = np.array([np.float32(size), np.nextafter(np.float32(size), np.float32(0))])
+    advantages = group_advantage(xp.of([two], "float32"), scale=scale, std_eps=0.0).advantages
+    assert_close(advantages, [[math.sqrt(0.5), -math.sqrt(0.5)]], tolerance=0.5)
+
+
 @pytest.mark.parametrize("dtype", SIZES)
 def test_without_a_scale_the_size_of_rewards_is_kept(xp, dtype):
     # r = s, 0, 0, 0: mean s/4, so 3/4 s and -1/4 s; leave-one-out: s and -1/3 s
@@ -286,10 +295,10 @@ def test_a_batch_of_no_groups_has_no_advantages(xp, scale):
 
 
 def test_rewards_that_are_not_real_are_refused(xp):
-    with pytest.raises(InvalidInput, match="rewards have dtype .*complex.*real numbers"):
+    with pytest.raises(InvalidInput, match="dtype of rewards is .*complex.*real numbers"):
         group_advantage(xp.of([[1.0, 2.0j]], "complex64"))
     for rewards in (["a", "b"], [None, 1.0]):
-        with pytest.raises(InvalidInput, match="rewards have dtype"):
+        with pytest.raises(InvalidInput, match="dtype of rewards is"):
             group_advantage(rewards)
 
 

@@ -600,9 +600,9 @@ def test_estimates_from_16_bits_are_of_32(xp, dtype):
 
 def test_complex_numbers_are_refused(xp):
     wrong = xp.of([[1, 1j], [1j, 1]], "complex64")
-    with pytest.raises(InvalidInput, match="log_pf have dtype .*complex64"):
+    with pytest.raises(InvalidInput, match="dtype of log_pf is .*complex64"):
         likelihood(wrong)
-    with pytest.raises(InvalidInput, match="similarity have dtype .*complex64"):
+    with pytest.raises(InvalidInput, match="dtype of similarity is .*complex64"):
         kernel_frequency(wrong)
 
 

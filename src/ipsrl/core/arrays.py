@@ -82,7 +82,7 @@ def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
         array = array.numpy()
     array = _plain(np.asarray(array))
     if dtype is not None and np.iscomplexobj(array):
-        raise InvalidInput(f"an array has dtype {array.dtype}. Pass real numbers.")
+        raise InvalidInput(f"The dtype of an array is {array.dtype}. Pass real numbers.")
     return np.asarray(array, dtype=dtype)
 
 
@@ -91,7 +91,7 @@ def as_float(xp: Any, what: str, array: Array) -> Array:
     if xp.isdtype(array.dtype, "real floating"):
         return array
     if not xp.isdtype(array.dtype, ("bool", "integral")):
-        raise InvalidInput(f"{what} have dtype {array.dtype}. Pass real numbers.")
+        raise InvalidInput(f"The dtype of {what} is {array.dtype}. Pass real numbers.")
     return array * xp.asarray(1.0)
 
 
