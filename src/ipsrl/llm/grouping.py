@@ -103,8 +103,8 @@ def _check_uncut(cells: _Cells) -> None:
     if cells.steps is not None and (lone := _lone_steps(cells)):
         raise InvalidInput(
             f"at {len(lone)} steps, such as {lone[0]}, each prompt has one completion, which "
-            "cannot be compared with others. Log all completions of a prompt with the same step, or leave "
-            "out the rows of these steps."
+            "cannot be compared with others. Log all completions of a prompt with the same step, "
+            "or leave out the rows of these steps."
         )
     for prompt in {id(prompt): prompt for prompt in cells.prompts}.values():
         if _lacks_image(prompt):
