@@ -1,13 +1,13 @@
 """Whatever the workers do, every call ends in one status, the budget is exact, nothing stays."""
 
+import itertools
 import json
 import math
 import os
 import random
 import signal
-import threading
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_search import config, files, kill_and_resume  # noqa: F401 (a fixture)
 
 from ipsrl.molecules import ComponentConfig, Scoring, TransformConfig, train
-from ipsrl.molecules.executor import Worker
+from ipsrl.molecules.executor import Processes, Worker
 from ipsrl.molecules.oracle import Oracle, Status
 from ipsrl.molecules.scoring import Failure, Timeout
 from ipsrl.runs import Run
@@ -183,26 +183,25 @@ def short_for_what_hangs(monkeypatch):
     monkeypatch.setattr(Worker, "ask", patient)
 
 
-@contextmanager
-def killer(component, kills: int, stop: threading.Event):
-    """Kills a worker from outside now and then."""
-    rng, killed = random.Random(0), []
+def kill_now_and_then(component: Processes, kills: int, calls: int) -> list[int]:
+    """Workers are killed from outside, at moments among so many calls; returns who was killed."""
+    rng, numbers, ask = random.Random(0), itertools.count(), component._ask
+    moments = sorted(rng.sample(range(calls * 9 // 10), kills))
+    killed: list[int] = []
 
-    def run():
-        while len(killed) < kills and not stop.wait(rng.uniform(0.1, 0.6)):
-            program = rng.choice(component._workers)._lines._program
-            if program is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(program.pid, signal.SIGKILL)
-                    killed.append(program.pid)
+    def asked(smiles: str) -> float | Failure:
+        number = next(numbers)
+        programs = [worker._lines._program for worker in component._workers]
+        running = [program.pid for program in programs if program is not None]
+        if running and len(killed) < kills and moments[len(killed)] <= number:
+            pid = rng.choice(running)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+        return ask(smiles)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        stop.set()
-        thread.join()
+    component._ask = asked
+    return killed
 
 
 def every_call_is_accounted_for(calls: int) -> dict[str, int]:
@@ -215,13 +214,13 @@ def every_call_is_accounted_for(calls: int) -> dict[str, int]:
     rng = random.Random(0)
     with Scoring([component], "product") as scoring:
         oracle = Oracle(scoring, calls)
-        with killer(scoring.components[0], calls // 100, threading.Event()) as killed:
-            for first in range(0, len(asked), 64):
-                batch = asked[first : first + 64] + rng.choices(asked[: first + 64], k=8)
-                rng.shuffle(batch)
-                answers = oracle(batch)
-                for text, call in zip(batch, answers, strict=True):
-                    assert call is None or call.smiles == text
+        killed = kill_now_and_then(scoring.components[0], calls // 100, calls)
+        for first in range(0, len(asked), 64):
+            batch = asked[first : first + 64] + rng.choices(asked[: first + 64], k=8)
+            rng.shuffle(batch)
+            answers = oracle(batch)
+            for text, call in zip(batch, answers, strict=True):
+                assert call is None or call.smiles == text
     assert len(oracle.calls) == calls  # none lost, none double, not one too many
     assert oracle.left == 0
     assert len({call.smiles for call in oracle.calls}) == calls
@@ -251,11 +250,11 @@ def test_calls_under_faults(mark, short_for_what_hangs, record_property):
 
 
 def test_a_run_under_faults_ends_exactly_and_says_so(
-    config,
+    config,  # noqa: F811
     tmp_path,
     mark,
     short_for_what_hangs,
-    capsys,  # noqa: F811
+    capsys,
 ):
     faulty = ComponentConfig(
         kind="function", function=SPEC, name="faulty", workers=2, timeout=HANGS, retries=0,
