@@ -11,12 +11,18 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models are slower on several threads
     if "not slow" in config.option.markexpr:  # the slow tests run what XLA makes for users
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    # Without these, Hypothesis fails where an example takes .2 s, or is made slowly.
+    settings.register_profile(
+        "slow machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("slow machine")
 
 
 # --- a language of simple molecules, which a small prior learns in seconds ------------------------

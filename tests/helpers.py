@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 # Relative to 1 + |expected|.  What is summed in these tests has at most a few hundred terms of
 # order 1, so rounding is below 300 ulp; the division by a standard deviation loses another digit.
@@ -46,6 +49,46 @@ def promised(size: int, small: int) -> int:
 
 
 HANGS = 600  # seconds after which a child process hangs; no measure of speed
+
+
+def wait_until(fact: Callable[[], Any]) -> None:
+    """Returns when it holds; that it never does is a fault."""
+    deadline = time.monotonic() + HANGS
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# What shall run out of its time must first have begun, and nobody knows how long that takes.
+
+
+def has_begun(file: Path) -> bool:
+    """Whether a program has written something into its file."""
+    return file.exists() and file.stat().st_size > 0
+
+
+def clock_from(file: Path) -> Callable[[], float]:
+    """A clock in place of `time.monotonic`, which stands still until a program has begun."""
+    beginning: list[float] = []
+
+    def clock() -> float:
+        if not beginning and has_begun(file):
+            beginning.append(time.monotonic())
+        return time.monotonic() - beginning[0] if beginning else 0.0
+
+    return clock
+
+
+def limits_from(file: Path, patch: pytest.MonkeyPatch) -> None:
+    """The limits of processes that are waited for count from when a program has begun."""
+    wait = subprocess.Popen.wait
+
+    def patient(process: Any, timeout: float | None = None) -> int:
+        if timeout is not None:
+            wait_until(lambda: has_begun(file))
+        return wait(process, timeout)
+
+    patch.setattr(subprocess.Popen, "wait", patient)
 
 
 @dataclass(frozen=True)

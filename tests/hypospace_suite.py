@@ -230,7 +230,7 @@ class TaskSuite(ABC):
         max_examples=300,
         deadline=None,
         database=None,
-        suppress_health_check=[HealthCheck.differing_executors],
+        suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
     )
     @given(st.text(max_size=300), st.integers(0, 50))
     def test_any_text_is_judged(self, text, number):

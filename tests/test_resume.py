@@ -322,8 +322,11 @@ def test_twenty_kills_change_nothing(in_peace, tmp_path, record_property):
 # --- signals --------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise(number=18)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
-def test_a_signal_stops_the_run_and_it_can_be_continued(number, code, in_peace, tmp_path):
+def test_a_signal_stops_the_run_and_it_can_be_continued(
+    number, code, in_peace, tmp_path, record_property
+):
     directory = tmp_path / "run"
     process = start("train", "hypergrid", *options(LONG), "--out", directory)
     wait_for_progress(process, directory, set())
@@ -336,6 +339,7 @@ def test_a_signal_stops_the_run_and_it_can_be_continued(number, code, in_peace, 
         assert "Traceback" not in message
     assert main(["train", "hypergrid", "--resume", str(directory)]) == 0
     assert differences(directory, in_peace[LONG]) == []
+    record_property("figure", f"hypergrid: {signal.Signals(number).name}")
 
 
 def test_a_finished_run_may_be_continued_and_stays_as_it_is(in_peace, tmp_path):
@@ -373,8 +377,9 @@ def remount(disk: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True)
 
 
+@pytest.mark.promise(number=18)
 @pytest.mark.parametrize("leave", [52, 60], ids=lambda leave: f"{leave}-KiB")
-def test_a_full_disk_loses_nothing(leave, compiled, in_peace, disk):
+def test_a_full_disk_loses_nothing(leave, compiled, in_peace, disk, record_property):
     """Room for a few checkpoints; then the growing journal, of 23 KiB in the end, has none."""
     filler, directory = fill(disk, leave * 1024), disk / "run"
     with pytest.raises((OSError, RunError)):
@@ -387,26 +392,32 @@ def test_a_full_disk_loses_nothing(leave, compiled, in_peace, disk):
     filler.unlink()
     train(LONG, run.directory, resume=True)
     assert differences(directory, in_peace[LONG]) == []
+    record_property("figure", f"hypergrid: full disk, after {step} of {LONG.iterations} steps")
 
 
-def test_a_full_disk_is_explained(compiled, disk, capsys):
+@pytest.mark.promise(number=18)
+def test_a_full_disk_is_explained(compiled, disk, capsys, record_property):
     fill(disk, 52 * 1024)
     out = disk / "run"
     assert main(["train", "hypergrid", *options(LONG), "--out", str(out)]) == 1
     message = capsys.readouterr().err
     assert "No space left" in message
     assert f"--resume {out}" in message
+    record_property("figure", "hypergrid: full disk")
 
 
-def test_a_read_only_disk_is_explained_before_any_work(compiled, disk, capsys):
+@pytest.mark.promise(number=18)
+def test_a_read_only_disk_is_explained_before_any_work(compiled, disk, capsys, record_property):
     remount(disk, "ro")
     assert main(["train", "hypergrid", *options(LONG), "--out", str(disk / "run")]) == 1
     message = capsys.readouterr().err
     assert "cannot be written" in message
     assert "Choose another --out" in message
+    record_property("figure", "hypergrid: read-only disk")
 
 
-def test_continuing_on_a_read_only_disk_is_explained(compiled, disk, capsys):
+@pytest.mark.promise(number=18)
+def test_continuing_on_a_read_only_disk_is_explained(compiled, disk, capsys, record_property):
     directory = disk / "run"
     die_in(directory, at=40, torn=False)
     before = contents(directory)
@@ -416,6 +427,7 @@ def test_continuing_on_a_read_only_disk_is_explained(compiled, disk, capsys):
     assert str(directory) in message
     assert "Read-only" in message or "cannot be written" in message
     assert contents(directory) == before
+    record_property("figure", "hypergrid: read-only disk")
 
 
 # --- what cannot be continued ---------------------------------------------------------------------

@@ -156,7 +156,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def words(place: Place, home: Path, mine: Path, prior: Path) -> list[object]:
+def words(place: Place, home: Path, mine: Path, prior: Path, limit: float) -> list[object]:
     """The command, whose function is that of the file `mine`."""
     spec = f"{mine}:mine"
     if place.command == "diagnose":
@@ -176,7 +176,7 @@ def words(place: Place, home: Path, mine: Path, prior: Path) -> list[object]:
     component: dict[str, Any] = {"kind": "qed"}
     if place.command == "component":
         component = {"kind": "function", "function": spec}
-        component |= {"workers": 1, "timeout": 2.0, "retries": 0} if place.worker else {}
+        component |= {"workers": 1, "timeout": limit, "retries": 0} if place.worker else {}
     toml = [f"{key} = {json.dumps(value)}" for key, value in component.items()]
     config = mine.parent / "config.toml"
     config.write_text("\n".join(["[[components]]", *toml]))
@@ -206,7 +206,8 @@ def run(
         os.kill(number, signal.SIGINT)
 
     meanwhile = interrupt if does == "hangs" and place.is_stopped else None
-    return commands(*words(place, home, mine, prior), folder=folder, meanwhile=meanwhile)
+    limit = 2.0 if does == "hangs" else 600.0  # what shall answer may take its time
+    return commands(*words(place, home, mine, prior, limit), folder=folder, meanwhile=meanwhile)
 
 
 def result(place: Place, ended: Ended, folder: Path) -> Any:

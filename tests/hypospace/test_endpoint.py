@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import HANGS, wait_until
 
 pytest.importorskip("httpx2")
 
@@ -80,6 +82,12 @@ def refuses(status: int, message: str = "", **headers: str) -> Reply:
 def echo(handler: Handler) -> None:
     """Prompt and seed."""
     says(f"{handler.asked['messages'][0]['content']} {handler.asked['seed']}")(handler)
+
+
+def is_read(handler: Handler) -> None:
+    """Until the client has read the response, which it then closes."""
+    handler.connection.shutdown(socket.SHUT_WR)
+    handler.rfile.read()
 
 
 def hang(handler: Handler) -> None:
@@ -238,7 +246,7 @@ def test_a_busy_server_is_asked_again(server, waits) -> None:
     [
         (lambda: "7", 7),
         (lambda: "0.5", 1),  # never less than without it
-        (lambda: formatdate(time.time() + 100, usegmt=True), 100),
+        (lambda: formatdate(time.time() + 500, usegmt=True), 500),
         (lambda: formatdate(time.time() - 100, usegmt=True), 1),
         (lambda: "soon", 1),
         (lambda: "nan", 1),
@@ -249,9 +257,8 @@ def test_a_server_says_when_to_ask_again(server, waits, header, waited) -> None:
     server.replies = [refuses(429, Retry_After=header())]
     assert ask(server) == [Answer("a 0")]
     (found,) = waits
-    # A date has whole seconds, and some pass until it is read; a machine that stops for more
-    # than a minute there would fail this.
-    assert waited - 60 <= found <= waited if waited == 100 else found == waited
+    # A date has whole seconds, and some pass until it is read.
+    assert 1 < found <= waited if waited == 500 else found == waited
 
 
 @pytest.mark.parametrize("header", ["3600", "inf", "1e400"])
@@ -444,26 +451,23 @@ def test_what_was_answered_before_a_failure_is_kept(server, command, capsys) -> 
 
 def test_what_was_answered_in_a_batch_that_fails_is_kept(server, command) -> None:
     """Up to the first that failed, as the file has an order."""
-    done: list[int] = []
+    read: list[int] = []
 
     def fifth_fails(handler: Handler) -> None:
         seed = handler.asked["seed"]
         if seed == 5:
-            while len(done) < 5:
-                time.sleep(0.01)
-            time.sleep(1)  # for the answers to be read; with fewer, fewer are kept
+            wait_until(lambda: len(read) == 5)
             refuses(400)(handler)
         elif seed > 5:
             hang(handler)
         else:
             echo(handler)
-            done.append(seed)
+            is_read(handler)
+            read.append(seed)
 
     server.always = fifth_fails
     assert main(command) == 1
-    kept = [one.response.split()[-1] for one in responses(command)]
-    assert kept == list("01234")[: len(kept)]
-    assert kept
+    assert [one.response.split()[-1] for one in responses(command)] == list("01234")
 
 
 def test_truncated_answers_are_told(server, command, capsys) -> None:
@@ -546,14 +550,23 @@ def test_the_protocol_of_the_benchmark(server, command, capsys) -> None:
 def test_ctrl_c_ends_a_server_that_hangs(server, command, answered) -> None:
     """At once, though the server may take ten minutes; what was answered is kept."""
     here = threading.Event()
+    read: list[int] = []
 
     def some(handler: Handler) -> None:
-        if handler.asked["seed"] < answered:
+        seed = handler.asked["seed"]
+        if seed < answered:
             echo(handler)
-        else:
-            if len(server.asked) == 8:  # all that are asked at once
-                here.set()
-            hang(handler)
+            is_read(handler)
+            read.append(seed)
+            return
+        if [request["seed"] for request in server.asked].count(7) == 1 and seed == 7:
+            # When it asks again, what it has read before is kept.
+            wait_until(lambda: len(read) == answered)
+            refuses(503)(handler)
+            return
+        if len(server.asked) == 9:  # all that are asked at once, and one again
+            here.set()
+        hang(handler)
 
     server.always = some
     process = subprocess.Popen(
@@ -561,17 +574,16 @@ def test_ctrl_c_ends_a_server_that_hangs(server, command, answered) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     try:
-        assert here.wait(120)
-        time.sleep(1)  # for answers to be read; with fewer, fewer are kept
+        assert here.wait(HANGS)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)  # the patience for a server is 600 s
+        _, error = process.communicate(timeout=HANGS)  # it would ask five times, 600 s each
     finally:
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in error
     if answered:
         assert "continue with --resume" in error
-        assert 0 < len(responses(command)) <= answered
+        assert len(responses(command)) == answered
     else:
         assert "nothing was answered" in error
         assert files(command) == []

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from helpers import HANGS
+from helpers import limits_from, wait_until
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import DockingConfig, Failure, Timeout
@@ -52,12 +52,9 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-def gone(pids: list[int]) -> bool:
+def assert_gone(pids: list[int]) -> None:
     """A killed process takes a moment to leave."""
-    deadline = time.monotonic() + HANGS
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(map(is_alive, pids))
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 # --- results --------------------------------------------------------------------------------------
@@ -181,21 +178,22 @@ def test_equal_failures_have_equal_reasons(receptor):
     assert one == other
 
 
-def test_a_program_that_hangs_is_dead_with_its_children(receptor, tmp_path):
-    engine = External(config(f"hangs:{tmp_path / 'pids'}", timeout=5.0), receptor)
+def test_a_program_that_hangs_is_dead_with_its_children(receptor, tmp_path, monkeypatch):
+    limits_from(tmp_path / "pids", monkeypatch)
+    engine = External(config(f"hangs:{tmp_path / 'pids'}", timeout=0.5), receptor)
     first, last = engine([ETHANE, PHENOL])
     assert first.score == SCORES[0]
-    assert last == Timeout("no answer in 5 s")
+    assert last == Timeout("no answer in 0.5 s")
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
-    assert gone(pids)
+    assert_gone(pids)
 
 
 def test_a_program_that_leaves_a_child_behind_is_cleaned_up(receptor, tmp_path, monkeypatch):
     monkeypatch.setenv("CHILD", str(tmp_path / "pid"))
     (pose,) = External(config("leaves a child"), receptor)([ETHANE])
     assert pose.score == SCORES[0]
-    assert gone([int((tmp_path / "pid").read_text())])
+    assert_gone([int((tmp_path / "pid").read_text())])
 
 
 def test_no_program_outlives_a_killed_process(tmp_path):
@@ -215,7 +213,7 @@ External(config("hangs:{tmp_path / "pids"}"), Receptor(POCKET))([ETHANE])
         time.sleep(0.05)
     ours.kill()
     ours.wait()
-    assert gone([int(word) for word in (tmp_path / "pids").read_text().split()])
+    assert_gone([int(word) for word in (tmp_path / "pids").read_text().split()])
 
 
 def test_a_program_that_is_not_there_is_refused_at_once(receptor):

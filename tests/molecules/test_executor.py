@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 from faulty import assert_none_left, is_alive, marked
-from helpers import HANGS, promised
+from helpers import HANGS, clock_from, has_begun, promised, wait_until
 from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
 from ipsrl.molecules.executor import GRACE, Processes
 from ipsrl.molecules.scoring import PROPERTIES, Timeout, build
+from ipsrl.workers import lines
 
 # A component that does what the SMILES says: C its number, N what the test wrote into a file.
 TOLD = """
 import os, signal, subprocess, sys, time
 sys.path.insert(0, {tests!r})
-from faulty import nap, native_hang, write_to_pipes
+from faulty import nap, native_hang, time_is_up, write_to_pipes
 
 def value(smiles):
     (text,) = smiles
@@ -53,7 +54,7 @@ class Told:
         self._todo.write_text(text)
 
     def config(self, **options) -> ComponentConfig:
-        options = {"workers": 1, "timeout": 30.0} | options
+        options = {"workers": 1, "timeout": 500.0} | options
         return ComponentConfig(kind="function", function=f"{self.file}:value", **options)
 
 
@@ -91,9 +92,18 @@ def test_the_answers_of_a_failing_function_are_those_in_process(tmp_path, mark):
 
 # --- limits ---------------------------------------------------------------------------------------
 
+# Limits are long, and what shall run out of its limit brings it forward: so what shall answer has
+# time on a slow machine too.
+
+
+def kills_after(component: Processes, seconds: float) -> None:
+    """From now on a worker is killed so long after it was asked."""
+    for worker in component._workers:
+        worker._lines.timeout = seconds
+
 
 def test_python_is_stopped_at_its_limit_and_lives_on(told, mark):
-    with Processes(told.config(timeout=0.7)) as component:
+    with Processes(told.config(timeout=400.0)) as component:
         (pid,) = component(["C"])
         before = set(marked(mark))
         for todo in (
@@ -103,19 +113,24 @@ def test_python_is_stopped_at_its_limit_and_lives_on(told, mark):
             "while True:\n  try: time.sleep(600)\n  except Exception: pass",
             "while True: pass",
         ):
-            told.todo(todo)
-            assert component(["N", "C"]) == [Timeout("no answer in 0.7 s"), pid]
-            deadline = time.monotonic() + HANGS
-            while set(marked(mark)) - before:  # what it had started is gone
-                assert time.monotonic() < deadline
+            told.todo(f"time_is_up(400)\n{todo}")
+            assert component(["N", "C"]) == [Timeout("no answer in 400 s"), pid]
+            wait_until(lambda: not set(marked(mark)) - before)  # what it had started is gone
 
 
 def test_what_signals_do_not_reach_is_killed(told):
-    with Processes(told.config(timeout=0.5)) as component:
+    with Processes(told.config()) as component:
+        assert component._workers[0]._lines.timeout == 500 + GRACE
         (pid,) = component(["C"])
-        for todo in ("native_hang()", "signal.pthread_sigmask(signal.SIG_BLOCK, {14})\nnap()"):
+        for todo in (
+            "time_is_up(500)\nnative_hang()",
+            "signal.pthread_sigmask(signal.SIG_BLOCK, {14})\ntime_is_up(500)\nnap()",
+        ):
             told.todo(todo)
-            killed, (other,) = component(["N"]), component(["C"])
+            kills_after(component, 1.5)
+            killed = component(["N"])
+            kills_after(component, HANGS)
+            (other,) = component(["C"])
             assert killed == [Timeout("the worker gave no answer in 1.5 s and was killed")]
             assert not is_alive(int(pid))
             assert other != pid
@@ -134,7 +149,7 @@ def test_dead_with_its_children_soon_after_the_limit(told, mark, record_property
             beginning = time.monotonic()
             assert isinstance(component(["N"])[0], Timeout)
             while marked(mark):
-                pass
+                assert time.monotonic() < beginning + HANGS
             longest = max(longest, time.monotonic() - beginning - 3)
     assert longest < promised(2, HANGS)
     record_property("figure", f"{times} hangs, dead at most {longest:.2f} s after the limit")
@@ -174,10 +189,14 @@ def test_who_died_is_asked_again_so_often(told, tmp_path):
         assert isinstance(component(["N"])[0], float)  # the third time
 
 
-def test_a_limit_that_ran_out_is_not_tried_again(told, tmp_path):
+@pytest.mark.parametrize("hang", ["time_is_up(500)\nnap()", "native_hang()"])
+def test_a_limit_that_ran_out_is_not_tried_again(told, tmp_path, monkeypatch, hang):
     log = tmp_path / "log"
-    told.todo(f"open({str(log)!r}, 'a').write('x')\nnative_hang()")
-    with Processes(told.config(timeout=0.3, retries=5)) as component:
+    told.todo(f"with open({str(log)!r}, 'a') as log: log.write('x')\n{hang}")
+    with Processes(told.config(retries=5)) as component:
+        if hang == "native_hang()":
+            monkeypatch.setattr(lines, "monotonic", clock_from(log))
+            kills_after(component, 0.5)
         assert isinstance(component(["N"])[0], Timeout)
     assert log.read_text() == "x"
 
@@ -186,8 +205,7 @@ def test_a_death_between_two_questions_costs_nothing(told):
     with Processes(told.config(retries=0)) as component:
         (pid,) = component(["C"])
         os.kill(int(pid), signal.SIGKILL)
-        while is_alive(int(pid)):
-            time.sleep(0.01)
+        wait_until(lambda: not is_alive(int(pid)))
         (other,) = component(["C"])
         assert other != pid
 
@@ -251,10 +269,16 @@ def test_a_start_that_fails_once_costs_nothing_else(told, tmp_path):
         assert isinstance(component(["C"])[0], float)
 
 
-def test_closed_at_work_it_ends(told):
-    told.todo("native_hang()")
+def test_closed_at_work_it_ends(told, tmp_path):
+    hung = tmp_path / "hung"
+    told.todo(f"with open({str(hung)!r}, 'w') as hung: hung.write('x')\nnative_hang()")
     component = Processes(told.config())
-    threading.Timer(0.5, component.close).start()
+
+    def close() -> None:
+        wait_until(lambda: has_begun(hung))
+        component.close()
+
+    threading.Thread(target=close).start()
     first, second = component(["N", "C"])
     assert "code -9" in first.reason
     assert second == Failure("the workers were stopped")
@@ -283,8 +307,7 @@ def test_nothing_outlives_the_run(told, tmp_path, mark, end, record_property):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
         parent.stdout.readline()
         # the run, the worker, its guard, its child
-        while not (tmp_path / "hung").exists() or len(marked(mark)) < 4:
-            time.sleep(0.01)
+        wait_until(lambda: (tmp_path / "hung").exists() and len(marked(mark)) >= 4)
         parent.send_signal(end)
         try:
             assert parent.wait(timeout=HANGS) != 0

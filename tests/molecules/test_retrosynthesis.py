@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import HANGS
 from syntheseus import BackwardReactionModel
 
 from ipsrl import workers
@@ -434,7 +435,7 @@ class Toy:
         if product.smiles == "CCl":
             os._exit(3)
         if product.smiles == "CBr":
-            time.sleep(60)
+            time.sleep(6000)
         if product.smiles == "CI":
             raise ValueError("too heavy")
         p = 2.0 if product.smiles == "CF" else 0.5
@@ -457,7 +458,7 @@ serve(megan._answer)
 def toy(tmp_path):
     path = tmp_path / "toy.py"
     path.write_text(TOY)
-    model = Megan([sys.executable, str(path)], timeout=6.0)
+    model = Megan([sys.executable, str(path)], timeout=HANGS)
     yield model
     model.close()
 
@@ -482,10 +483,13 @@ def test_a_worker_that_fails_costs_one_molecule(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_model", lambda name: toy)
     (tmp_path / "mine.smi").write_text("C methane")
     component = Synthesis(SynthesisConfig(model="megan", stock=str(tmp_path / "mine.smi")))
-    values = component(["CCl", "CI", "CF", "CBr", "CCCC"])
-    assert values[4] == 1.0
+    values = [*component(["CCl", "CI", "CF"])]
+    toy._lines.timeout = 0.5  # only for what shall run out of it
+    values += component(["CBr"])
+    toy._lines.timeout = HANGS
+    assert component(["CCCC"]) == [1.0]
     for value, says in zip(
-        values, ("code 3", "too heavy", "not of the protocol", "no answer in"), strict=False
+        values, ("code 3", "too heavy", "not of the protocol", "no answer in"), strict=True
     ):
         assert isinstance(value, Failure)
         assert says in value.reason
@@ -493,10 +497,13 @@ def test_a_worker_that_fails_costs_one_molecule(toy, tmp_path, monkeypatch):
 
 def test_the_clock_of_a_search_does_not_run_while_the_worker_starts(tmp_path):
     path = tmp_path / "toy.py"
-    path.write_text(TOY.replace("megan._model =", "time.sleep(3)\nmegan._model ="))
+    started = f"print('started', file=open({str(tmp_path / 'log')!r}, 'a'), flush=True)"
+    path.write_text(TOY.replace("megan._model =", f"{started}\nmegan._model ="))
     model = Megan([sys.executable, str(path)])
-    assert Planner(model, Stock(["C"]), seconds=2.5)("CCCC") is not None
+    assert (tmp_path / "log").read_text() == "started\n"  # before there is a search
+    assert Planner(model, Stock(["C"]))("CCCC") is not None
     model.close()
+    assert (tmp_path / "log").read_text() == "started\n"  # and not again
 
 
 def test_a_worker_without_its_weights_is_told_at_once(tmp_path):

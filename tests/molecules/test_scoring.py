@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import sys
-import time
 import tracemalloc
 from abc import ABC, abstractmethod
 
 import numpy as np
 import pytest
 from faulty import is_alive
-from helpers import HANGS
+from helpers import limits_from, wait_until
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import Component, ComponentConfig, Failure, Scoring, TransformConfig
@@ -159,7 +158,7 @@ class TestProgram(ComponentSuite):
     @pytest.fixture
     def component(self, tmp_path):
         command = program(tmp_path, bad=ETHANE)
-        return build(ComponentConfig(kind="program", command=command, timeout=30.0))
+        return build(ComponentConfig(kind="program", command=command))
 
     def test_its_errors_are_failures_with_its_words(self, component):
         assert component([PHENOL, ETHANE]) == [len(PHENOL), Failure("too small")]
@@ -172,12 +171,17 @@ class TestProgram(ComponentSuite):
         assert "JSONDecodeError" in values[1].reason
         assert values[2] == Failure("the program ended with code 3: CUDA error")
 
-    def test_one_that_hangs_keeps_what_it_answered(self):
-        code = "import sys, time\nprint('{\"value\": 7}', flush=True)\ntime.sleep(60)\n"
-        component = build(
-            ComponentConfig(kind="program", command=[sys.executable, "-c", code], timeout=5.0)
+    def test_one_that_hangs_keeps_what_it_answered(self, tmp_path, monkeypatch):
+        code = (
+            "import time; print('{\"value\": 7}', flush=True); "
+            f"print('answered', file=open({str(tmp_path / 'begun')!r}, 'w'), flush=True); "
+            "time.sleep(6000)"
         )
-        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 5 s")]
+        limits_from(tmp_path / "begun", monkeypatch)
+        component = build(
+            ComponentConfig(kind="program", command=[sys.executable, "-c", code], timeout=0.5)
+        )
+        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 0.5 s")]
 
     @pytest.mark.parametrize(
         ("code", "count"),
@@ -194,29 +198,30 @@ class TestProgram(ComponentSuite):
         told = f"the program wrote {count} lines in answer to 2 molecules"
         assert component([PHENOL, ETHANE]) == [Failure(f"{told}; it must write one for each")] * 2
 
-    def test_nothing_of_one_that_hangs_goes_on(self, tmp_path):
+    def test_nothing_of_one_that_hangs_goes_on(self, tmp_path, monkeypatch):
         """Nor its children."""
         code = (
             "import subprocess, sys, time; child = subprocess.Popen(['sleep', '6000']); "
             f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(6000)"
         )
+        limits_from(tmp_path / "pid", monkeypatch)
         command = [sys.executable, "-c", code]
-        component = build(ComponentConfig(kind="program", command=command, timeout=5.0))
-        assert component([PHENOL]) == [Timeout("no answer in 5 s")]
-        deadline = time.monotonic() + HANGS  # what is killed takes a moment to die
-        while is_alive(int((tmp_path / "pid").read_text())):
-            assert time.monotonic() < deadline
+        component = build(ComponentConfig(kind="program", command=command, timeout=0.5))
+        assert component([PHENOL]) == [Timeout("no answer in 0.5 s")]
+        pid = int((tmp_path / "pid").read_text())
+        wait_until(lambda: not is_alive(pid))  # what is killed takes a moment to die
 
-    def test_a_child_that_gets_away_does_not_keep_us(self, tmp_path):
+    def test_a_child_that_gets_away_does_not_keep_us(self, tmp_path, monkeypatch):
         """In a session of its own, with the output: the limit holds all the same."""
         code = (
             "import subprocess, time; print('{\"value\": 7}', flush=True); "
             "child = subprocess.Popen(['sleep', '600'], start_new_session=True); "
             f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(600)"
         )
+        limits_from(tmp_path / "pid", monkeypatch)
         command = [sys.executable, "-c", code]
-        component = build(ComponentConfig(kind="program", command=command, timeout=5.0))
-        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 5 s")]
+        component = build(ComponentConfig(kind="program", command=command, timeout=0.5))
+        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 0.5 s")]
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it lives; nobody waited
 
     def test_one_that_prints_without_end_does_not_fill_the_memory(self):

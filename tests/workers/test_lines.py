@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import HANGS
+from helpers import HANGS, clock_from, wait_until
 
 from ipsrl.errors import RunError
 from ipsrl.workers import lines as lines_module
@@ -47,10 +47,7 @@ def is_alive(pid):
 
 
 def assert_dies(pid):
-    deadline = time.monotonic() + HANGS
-    while is_alive(pid):
-        assert time.monotonic() < deadline, f"{pid} is still there"
-        time.sleep(0.01)
+    wait_until(lambda: not is_alive(pid))
 
 
 def children(program):
@@ -99,6 +96,7 @@ def test_requests_and_answers_may_be_larger_than_a_pipe(program):
 )
 def test_a_failure_costs_one_request_and_leaves_nothing(program, monkeypatch, do, error, message):
     monkeypatch.setattr(lines_module, "LONGEST", 10**6)
+    monkeypatch.setattr(lines_module, "monotonic", clock_from(Path(program[-1])))  # of its child
     with Lines(program, timeout=HANGS) as lines:
         first = lines.ask({})["pid"]
         lines.timeout = 2 if error is WorkerTimeout else HANGS
@@ -126,8 +124,7 @@ if os.fork() == 0:
     with Lines(program, timeout=HANGS) as lines:
         lines.ask({"do": late})
         go.touch()
-        while not go.with_name("gone").exists():
-            time.sleep(0.01)
+        wait_until(go.with_name("gone").exists)
         with pytest.raises(WorkerDied, match="(?s)without having been asked.*wrong one"):
             lines.ask({})
         assert lines.ask({"number": 3})["got"] == {"number": 3}
