@@ -158,8 +158,8 @@ Answer with one line, the edges separated by commas, such as
         """What follows each `Graph:`."""
         text = response.replace("'", "")
         parts = labelled(text, _LABEL)
-        alone = parts and replaced(without_latex(parts[0].text), "()[]{}", " ")
-        if alone and bare(alone).lower() in _ANYTHING and not _LABEL.search(text):
+        alone = replaced(without_latex(parts[0].text), "()[]{}", " ") if parts else ""
+        if bare(alone).lower() in _ANYTHING and not _LABEL.search(text):
             return []
         return parts
 
