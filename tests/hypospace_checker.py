@@ -183,9 +183,9 @@ def torn(part: Part, joins) -> bool:
         return True
     if own.rstrip(BRACKETS).endswith("!"):
         return True
-    if own := own.rstrip(BEFORE_A_LINE + BRACKETS):
+    if own := own.rstrip(BEFORE_A_LINE + BRACKETS + ":"):
         return ends_in_operator(own)
-    line = part.before.rstrip(BEFORE_A_LINE + BRACKETS + "\n").split("\n")[-1].split(":")[-1]
+    line = part.before.rstrip(BEFORE_A_LINE + BRACKETS + ":\n").split("\n")[-1].split(":")[-1]
     some = False
     while ends_in_operator(line):
         some, line = True, without_operator(line).rstrip(" ([{")

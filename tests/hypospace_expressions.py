@@ -66,7 +66,7 @@ def joins(text: str) -> bool:
     """Has a text beside a box an operator: a sign, a command, or a word in capitals?"""
     words = "".join(c if c in LETTERS + string.digits else " " for c in text).split()
     capitals = {word.upper() for word in (*checker.BINARY_WORDS, "not")}
-    commands = (*checker.BINARY_COMMANDS, r"\neg", r"\lnot")
+    commands = (*checker.BINARY_COMMANDS, r"\neg", r"\lnot", r"\overline", r"\bar")
     signs = any(c in checker.SIGNS for c in text)
     return signs or bool(capitals & {*words}) or any(has_command(text, one) for one in commands)
 
@@ -88,6 +88,14 @@ def continues(line: str) -> bool:
     )
 
 
+def only_names(line: str) -> bool:
+    """Has a line words, and are all of them variables and operators?"""
+    words = "".join(c if c.isalnum() or c in "_\\" else " " for c in line)
+    names = words.replace("\\", " \\").split()
+    names = [name for name in names if name != "\\"]
+    return names != [] and all(name in ("x", "y") or name.upper() in WORDS for name in names)
+
+
 def torn(part: checker.Part) -> bool:
     """Does what stands around an expression, or on the next line, go on with it?"""
     beside, _, after = part.after.partition("\n")
@@ -95,8 +103,8 @@ def torn(part: checker.Part) -> bool:
         return True
     for below in (checker.lines_of(part.text)[1:], after.split("\n")):
         lines = checker.lines_of("\n".join(below))
-        line = checker.unframed(checker.spaced(lines[0], checker.SPACING)) if lines else ""
-        if continues(line) and not line.endswith("|"):
+        line = checker.unframed(checker.spaced(lines[0], checker.LATEX)) if lines else ""
+        if (continues(line) or only_names(line)) and not line.endswith("|"):
             return True
     return False
 

@@ -135,7 +135,7 @@ class TestBoolean(TaskSuite):
         "\\land ", "\\boxed{", "\\text{", "{", "}", '{"expression": "', '"}', '{"', '": ', "- ",
         "> ", "1. ", "_", "'", "\\, ", "```", "\r", "[", "]", "$", "OR(", "\n  AND NOT y",
         "\\boxed{x} AND", "\\boxed{x}", "NOT\n", "\nor x", "& ", "\\neg(", "<eos> AND y", "| x |\n",
-        "!", "NOT_f(x, y) = ", "g = ", "\\]", "</answer>", "Expression = ",
+        "!", "NOT_f(x, y) = ", "g = ", "\\]", "</answer>", "Expression = ", "\n+ y\n", "\\bar{",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -292,7 +292,15 @@ def test_forms_of_an_operator(text):
         ("Expression: y\n\nOr:\nExpression: x\nAND y", None),  # no earlier answer replaces it
         ("Expression: x\n\n| x | y |\n|---|---|\n| 0 | 1 |", "x"),
         ("Expression: x\nAndes are not meant.", "x"),
+        ("Expression: x\n+ y", None),
+        ("Expression: x\n\u2229 y", None),
+        ("Expression: x\nNOT y", None),
+        ("Expression: x\n\\text{ AND } y", None),
+        ("Expression: x\n\\\\ \\land y", None),
+        (r"\overline{\boxed{x}}", None),
         # What is negated.
+        ("NOT:\nExpression: x", None),
+        ('{"not": {"expression": "x"}}', None),
         ("NOT Expression: x", None),
         ("!Expression: x", None),
         ("Expression: NOT Expression: x", None),

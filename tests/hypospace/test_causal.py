@@ -96,6 +96,7 @@ class TestCausal(TaskSuite):
         '{"', '": ["', "- ", "> ", "1. ", "_", "'", "~", "\\, ", "```", "\r", "(2) B->C", "B--->C",
         "\n\n- ", "\u2794 ", "C<-B", "\n+ B->C", "\nor\n", "\n...\n", "\\boxed{A->B}", "NOT ",
         "wrong_", "Graph = ", "</answer>", "\u2205", "[]", "f = ", "!", "=", " why", "\\gets",
+        "&rarr;", "- >",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -180,18 +181,22 @@ def edges_of(line: str) -> tuple[list[tuple[str, str]], bool]:
 
 
 UNICODE_ARROWS = [(0x2190, 0x21FF), (0x2794, 0x27BF), (0x27F0, 0x27FF), (0x2900, 0x297F)]
-UNICODE_ARROWS += [(0x2B00, 0x2B11)]
+UNICODE_ARROWS += [(0x2B00, 0x2B11), (0x25B6, 0x25BB)]
 
 
 def any_arrow(text: str) -> bool:
     """Is there whatever may be meant as an edge?"""
-    if any(arrow in text for arrow in ("->", "=>", "~>", "<-")):
+    if "<-" in text or any(a + b + ">" in text for a in "-=~" for b in ("", " ", "\\")):
         return True
     if any(a <= ord(c) <= b for c in text for a, b in UNICODE_ARROWS):
         return True
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     names = [rest[: len(rest) - len(rest.lstrip(letters))] for rest in text.split("\\")[1:]]
-    return any(name in ("to", "gets", "mapsto") or name.endswith("arrow") for name in names)
+    known = ("to", "gets", "implies", "leadsto")
+    if any(name in known or name.endswith(("arrow", "apsto")) for name in names):
+        return True
+    entities = [rest.partition(";") for rest in text.split("&")[1:]]
+    return any(end and one[-3:] == "arr" and not one.strip(letters) for one, end, _ in entities)
 
 
 def graph_of(lines: list[str], labelled: bool) -> set | None:
@@ -396,7 +401,8 @@ def test_forms_of_an_answer(text, key):
         "- B->C (because C changed)", "B->C: direct", "+ B->C", "(2) B->C", "\u25e6 B->C",
         "\u2013 B->C", "- [x] B->C", "1.B->C", "Edge 2: B->C", "B--->C", "B \u2794 C", "C<-B",
         "-> C", "plus B->C", "B => C?!x", "B ~> C", r"C \gets B", r"B \hookrightarrow C",
-        "C \u2190 B",
+        "C \u2190 B", r"B \longmapsto C", r"B -\> C", "B - > C", "B &rarr; C", "B \u25b6 C",
+        r"B \implies C",
     ],
 )  # fmt: skip
 def test_an_edge_that_cannot_be_read_is_not_dropped(line):

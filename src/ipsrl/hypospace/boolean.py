@@ -35,7 +35,7 @@ from ipsrl.hypospace.reading import (
     label,
     labelled,
     torn,
-    without_spacing,
+    without_latex,
 )
 from ipsrl.hypospace.task import Judgement, Unreadable, Verdict, check_size
 
@@ -49,7 +49,7 @@ _SIGN = r"[&|^\u2227\u2228\u2295]|\\(?:land|wedge|lor|vee|oplus)(?![a-zA-Z])"
 _CONTINUES = re.compile(rf"(?:[ (){{}}\[\]]|\\[()\[\]])*+(?:{_SIGN}|(?i:{_BINARY}))", re.ASCII)
 # In prose around a box, words in small letters are no operators, but right after it they are.
 _JOINS = re.compile(
-    rf"{_SIGN}|[~\u00ac]|\\(?:neg|lnot)(?![a-zA-Z])"
+    rf"{_SIGN}|[~\u00ac]|\\(?:neg|lnot|overline|bar)(?![a-zA-Z])"
     rf"|(?<![A-Za-z0-9_])(?:{_BINARY}|NOT(?![A-Za-z0-9_]))",
     re.ASCII,
 )
@@ -169,8 +169,10 @@ Expression: {example}
         if torn(candidate, _JOINS) or beside.startswith("'") or _CONTINUES.match(beside):
             raise Unreadable("what stands around the expression may change it")
         for rest in (below, after):
-            line = bare(without_spacing(from_first_line(rest).partition("\n")[0]))
-            if _CONTINUES.match(line) and not line.endswith("|"):
+            line = bare(without_latex(from_first_line(rest).partition("\n")[0]))
+            words = re.findall(r"\\?\w+", line)
+            only = words and all(w in problem.variables or is_operator(w) for w in words)
+            if (only or _CONTINUES.match(line)) and not line.endswith("|"):
                 raise Unreadable(f"{line[:60]!r} follows the expression and may belong to it")
         return expression
 

@@ -165,9 +165,9 @@ def _negated(before: str, own: str) -> bool:
     """Does the text end in an operator, or its last line, if that is another, have no more?"""
     if own.rstrip(_OPENS).endswith("!"):
         return True
-    if own := own.rstrip(_BEFORE + _OPENS):
+    if own := own.rstrip(_BEFORE + _OPENS + ":"):
         return bool(_ENDS_IN_OPERATOR.search(own, max(0, len(own) - 24)))
-    line = before.rstrip(_BEFORE + _OPENS + "\n")
+    line = before.rstrip(_BEFORE + _OPENS + ":\n")
     line = line[line.rfind("\n") + 1 :].rpartition(":")[2]
     return bool(_OPERATORS_ONLY.fullmatch(line))
 
