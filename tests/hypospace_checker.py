@@ -189,7 +189,8 @@ def torn(part: Part, joins) -> bool:
     some = False
     while ends_in_operator(line):
         some, line = True, without_operator(line).rstrip(" ([{")
-    return some and not line.strip("- _#>\u2022" + BRACKETS)
+    line = line.replace("\\(", "").replace("\\[", "")
+    return some and not line.strip("- _#>\u2022([{")
 
 
 def without_operator(text: str) -> str:

@@ -118,8 +118,7 @@ class TestCausal(TaskSuite):
         for part in reversed(checker.parts(text, "graph")):
             plain = checker.spaced(part.text, checker.LATEX)
             plain = "".join(" " if c in "()[]{}" else c for c in plain)
-            lines = [checker.unframed(line) for line in checker.lines_of(plain)]
-            edges = graph_of(lines or [""], labelled)
+            edges = graph_of(checker.lines_of(plain) or [""], labelled)
             if edges is not None:
                 if "unreadable" in edges or checker.torn(part, any_arrow) or any_arrow(part.after):
                     return None
@@ -195,22 +194,22 @@ def any_arrow(text: str) -> bool:
     known = ("to", "gets", "implies", "leadsto")
     if any(name in known or name.endswith(("arrow", "apsto")) for name in names):
         return True
-    entities = [rest.partition(";") for rest in text.split("&")[1:]]
-    return any(end and one[-3:] == "arr" and not one.strip(letters) for one, end, _ in entities)
+    names = [rest[: len(rest) - len(rest.lstrip(letters))] for rest in text.split("&")[1:]]
+    return any(name.endswith("arr") for name in names)
 
 
 def graph_of(lines: list[str], labelled: bool) -> set | None:
     """Edges of the lines; None if the first is no graph, "unreadable" among them if one is."""
-    first = " ".join(lines[0].lower().split())
-    first = first if lines[0].isascii() or lines[0] == "\u2205" else ""
+    line = checker.unframed(lines[0])
+    first = " ".join(line.lower().split()) if line.isascii() or line == "\u2205" else ""
     nothing = first in ("no edges", "no edge")
     nothing |= labelled and first in ("none", "null", "empty", "\u2205")
-    edges, whole = edges_of(lines[0])
+    edges, whole = edges_of(line)
     if not nothing and not (edges and whole):
         return None
     graph, prose = set(edges), nothing
     for line in lines[1:]:
-        edges, whole = edges_of(line)
+        edges, whole = edges_of(checker.unframed(line))
         if any_arrow(line):
             graph |= {*edges} if edges and whole and not prose else {"unreadable"}
         blank = not line.strip(checker.BEFORE_A_LINE + checker.AFTER_A_LINE)

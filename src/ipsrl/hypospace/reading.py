@@ -44,7 +44,7 @@ _OPERATOR = (
 )
 _ENDS_IN_OPERATOR = re.compile(rf"{_OPERATOR}\Z", re.ASCII | re.IGNORECASE)
 _OPERATORS_ONLY = re.compile(
-    rf"[- _#>\u2022(\[{{\\]*+(?:{_OPERATOR}[ (\[{{]*+)++", re.ASCII | re.IGNORECASE
+    rf"(?:[- _#>\u2022(\[{{]|\\[(\[])*+(?:{_OPERATOR}[ (\[{{]*+)++", re.ASCII | re.IGNORECASE
 )
 _BEFORE = " _#>"
 AROUND = _BEFORE + END + "\n"
