@@ -157,18 +157,15 @@ Answer with one line, the edges separated by commas, such as
 
     def candidates(self, response: str) -> list[Part]:
         """What follows each `Graph:`."""
-        text = response.replace("'", "")
-        parts = labelled(text, _LABEL)
-        alone = replaced(without_latex(parts[0].text), "()[]{}", " ") if parts else ""
-        if bare(alone).lower() in _ANYTHING and not _LABEL.search(text):
-            return []
-        return parts
+        return labelled(response.replace("'", ""), _LABEL)
 
     def read(self, candidate: Part, problem: CausalProblem) -> Graph:
         """Edges on the first line and on further lines; no other line may have an arrow."""
         text = replaced(without_latex(candidate.text), "()[]{}", " ")
         first, _, below = from_first_line(text).partition("\n")
         first = bare(first)
+        if not candidate.begun_by and first.lower() in _ANYTHING:
+            raise Malformed(f"{first!r} may mean anything without 'Graph:'")
         edges = set() if _NO_EDGES.fullmatch(first) else _edges(first)
         if edges is None:
             raise Malformed(f"{first[:60]!r} is not a list of edges such as A->B, B->C")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 MOST_PARTS = 16
 """Beginnings of an answer that are looked at, from the end of a response."""
@@ -65,7 +65,7 @@ class Part(NamedTuple):
     """What follows a box, up to the next beginning."""
     lead: str | None = None
     """What stands between the label of a box and the box."""
-    boxed: bool = False
+    begun_by: Literal["", "label", "box"] = ""
 
 
 def plain(response: str) -> str:
@@ -130,16 +130,16 @@ def labelled(text: str, begins: re.Pattern[str]) -> list[Part]:
     label_at = box_at = len(text)
     for start, end, label_ in reversed(found[-MOST_PARTS:]):
         if label_ is None:
-            parts.append(Part(text[end:label_at], text[:start]))
+            parts.append(Part(text[end:label_at], text[:start], begun_by="label"))
             label_at = box_at = start
             continue
         closed = _closed(text, end)
         inside, after = text[end:closed], text[closed + 1 : box_at]
         between = text[label_[1] : start]
         if label_[1] and ("\n" not in between or not between.strip(_BEFORE + "\n")):
-            parts.append(Part(inside, text[: label_[0]], after, between, boxed=True))
+            parts.append(Part(inside, text[: label_[0]], after, between, "box"))
         else:
-            parts.append(Part(inside, text[:start], after, boxed=True))
+            parts.append(Part(inside, text[:start], after, begun_by="box"))
         box_at = start
     return parts[::-1]
 
@@ -156,7 +156,7 @@ def torn(part: Part, joins: re.Pattern[str]) -> bool:
     if part.lead is not None:
         if not _LEAD.fullmatch(part.lead) or not _TRAIL.fullmatch(beside):
             return True
-    elif joins.search(beside) or (part.boxed and joins.search(own)):
+    elif joins.search(beside) or (part.begun_by == "box" and joins.search(own)):
         return True
     return _negated(part.before, own)
 
