@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import string
+from typing import NamedTuple
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 BEFORE_A_LINE, AFTER_A_LINE = " _#>", " _.,;:!?"
@@ -49,6 +50,8 @@ def in_words(value) -> str:
     match value:
         case ("object", pairs):
             return "".join("\n" + key + ": " + in_words(one) for key, one in pairs)
+        case []:
+            return "empty"
         case list() if any(isinstance(one, list | tuple) for one in value):
             return "".join("\n" + in_words(one) for one in value)
         case list():
@@ -60,7 +63,7 @@ def in_words(value) -> str:
 
 
 def without_tokens(text: str) -> str:
-    names = ["end_of_turn", "start_of_turn", "eos", "bos", "pad", "s", "/s"]
+    names = ["end_of_turn", "start_of_turn", "eos", "bos", "pad", "s", "/s", "answer", "/answer"]
     plain = [f"<{name}>" for name in names]
     done, at = "", 0
     while at < len(text):
@@ -81,46 +84,132 @@ def without_fence(line: str) -> str:
     return before.rstrip("`") if before.endswith("```") else line
 
 
-def parts(text: str, word: str) -> tuple[list[str], bool]:
-    """What follows the last labels or boxes; and whether there is one."""
+class Part(NamedTuple):
+    text: str
+    before: str
+    """Of the response; of a box with a label, before the label."""
+    after: str
+    lead: str | None
+    """Of a box with a label: from the label to the box."""
+    box: bool
+
+
+def beginnings(text: str, word: str) -> list[tuple[int, int, bool]]:
+    """Start and end of labels and of what opens boxes."""
     low = "".join(c.lower() if c.isascii() else c for c in text)
     spans, at = [], 0
     while at < len(text):
-        start, opens = at, ""
-        if low.startswith(word, at) and not (at and low[at - 1] in LETTERS_AND_DIGITS):
+        opens, end = "", at
+        if low.startswith(word, at) and not in_name(low[:at]):
             end = at + len(word)
             while text[end : end + 1] in (" ", "_", "'"):
                 end += 1
-            opens = ":"
+            opens = ":="
         elif low.startswith("\\boxed", at):
             end = at + len("\\boxed")
             while text[end : end + 1] == " ":
                 end += 1
             opens = "{"
-        if opens and text[end : end + 1] == opens:
+        if opens and end < len(text) and text[end] in opens:
             box, end = opens == "{", end + 1
             if not box and text[end:].lstrip(" ").startswith("}"):
                 end = text.index("}", end) + 1
-            spans.append((start, end, box))
+            spans.append((at, end, box))
             at = end - 1
         at += 1
+    return spans
+
+
+def in_name(before: str) -> bool:
+    """Does a word that follows belong to a name such as wrong_graph?"""
+    name = before[:-1] if before.endswith(("_", "-")) else before
+    name = before[:-2] if before.endswith("__") else name
+    return name != "" and name[-1] in LETTERS_AND_DIGITS
+
+
+def parts(text: str, word: str) -> list[Part]:
+    """What the last labels and boxes begin; the text itself, if it is one line without any."""
+    spans = beginnings(text, word)
     if not spans:
         alone = text.strip()
-        return ([] if "\n" in alone else [alone]), False
+        return [] if "\n" in alone else [Part(alone, "", "", None, False)]
     found = []
-    for i, (_, end, box) in enumerate(spans):
-        part = text[end : spans[i + 1][0] if i + 1 < len(spans) else len(text)]
-        found.append(in_box(part) if box else part)
-    return found[-PARTS:], True
+    for i, (start, end, box) in enumerate(spans):
+        following = [s for s, _, other in spans[i + 1 :] if box or not other]
+        stop = following[0] if following else len(text)
+        if not box:
+            found.append(Part(text[end:stop], text[:start], "", None, False))
+            continue
+        close = closing_brace(text, end)
+        labels = [(s, e) for s, e, other in spans[:i] if not other]
+        before, lead = text[:start], None
+        if labels:
+            between = text[labels[-1][1] : start]
+            if "\n" not in between or not between.strip(BEFORE_A_LINE + "\n"):
+                before, lead = text[: labels[-1][0]], between
+        found.append(Part(text[end:close], before, text[close + 1 : stop], lead, True))
+    return found[-PARTS:]
 
 
-def in_box(part: str) -> str:
+def closing_brace(text: str, box: int) -> int:
     open_ = 1
-    for i, c in enumerate(part):
-        open_ += (c == "{") - (c == "}")
+    for i in range(box, min(len(text), box + 4096)):
+        open_ += (text[i] == "{") - (text[i] == "}")
         if open_ == 0:
-            return part[:i]
-    return part
+            return i
+    return box
+
+
+SIGNS = "~&|^\u00ac\u2227\u2228\u2295"
+BINARY_WORDS = ("and", "or", "nor", "xor", "nand", "xnor")
+BINARY_COMMANDS = (r"\land", r"\wedge", r"\lor", r"\vee", r"\oplus")
+BRACKETS = "([{\\"
+
+
+def torn(part: Part, joins) -> bool:
+    """Does what stands around a part belong to it, or negate it?"""
+    beside, own = part.after.split("\n")[0], part.before.split("\n")[-1]
+    if part.lead is not None:
+        lead = part.lead.lstrip(BEFORE_A_LINE + BRACKETS + "\n")
+        if lead[:1] in [*"fghFGH"]:
+            name, equals, rest = lead[1:].partition("=")
+            if name[:1] == "(" and ")" in name:
+                arguments, _, name = name[1:].partition(")")
+                equals = "" if "(" in arguments or "\n" in arguments else equals
+            lead = rest if equals and name.lstrip(" ") in ("", ":") else lead
+        if lead.strip(" " + BRACKETS) or beside.strip(AFTER_A_LINE + ")}]\\"):
+            return True
+    elif part.box and (joins(beside) or joins(own)):
+        return True
+    if own.rstrip(BRACKETS).endswith("!"):
+        return True
+    if own := own.rstrip(BEFORE_A_LINE + BRACKETS + ":"):
+        return ends_in_operator(own)
+    line = part.before.rstrip(BEFORE_A_LINE + BRACKETS + ":\n").split("\n")[-1].split(":")[-1]
+    some = False
+    while ends_in_operator(line):
+        some, line = True, without_operator(line).rstrip(" ([{")
+    line = line.replace("\\(", "").replace("\\[", "")
+    return some and not line.strip("- _#>\u2022([{")
+
+
+def without_operator(text: str) -> str:
+    """Text without the operator that it ends in."""
+    if text[-1:] and text[-1] in SIGNS:
+        return text[:-1]
+    low = "".join(c.lower() if c.isascii() else c for c in text)
+    for command in (*BINARY_COMMANDS, r"\neg", r"\lnot"):
+        if low.endswith(command):
+            return text[: -len(command)]
+    for word in (*BINARY_WORDS, "not"):
+        before = low.removesuffix(word)
+        if before != low and before[-1:] not in [*LETTERS_AND_DIGITS, "_"]:
+            return text[: len(before)]
+    return text
+
+
+def ends_in_operator(text: str) -> bool:
+    return without_operator(text) != text
 
 
 def lines_of(part: str) -> list[str]:
@@ -158,4 +247,4 @@ def spaced(text: str, commands: list[str]) -> str:
 SPACING = [r"\,", r"\;", r"\:", r"\!", "\\ ", r"\left", r"\right", r"\quad", r"\qquad"]
 TYPES = [r"\text", r"\textbf", r"\textit", r"\texttt", r"\operatorname"]
 TYPES += [r"\mathrm", r"\mathbf", r"\mathit", r"\mathsf", r"\mathtt"]
-LATEX = [*SPACING, *TYPES, r"\boxed", r"\(", r"\)", r"\[", r"\]", r"\{", r"\}"]
+LATEX = [*SPACING, *TYPES, r"\(", r"\)", r"\[", r"\]", r"\{", r"\}"]

@@ -32,11 +32,13 @@ def tree_of_line(line: str):
     if len(line) > 2000:
         return TOO_LONG
     line = checker.unframed(checker.spaced(line, checker.SPACING))
-    while line.endswith("}") and line.count("}") > line.count("{"):
-        line = line[:-1].rstrip(checker.AFTER_A_LINE)
+    pairs = (("\\(", "\\)"), ("\\[", "\\]"))
+    for a, b in (*pairs, ("{", "}"), *pairs):
+        while line.endswith(b) and line.count(b) > line.count(a):
+            line = line[: -len(b)].rstrip(checker.AFTER_A_LINE)
     if len(line) > 1 and line[0] == line[-1] == "'" and line.count("'") == 2:
         line = line[1:-1]
-    for a, b in (("\\(", "\\)"), ("\\[", "\\]")):
+    for a, b in pairs:
         if line.startswith(a) and line.endswith(b) and line.count(a) == line.count(b) == 1:
             line = checker.unframed(line[2:-2]) if len(line) > 3 else line
         line = line.replace(a, "(").replace(b, ")")
@@ -53,9 +55,58 @@ def after_function(line: str) -> str:
         if not arguments.endswith(")"):
             return line
         names += [argument.strip(" ") for argument in arguments[:-1].split(",")]
-    known = names[0] in ("x", "y") or names[0].upper() in WORDS or names[0][:1] in string.digits
+    number = names[0][1:].removeprefix("_")
+    named = names[0][:1] in [*"fghFGH"] and not number.strip(string.digits)
+    named = named and (number != "" or len(names[0]) == 1)
     well_formed = all(one and not one.strip(LETTERS + string.digits) for one in names)
-    return right if equals and well_formed and not known else line
+    return right if equals and well_formed and named else line
+
+
+def joins(text: str) -> bool:
+    """Has a text beside a box an operator: a sign, a command, or a word in capitals?"""
+    words = "".join(c if c in LETTERS + string.digits else " " for c in text).split()
+    capitals = {word.upper() for word in (*checker.BINARY_WORDS, "not")}
+    commands = (*checker.BINARY_COMMANDS, r"\neg", r"\lnot", r"\overline", r"\bar")
+    signs = any(c in checker.SIGNS for c in text)
+    return signs or bool(capitals & {*words}) or any(has_command(text, one) for one in commands)
+
+
+def has_command(text: str, command: str) -> bool:
+    return any(rest[:1] not in [*string.ascii_letters] for rest in text.split(command)[1:])
+
+
+def continues(line: str) -> bool:
+    """Does a line begin with an operator between two operands, brackets aside?"""
+    while line[:1] in [*" (){}[]"] or line[:2] in (r"\(", r"\)", r"\[", r"\]"):
+        line = line[1 + (line[0] == "\\") :]
+    word = line[: len(line) - len(line.lstrip(LETTERS + string.digits))]
+    commands = checker.BINARY_COMMANDS
+    return (
+        line[:1] in [*"&|^\u2227\u2228\u2295"]
+        or word.lower() in checker.BINARY_WORDS
+        or any(line.startswith(one) and has_command(line[: len(one) + 1], one) for one in commands)
+    )
+
+
+def only_names(line: str) -> bool:
+    """Has a line words, and are all of them variables and operators?"""
+    words = "".join(c if c.isalnum() or c in "_\\" else " " for c in line)
+    names = words.replace("\\", " \\").split()
+    names = [name for name in names if name != "\\"]
+    return names != [] and all(name in ("x", "y") or name.upper() in WORDS for name in names)
+
+
+def torn(part: checker.Part) -> bool:
+    """Does what stands around an expression, or on the next line, go on with it?"""
+    beside, _, after = part.after.partition("\n")
+    if checker.torn(part, joins) or beside.startswith("'") or continues(beside):
+        return True
+    for below in (checker.lines_of(part.text)[1:], after.split("\n")):
+        lines = checker.lines_of("\n".join(below))
+        line = checker.unframed(checker.spaced(lines[0], checker.LATEX)) if lines else ""
+        if (continues(line) or only_names(line)) and not line.endswith("|"):
+            return True
+    return False
 
 
 def tokens_of(line: str) -> list[str] | None:

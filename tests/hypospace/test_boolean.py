@@ -7,7 +7,7 @@ from itertools import chain, combinations, product
 
 import hypospace_checker as checker
 import pytest
-from hypospace_expressions import refused, tree_of_line
+from hypospace_expressions import refused, torn, tree_of_line
 from hypospace_suite import TaskSuite
 
 from ipsrl.errors import InvalidInput
@@ -133,7 +133,9 @@ class TestBoolean(TaskSuite):
         ", ", "AND(", "Expression:", "Expression: ", "\n", "\nExpression: x\n", "<end_of_turn>",
         "`", "**", ".", "1", "\u2227", "\u00ac", " and ", "=", "f(x, y) = ", "\\(", "\\)",
         "\\land ", "\\boxed{", "\\text{", "{", "}", '{"expression": "', '"}', '{"', '": ', "- ",
-        "> ", "1. ", "_", "'", "\\, ", "```", "\r", "[", "]", "$", "OR(",
+        "> ", "1. ", "_", "'", "\\, ", "```", "\r", "[", "]", "$", "OR(", "\n  AND NOT y",
+        "\\boxed{x} AND", "\\boxed{x}", "NOT\n", "\nor x", "& ", "\\neg(", "<eos> AND y", "| x |\n",
+        "!", "NOT_f(x, y) = ", "g = ", "\\]", "</answer>", "Expression = ", "\n+ y\n", "\\bar{",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -149,12 +151,12 @@ class TestBoolean(TaskSuite):
         return True
 
     def stated(self, response, observations):
-        found, _ = checker.parts(checker.without_noise(response), "expression")
-        for part in reversed(found):
-            lines = checker.lines_of(part)
+        for part in reversed(checker.parts(checker.without_noise(response), "expression")):
+            lines = checker.lines_of(part.text)
             tree = tree_of_line(lines[0].strip() if lines else "")
             if tree is not None:
-                return None if refused(tree) else text_of(canonical(tree))
+                readable = not refused(tree) and not torn(part)
+                return text_of(canonical(tree)) if readable else None
         return None
 
 
@@ -262,6 +264,60 @@ def test_forms_of_an_operator(text):
         ("Expression: AND(x, y) = x", None),
         ("Expression: f(x, y)", None),
         ("Expression: x AND y (but not x)", None),
+        # A box with more beside it, before it or on the next line.
+        (r"Expression: NOT(\boxed{x})", None),
+        (r"Expression: \neg(\boxed{x})", None),
+        (r"\neg(\boxed{x})", None),
+        (r"So it is NOT \boxed{x}.", None),
+        (r"So it is not \boxed{x}.", None),
+        (r"Expression: \boxed{x} AND NOT y", None),
+        (r"Expression: \boxed{x} is the answer", None),
+        (r"f(x,y) = \boxed{x} AND NOT y", None),
+        (r"\boxed{x} and y", None),
+        (r"\boxed{x}'", None),
+        ("\\boxed{x}\nAND y", None),
+        (r"Expression: x \boxed{AND} NOT y", None),
+        (r"\boxed{x \boxed{AND} NOT y}", None),
+        (r"\boxed{x", None),
+        (r"f(x,y) = \boxed{x}", "x"),
+        (r"Expression: \(f(x, y) = \boxed{x}\).", "x"),
+        # What goes on in the next line.
+        ("Expression: x\n  AND NOT y", None),
+        ("Expression: (x)\nAND (NOT y)", None),
+        ("Expression: x AND y\n& NOT x", None),
+        ("Expression: x\n\n> - AND NOT y", None),
+        ("Expression: x\n\\( \\lor y\\)", None),
+        ("Expression: x AND y\nor x OR y", None),
+        ("Expression: x <eos> AND NOT y", None),
+        ("Expression: y\n\nOr:\nExpression: x\nAND y", None),  # no earlier answer replaces it
+        ("Expression: x\n\n| x | y |\n|---|---|\n| 0 | 1 |", "x"),
+        ("Expression: x\nAndes are not meant.", "x"),
+        ("Expression: x\n+ y", None),
+        ("Expression: x\n\u2229 y", None),
+        ("Expression: x\nNOT y", None),
+        ("Expression: x\n\\text{ AND } y", None),
+        ("Expression: x\n\\\\ \\land y", None),
+        (r"\overline{\boxed{x}}", None),
+        # What is negated.
+        ("NOT:\nExpression: x", None),
+        ('{"not": {"expression": "x"}}', None),
+        ("NOT Expression: x", None),
+        ("!Expression: x", None),
+        ("Expression: NOT Expression: x", None),
+        ("Expression: NOT\nExpression: x", None),
+        (r"\boxed{NOT Expression: x}", None),
+        ("NOT Expression:\n\\boxed{x}", None),
+        ("Great! Expression: x", "x"),
+        ("Operators: AND, OR, NOT\n\nExpression: x", "x"),
+        # A function has the name f, g or h.
+        ("Expression: NOT_f(x, y) = x AND y", None),
+        ("Expression: complement(x) = x", None),
+        ("complement(x) = x", None),
+        ("Expression: g_1(x) = x", "x"),
+        # Short forms.
+        ("Expression = x", "x"),
+        ("<answer>Expression: x</answer>", "x"),
+        (r"\[\boxed{\text{Expression: } x \land y}\]", "AND(x,y)"),
     ],
 )
 def test_forms_of_an_answer(text, key):

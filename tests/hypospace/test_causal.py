@@ -50,7 +50,6 @@ class TestCausal(TaskSuite):
         "**{label}:**\n{body}",
         "{label} : {body}",
         "__{label}:__ {body}",
-        "{label}: ~~{body}~~",
         "{label}: \u201c{body}\u201d",
         "{label}:\n- {body}",
         "{body}",
@@ -94,7 +93,10 @@ class TestCausal(TaskSuite):
         "->C", "Graph:", "Graph: ", "graph", "No edges", "none", "\n", "\nGraph: A->B\n",
         "<end_of_turn>", "`", "**", ".", "<-", "and", " and ", "[", "]", "{", "}", "(", ")", "\\(",
         "\\)", "\\to ", "\\boxed{", "\\text{", "empty", "null", "no edge", '{"graph": "', '"}',
-        '{"', '": ["', "- ", "> ", "1. ", "_", "'", "~", "\\, ", "```", "\r",
+        '{"', '": ["', "- ", "> ", "1. ", "_", "'", "~", "\\, ", "```", "\r", "(2) B->C", "B--->C",
+        "\n\n- ", "\u2794 ", "C<-B", "\n+ B->C", "\nor\n", "\n...\n", "\\boxed{A->B}", "NOT ",
+        "wrong_", "Graph = ", "</answer>", "\u2205", "[]", "f = ", "!", "=", " why", "\\gets",
+        "&rarr;", "- >",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -111,13 +113,15 @@ class TestCausal(TaskSuite):
         return True
 
     def stated(self, response, observations):
-        text = "".join(c for c in checker.without_noise(response) if c not in "'~")
-        found, labelled = checker.parts(text, "graph")
-        for part in reversed(found):
-            part = checker.spaced(part, checker.LATEX)
-            lines = checker.lines_of("".join(" " if c in "()[]{}" else c for c in part))
-            edges = graph_of([checker.unframed(line) for line in lines] or [""], labelled)
+        text = checker.without_noise(response).replace("'", "")
+        labelled = checker.beginnings(text, "graph") != []
+        for part in reversed(checker.parts(text, "graph")):
+            plain = checker.spaced(part.text, checker.LATEX)
+            plain = "".join(" " if c in "()[]{}" else c for c in plain)
+            edges = graph_of(checker.lines_of(plain) or [""], labelled)
             if edges is not None:
+                if "unreadable" in edges or checker.torn(part, any_arrow) or any_arrow(part.after):
+                    return None
                 nodes = set(
                     observations[0].partition(" -> ")[2].replace(":0", "").replace(":1", "").split()
                 )
@@ -175,25 +179,41 @@ def edges_of(line: str) -> tuple[list[tuple[str, str]], bool]:
     return edges, not words
 
 
-def graph_of(lines: list[str], labelled: bool) -> set[tuple[str, str]] | None:
-    """Edges of the first line and of those that go on with it; None if it is no graph."""
-    first = " ".join(lines[0].lower().split()) if lines[0].isascii() else ""
-    nothing = first in ("no edges", "no edge") or (labelled and first in ("none", "null", "empty"))
-    edges, whole = edges_of(lines[0])
+UNICODE_ARROWS = [(0x2190, 0x21FF), (0x2794, 0x27BF), (0x27F0, 0x27FF), (0x2900, 0x297F)]
+UNICODE_ARROWS += [(0x2B00, 0x2B11), (0x25B6, 0x25BB)]
+
+
+def any_arrow(text: str) -> bool:
+    """Is there whatever may be meant as an edge?"""
+    if "<-" in text or any(a + b + ">" in text for a in "-=~" for b in ("", " ", "\\")):
+        return True
+    if any(a <= ord(c) <= b for c in text for a, b in UNICODE_ARROWS):
+        return True
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    names = [rest[: len(rest) - len(rest.lstrip(letters))] for rest in text.split("\\")[1:]]
+    known = ("to", "gets", "implies", "leadsto")
+    if any(name in known or name.endswith(("arrow", "apsto")) for name in names):
+        return True
+    names = [rest[: len(rest) - len(rest.lstrip(letters))] for rest in text.split("&")[1:]]
+    return any(name.endswith("arr") for name in names)
+
+
+def graph_of(lines: list[str], labelled: bool) -> set | None:
+    """Edges of the lines; None if the first is no graph, "unreadable" among them if one is."""
+    line = checker.unframed(lines[0])
+    first = " ".join(line.lower().split()) if line.isascii() or line == "\u2205" else ""
+    nothing = first in ("no edges", "no edge")
+    nothing |= labelled and first in ("none", "null", "empty", "\u2205")
+    edges, whole = edges_of(line)
     if not nothing and not (edges and whole):
         return None
-    graph = set() if nothing else {*edges}
+    graph, prose = set(edges), nothing
     for line in lines[1:]:
-        edges, whole = edges_of(line)
-        arrows, at = 0, 0
-        while at < len(line):
-            arrow = arrow_at(line, at)
-            arrows, at = arrows + bool(arrow), at + (len(arrow) or 1)
-        if not edges or (not whole and arrows == 1):
-            return graph
-        if nothing or not whole:
-            return None
-        graph |= {*edges}
+        edges, whole = edges_of(checker.unframed(line))
+        if any_arrow(line):
+            graph |= {*edges} if edges and whole and not prose else {"unreadable"}
+        blank = not line.strip(checker.BEFORE_A_LINE + checker.AFTER_A_LINE)
+        prose = prose or not (edges or blank)
     return graph
 
 
@@ -287,9 +307,7 @@ def test_edges_on_further_lines_belong_to_the_graph():
     lines = ("Perturb(A) -> A:0 B:1 C:1", "Perturb(B) -> A:0 B:0 C:0")
     assert judge(Causal(), lines, "Graph:\nA->B,\nA->C\n\nDone.").key == "A->B,A->C"
     assert judge(Causal(), lines, "Graph: A -> B; A  -->  C, A=>B").key == "A->B,A->C"
-    explained = "Graph: A->B, A->C\nA->B because B changes with A.\n\nA->B"
-    assert judge(Causal(), lines, explained).key == "A->B,A->C"
-    assert judge(Causal(), lines, "Graph: A->B, A->C\n\nC->B").key == "A->B,A->C"
+    assert judge(Causal(), lines, "Graph: A->B, A->C\n\nC->B").key == "A->B,A->C,C->B"
     assert judge(Causal(), lines, "Graph: A → B, A->C").key == "A->B,A->C"
 
 
@@ -336,12 +354,63 @@ def test_arrows_in_the_answer_of_no_edges():
         ("null", None),
         ("(none)", None),
         ("Graph: A->B\nB->C, if at all, C->D", None),
+        ("Graph: A->B, B->C\nA->B because B changes with A.\n\nB->C", None),
+        # Edges after blank lines belong to the graph; after other lines, it is unreadable.
+        ("Graph:\n\nA->B\n\nB->C", "A->B,B->C"),
+        ("Graph:\n- A->B\n\n- B->C", "A->B,B->C"),
+        ("Graph: A->B,\n\nB->C\n\nIt explains all.", "A->B,B->C"),
+        ("Graph: A->B\n...\nB->C", "A->B,B->C"),
+        ("Graph: A->B,\nand\nB->C", None),
+        ("Graph: A->B, B->C\nor\nA->C, C->B", None),
+        ("Graph: No edges\n\nA->B", None),
+        ("Graph: No edges\nexcept A->B", None),
+        # What is struck out or negated.
+        ("Graph: ~A->B", None),
+        ("Graph: ~(A->B)", None),
+        ("Graph: ~~A->B~~", None),
+        ("Graph: A->B, B->C, ~~A->C~~", None),
+        ("NOT Graph: A->B", None),
+        ("Graph: A->B\n\nNOT Graph: B->C", None),
+        ('{"wrong_graph": "A->B"}', None),
+        ("wrong-graph: A->B", None),
+        # A box with more beside it or below.
+        (r"Graph: \boxed{A->B}, B->C", None),
+        (r"Graph: B->C, \boxed{A->B}", None),
+        (r"\boxed{A->B}, \boxed{B->C}", None),
+        ("Graph:\n\\boxed{A->B}\nB->C", None),
+        (r"Graph: G = \boxed{A->B}.", "A->B"),
+        (r"\boxed{A->B", None),
+        # Short forms.
+        ("Graph: \u2205", ""),
+        ("\u2205", None),
+        ('{"graph": []}', ""),
+        ("Graph = A->B", "A->B"),
+        ("<answer>Graph: A->B</answer>", "A->B"),
     ],
 )
 def test_forms_of_an_answer(text, key):
     lines = ("Perturb(A) -> A:0 B:1 C:1 D:0",)
     assert judge(Causal(), lines, text).key == key
     assert TestCausal().stated(text, lines) == key
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- B->C (because C changed)", "B->C: direct", "+ B->C", "(2) B->C", "\u25e6 B->C",
+        "\u2013 B->C", "- [x] B->C", "1.B->C", "Edge 2: B->C", "B--->C", "B \u2794 C", "C<-B",
+        "-> C", "plus B->C", "B => C?!x", "B ~> C", r"C \gets B", r"B \hookrightarrow C",
+        "C \u2190 B", r"B \longmapsto C", r"B -\> C", "B - > C", "B &rarr; C", "B \u25b6 C",
+        r"B \implies C",
+    ],
+)  # fmt: skip
+def test_an_edge_that_cannot_be_read_is_not_dropped(line):
+    lines = ("Perturb(A) -> A:0 B:1 C:0",)
+    assert judge(Causal(), lines, "Graph: A->B").valid
+    for between in ("\n", "\n\n", "\nand\n", "\nIt is so.\n\n"):
+        for text in (f"Graph: A->B{between}{line}", f"\\boxed{{A->B}}{between}{line}"):
+            assert judge(Causal(), lines, text).key is None
+            assert TestCausal().stated(text, lines) is None
 
 
 def test_judging_has_the_size_of_the_observations():

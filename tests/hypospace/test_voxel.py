@@ -79,7 +79,10 @@ class TestVoxel(TaskSuite):
         "\n\n", ":", "<end_of_turn>", "`", "**", ",", "X", "Layer 1", "Layer 2 (top)",
         "Layer 1: 0 1 0\n", "\u201d", "It rests on it.\n", "empty", "Layer 2: empty\n", "[", "]",
         "|", "- ", "> ", "\\boxed{", "}", "(", ")", '{"Layer 1": [[', "]]}", "'", "_", "\r", "000",
-        "010 ",
+        "010 ", "Level 2: ", "Layers 2: ", "Second layer:\n", "Upper structure:\n",
+        "\u25a1 \u25a0 \u25a1\n",
+        " (z=1)", " of 3", "no blocks", "all zeros", "null", "Layer 2: block at (3,3)\n",
+        "END_STRUCTURE\nLayer 1: one block at 1 0 0\n", "[]",
     )  # fmt: skip
 
     def hypotheses(self):
@@ -94,29 +97,25 @@ class TestVoxel(TaskSuite):
     def stated(self, response, observations):
         """The last structure with cells, layer by layer."""
         text = checker.spaced(checker.without_noise(response).replace("'", ""), checker.LATEX)
-        text = "".join(" " if c in ",|[]{}" else c for c in text)
+        text = "".join(" " if c in ",|[]{}" else c for c in text.replace("\\boxed", " "))
         every = [one for piece in pieces_of(text) for one in structures(piece)]
-        with_cells = [one for one in every[-checker.PARTS :] if any(map(cells, one))]
-        return structure_of(with_cells[-1], len(observations)) if with_cells else None
+        answers = [one for one in every[-checker.PARTS :] if any(map(says, one))]
+        return structure_of(answers[-1], len(observations)) if answers else None
 
 
 def pieces_of(text: str) -> list[str]:
-    """What stands between BEGIN_STRUCTURE, END_STRUCTURE and `Structure:`."""
+    """What BEGIN_STRUCTURE begins or END_STRUCTURE ends, or stands before them."""
     low = "".join(c.lower() if c.isascii() else c for c in text)
-    pieces, start, at = [], 0, 0
-    while at < len(text):
-        end = at
-        if low.startswith(("begin_structure", "end_structure"), at):
-            end = low.index("structure", at) + len("structure")
-        elif low.startswith("structure", at) and not (
-            at and low[at - 1] in checker.LETTERS_AND_DIGITS
-        ):
-            rest = low[at + len("structure") :].lstrip(" _")
-            end = len(text) - len(rest) + 1 if rest.startswith(":") else at
-        if end > at:
-            pieces, start = [*pieces, text[start:at]], end
-        at = max(end, at + 1)
-    return [*pieces, text[start:]]
+    pieces, start, ended = [], 0, False
+    while start <= len(text):
+        at, word = min(
+            (low.find(word, start) % (len(text) + 1), word)
+            for word in ("begin_structure", "end_structure")
+        )
+        ends = at < len(text) and word == "end_structure"
+        pieces += [text[start:at]] * (ends or not ended)
+        start, ended = at + len(word), ends
+    return pieces
 
 
 def structures(piece: str) -> list[list[str]]:
@@ -148,6 +147,16 @@ def heading(line: str) -> tuple[int, str] | None:
     line = line[5:].lstrip(" _")
     rest = line.lstrip("0123456789")
     digits = line[: len(line) - len(rest)]
+    of = rest.lstrip(" ")
+    if of[:2].lower() == "of" and of[2:3] == " " and of[:2].isascii():
+        after = of[2:].lstrip(" ").lstrip("0123456789")
+        if 0 < len(of[2:].lstrip(" ")) - len(after) < 5:
+            rest = after
+    inside, closes, after = rest.lstrip(" ").partition(")")
+    z, equals, height = inside.partition("=")
+    height = height.lstrip(" ")
+    if z[:1] == "(" and z[1:].rstrip(" ") in ("z", "Z") and equals and closes and height:
+        rest = rest if height.strip("0123456789") or len(height) > 4 else after
     remark, colon, beside = rest.partition(":")
     if not 0 < len(digits) < 5 or any(c in "0123456789" for c in remark):
         return None
@@ -167,6 +176,23 @@ def cells(line: str) -> bool:
     return "".join(kinds).strip() != "" and (not word or "ddd" in "".join(kinds).replace(" ", ""))
 
 
+SQUARES = [*range(0x2580, 0x25A0), *range(0x25A0, 0x2600), *range(0x2610, 0x2613)]
+SQUARES += [0x2B1B, 0x2B1C, *range(0x1F7E0, 0x1F7EC)]
+
+
+def drawn(line: str) -> bool:
+    return any(ord(c) in SQUARES for c in line)
+
+
+def says(line: str) -> bool:
+    """Has it a digit, a drawing, or no word?  The number of a heading aside."""
+    named = heading(line)
+    line = line if named is None else named[1]
+    letters = "".join("l" if c.isalnum() and not c.isdecimal() else " " for c in line)
+    some = any(c.isalnum() for c in line)
+    return drawn(line) or any(c.isdecimal() for c in line) or (some and "ll" not in letters)
+
+
 def structure_of(lines: list[str], size: int) -> str | None:
     """Key of a structure of which every line must be a heading, a row, blank, or a remark."""
     layers: dict[int, list[str]] = {}
@@ -178,16 +204,10 @@ def structure_of(lines: list[str], size: int) -> str | None:
                 return None
             rows = layers[named[0]] = []
             line = checker.unframed(named[1])
-            if line.lower() in (
-                "empty",
-                "none",
-                "(empty)",
-                "(none)",
-                "(empty",
-                "(none",
-                "empty)",
-                "none)",
-            ):
+            said = " ".join(line.removeprefix("(").removesuffix(")").lower().split(" "))
+            while "  " in said:
+                said = said.replace("  ", " ")
+            if said in ("empty", "none", "null", "no blocks", "all zeros"):
                 rows += ["0" * size] * size
                 continue
             if line[:1] + line[-1:] == "()" and len(line) > 1 and not set(line) & set("0123456789"):
@@ -195,7 +215,9 @@ def structure_of(lines: list[str], size: int) -> str | None:
             if not line:
                 continue
         elif len(rows) == size:
-            if cells(line):
+            low = "".join(c.lower() if c.isascii() else c for c in line)
+            named = any(word in low for word in ("layer", "level", "structure"))
+            if cells(line) or named or drawn(line):
                 return None
             continue
         elif not any(c.isalnum() for c in line):
@@ -305,6 +327,28 @@ KEY = "100000000"
         (f"Layer 1: the bottom.\nLayer 2: above it.\n\nLayer 1:\n{ONE}", KEY),
         (f"Layer 1:\n{ONE}\n---\n- Layer 1: holds the block.\n- Layer 2: is not needed.", KEY),
         (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nThe cells are (0, 0), (0, 1), (0, 2).", KEY),
+        (f"Layer 1 (z=0):\n{ONE}", KEY),
+        (f"Layer 1 of 3:\n{ONE}", KEY),
+        (f"Layer 1 of 3 (z = 0)\n{ONE}\nLayer 2: no blocks", KEY),
+        (f"Layer 1:\n{ONE}\nLayer 2: (all zeros)", KEY),
+        ('{"layer1": ["100", "000", "000"], "layer2": null, "layer3": []}', KEY),
+        # What END_STRUCTURE follows, but not what follows it.
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\n\nExplanation:\n- Layer 1: one block at 1 0 0", KEY),
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nThe structure has 1 level:\n1 0 0\n\u25a0", KEY),
+        (f"Layer 1:\n{ONE}\nEND_STRUCTURE\nBEGIN_STRUCTURE\nLayer 1:\n{OTHER}", "010000000"),
+        # Before it, nothing is passed over that may be a layer.
+        (f"Layer 1:\n{ONE}\nUpper structure:\n{OTHER}", None),
+        (f"Layer 1:\n{ONE}\nThe rest of the structure:\nLayer two\n{OTHER}", None),
+        (f"Layer 1:\n{ONE}\nStructure:\nLayer 2:\n{OTHER}", None),
+        (f"Layer 1:\n{ONE}\nLayer 2 (z=1): block at (3,3)", None),
+        (f"Layer 1:\n{ONE}\nLayers 2: block at (3,3)", None),
+        (f"Layer 1:\n{ONE}\nLevel 2: block at (3,3)", None),
+        (f"Layer 1:\n{ONE}\nLayer 2 - block at (3,3)", None),
+        (f"Layer 1:\n{ONE}\nSecond layer: blocks at (2,2) and (3,3)", None),
+        (f"Layer 1:\n{ONE}\n\u25a1 \u25a0 \u25a1\n\u25a1 \u25a1 \u25a1", None),
+        (f"Layer 1:\n{ONE}\n\nLayer 1: the base.\nLayer 2: block at (3,3)", None),
+        (f"Layer 1:\n{ONE}\n\nLayer 1:\n\u25a1 \u25a0 \u25a1", None),
+        ('{"Layer 1": [[1, 0, 0], [0, 0, 0], [0, 0, 0]], "structure": [[0, 1, 0]]}', None),
         # A row that is broken is not passed over, wherever it stands.
         (f"Layer 1:\n{ONE}\nL\u1d250 0 1", None),
         ("Layer 1:\n1 0 0\n0\u201d0 0\n0 0 0", None),
@@ -321,6 +365,14 @@ def test_forms_of_an_answer(text, key):
     lines = ("1 0 0", "0 0 0", "0 0 0")
     assert judge(Voxel(), lines, text).key == key
     assert TestVoxel().stated(text, lines) == key
+
+
+def test_rows_with_names_are_not_passed_over():
+    text = "Layer 1:\n1 0\n0 0\n"
+    assert judge(Voxel(), ("1 0", "0 0"), text).valid
+    text += "Second layer\nfirst row: 0 0\nsecond row: 0 1"
+    assert judge(Voxel(), ("1 0", "0 0"), text).key is None
+    assert TestVoxel().stated(text, ("1 0", "0 0")) is None
 
 
 def written(layers: list[str]) -> list[str]:

@@ -28,14 +28,31 @@ from ipsrl.hypospace.expression import (
     parsed,
     variables,
 )
-from ipsrl.hypospace.reading import from_first_line, label, labelled
-from ipsrl.hypospace.task import Judgement, Verdict, check_size
+from ipsrl.hypospace.reading import (
+    Part,
+    bare,
+    from_first_line,
+    label,
+    labelled,
+    torn,
+    without_latex,
+)
+from ipsrl.hypospace.task import Judgement, Unreadable, Verdict, check_size
 
 Operator = Literal["AND", "OR", "NOT", "NOR"]
 
 _NAMES = "xyzuvw"
 _MOST_VARIABLES = 8
 _LABEL = label("expression")
+_BINARY = r"(?:AND|X?N?OR|NAND)(?![A-Za-z0-9_])"
+_SIGN = r"[&|^\u2227\u2228\u2295]|\\(?:land|wedge|lor|vee|oplus)(?![a-zA-Z])"
+_CONTINUES = re.compile(rf"(?:[ (){{}}\[\]]|\\[()\[\]])*+(?:{_SIGN}|(?i:{_BINARY}))", re.ASCII)
+# In prose around a box, words in small letters are no operators, but right after it they are.
+_JOINS = re.compile(
+    rf"{_SIGN}|[~\u00ac]|\\(?:neg|lnot|overline|bar)(?![a-zA-Z])"
+    rf"|(?<![A-Za-z0-9_])(?:{_BINARY}|NOT(?![A-Za-z0-9_]))",
+    re.ASCII,
+)
 _OBSERVATION = re.compile(r"\(([a-z]\w*=[01](?:, [a-z]\w*=[01])*+)\) -> ([01])", re.ASCII)
 
 
@@ -116,7 +133,8 @@ Expression: {example}
     def answer(self, key: str) -> str:
         """The answer whose key this is."""
         names = dict.fromkeys(re.findall(r"[a-z]\w*", key, re.ASCII))
-        return f"Expression: {infix(self.read(key, BooleanProblem(variables((*names,)), 0, 0)))}"
+        hypothesis = self.read(Part(key), BooleanProblem(variables((*names,)), 0, 0))
+        return f"Expression: {infix(hypothesis)}"
 
     @staticmethod
     def problem(observations: tuple[str, ...]) -> BooleanProblem:
@@ -139,14 +157,24 @@ Expression: {example}
             seen[int(match[2])] |= 1 << int("".join(value for _, value in values), 2)
         return BooleanProblem(variables(names), seen[1], seen[0])
 
-    def candidates(self, response: str) -> list[str]:
+    def candidates(self, response: str) -> list[Part]:
         """What follows each `Expression:`."""
         return labelled(response, _LABEL)
 
-    def read(self, candidate: str, problem: BooleanProblem) -> Expression:
-        """The expression on the first line that is not blank."""
-        line = from_first_line(candidate).partition("\n")[0].strip()
-        return parsed(line, problem.variables, self._known)
+    def read(self, candidate: Part, problem: BooleanProblem) -> Expression:
+        """The expression on the first line that is not blank, if nothing goes on with it."""
+        line, _, below = from_first_line(candidate.text).partition("\n")
+        expression = parsed(line.strip(), problem.variables, self._known)
+        beside, _, after = candidate.after.partition("\n")
+        if torn(candidate, _JOINS) or beside.startswith("'") or _CONTINUES.match(beside):
+            raise Unreadable("what stands around the expression may change it")
+        for rest in (below, after):
+            line = bare(without_latex(from_first_line(rest).partition("\n")[0]))
+            words = re.findall(r"\\?\w+", line)
+            only = words and all(w in problem.variables or is_operator(w) for w in words)
+            if (only or _CONTINUES.match(line)) and not line.endswith("|"):
+                raise Unreadable(f"{line[:60]!r} follows the expression and may belong to it")
+        return expression
 
     def check(self, hypothesis: Expression, problem: BooleanProblem) -> Judgement:
         """In H_O iff it is an expression of the space and agrees with every observation."""

@@ -18,14 +18,17 @@ from pydantic import Field
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.hypospace.reading import (
+    AROUND,
+    Part,
     bare,
     from_first_line,
     label,
     labelled,
     replaced,
+    torn,
     without_latex,
 )
-from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size
+from ipsrl.hypospace.task import Judgement, Malformed, Refused, Unreadable, Verdict, check_size
 
 Edge = tuple[int, int]
 
@@ -37,9 +40,14 @@ _LABEL = label("graph")
 _ARROW = r"(?:--?>|=>|[→⟶⇒]|\\(?:(?:[lL]ong)?[rR]ightarrow|to)(?![a-zA-Z]))"
 _BETWEEN = r"(?:[ ,;]|\b[aA][nN][dD]\b)*+"
 _EDGE = re.compile(rf"{_BETWEEN}(\w++) *+{_ARROW} *+(\w++){_BETWEEN}")
-_ARROWS = re.compile(_ARROW)
-_NO_EDGES = re.compile(r"no +edges?|none|null|empty", re.ASCII | re.IGNORECASE)
-_ANYTHING = ("none", "null", "empty")  # without a label, they may mean anything
+# Whatever may be meant as an edge, also one that is not read.
+_ANY_ARROW = re.compile(
+    r"[-=~][ \\]?>|<-|&[a-zA-Z]*+(?<=arr)"
+    r"|[\u2190-\u21ff\u25b6-\u25bb\u2794-\u27bf\u27f0-\u27ff\u2900-\u297f\u2b00-\u2b11]"
+    r"|\\(?:to|gets|implies|leadsto|[a-zA-Z]*+(?<=arrow|apsto))(?![a-zA-Z])"
+)
+_NO_EDGES = re.compile(r"no +edges?|none|null|empty|\u2205", re.ASCII | re.IGNORECASE)
+_ANYTHING = ("none", "null", "empty", "\u2205")  # without a label, they may mean anything
 _OBSERVATION = re.compile(r"Perturb\((\w+)\) -> (\w+:[01](?: \w+:[01])*+)", re.ASCII)
 
 
@@ -147,33 +155,35 @@ Answer with one line, the edges separated by commas, such as
             raise InvalidInput(f"{len(index)} nodes are more than {_MOST_NODES}")
         return CausalProblem(index, tuple(effects))
 
-    def candidates(self, response: str) -> list[str]:
-        """What follows each `Graph:`, without LaTeX's frames and brackets."""
-        text = replaced(response, "'~")
-        parts = [replaced(without_latex(part), "()[]{}", " ") for part in labelled(text, _LABEL)]
-        if parts and bare(parts[0]).lower() in _ANYTHING and not _LABEL.search(text):
-            return []
-        return parts
+    def candidates(self, response: str) -> list[Part]:
+        """What follows each `Graph:`."""
+        return labelled(response.replace("'", ""), _LABEL)
 
-    def read(self, candidate: str, problem: CausalProblem) -> Graph:
-        """Edges on the first line, and on lines of nothing else that follow at once."""
-        first, *others = from_first_line(candidate).split("\n")
+    def read(self, candidate: Part, problem: CausalProblem) -> Graph:
+        """Edges on the first line and on further lines; no other line may have an arrow."""
+        text = replaced(without_latex(candidate.text), "()[]{}", " ")
+        first, _, below = from_first_line(text).partition("\n")
         first = bare(first)
+        if not candidate.begun_by and first.lower() in _ANYTHING:
+            raise Malformed(f"{first!r} may mean anything without 'Graph:'")
         edges = set() if _NO_EDGES.fullmatch(first) else _edges(first)
         if edges is None:
             raise Malformed(f"{first[:60]!r} is not a list of edges such as A->B, B->C")
-        none = not edges
-        for number, line in enumerate(map(bare, others)):
-            if not _EDGE.match(line):
-                break
-            if number == _MOST_LISTED:
+        if torn(candidate, _ANY_ARROW) or _ANY_ARROW.search(candidate.after):
+            raise Unreadable("what stands around the graph may change it")
+        end, number, none = 0, 0, not edges
+        while arrow := _ANY_ARROW.search(below, end):
+            start = below.rfind("\n", 0, arrow.start()) + 1
+            stop = below.find("\n", start)
+            stop = stop if stop >= 0 else len(below)
+            line = bare(below[start:stop])
+            more = None if none or below[end:start].strip(AROUND) else _edges(line)
+            if more is None:
+                raise Unreadable(f"{line[:60]!r} follows, and is no further list of edges")
+            if (number := number + 1) > _MOST_LISTED:
                 raise Refused(f"more than {_MOST_LISTED} lines of edges are listed")
-            more = _edges(line)
-            if more is None and len(_ARROWS.findall(line)) == 1:
-                break  # a remark on one edge
-            if more is None or none:
-                raise Malformed(f"{line[:60]!r} follows, and is no further list of edges")
             edges |= more
+            end = stop
         children = [0] * len(problem.index)
         for cause, effect in sorted(edges):
             for name in (cause, effect):

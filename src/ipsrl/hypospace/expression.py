@@ -22,7 +22,7 @@ DEEPEST_EXPRESSION = 64  # levels of nesting, parentheses included
 _QUOTED = re.compile(r"'([^']*)'")  # x' is a negation, which nobody asked for: no answer
 _FRAMES = (("\\(", "\\)"), ("\\[", "\\]"))
 _FUNCTION = re.compile(
-    r" *+([A-Za-z_]\w*+) *+(?:\( *+\w++(?: *+, *+\w++)*+ *+\))? *+:?= *+", re.ASCII
+    r" *+([fghFGH](?:_?[0-9]++)?+) *+(?:\( *+\w++(?: *+, *+\w++)*+ *+\))? *+:?= *+", re.ASCII
 )
 _SIGN = r"&&?|\|\|?|[~!\u00ac\u2227\u2228\u2295^(),]"
 _TOKEN = re.compile(
@@ -151,8 +151,9 @@ def parsed(line: str, variables: dict[str, Expression], known: frozenset[str]) -
     if len(line) > LONGEST_EXPRESSION:
         raise Refused(f"the expression has more than {LONGEST_EXPRESSION} characters")
     text = bare(without_spacing(line))
-    while text.endswith("}") and text.count("}") > text.count("{"):  # of an object or a box
-        text = text[:-1].rstrip(END)
+    for opens, closes in (*_FRAMES, ("{", "}"), *_FRAMES):  # of an object or around a box
+        while text.endswith(closes) and text.count(closes) > text.count(opens):
+            text = text[: -len(closes)].rstrip(END)
     if quoted := _QUOTED.fullmatch(text):
         text = quoted[1]
     for opens, closes in _FRAMES:
@@ -162,7 +163,7 @@ def parsed(line: str, variables: dict[str, Expression], known: frozenset[str]) -
                 text = bare(inside)
         text = text.replace(opens, "(").replace(closes, ")")
     function = _FUNCTION.match(text)
-    if function and function[1] not in variables and not is_operator(function[1]):
+    if function and function[1] not in variables:
         text = text[function.end() :]
     reader = _Reader(text, variables, known)
     expression = reader.disjunction(0)

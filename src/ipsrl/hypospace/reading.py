@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 MOST_PARTS = 16
 """Beginnings of an answer that are looked at, from the end of a response."""
@@ -16,7 +16,7 @@ _MOST_OBJECTS = 16
 _LONGEST_BOX = 4096  # characters within which its closing brace is looked for
 
 _CONTROL = re.compile(
-    r"<(?:end_of_turn|start_of_turn|eos|bos|pad|s|/s)>|<\|[a-zA-Z0-9_]{1,40}\|>", re.ASCII
+    r"<(?:end_of_turn|start_of_turn|eos|bos|pad|s|/s|/?answer)>|<\|[a-zA-Z0-9_]{1,40}\|>", re.ASCII
 )
 _FENCE = re.compile(r"(?<!`)`{3,}+[a-zA-Z0-9]*+ *+(?:\n|\Z)")
 _MARKS = '*`"$'
@@ -36,7 +36,36 @@ WRAPPERS = r"\\(?:text(?:bf|it|tt)?|math(?:rm|bf|it|sf|tt)|operatorname)(?![a-zA
 """LaTeX commands that change the type of their argument only."""
 _SPACING = r"\\(?:[,;:! ]|(?:left|right|q?quad)(?![a-zA-Z]))"
 _ONLY_SPACING = re.compile(_SPACING)
-_LATEX = re.compile(rf"{_SPACING}|\\[()[\]{{}}]|{WRAPPERS}|\\boxed(?![a-zA-Z])")
+_LATEX = re.compile(rf"{_SPACING}|\\[()[\]{{}}]|{WRAPPERS}")
+
+_OPERATOR = (
+    r"(?:(?<![a-z0-9_])(?:not|and|or|nor|xor|nand|xnor)|[~&|^\u00ac\u2227\u2228\u2295]"
+    r"|\\(?:neg|lnot|land|wedge|lor|vee|oplus))"
+)
+_ENDS_IN_OPERATOR = re.compile(rf"{_OPERATOR}\Z", re.ASCII | re.IGNORECASE)
+_OPERATORS_ONLY = re.compile(
+    rf"(?:[- _#>\u2022(\[{{]|\\[(\[])*+(?:{_OPERATOR}[ (\[{{]*+)++", re.ASCII | re.IGNORECASE
+)
+_BEFORE = " _#>"
+AROUND = _BEFORE + END + "\n"
+"""What may stand around lines."""
+_OPENS = "([{\\"
+# Between a label and a box, and after the box.
+_LEAD = re.compile(r"[ \n_#>({\[\\]*+(?:[fghFGH](?:\([^()\n]*+\))?+ *+:?=)?+[ ({\[\\]*+")
+_TRAIL = re.compile(r"[ _.,;:!?)}\]\\]*+")
+
+
+class Part(NamedTuple):
+    """A part of a response that may be its answer, and what stands around it."""
+
+    text: str
+    before: str = ""
+    """All before the part, or before the label of a box."""
+    after: str = ""
+    """What follows a box, up to the next beginning."""
+    lead: str | None = None
+    """What stands between the label of a box and the box."""
+    begun_by: Literal["", "label", "box"] = ""
 
 
 def plain(response: str) -> str:
@@ -74,19 +103,73 @@ def without_latex(text: str) -> str:
 def label(word: str) -> re.Pattern[str]:
     r"""The word and a colon, or \boxed{, either of which begins an answer."""
     return re.compile(
-        rf"(?<![a-z0-9]){word}[ _']*+:(?: *+\}})?+|\\boxed *+\{{", re.ASCII | re.IGNORECASE
+        rf"(?<![a-z0-9])(?<![a-z0-9][-_])(?<![a-z0-9]__){word}[ _']*+[:=](?: *+\}})?+"
+        r"|\\boxed *+\{",
+        re.ASCII | re.IGNORECASE,
     )
 
 
-def labelled(text: str, begins: re.Pattern[str]) -> list[str]:
-    """What follows each of the last labels, or else the text itself if it is a single line."""
-    starts = [(match.end(), match.start()) for match in begins.finditer(text)]
-    if not starts:
+def labelled(text: str, begins: re.Pattern[str]) -> list[Part]:
+    """What the last labels and boxes begin, or else the text itself if it is a single line.
+
+    A label reaches to the next label, a box to its closing brace.
+    """
+    found: list[tuple[int, int, tuple[int, int] | None]] = []
+    last = None
+    for match in begins.finditer(text):
+        span = match.span()
+        if text[span[1] - 1] == "{":
+            found.append((*span, last or (0, 0)))
+        else:
+            last = span
+            found.append((*span, None))
+    if not found:
         alone = text.strip()
-        return [alone] if "\n" not in alone else []
-    ends = [*(start for _, start in starts[1:]), len(text)]
-    parts = [(text[at - 1], text[at:end]) for (at, _), end in zip(starts, ends, strict=True)]
-    return [_boxed(part) if opening == "{" else part for opening, part in parts[-MOST_PARTS:]]
+        return [Part(alone)] if "\n" not in alone else []
+    parts = []
+    label_at = box_at = len(text)
+    for start, end, label_ in reversed(found[-MOST_PARTS:]):
+        if label_ is None:
+            parts.append(Part(text[end:label_at], text[:start], begun_by="label"))
+            label_at = box_at = start
+            continue
+        closed = _closed(text, end)
+        inside, after = text[end:closed], text[closed + 1 : box_at]
+        between = text[label_[1] : start]
+        if label_[1] and ("\n" not in between or not between.strip(_BEFORE + "\n")):
+            parts.append(Part(inside, text[: label_[0]], after, between, "box"))
+        else:
+            parts.append(Part(inside, text[:start], after, begun_by="box"))
+        box_at = start
+    return parts[::-1]
+
+
+def torn(part: Part, joins: re.Pattern[str]) -> bool:
+    """Does the text around a part change what it says?
+
+    Args:
+      part: of the response.
+      joins: what joins the parts of an answer, such as an arrow.
+    """
+    own = part.before[part.before.rfind("\n") + 1 :]
+    beside = part.after.partition("\n")[0]
+    if part.lead is not None:
+        if not _LEAD.fullmatch(part.lead) or not _TRAIL.fullmatch(beside):
+            return True
+    elif joins.search(beside) or (part.begun_by == "box" and joins.search(own)):
+        return True
+    return _negated(part.before, own)
+
+
+def _negated(before: str, own: str) -> bool:
+    """Does the text end in an operator, or its last line, if that is another, have no more?"""
+    if own.rstrip(_OPENS).endswith("!"):
+        return True
+    if own := own.rstrip(_BEFORE + _OPENS + ":"):
+        return bool(_ENDS_IN_OPERATOR.search(own, max(0, len(own) - 24)))
+    line = before.rstrip(_BEFORE + _OPENS + ":\n")
+    line = line[line.rfind("\n") + 1 :].rpartition(":")[2]
+    return bool(_OPERATORS_ONLY.fullmatch(line))
 
 
 def from_first_line(part: str) -> str:
@@ -96,20 +179,20 @@ def from_first_line(part: str) -> str:
 
 def bare(line: str) -> str:
     """A line without what frames it: quotation, heading, mark of a list, punctuation at its end."""
-    line = line.rstrip(END).lstrip(" _#>")
+    line = line.rstrip(END).lstrip(_BEFORE)
     if item := _ITEM.match(line):
         line = line[item.end() :].lstrip(" _")
     return line
 
 
-def _boxed(part: str) -> str:
-    """Up to the brace that closes the box."""
+def _closed(text: str, box: int) -> int:
+    """Where the brace is that closes a box; where the box begins if there is none."""
     depth = 1
-    for brace in _BRACE.finditer(part, 0, _LONGEST_BOX):
+    for brace in _BRACE.finditer(text, box, box + _LONGEST_BOX):
         depth += 1 if brace[0] == "{" else -1
         if not depth:
-            return part[: brace.start()]
-    return part
+            return brace.start()
+    return box
 
 
 class _Object(tuple[tuple[str, Any], ...]):
@@ -142,6 +225,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, _Object):
         return "".join([f"\n{key}: {_shown(one)}" for key, one in value])
     if isinstance(value, list):
+        if not value:
+            return "empty"
         nested = any(isinstance(one, list | _Object) for one in value)
         shown = [_shown(one) for one in value]
         return "".join([f"\n{one}" for one in shown]) if nested else ", ".join(shown)

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.hypospace.reading import plain
+from ipsrl.hypospace.reading import Part, plain
 
 LONGEST_RESPONSE = 2**16
 """Characters; about 16,000 tokens."""
@@ -88,6 +88,10 @@ class Malformed(Exception):
     """A candidate has not the form of an answer: an earlier candidate may."""
 
 
+class Unreadable(Exception):
+    """A candidate begins like an answer and goes on with what cannot be read."""
+
+
 class Refused(Exception):
     """A candidate has the form of an answer, and content that is not allowed."""
 
@@ -129,12 +133,12 @@ class Task(Protocol[C, P, H]):
         """What the lines of observations say; InvalidInput if they cannot be read."""
         ...
 
-    def candidates(self, response: str) -> list[str]:
+    def candidates(self, response: str) -> list[Part]:
         """Parts of a response, as `reading.plain` left it, that may be its answer, in order."""
         ...
 
-    def read(self, candidate: str, problem: P) -> H:
-        """The hypothesis that a candidate states; `Malformed` or `Refused` if it states none."""
+    def read(self, candidate: Part, problem: P) -> H:
+        """The hypothesis of a candidate; `Malformed`, `Unreadable` or `Refused` if it has none."""
         ...
 
     def check(self, hypothesis: H, problem: P) -> Judgement:
@@ -169,6 +173,8 @@ def judge(task: AnyTask, observations: Sequence[str], response: str) -> Judgemen
             hypothesis = task.read(candidate, problem)
         except Malformed as error:
             form = str(error)
+        except Unreadable as error:
+            return Judgement(None, Verdict.NO_ANSWER, str(error))
         except Refused as error:
             return Judgement(None, Verdict.REFUSED, str(error))
         else:

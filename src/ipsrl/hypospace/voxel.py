@@ -17,28 +17,31 @@ from pydantic import Field
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.hypospace.reading import MOST_PARTS, bare, replaced, without_latex
+from ipsrl.hypospace.reading import MOST_PARTS, Part, bare, replaced, without_latex
 from ipsrl.hypospace.task import Judgement, Malformed, Refused, Verdict, check_size
 
 _LARGEST = 64
 _SEPARATORS = ",|[]{}"  # and parentheses, once headings have been found
-_DELIMITER = re.compile(
-    r"(?:begin|end)_structure|(?<![a-z0-9])structure[ _']*+:", re.ASCII | re.IGNORECASE
-)
-# "Layer 2:", "### Layer 2 (top)", "- Layer 2, the top one: 0 1 0".
+_DELIMITER = re.compile(r"(begin|end)_structure", re.ASCII | re.IGNORECASE)
+# "Layer 2:", "### Layer 2 (top)", "Layer 2 of 3 (z=1):", "- Layer 2, the top one: 0 1 0".
 _HEADING = re.compile(
     r"^[ _#>]*+(?:(?:[-\u2022]|[0-9]{1,4}[.)]) )?+[ _]*+layer[ _]*+([0-9]{1,4})(?![0-9])"
+    r"(?: *+of +[0-9]{1,4}(?![0-9]))?+(?: *+\(z *= *[0-9]{1,4}\))?+"
     r"(?: *+(?:\([^:\n()0-9]{0,40}\) *+)?$|[^:\n0-9]{0,40}:([^\n]*+)$)",
     re.ASCII | re.IGNORECASE | re.MULTILINE,
 )
 _REMARK = re.compile(r"\([^0-9]*\)")  # after a heading: "(bottom)"
-_EMPTY = re.compile(r"\(?(?:empty|none)\)?", re.IGNORECASE)
+_EMPTY = re.compile(r"\(?(?:empty|none|null|no +blocks|all +zeros)\)?", re.IGNORECASE)
 _LINE = re.compile(r"^[^\n]*?[^\W_][^\n]*+", re.MULTILINE)  # all others are blank
 # A line that is no remark: without a word, or with three digits that only signs separate.
 _CELLS = re.compile(
     r"^(?=[^\n]*?[^\W_])(?:(?![^\n]*?[^\W\d_]{2})|(?=[^\n]*?\d(?:(?:[^\w\n]|_)*+\d){2}))",
     re.MULTILINE,
 )
+_SQUARES = r"[\u2580-\u259f\u25a0-\u25ff\u2610-\u2612\u2b1b\u2b1c\U0001f7e0-\U0001f7eb]"
+_MENTIONS = re.compile(rf"layer|level|structure|{_SQUARES}", re.ASCII | re.IGNORECASE)
+# What no explanation has: a digit that is not of a heading, a drawing, a line without a word.
+_SAYS = re.compile(rf"\d|{_SQUARES}|^(?=[^\n]*?[^\W_])(?![^\n]*?[^\W\d_]{{2}})", re.MULTILINE)
 
 
 class VoxelConfig(StrictConfig):
@@ -158,24 +161,28 @@ Generate the structure now:
             )
         return VoxelProblem(size, int(cells, 2))
 
-    def candidates(self, response: str) -> list[str]:
+    def candidates(self, response: str) -> list[Part]:
         """The last structure; those in which nothing but remarks follow the headings do not count.
 
         A structure ends at the next, or at a heading whose number it has already.
         """
-        text = replaced(without_latex(replaced(response, "'")), _SEPARATORS, " ")
+        text = without_latex(response.replace("'", "")).replace("\\boxed", " ")
+        pieces = ["", *_DELIMITER.split(replaced(text, _SEPARATORS, " ")), ""]
         looked_at = 0
-        for piece in reversed(_DELIMITER.split(text)):
-            for structure in reversed(_structures(piece)):
-                if _CELLS.search(structure):
-                    return [structure]
+        for i in range(len(pieces) - 2, 0, -2):
+            if pieces[i - 1].lower() == "end" != pieces[i + 1].lower():
+                continue  # it follows an answer
+            for structure in reversed(_structures(pieces[i])):
+                if _SAYS.search(_HEADING.sub(r"\2", structure)):
+                    return [Part(structure)]
                 looked_at += 1
                 if looked_at == MOST_PARTS:
                     return []
         return []
 
-    def read(self, candidate: str, problem: VoxelProblem) -> list[str]:
+    def read(self, part: Part, problem: VoxelProblem) -> list[str]:
         """Layers bottom up, each as one text of its cells, without empty ones on top."""
+        candidate = part.text
         headings = list(_HEADING.finditer(candidate))
         numbers = [int(heading[1]) for heading in headings]
         if len(numbers) > self.config.max_height:
@@ -249,7 +256,7 @@ def _cells(beside: str, below: str, size: int, number: int) -> str:
             raise Malformed(f"layer {number} has {len(rows) // size} of {size} rows")
         rows += _row(bare(line[0]), size, number, whole=not rows)
         at = line.end()
-    if more := _CELLS.search(below, at):
+    if more := _CELLS.search(below, at) or _MENTIONS.search(below, at):
         line = below[more.start() :].partition("\n")[0]
         raise Malformed(f"layer {number} has {line[:40]!r} after its {size} rows")
     return rows
