@@ -26,8 +26,9 @@ READERS: dict[str, dict[str, object]] = {
     "base64.b64decode": {},
     "gzip.decompress": {},
     "zlib.decompress": {},
-    "json.load": {},
     "json.loads": {},
+    "json.JSONDecoder": {},
+    "email.utils.parsedate_tz": {},
     "tomllib.loads": {},
     "pyarrow.parquet.ParquetFile": {},
     "pyarrow.parquet.read_table": {},
@@ -52,9 +53,12 @@ READERS: dict[str, dict[str, object]] = {
     # Addresses, file descriptors, threads.
     "urllib.request.urlopen": {},
     "os.open": {},
+    "os.pread": {},
     "os.fdopen": {},
     "concurrent.futures.ThreadPoolExecutor": {},
     "threading.Thread": {},
+    "threading.current_thread": {},
+    "threading.main_thread": {},
     "subprocess.Popen": {},  # a list of words; shell=True is forbidden below
 }
 BY_NAME = ("import_module", "spec_from_file_location", "module_from_spec")

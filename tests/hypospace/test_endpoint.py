@@ -569,8 +569,12 @@ def test_ctrl_c_ends_a_server_that_hangs(server, command, answered) -> None:
         hang(handler)
 
     server.always = some
+    heeds_ctrl_c = (  # also where the tests were started to ignore it, as in the background
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from ipsrl.cli import main; sys.exit(main())"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "ipsrl", *command], stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", heeds_ctrl_c, *command], stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     try:

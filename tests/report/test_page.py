@@ -146,7 +146,12 @@ def test_the_same_runs_give_the_same_files(tmp_path):
         write_report(runs, tmp_path / name / "page.html", title="t", rows=[ROW])
         written.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
-    assert len(written[0]) == 3
+    assert sorted(written[0]) == [
+        "files.json",
+        "page-3x3-l1.png",
+        "page-3x3-terminal.png",
+        "page.html",
+    ]
 
 
 def test_a_run_that_cannot_be_enumerated_has_no_picture_of_its_states(tmp_path):

@@ -149,6 +149,7 @@ def records(
     out: Path, configs: dict[str, list[Config]], measure: Callable[[Path, Config], dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
     """The `record` of every cell and seed, a whole table of one seed first."""
+    Folder.make(out)  # before runs fill it, so that it keeps a list of what is ours
     found: dict[str, list[dict[str, Any]]] = {cell: [] for cell in configs}
     for seed in range(max(map(len, configs.values()))):
         for cell, seeds in configs.items():
@@ -181,7 +182,7 @@ def record(
                 "in one table with what is measured now. Remove it, or choose another --out."
             )
 
-    file, files = out / "records.jsonl", Folder.make(out)
+    file = out / "records.jsonl"  # which may come from elsewhere, to be continued
     for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
         try:
             known = json.loads(line)
@@ -213,7 +214,6 @@ def record(
         "curve": [*curve(folder)],  # lists, as JSON will have them
         **measure(folder, config),
     }
-    files.claim(file.name)
     with file.open("a") as lines:
         lines.write(json.dumps(made) + "\n")
     return made
