@@ -100,6 +100,7 @@ def test_files_that_come_into_a_run_stay_as_they_are(
     name, families, in_peace, tmp_path, monkeypatch, record_property
 ):
     """They come after the first line of metrics, and into the first checkpoint."""
+    in_peace[name]  # made before files are planted into every run
     out, planted = tmp_path / "run", {}
     log = Run.log
 
