@@ -342,9 +342,8 @@ class Run:
 
     def _discard(self) -> None:
         """The run could not begin, and another may in its place."""
-        names = sorted(self.files.listed, key=lambda name: name != "config.toml")
-        (self.directory / "config.toml").unlink(missing_ok=True)  # the first, so that it is no run
-        self.files.remove(names)
+        (self.directory / "config.toml").unlink(missing_ok=True)  # first: then it is not a run
+        self.files.remove(self.files.listed)
         if not self.files.listed:
             (self.directory / folder.LIST).unlink(missing_ok=True)
 
