@@ -56,8 +56,8 @@ def test_changes_of_core_are_noticed(tmp_path, record_property):
     print("\n".join(survivors))
     record_property(
         "figure",
-        f"{killed} of {tried} mutants killed ({killed / tried:.0%}): those of {counts['total']} whose "
-        f"number ends with {' or '.join(DIGITS)}, without the texts of errors",
+        f"{killed} of {tried} mutants killed ({killed / tried:.0%}): those of {counts['total']} "
+        f"whose number ends with {' or '.join(DIGITS)}, without the texts of errors",
     )
     assert tried > 0.05 * counts["total"]
     assert killed >= SCORE * tried
