@@ -211,10 +211,12 @@ def test_the_size_of_rewards_does_not_matter(xp, dtype, size, shape, baseline, s
 @pytest.mark.parametrize("size", [1e-30, 1e-13, 1e-11, 1.0, 1e11, 1e13, 1e30])
 @pytest.mark.parametrize("scale", ["group", "batch"])
 def test_neighbours_of_any_size_are_told_apart(xp, size, scale):
-    """Their difference is rounded, but it is one: of two, half of it is the deviation, times v2."""
+    """Deviations d and -d have the standard deviation sqrt(2) d, so that advantages differ by
+    sqrt(2); where the mean is rounded to one of the two, it is 2 d, and they differ by 1."""
     two = np.array([np.float32(size), np.nextafter(np.float32(size), np.float32(0))])
     advantages = group_advantage(xp.of([two], "float32"), scale=scale, std_eps=0.0).advantages
-    assert_close(advantages, [[math.sqrt(0.5), -math.sqrt(0.5)]], tolerance=0.5)
+    gap = numpy_of(advantages)[0] @ [1, -1]
+    assert 1 - 1e-6 <= gap <= math.sqrt(2) + 1e-6  # float32
 
 
 @pytest.mark.parametrize("dtype", SIZES)

@@ -32,8 +32,11 @@ def test_changes_of_core_are_noticed(tmp_path, record_property):
     for name in ("pyproject.toml", "tests/conftest.py", "tests/helpers.py", "tests/strategies.py"):
         shutil.copy(ROOT / name, tmp_path / name)
 
-    # The tests start Python as well, which must find the mutants there.
-    env = {**os.environ, "PYTHONPATH": f"{TOOL}:{tmp_path / 'mutants/src'}"}
+    # The tests start Python as well, which must find the mutants there.  A folder that is missing
+    # when Python starts is not looked into later.
+    mutants = tmp_path / "mutants/src"
+    mutants.mkdir(parents=True)
+    env = {**os.environ, "PYTHONPATH": f"{TOOL}:{mutants}"}
     env.pop("IPSRL_PROMISED", None)  # the tests that look for mutants are the fast ones
 
     def mutmut(*command: str) -> str:
@@ -53,8 +56,8 @@ def test_changes_of_core_are_noticed(tmp_path, record_property):
     print("\n".join(survivors))
     record_property(
         "figure",
-        f"{killed} of {tried} mutants killed ({killed / tried:.0%}); these are the ones of "
-        f"{counts['total']} whose number ends with one of {DIGITS}; texts of errors are left out",
+        f"{killed} of {tried} mutants killed ({killed / tried:.0%}): those of {counts['total']} "
+        f"whose number ends with {' or '.join(DIGITS)}, without the texts of errors",
     )
     assert tried > 0.05 * counts["total"]
     assert killed >= SCORE * tried
