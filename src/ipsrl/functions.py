@@ -161,7 +161,7 @@ def number(value: Any) -> float:
     """A real number, also one in an array of any library.
 
     Raises:
-      InvalidInput: for texts, complex numbers, and what is no number.
+      InvalidInput: for texts, complex numbers, and what is not a number.
     """
     try:
         value = value.item() if hasattr(value, "item") else value

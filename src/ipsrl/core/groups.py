@@ -226,7 +226,7 @@ def diagnose(
     Returns:
       the diagnosis; `warnings` is empty when nothing stands against it.
     Raises:
-      InvalidInput: for bad rewards, ids that are no ids, a clip that cannot be, or arrays that are
+      InvalidInput: for bad rewards, ids that are not ids, a clip that cannot be, or arrays that are
         not aligned.
     """
     rewards, ids = to_numpy(rewards, float), to_numpy(ids)

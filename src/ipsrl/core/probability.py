@@ -399,7 +399,7 @@ def _log_probs(xp: Any, name: str, value: Array) -> Array:
     # 1e-4: a float32 log-softmax of a certain action may exceed 0 by rounding
     if not holds(xp.isfinite(value) & (value <= 1e-4)):
         raise InvalidInput(
-            f"{name} has values above 0 or not finite, so it is no log-probability. Pass the "
+            f"{name} has values above 0 or not finite, so it is not a log-probability. Pass the "
             "sum over the steps of log pi(action), not probabilities or negated losses."
         )
     return value

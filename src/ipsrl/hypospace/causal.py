@@ -179,7 +179,7 @@ Answer with one line, the edges separated by commas, such as
             line = bare(below[start:stop])
             more = None if none or below[end:start].strip(AROUND) else _edges(line)
             if more is None:
-                raise Unreadable(f"{line[:60]!r} follows, and is no further list of edges")
+                raise Unreadable(f"{line[:60]!r} follows, and is not a list of edges")
             if (number := number + 1) > _MOST_LISTED:
                 raise Refused(f"more than {_MOST_LISTED} lines of edges are listed")
             edges |= more

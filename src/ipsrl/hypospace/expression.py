@@ -272,7 +272,7 @@ def _tokens(text: str) -> list[str]:
             tokens.append(_OPERATORS.get(name.upper(), name))
         end = match.end()
     if wrappers or text[end:].strip():
-        raise Malformed(f"{text[end : end + 20]!r} is no part of an expression")
+        raise Malformed(f"{text[end : end + 20]!r} is not part of an expression")
     return tokens
 
 

@@ -93,7 +93,7 @@ def outcome_statistics(ids_PG: Array) -> dict[str, float]:
       single_outcome_groups: share of groups with one outcome.
       no_outcome: share of rows without.
     Raises:
-      InvalidInput: for ids that are no ids, or not [P, G].
+      InvalidInput: for ids that are not ids, or not [P, G].
     """
     ids_PG = to_numpy(ids_PG)
     check_has_group("ids", ids_PG)
@@ -179,7 +179,7 @@ def diagnose_completions(
     Returns:
       the diagnosis, the same for every order of the rows if steps tell the groups.
     Raises:
-      InvalidInput: for keys that are no keys; if no group has two completions with an outcome; or
+      InvalidInput: for keys that are not keys; if no group has two completions with an outcome; or
         see `group_numbers`.
     """
     if len(keys) != len(rows.prompts):
