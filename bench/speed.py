@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ipsrl import group_advantage, ips_rewards, outcome_ids
-from ipsrl.core.groups import floor_l1
+from ipsrl.core.floor import floor_l1
 from ipsrl.hypospace import Boolean, Causal, Voxel, dataset, judge, judge_lines, write_dataset
 from ipsrl.llm.collapse import outcome_statistics
 from ipsrl.theory import advise

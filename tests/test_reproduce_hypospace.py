@@ -11,7 +11,7 @@ pytest.importorskip("trl")
 pytest.importorskip("matplotlib")
 
 from ipsrl.cli import main
-from ipsrl.core.groups import presence
+from ipsrl.core.floor import presence
 from ipsrl.errors import ConfigError
 from ipsrl.hypospace import Voxel, dataset, write_dataset
 from ipsrl.hypospace.config import Config

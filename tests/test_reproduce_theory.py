@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import ipsrl.grids.loop
 from ipsrl.cli import main
-from ipsrl.core.groups import floor_l1
+from ipsrl.core.floor import floor_l1
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, HyperGrid, LatticeConfig
 from ipsrl.report.lattice import shares_of_a

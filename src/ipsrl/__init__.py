@@ -15,13 +15,20 @@ from ipsrl.lazy import loader
 
 if TYPE_CHECKING:
     from ipsrl.core.advantage import GroupAdvantage, group_advantage
-    from ipsrl.core.groups import (
-        GroupDiagnosis,
-        diagnose,
-        floor_l1,
-        minority_survives,
-        stationary_distribution,
+    from ipsrl.core.check import GroupCheck, check_groups
+    from ipsrl.core.estimators import (
+        ESTIMATORS,
+        Estimator,
+        Exact,
+        GroupFrequency,
+        Kernel,
+        LeaveOneOut,
+        Likelihood,
+        Replay,
     )
+    from ipsrl.core.floor import floor_l1, minority_survives, stationary_distribution
+    from ipsrl.core.group import Group
+    from ipsrl.core.methods import GRPO, IPS, METHODS, Method, RewardMethod
     from ipsrl.core.metrics import (
         coverage,
         distinct_yield,
@@ -37,35 +44,31 @@ if TYPE_CHECKING:
         total_variation,
     )
     from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
-    from ipsrl.core.probability import (
-        Estimator,
-        Exact,
-        GroupFrequency,
-        Kernel,
-        LeaveOneOut,
-        Likelihood,
-        Replay,
-        Samples,
-        group_frequency,
-    )
+    from ipsrl.core.probability import group_frequency
     from ipsrl.core.scaling import ips_rewards, ips_weights
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ESTIMATORS",
     "Estimator",
     "Exact",
+    "GRPO",
+    "Group",
     "GroupAdvantage",
-    "GroupDiagnosis",
+    "GroupCheck",
     "GroupFrequency",
+    "IPS",
     "Kernel",
     "LeaveOneOut",
     "Likelihood",
+    "METHODS",
+    "Method",
     "NO_OUTCOME",
     "Replay",
-    "Samples",
+    "RewardMethod",
+    "check_groups",
     "coverage",
-    "diagnose",
     "distinct_yield",
     "effective_outcomes",
     "entropy",
@@ -88,23 +91,29 @@ __all__ = [
 ]
 
 _HOME = {
-    "Estimator": "core.probability",
-    "Exact": "core.probability",
+    "ESTIMATORS": "core.estimators",
+    "Estimator": "core.estimators",
+    "Exact": "core.estimators",
+    "GRPO": "core.methods",
+    "Group": "core.group",
     "GroupAdvantage": "core.advantage",
-    "GroupDiagnosis": "core.groups",
-    "GroupFrequency": "core.probability",
-    "Kernel": "core.probability",
-    "LeaveOneOut": "core.probability",
-    "Likelihood": "core.probability",
+    "GroupCheck": "core.check",
+    "GroupFrequency": "core.estimators",
+    "IPS": "core.methods",
+    "Kernel": "core.estimators",
+    "LeaveOneOut": "core.estimators",
+    "Likelihood": "core.estimators",
+    "METHODS": "core.methods",
+    "Method": "core.methods",
     "NO_OUTCOME": "core.outcomes",
-    "Replay": "core.probability",
-    "Samples": "core.probability",
+    "Replay": "core.estimators",
+    "RewardMethod": "core.methods",
+    "check_groups": "core.check",
     "coverage": "core.metrics",
-    "diagnose": "core.groups",
     "distinct_yield": "core.metrics",
     "effective_outcomes": "core.metrics",
     "entropy": "core.metrics",
-    "floor_l1": "core.groups",
+    "floor_l1": "core.floor",
     "group_advantage": "core.advantage",
     "group_frequency": "core.probability",
     "ips_rewards": "core.scaling",
@@ -112,12 +121,12 @@ _HOME = {
     "jensen_shannon": "core.metrics",
     "kl_divergence": "core.metrics",
     "mean_l1": "core.metrics",
-    "minority_survives": "core.groups",
+    "minority_survives": "core.floor",
     "oracle_burden": "core.metrics",
     "outcome_ids": "core.outcomes",
     "recovery": "core.metrics",
     "sampling_floor": "core.metrics",
-    "stationary_distribution": "core.groups",
+    "stationary_distribution": "core.floor",
     "total_l1": "core.metrics",
     "total_variation": "core.metrics",
 }

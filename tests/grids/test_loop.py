@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ipsrl.core.groups import presence
+from ipsrl.core.floor import presence
 from ipsrl.grids import Config
 from ipsrl.grids.loop import Loop
 

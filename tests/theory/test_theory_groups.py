@@ -10,7 +10,7 @@ import pytest
 from helpers import ENUMERATION, PRINTED_DIGITS, SIGMAS, assert_close
 
 from ipsrl import group_advantage, ips_rewards, stationary_distribution
-from ipsrl.core.groups import presence
+from ipsrl.core.floor import presence
 from ipsrl.errors import InvalidInput
 from ipsrl.grids import HyperGrid
 from ipsrl.theory.groups import (

@@ -10,16 +10,13 @@ Inverse probability scaling is as good as its estimate of p.  The paper counts w
     likelihood     P_F(tau) / P_B(tau | o)        one sample is enough; strings have P_B = 1
     exact          given                          enumerable outcomes
 
-Functions do the arithmetic.  The classes of the same names are the `Estimator`s: they take a batch
-of `Samples` and an explicit state, so one training loop serves them all.
+Functions do the arithmetic; `ipsrl.core.estimators` has them as objects with a state.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from numbers import Integral
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +59,7 @@ def group_frequency(ids: Array, *, mask: Array | None = None) -> Array:
     xp, ids, mask = _ids_and_mask(ids, mask)
     dtype = default_float(xp, ids)
     share = _share(xp, ids, ids, None if mask is None else xp.astype(mask, dtype), dtype)
-    return _one_where_unscaled(xp, share, ids, mask)
+    return one_where_unscaled(share, ids, mask)
 
 
 def leave_one_out_frequency(
@@ -84,7 +81,7 @@ def leave_one_out_frequency(
     Raises:
       InvalidInput: for smoothing <= 0 (an outcome seen once would have p^ = 0), or infinite.
     """
-    _check_smoothing(smoothing)
+    check_smoothing(smoothing)
     xp, ids, mask = _ids_and_mask(ids, mask)
     dtype = default_float(xp, ids)
     present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
@@ -92,7 +89,31 @@ def leave_one_out_frequency(
     others = _share(xp, ids, ids, present, dtype) * size - 1
     # An empty group divides by something, and is masked.
     share = (others + smoothing) / xp.clip(size - 1 + smoothing, min=smoothing)
-    return _one_where_unscaled(xp, share, ids, mask)
+    return one_where_unscaled(share, ids, mask)
+
+
+def weighted_frequency(
+    ids: Array, among: Array, weights: Array | None = None, *, least: float = 0.0
+) -> Array:
+    """Weighted share of samples, drawn now or earlier, that have the same outcome.
+
+        p^(o_i) = max(sum_j w_j 1[o_j = o_i], least) / sum_j w_j
+
+    Args:
+      ids: outcome ids to be estimated [I].
+      among: outcome ids of all samples that count [J].
+      weights: w >= 0 [J]; None for 1 each.
+      least: in samples; 1 for ids that may not be among those counted, and were seen once.
+    Returns:
+      p^ [I]; 1 for what has no outcome.
+    """
+    xp, ids, among, weights = as_arrays(ids, among, weights)
+    dtype = default_float(xp, ids) if weights is None else weights.dtype
+    weights = xp.ones_like(among, dtype=dtype) if weights is None else weights
+    same = xp.astype(ids[:, None] == among[None, :], dtype)
+    total = xp.sum(weights)
+    share = xp.clip(xp.matmul(same, weights), min=least) / xp.where(total > 0, total, 1.0)
+    return one_where_unscaled(share, ids)
 
 
 def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
@@ -183,7 +204,7 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
     Raises:
       InvalidInput: for a clip or log-probabilities that cannot be, or of different shapes.
     """
-    _check_weight_clip(clip)
+    check_weight_clip(clip)
     xp, log_now, log_then = as_arrays(log_now, log_then)
     check_same_shape("log_now and log_then", log_now, log_then)
     if not holds((log_now < math.inf) & xp.isfinite(log_then)):
@@ -192,178 +213,6 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
             "probability. Pass the sum over the steps of log pi(action)."
         )
     return xp.exp(xp.clip(log_now - log_then, max=math.log(clip)))
-
-
-class Samples(NamedTuple):
-    """What estimators may look at: one batch of samples.  Only `ids` is always needed.
-
-    Attributes:
-      ids: outcome ids [..., G], the last axis is the group.
-      mask: True where a sample exists [..., G].
-      log_pf: log-probability of each trajectory under the policy that drew it [..., G].
-      log_pb: log-probability of each trajectory given its outcome [..., G]; None for strings.
-      similarity: pairwise similarities [..., G, G].
-      probability: p(outcome) of each sample, where it is known [..., G].
-      history_log_pf: log-probability, under the current policy, of what `Replay` has stored
-        [batches, ..., G].
-    """
-
-    ids: Array
-    mask: Array | None = None
-    log_pf: Array | None = None
-    log_pb: Array | None = None
-    similarity: Array | None = None
-    probability: Array | None = None
-    history_log_pf: Array | None = None
-
-
-@runtime_checkable
-class Estimator(Protocol):
-    """p^(outcome) for every sample of a batch.  State goes in and comes out; nothing is hidden."""
-
-    def init(self, samples: Samples) -> Any:
-        """Empty state for batches shaped like this one; () where there is nothing to remember."""
-        ...
-
-    def __call__(self, samples: Samples, state: Any) -> tuple[Array, Any]:
-        """p^ > 0 [..., G] with 1 for samples that have no outcome, and the next state."""
-        ...
-
-
-class _Stateless:
-    def init(self, samples: Samples) -> tuple[()]:
-        return ()
-
-
-@dataclass(frozen=True)
-class GroupFrequency(_Stateless):
-    """The paper's estimator: `group_frequency`."""
-
-    def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        return group_frequency(samples.ids, mask=samples.mask), state
-
-
-@dataclass(frozen=True)
-class LeaveOneOut(_Stateless):
-    """`leave_one_out_frequency`."""
-
-    smoothing: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_smoothing(self.smoothing)
-
-    def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        p = leave_one_out_frequency(samples.ids, mask=samples.mask, smoothing=self.smoothing)
-        return p, state
-
-
-@dataclass(frozen=True)
-class Kernel(_Stateless):
-    """`kernel_frequency` of `Samples.similarity`."""
-
-    def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        p = kernel_frequency(_needed(samples, "similarity", self), mask=samples.mask)
-        return _unscaled(p, samples), state
-
-
-@dataclass(frozen=True)
-class Likelihood(_Stateless):
-    """`likelihood` of `Samples.log_pf` and `Samples.log_pb`."""
-
-    def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        log_pf, log_pb = _needed(samples, "log_pf", self), samples.log_pb
-        if samples.mask is not None:
-            log_pf = _zero_outside(samples.mask, log_pf)
-            log_pb = None if log_pb is None else _zero_outside(samples.mask, log_pb)
-        return _unscaled(likelihood(log_pf, log_pb), samples), state
-
-
-@dataclass(frozen=True)
-class Exact(_Stateless):
-    """`Samples.probability` as given: the reference that the others approach."""
-
-    def __call__(self, samples: Samples, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        p = _unscaled(_needed(samples, "probability", self), samples)
-        if not holds((p > 0) & (p <= 1 + 1e-4)):  # 1e-4: float32 sums of a policy's probabilities
-            raise InvalidInput(
-                "probability has values outside (0, 1]. Pass p(outcome) of each sample, which was "
-                "drawn and so has p > 0; for the ratio P_F / P_B, which may exceed 1, use "
-                "Likelihood()."
-            )
-        return p, state
-
-
-class ReplayState(NamedTuple):
-    """The last batches of one prompt: a ring, `turn` batches were written so far."""
-
-    ids: Array  # [batches, ..., G]
-    log_pf: Array  # [batches, ..., G], under the policy that drew them
-    present: Array  # [batches, ..., G], 0 or 1
-    turn: Array  # []
-
-
-@dataclass(frozen=True)
-class Replay:
-    """Importance-weighted counts over the last batches of the same prompt, this one included.
-
-        p^(o) = sum_j w_j 1[o_j = o] / sum_j w_j,   w_j = min(pi_now(tau_j) / pi_then(tau_j), clip)
-
-    All samples of a batch are pooled: keep one state per prompt.  Without `history_log_pf` the
-    weights are 1, which lags behind a fast policy.  With `batches=1` it is the group frequency.
-
-    Attributes:
-      batches: how many batches are remembered.
-      clip: upper bound of a weight.
-    """
-
-    batches: int = 64
-    clip: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.batches, Integral) or self.batches < 1:
-            raise InvalidInput(
-                f"Replay got batches={self.batches}. It remembers a whole number of them, at least "
-                "one batch."
-            )
-        _check_weight_clip(self.clip)
-
-    def init(self, samples: Samples) -> ReplayState:
-        xp, ids = as_arrays(samples.ids)
-        _check_groups(ids)
-        shape, where = (self.batches, *ids.shape), placement(ids)
-        zeros = xp.zeros(shape, dtype=default_float(xp, ids), **where)
-        no_ids = xp.zeros(shape, dtype=ids.dtype, **where)
-        return ReplayState(no_ids, zeros, zeros, xp.asarray(0, **where))
-
-    def __call__(self, samples: Samples, state: ReplayState) -> tuple[Array, ReplayState]:
-        xp, ids, mask, log_pf, history = as_arrays(
-            samples.ids, as_mask(samples.mask), samples.log_pf, samples.history_log_pf
-        )
-        _check_groups(ids, mask)
-        check_same_shape("ids and each stored batch", ids, state.ids[0, ...])
-        dtype = state.log_pf.dtype
-        if log_pf is not None:
-            check_same_shape("ids and log_pf", ids, log_pf)
-        log_pf = xp.zeros_like(ids, dtype=dtype) if log_pf is None else log_pf
-        present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
-        slot = xp.arange(self.batches, **placement(ids)) == state.turn % self.batches
-        slot = xp.reshape(slot, (self.batches, *[1] * ids.ndim))
-        state = ReplayState(
-            xp.where(slot, ids, state.ids),
-            xp.where(slot, xp.where(present > 0, log_pf, present), state.log_pf),
-            xp.where(slot, present, state.present),
-            state.turn + 1,
-        )
-        weights = state.present
-        if history is not None:
-            check_same_shape("history_log_pf and the stored batches", history, state.log_pf)
-            now = xp.where(slot, state.log_pf, history)
-            now = xp.where(weights > 0, now, weights)  # what is not there may hold anything
-            ratio = importance_weights(now, state.log_pf, clip=self.clip)
-            weights = xp.where(weights > 0, ratio, weights)
-        flat = xp.reshape(ids, (-1,))
-        p = _share(xp, flat, xp.reshape(state.ids, (-1,)), xp.reshape(weights, (-1,)), dtype)
-        return _one_where_unscaled(xp, xp.reshape(p, ids.shape), ids, mask), state
 
 
 def _share(xp: Any, ids: Array, others: Array, weights: Array | None, dtype: Any) -> Array:
@@ -376,22 +225,27 @@ def _share(xp: Any, ids: Array, others: Array, weights: Array | None, dtype: Any
     return matched / xp.where(total > 0, total, xp.ones_like(total))
 
 
-def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | None]:
-    xp, ids, mask = as_arrays(ids, as_mask(mask))
-    _check_groups(ids, mask)
-    return xp, ids, mask
+def one_where_unscaled(p: Array, ids: Array, mask: Array | None = None) -> Array:
+    """p^, and 1 for samples that have no outcome or lie outside the mask [..., G]."""
+    xp, p, ids, mask = as_arrays(p, ids, as_mask(mask))
+    check_aligned(ids, mask)
+    check_same_shape("p and ids", p, ids)
+    scaled = has_outcome(ids)
+    return xp.where(scaled if mask is None else scaled & mask, p, xp.ones_like(p))
 
 
-def _check_groups(ids: Array, mask: Array | None = None) -> None:
+def check_aligned(ids: Array, mask: Array | None = None) -> None:
+    """Refuse ids that are not ids, or not aligned with the mask."""
     check_has_group("ids", ids)
     check_ids(ids)
     if mask is not None:
         check_same_shape("ids and mask", ids, mask)
 
 
-def _one_where_unscaled(xp: Any, p: Array, ids: Array, mask: Array | None) -> Array:
-    scaled = has_outcome(ids)
-    return xp.where(scaled if mask is None else scaled & mask, p, xp.ones_like(p))
+def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | None]:
+    xp, ids, mask = as_arrays(ids, as_mask(mask))
+    check_aligned(ids, mask)
+    return xp, ids, mask
 
 
 def _log_probs(xp: Any, name: str, value: Array) -> Array:
@@ -405,7 +259,7 @@ def _log_probs(xp: Any, name: str, value: Array) -> Array:
     return value
 
 
-def _check_smoothing(smoothing: float) -> None:
+def check_smoothing(smoothing: float) -> None:
     if not 0 < smoothing < math.inf:
         raise InvalidInput(
             f"smoothing is {smoothing}, which gives an outcome seen once the probability 0 and an "
@@ -413,32 +267,8 @@ def _check_smoothing(smoothing: float) -> None:
         )
 
 
-def _check_weight_clip(clip: float) -> None:
+def check_weight_clip(clip: float) -> None:
     if not 0 < clip < math.inf:
         raise InvalidInput(
             f"clip is {clip}, but it bounds importance weights. Use a positive number, such as 10."
         )
-
-
-def _unscaled(p: Array, samples: Samples) -> Array:
-    xp, p, ids, mask = as_arrays(p, samples.ids, as_mask(samples.mask))
-    _check_groups(ids, mask)
-    check_same_shape("p and ids", p, ids)
-    return _one_where_unscaled(xp, p, ids, mask)
-
-
-def _zero_outside(mask: Array, value: Array) -> Array:
-    """Padding may hold anything, also NaN."""
-    xp, mask, value = as_arrays(as_mask(mask), value)
-    check_same_shape("mask and log-probabilities", mask, value)
-    return xp.where(mask, value, xp.zeros_like(value))
-
-
-def _needed(samples: Samples, field: str, estimator: object) -> Array:
-    value = getattr(samples, field)
-    if value is None:
-        raise InvalidInput(
-            f"{type(estimator).__name__} estimates p(outcome) from `{field}`, which these samples "
-            f"lack. Write Samples(ids, {field}=...), or use GroupFrequency(), which needs ids only."
-        )
-    return value

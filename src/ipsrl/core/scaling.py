@@ -112,14 +112,19 @@ def ips_rewards(
         return stop_gradient(narrowed(xp, "scaled rewards", wide, rewards.dtype))
 
 
-def _weights(p: Array, eps: float, alpha: float) -> Array:
-    xp, p = as_arrays(p)
-    check_clip(eps)
+def check_exponent(alpha: float) -> None:
+    """Refuse an alpha that is not an exponent of 1/p."""
     if not 0 <= alpha < math.inf:
         raise InvalidInput(
             f"alpha is {alpha}, which gives no sensible weight. "
             "Use a finite alpha >= 0; 1 is the paper's."
         )
+
+
+def _weights(p: Array, eps: float, alpha: float) -> Array:
+    xp, p = as_arrays(p)
+    check_clip(eps)
+    check_exponent(alpha)
     if not holds(xp.isfinite(p) & (p > 0)):
         raise InvalidInput(
             "p has values that are 0, negative or not finite, so the weight 1/p is not defined. "

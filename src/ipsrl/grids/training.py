@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipsrl.core.groups import GroupDiagnosis, diagnose, floor_l1
+from ipsrl.core.check import GroupCheck, check_groups
+from ipsrl.core.floor import floor_l1
 from ipsrl.errors import MissingExtra
 from ipsrl.grids.config import Learning
 
@@ -100,7 +101,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             rewards = grid.rewards_of(final)
             if done == 0 and config.uses("group"):
                 early = chunk.final_B[:, 0].reshape(-1, config.group_size)
-                _warn(diagnose(grid.rewards_of(early), early, eps=config.eps))
+                _warn(check_groups(grid.rewards_of(early), early, eps=config.eps))
             summary = {
                 "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
                 "total_l1": chunk.total_l1[:, -1],
@@ -167,6 +168,6 @@ def _number(value: Any) -> float | int | None:
     return value.item() if np.isfinite(value) else None
 
 
-def _warn(diagnosis: GroupDiagnosis) -> None:
-    for warning in diagnosis.warnings:
+def _warn(check: GroupCheck) -> None:
+    for warning in check.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -24,7 +24,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import pad
 
-from ipsrl.core.groups import diagnose
+from ipsrl.core.check import check_groups
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import group_frequency
 from ipsrl.core.scaling import ips_weights
@@ -204,7 +204,7 @@ class IPSMixin(_Trainer):
         at_times = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
         if at_times and self.ips_alpha > 0:
             rewards_PG = totals_PG.clip(min=0)
-            self._warn(diagnose(rewards_PG, ids_PG, eps=self.ips_eps, p=replayed_PG).warnings)
+            self._warn(check_groups(rewards_PG, ids_PG, eps=self.ips_eps, p=replayed_PG).warnings)
         p_PG = group_frequency(ids_PG) if replayed_PG is None else replayed_PG
         weights = ips_weights(p_PG, eps=self.ips_eps, alpha=self.ips_alpha)
         return np.where(totals_PG < 0, 1.0, weights)

@@ -13,7 +13,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from ipsrl.config import shipped_configs
-from ipsrl.core.groups import floor_l1, presence
+from ipsrl.core.floor import floor_l1, presence
 from ipsrl.hypospace.config import DOMAINS, Config, make_task
 from ipsrl.hypospace.recovery import Response, evaluate
 from ipsrl.hypospace.task import ObservationSet, judge, read_lines
@@ -209,7 +209,7 @@ def pull(outcomes: int, group_size: int, eps: float) -> float:
 
         d(dp_i)/dp_i = f'(p) - K f(p)   at p = 1/K,   update_i = f(p_i) - p_i sum_j f(p_j)
 
-    with f = `core.groups.presence`.  The floor of equal rewards is 0 for every G and eps: they
+    with f = `core.floor.presence`.  The floor of equal rewards is 0 for every G and eps: they
     rest at uniform.  What differs is how fast they return, against the noise that removes outcomes
     for good.
     """

@@ -10,7 +10,7 @@ from rich.table import Table
 from safetensors.numpy import save
 
 from ipsrl.config import shipped_configs
-from ipsrl.core.groups import floor_l1
+from ipsrl.core.floor import floor_l1
 from ipsrl.grids import Config, HyperGrid
 from ipsrl.report.page import write_page
 from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories

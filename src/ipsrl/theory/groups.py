@@ -1,6 +1,6 @@
 """Will IPS-GRPO work with my group size?  Expected updates, a simulation, and advice in advance.
 
-The closed form itself (presence, stationary distribution, floor) is in `ipsrl.core.groups`, because
+The closed form itself (presence, stationary distribution, floor) is in `ipsrl.core.floor`, because
 training reports it too.
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ipsrl.core.arrays import check_distribution, check_rewards, check_same_shape
-from ipsrl.core.groups import (
+from ipsrl.core.floor import (
     clip_is_noop,
     presence,
     stationary_distribution,
