@@ -168,17 +168,19 @@ def check_ids(ids: Array) -> None:
         )
 
 
-def check_rewards(rewards: Array) -> None:
-    xp, rewards = as_arrays(rewards)
+def check_rewards(rewards: Array, scaled: Array) -> None:
+    """Refuse what is not finite, and what is negative where it is to be scaled."""
+    xp, rewards, scaled = as_arrays(rewards, scaled)
     if not holds(xp.isfinite(rewards)):
         raise InvalidInput(
             "rewards have NaN or infinite values, which would spread to the whole group through "
             "its mean. Mask those samples (mask=...), or give them reward 0."
         )
-    if not holds(rewards >= 0):
+    if not holds((rewards >= 0) | ~scaled):
         raise InvalidInput(
             "rewards have negative values: division by p would punish rare outcomes hardest and "
-            "drive the policy onto frequent ones. Shift the rewards so that the worst is 0."
+            "drive the policy onto frequent ones. Shift the rewards so that the worst is 0, or say "
+            "which samples are right: only these are scaled."
         )
 
 

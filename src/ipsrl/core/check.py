@@ -75,10 +75,10 @@ def check_groups(
     check_same_shape("rewards and ids", rewards, ids)
     check_same_shape("ids and mask", ids, mask)
     check_ids(ids)
-    check_rewards(rewards[mask])
     check_clip(eps)
     width = ids.shape[-1]
     valid = (ids != NO_OUTCOME) & mask
+    check_rewards(rewards[mask], valid[mask])
     samples, known = (has.reshape(-1, width).sum(-1) for has in (mask, valid))
     # Sorting puts equal ids side by side, so a new outcome is a change between neighbours.
     order = np.sort(np.where(valid, ids, np.iinfo(ids.dtype).max).reshape(-1, width), axis=-1)

@@ -19,7 +19,7 @@ from ipsrl.core.arrays import (
     holds,
     placement,
 )
-from ipsrl.core.group import Group
+from ipsrl.core.group import Group, option
 from ipsrl.core.probability import (
     check_smoothing,
     check_weight_clip,
@@ -94,7 +94,7 @@ class LeaveOneOut(_Stateless):
 class Kernel(_Stateless):
     """`kernel_frequency` of `Group.similarity`; what is wrong is similar to nothing."""
 
-    needs = ("similarity",)
+    needs: ClassVar[tuple[str, ...]] = ("similarity",)
 
     def __call__(self, group: Group, state: tuple[()]) -> tuple[Array, tuple[()]]:
         similarity, ids = group.needed("similarity", self), group.scaled_ids(self)
@@ -110,7 +110,7 @@ class Kernel(_Stateless):
 class Likelihood(_Stateless):
     """`likelihood` of `Group.log_pf` and `Group.log_pb`."""
 
-    needs = ("log_pf",)
+    needs: ClassVar[tuple[str, ...]] = ("log_pf",)
 
     def __call__(self, group: Group, state: tuple[()]) -> tuple[Array, tuple[()]]:
         log_pf, log_pb = group.needed("log_pf", self), group.log_pb
@@ -125,7 +125,7 @@ class Likelihood(_Stateless):
 class Exact(_Stateless):
     """`Group.p` as given: the reference that the others approach."""
 
-    needs = ("p",)
+    needs: ClassVar[tuple[str, ...]] = ("p",)
 
     def __call__(self, group: Group, state: tuple[()]) -> tuple[Array, tuple[()]]:
         p = one_where_unscaled(group.needed("p", self), group.scaled_ids(self), group.mask)
@@ -162,7 +162,7 @@ class Replay:
       clip: upper bound of a weight.
     """
 
-    batches: int = 64
+    batches: int = option(64, "Batches that the estimator replay remembers.")
     clip: float = 10.0
     needs: ClassVar[tuple[str, ...]] = ("history_log_pf",)
 

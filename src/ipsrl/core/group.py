@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from ipsrl.core.arrays import Array, as_arrays, as_mask, check_same_shape
@@ -70,3 +71,8 @@ class Group(NamedTuple):
                 "Convert them to a signed integer."
             )
         return xp.where(success, ids, xp.full_like(ids, NO_OUTCOME))
+
+
+def option(default: Any, text: str) -> Any:
+    """Field of a method or an estimator that a user may set: configurations have it as a key."""
+    return field(default=default, metadata={"help": text})

@@ -12,26 +12,27 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from ipsrl.core.advantage import GroupAdvantage, group_advantage
 from ipsrl.core.arrays import Array, as_arrays, check_clip, holds
-from ipsrl.core.group import Group
+from ipsrl.core.group import Group, option
 from ipsrl.core.scaling import check_exponent, ips_rewards
 from ipsrl.errors import InvalidInput
 
 TRANSFORMS = ("id", "sqrt", "log")
 
 
-def option(default: Any, text: str) -> Any:
-    """A field that a user may set, and what it means."""
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class Method(ABC):
-    """Base of all methods: `advantages` says how, and a call clips what it gives."""
+    """Base of all methods: `advantages` says how, and a call clips what it gives.
+
+    Attributes:
+      needs: fields of `Group` that it reads besides rewards and mask.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     advantage_clip: float = option(0.0, "Bound of the absolute advantage; 0 for none.")
 
@@ -103,6 +104,8 @@ class IPS(RewardMethod):
     trajectory balance, and needs rewards above 0.  Source: the paper, Eq. 9.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("ids", "p")
+
     eps: float = option(0.0, "Lower clip of p^; no effect at or below 1/G on a share of G.")
     alpha: float = option(1.0, "Exponent of 1/p^; outcomes settle in proportion to r^(1/alpha).")
     transform: Literal["id", "sqrt", "log"] = option("id", "h of the reward h(r / p^).")
@@ -111,6 +114,8 @@ class IPS(RewardMethod):
         super().__post_init__()
         check_clip(self.eps)
         check_exponent(self.alpha)
+        if self.alpha > 100:
+            raise InvalidInput(f"alpha is {self.alpha}, and p^-alpha too large. Use at most 100.")
         if self.transform not in TRANSFORMS:
             raise InvalidInput(f"transform is {self.transform!r}. Use {', '.join(TRANSFORMS)}.")
 
@@ -141,8 +146,3 @@ METHODS: dict[str, type[Method]] = {
     "grpo": GRPO,
 }
 """All methods, by the names that configurations and commands use."""
-
-
-def options(method: type[Method]) -> dict[str, str]:
-    """What a user may set of a method: name and meaning."""
-    return {one.name: one.metadata["help"] for one in fields(method) if "help" in one.metadata}

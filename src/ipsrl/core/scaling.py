@@ -73,12 +73,12 @@ def ips_rewards(
 
         r~_g = r_g / max(p^(o_g), eps)^alpha
 
-    A sample without an outcome (id -1) keeps its reward; a sample outside the mask gets 0.  No
-    gradient flows through r~ (sg in Eq. 3).  Rewards of 16 bits are scaled in float32 and rounded
-    once.  Source: the paper, Eq. 9.
+    A sample without an outcome (id -1) keeps its reward, which may be negative; a sample outside
+    the mask gets 0.  No gradient flows through r~ (sg in Eq. 3).  Rewards of 16 bits are scaled in
+    float32 and rounded once.  Source: the paper, Eq. 9.
 
     Args:
-      rewards: terminal rewards >= 0 [..., G].
+      rewards: terminal rewards [..., G], >= 0 where there is an outcome.
       ids: outcome ids [..., G], from `outcome_ids`; the last axis is the group.
       eps: lower clip of p^, in [0, 1].
       alpha: exponent >= 0, see `ips_weights`.
@@ -99,12 +99,12 @@ def ips_rewards(
     if mask is not None:
         check_same_shape("rewards and mask", rewards, mask)
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
-    check_rewards(rewards)
+    scaled = has_outcome(ids) if mask is None else mask & has_outcome(ids)
+    check_rewards(rewards, scaled)
     if p is None:
         p = group_frequency(ids, mask=mask)
     check_same_shape("rewards and p", rewards, p)
     p = widened(xp, as_float(xp, "p", p))
-    scaled = has_outcome(ids) if mask is None else mask & has_outcome(ids)
     wide = widened(xp, rewards)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by name
         weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)

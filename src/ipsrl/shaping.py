@@ -1,0 +1,150 @@
+"""Methods and estimators as keys of a configuration, made from the tables of core.
+
+A family derives its `Config` from `shaped(...)`, and names its losses and what its samples tell an
+estimator.  What core's tables gain is then a value of `--method` or `--estimator` and an option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, ClassVar, Literal, Self, cast, get_type_hints
+
+import pydantic
+from pydantic import create_model, model_validator
+
+from ipsrl.config import StrictConfig
+from ipsrl.core.estimators import ESTIMATORS, Estimator
+from ipsrl.core.methods import GRPO, METHODS, Method
+from ipsrl.errors import InvalidInput
+
+
+class Shaped(StrictConfig):
+    """What the configurations of all families have in common; see `shaped`.
+
+    An option that was not given has the default of the method or estimator that reads it, and None
+    where none does.
+    """
+
+    losses: ClassVar[Mapping[str, type[Method] | None]] = {}
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    method: str = "ips-grpo"
+    """Learning algorithm."""
+    estimator: str | None = None
+    """Estimator of p(outcome)."""
+    success_above: float | None = None
+    """Rewards above this are right, and only right samples are scaled; all if not given."""
+
+    @classmethod
+    def _readers(cls) -> Iterator[tuple[str, str, Field]]:
+        """Each option: its key, who reads it, and the field of the dataclass."""
+        for name, method in (METHODS | dict(cls.losses)).items():
+            for one in fields(method) if method else ():
+                yield one.name, name, one
+        for name, estimator in ESTIMATORS.items():
+            for one in fields(cast(Any, estimator)):
+                yield option_key(name, one.name), name, one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolved(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Every option that is read has its value."""
+        values = dict(values)
+        method = values.get("method", cls.model_fields["method"].default)
+        if _needs(cls, method, "p") and values.get("estimator") is None:
+            values["estimator"] = "group"
+        for key, reader, one in cls._readers():
+            known = key in cls.model_fields and one.default is not MISSING
+            if known and reader in (method, values.get("estimator")) and values.get(key) is None:
+                values[key] = cls.defaults.get(key, one.default)
+        return values
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        """An option that nothing reads is a mistake, not a wish."""
+        readers: dict[str, list[str]] = {}
+        for key, reader, _ in self._readers():
+            readers.setdefault(key, []).append(reader)
+        names = METHODS | dict(self.losses)
+        for key, need in (("estimator", "p"), ("success_above", "ids")):
+            readers[key] = [name for name in names if _needs(type(self), name, need)]
+        for key, those in readers.items():
+            given = getattr(self, key, None) is not None
+            if given and not {self.method, self.estimator} & set(those):
+                kind = "method" if set(those) <= set(names) else "estimator"
+                chosen = f"method {self.method}" if kind == "method" else "this estimator"
+                raise ValueError(
+                    f"{key} has no effect with {chosen}, only with {', '.join(those)}. Leave it out"
+                )
+        try:
+            self.shaping()
+            self.estimates()
+        except InvalidInput as error:
+            raise ValueError(str(error).removesuffix(".")) from None
+        return self
+
+    def needs(self, field: str) -> bool:
+        """Whether the method reads that field of a `Group`."""
+        return _needs(type(self), self.method, field)
+
+    def shaping(self) -> Method:
+        """The method, with its options; of a loss, what its advantages are made with."""
+        method = METHODS.get(self.method) or self.losses[self.method] or GRPO
+        return method(**self._options(self.method, method))
+
+    def estimates(self) -> Estimator:
+        """The estimator, with its options; the group's count where none is needed."""
+        name = self.estimator or "group"
+        return ESTIMATORS[name](**self._options(name, ESTIMATORS[name]))
+
+    def _options(self, name: str, made: type) -> dict[str, Any]:
+        keys = {one: option_key(name, one) for one in (f.name for f in fields(made))}
+        given = {one: getattr(self, key, None) for one, key in keys.items()}
+        return {one: value for one, value in given.items() if value is not None}
+
+
+def shaped(
+    losses: Mapping[str, type[Method] | None],
+    knows: Collection[str],
+    without: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> type[Shaped]:
+    """The base of a family's configuration.
+
+    Args:
+      losses: methods that are losses of the family, and the method of core whose advantage each
+        builds on; None for one without advantages.
+      knows: fields of `Group` that its samples have beside rewards and ids.
+      without: options that are not its own, such as those of a host.
+      defaults: of options, where they differ from core's.
+    """
+    made: dict[str, Any] = {}
+    for table in (METHODS, ESTIMATORS):
+        for name, kind in table.items():
+            hints = get_type_hints(kind)
+            for one in fields(cast(Any, kind)):
+                key = option_key(name, one.name)
+                if "help" in one.metadata and key not in without:
+                    about = pydantic.Field(default=None, description=one.metadata["help"])
+                    made[key] = (hints[one.name] | None, about)
+    estimators = tuple(name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(knows))
+    for key, names, default in (
+        ("method", (*METHODS, *losses), "ips-grpo"),
+        ("estimator", (*estimators, None), None),
+    ):
+        about = Shaped.model_fields[key].description
+        made[key] = (Literal[names], pydantic.Field(default=default, description=about))
+    base = create_model("Shaped", __base__=Shaped, **made)
+    base.losses, base.defaults = losses, defaults or {}
+    return base
+
+
+def option_key(name: str, option: str) -> str:
+    """Key of an option; those of estimators begin with its name, as several have a size."""
+    return f"{name.replace('-', '_')}_{option}" if name in ESTIMATORS else option
+
+
+def _needs(config: type[Shaped], method: str, field: str) -> bool:
+    made = (METHODS | dict(config.losses)).get(method)
+    return made is not None and field in made.needs
