@@ -167,10 +167,10 @@ class Replay:
     needs: ClassVar[tuple[str, ...]] = ("history_log_pf",)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.batches, Integral) or self.batches < 1:
+        if not isinstance(self.batches, Integral) or not 1 <= self.batches <= 4096:
             raise InvalidInput(
                 f"Replay got batches={self.batches}. It remembers a whole number of them, at least "
-                "one batch."
+                "one batch and at most 4096."
             )
         check_weight_clip(self.clip)
 

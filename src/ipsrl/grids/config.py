@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.config import check_has_effect
+from ipsrl.core.methods import GRPO, METHODS
+from ipsrl.shaping import shaped
 
 if TYPE_CHECKING:
     from ipsrl.grids.grid import Grid
@@ -22,31 +24,20 @@ Coefficient = Annotated[float, Field(ge=0, le=1e6)]  # far from the end of float
 
 
 _ONLY_WITH = {
-    "estimator": ("ips-grpo",),
-    "transform": ("ips-grpo",),
-    "eps": ("ips-grpo",),
-    "alpha": ("ips-grpo",),
-    "scale": ("grpo", "ips-grpo", "flowrl"),
-    "advantage_clip": ("grpo", "ips-grpo", "flowrl"),
-    "clip": ("grpo", "ips-grpo", "flowrl"),
+    "clip": (*METHODS, "flowrl"),
     "beta": ("flowrl",),
     "lr_log_z": ("flowrl", "tb"),
 }
 
 
-class Learning(StrictConfig):
+class Learning(
+    shaped(
+        losses={"flowrl": GRPO, "tb": None},  # tb: trajectory balance, uniform backward policy
+        knows=("ids", "p", "log_pf", "log_pb", "history_log_pf"),
+    )
+):
     """How a policy learns on a grid, whichever grid it is."""
 
-    method: Literal["grpo", "ips-grpo", "flowrl", "tb"] = "ips-grpo"
-    """Learning algorithm; tb is trajectory balance with a uniform backward policy."""
-    estimator: Literal["group", "leave-one-out", "replay", "likelihood", "exact"] = "group"
-    """How ips-grpo estimates p(outcome)."""
-    transform: Literal["id", "sqrt", "log"] = "id"
-    """h of the signal A = h(r / p); log gives the gradient of trajectory balance."""
-    eps: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Lower clip of p; no effect at or below 1 / group_size."""
-    alpha: Coefficient = 1.0
-    """Exponent of 1/p; outcomes settle in proportion to r^(1/alpha)."""
     policy: Literal["mlp", "tabular"] = "mlp"
     """Network on one-hot coordinates, or one free logit per state and action."""
     hidden: Count = 64
@@ -71,14 +62,8 @@ class Learning(StrictConfig):
     """Coefficient of the entropy bonus, the mean over visited states."""
     kl: Coefficient = 0.0
     """Coefficient of the KL to the initial policy (k3)."""
-    scale: Literal["group", "batch", "none"] = "group"
-    """Standard deviation that divides the advantage."""
-    advantage_clip: Coefficient = 0.0
-    """Bound of the absolute advantage; 0 for none."""
     beta: Coefficient = 15.0
     """Inverse temperature of flowrl."""
-    replay_batches: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Batches that the replay estimator remembers."""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     """How many seeds are trained together."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1001)] = 0
@@ -113,8 +98,8 @@ class Learning(StrictConfig):
         return self.grid().states <= TABLE_LIMIT
 
     def uses(self, estimator: str) -> bool:
-        """Whether this run scales rewards with that estimator."""
-        return self.method == "ips-grpo" and self.estimator == estimator
+        """Whether the method reads p^ of that estimator."""
+        return self.needs("p") and self.estimator == estimator
 
 
 class Config(Learning):
@@ -135,7 +120,7 @@ class Config(Learning):
     def _possible(self) -> Config:
         if self.r0 + self.r1 + self.r2 == 0:
             raise ValueError("r0, r1 and r2 are all 0, so there is no reward. Give one a value")
-        if self.r0 == 0 and (self.method == "tb" or self.transform == "log"):
+        if self.r0 == 0 and (self.method == "tb" or getattr(self, "transform", None) == "log"):
             raise ValueError("r0 = 0 has no logarithm, which tb and transform log need. Use r0 > 0")
         if self.side**self.dims >= 2**31:
             raise ValueError(

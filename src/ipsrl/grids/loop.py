@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ipsrl.core.advantage import group_advantage
+from ipsrl.core.group import Group
 from ipsrl.core.losses import (
     clipped_surrogate,
     flowrl_residual,
@@ -23,22 +23,10 @@ from ipsrl.core.losses import (
     trajectory_balance_residual,
 )
 from ipsrl.core.metrics import coverage, effective_outcomes, total_l1
-from ipsrl.core.probability import (
-    Estimator,
-    Exact,
-    GroupFrequency,
-    LeaveOneOut,
-    Likelihood,
-    Replay,
-    Samples,
-    group_frequency,
-)
-from ipsrl.core.scaling import ips_rewards
+from ipsrl.core.probability import group_frequency
 from ipsrl.grids.config import Learning
 from ipsrl.grids.policy import MLPPolicy, TabularPolicy
 from ipsrl.grids.rollout import Everywhere, Rollout, Steps, View, WhereVisited
-
-TRANSFORMS = {"id": lambda r: r, "sqrt": jnp.sqrt, "log": jnp.log}
 
 
 class Carry(NamedTuple):
@@ -49,7 +37,6 @@ class Carry(NamedTuple):
     optimiser: Any
     reference: Any  # the initial policy
     estimator: Any
-    history: Steps | tuple[()]  # the replayed batches [M, T, B]
 
 
 class Evaluation(NamedTuple):
@@ -78,7 +65,7 @@ class Loop:
         self.config = config
         self.grid = grid = config.grid()
         self.view: View = Everywhere(grid) if config.tabulated else WhereVisited(grid)
-        self.estimator = _estimator(config)
+        self.method, self.estimator = config.shaping(), config.estimates()
         decay = (config.lr_end or config.lr) / config.lr
         updates = config.iterations * config.epochs
         schedule = optax.exponential_decay(config.lr, updates, decay_rate=decay)
@@ -97,17 +84,12 @@ class Loop:
         else:
             policy = TabularPolicy(grid)
         log_z = jnp.zeros(())
-        groups = jnp.zeros((config.batch // config.group_size, config.group_size), jnp.int32)
-        history = ()
-        if config.uses("replay"):
-            shape = (config.replay_batches, grid.horizon, config.batch)
-            nothing = jnp.zeros(shape, jnp.int32)
-            history = Steps(nothing, nothing, jnp.zeros(shape, bool))
+        groups = (config.batch // config.group_size, config.group_size)
+        nothing = jnp.zeros((grid.horizon, config.batch), jnp.int32)
+        steps = Steps(nothing, nothing, jnp.zeros(nothing.shape, bool))
+        empty = Group(ids=jnp.zeros(groups, jnp.int32), trajectories=steps)
         params: Any = (policy, log_z)
-        optimiser = self.optimiser.init(params)
-        return Carry(
-            policy, log_z, optimiser, policy, self.estimator.init(Samples(groups)), history
-        )
+        return Carry(policy, log_z, self.optimiser.init(params), policy, self.estimator.init(empty))
 
     def _chunk(self, carry: Carry, seed: jax.Array, first: jax.Array) -> tuple[Carry, Evaluation]:
         config, key = self.config, jax.random.key(seed)
@@ -131,7 +113,7 @@ class Loop:
         config, view = self.config, self.view
         log_pi, pullback, rollout = view.sample(carry.policy, key, config.batch)
         log_old_TB = view.taken(log_pi, rollout.steps)
-        signal_B, estimator, history = self._signal(carry, log_pi, log_old_TB, rollout)
+        signal_B, estimator = self._signal(carry, log_pi, log_old_TB, rollout)
         log_ref_TB = jnp.zeros(())  # not used
         if config.kl > 0 or config.method == "flowrl":
             log_ref_TB = view.taken(view.log_probs(carry.reference, rollout.steps), rollout.steps)
@@ -147,57 +129,45 @@ class Loop:
             (policy_grad,) = pullback(log_pi_grad)
             updates, optimiser = self.optimiser.update((policy_grad, log_z_grad), optimiser)
             params = optax.apply_updates(params, updates)
-        carry = Carry(params[0], params[1], optimiser, carry.reference, estimator, history)
+        carry = Carry(params[0], params[1], optimiser, carry.reference, estimator)
         return carry, (rollout.final_B, loss)
 
     def _signal(
         self, carry: Carry, log_pi: jax.Array, log_old_TB: jax.Array, rollout: Rollout
-    ) -> tuple[jax.Array, Any, Any]:
+    ) -> tuple[jax.Array, Any]:
         """What each trajectory is taught [B]: an advantage, or its log-reward for tb."""
         config = self.config
         rewards_B = self.view.rewards(rollout.final_B)
         if config.method == "tb":
-            return jnp.log(rewards_B), carry.estimator, carry.history
-        rewards_PG = rewards_B.reshape(-1, config.group_size)
-        estimator, history = carry.estimator, carry.history
-        if config.method == "ips-grpo":
-            samples, history = self._samples(carry, log_pi, log_old_TB, rollout)
-            p_PG, estimator = self.estimator(samples, estimator)
-            rewards_PG = ips_rewards(
-                rewards_PG, samples.ids, p=p_PG, eps=config.eps, alpha=config.alpha
-            )
-            rewards_PG = TRANSFORMS[config.transform](rewards_PG)
-        advantages_PG, _ = group_advantage(rewards_PG, scale=config.scale)
-        if config.advantage_clip > 0:
-            advantages_PG = jnp.clip(advantages_PG, -config.advantage_clip, config.advantage_clip)
-        return advantages_PG.reshape(-1), estimator, history
+            return jnp.log(rewards_B), carry.estimator
+        groups, above = (-1, config.group_size), config.success_above
+        rewards_PG, ids_PG = rewards_B.reshape(groups), rollout.final_B.reshape(groups)
+        success_PG = None if above is None else rewards_PG > above
+        group, estimator = Group(rewards_PG, ids_PG, success=success_PG), carry.estimator
+        if config.needs("p"):
+            group = self._evidence(group, estimator, log_pi, log_old_TB, rollout)
+            p_PG, estimator = self.estimator(group, estimator)
+            group = group._replace(p=p_PG)
+        return self.method(group).advantages.reshape(-1), estimator
 
-    def _samples(
-        self, carry: Carry, log_pi: jax.Array, log_old_TB: jax.Array, rollout: Rollout
-    ) -> tuple[Samples, Any]:
-        """What the estimator may look at, and the history with this batch in it."""
-        groups = (-1, self.config.group_size)
-        ids_PG = rollout.final_B.reshape(groups)
-        history, probability, history_log_pf = carry.history, None, None
-        if self.config.estimator == "exact":
+    def _evidence(
+        self, group: Group, state: Any, log_pi: jax.Array, log_old_TB: jax.Array, rollout: Rollout
+    ) -> Group:
+        """The group with what an estimator may look at."""
+        shape, p_PG, history_log_pf = group.ids.shape, None, None
+        if "p" in self.estimator.needs:
             p_S = self.grid.terminal_distribution(log_pi)
             # 1e-12: a float32 product of probabilities may vanish although it was drawn
-            probability = jnp.maximum(p_S, 1e-12)[ids_PG]
-        if isinstance(history, Steps):
-            log_pf_MB = self.view.taken(log_pi, history).sum(-2)
-            history_log_pf = log_pf_MB.reshape(-1, *ids_PG.shape)
-            slot = carry.estimator.turn % self.config.replay_batches
-            history = jax.tree.map(
-                lambda stored, new: stored.at[slot].set(new), history, rollout.steps
-            )
-        samples = Samples(
-            ids_PG,
-            log_pf=log_old_TB.sum(0).reshape(groups),
-            log_pb=self.view.log_backward(rollout.steps).reshape(groups),
-            probability=probability,
+            p_PG = jnp.maximum(p_S, 1e-12)[group.ids]
+        if (stored := self.estimator.stored(state)) is not None:
+            history_log_pf = self.view.taken(log_pi, stored).sum(-2).reshape(-1, *shape)
+        return group._replace(
+            p=p_PG,
+            log_pf=log_old_TB.sum(0).reshape(shape),
+            log_pb=self.view.log_backward(rollout.steps).reshape(shape),
+            trajectories=rollout.steps,
             history_log_pf=history_log_pf,
         )
-        return samples, history
 
     def _loss(
         self,
@@ -274,17 +244,3 @@ class Loop:
             loss=loss,
             final_B=final_B,
         )
-
-
-def _estimator(config: Learning) -> Estimator:
-    match config.estimator:
-        case "group":
-            return GroupFrequency()
-        case "leave-one-out":
-            return LeaveOneOut()
-        case "replay":
-            return Replay(batches=config.replay_batches)
-        case "likelihood":
-            return Likelihood()
-        case "exact":
-            return Exact()

@@ -12,6 +12,7 @@ import numpy as np
 
 from ipsrl.core.check import GroupCheck, check_groups
 from ipsrl.core.floor import floor_l1
+from ipsrl.core.methods import IPS
 from ipsrl.errors import MissingExtra
 from ipsrl.grids.config import Learning
 
@@ -99,9 +100,9 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             chunk = chunk._make(np.asarray(x)[:, : len(ends)] for x in chunk)
             final = chunk.final_B[:, -1]
             rewards = grid.rewards_of(final)
-            if done == 0 and config.uses("group"):
+            if done == 0 and isinstance(loop.method, IPS) and config.uses("group"):
                 early = chunk.final_B[:, 0].reshape(-1, config.group_size)
-                _warn(check_groups(grid.rewards_of(early), early, eps=config.eps))
+                _warn(check_groups(grid.rewards_of(early), early, eps=loop.method.eps))
             summary = {
                 "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
                 "total_l1": chunk.total_l1[:, -1],
@@ -146,8 +147,11 @@ def _rows(config: Learning, chunk: Any, trajectories: np.ndarray) -> Iterator[di
 
 def _result(config: Learning, summary: dict[str, np.ndarray]) -> Result:
     grid = config.grid()
-    has_floor = config.uses("group") and config.tabulated
-    has_floor = has_floor and config.alpha == 1 and config.transform == "id"
+    method, floor = config.shaping(), None
+    if isinstance(method, IPS) and config.uses("group") and config.tabulated:
+        plain = IPS(eps=method.eps, scale=method.scale, advantage_clip=method.advantage_clip)
+        if method == plain and config.success_above is None:
+            floor = floor_l1(grid.rewards, config.group_size, eps=method.eps)
     total_l1 = [_number(value) for value in summary["total_l1"]]
     return Result(
         total_l1=total_l1,
@@ -159,7 +163,7 @@ def _result(config: Learning, summary: dict[str, np.ndarray]) -> Result:
             str(threshold): [int(n) if n >= 0 else None for n in first]
             for threshold, first in zip(THRESHOLDS, summary["trajectories_to"], strict=True)
         },
-        floor_l1=floor_l1(grid.rewards, config.group_size, eps=config.eps) if has_floor else None,
+        floor_l1=floor,
     )
 
 
