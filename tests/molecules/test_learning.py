@@ -8,7 +8,7 @@ import torch
 
 from ipsrl.core.advantage import group_advantage
 from ipsrl.molecules import Config, Prior
-from ipsrl.molecules.learning import Group, signal, update
+from ipsrl.molecules.learning import Lesson, signal, update
 from ipsrl.molecules.outcomes import OutcomeProbability
 from ipsrl.molecules.prior import live
 
@@ -119,12 +119,12 @@ def test_kl_pulls_back(agent, prior):
 # --- what is taught -------------------------------------------------------------------------------
 
 
-def group(rewards: list[float]) -> tuple[Group, OutcomeProbability]:
+def group(rewards: list[float]) -> tuple[Lesson, OutcomeProbability]:
     smiles = ["Cc1ccccc1", "Oc1ccccc1", "C1CCNC1", None]
     ids = torch.zeros(4, 1, dtype=torch.int64)
     probability = OutcomeProbability(Config(), lambda ids: np.zeros(len(ids)))
     probability.show(smiles, ids, np.zeros(4))
-    return Group(ids, smiles, np.array(rewards)), probability
+    return Lesson(ids, smiles, np.array(rewards)), probability
 
 
 def test_ips_divides_by_the_share_of_the_scaffold():

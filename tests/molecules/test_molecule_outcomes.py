@@ -63,7 +63,7 @@ def test_only_the_last_batch_counts_in_a_group():
 
 def test_replay_by_hand():
     """Weights of the older batch: pi_now / pi_then = e^{-1 - (-2)} = e; of the newest: 1."""
-    probability = made(estimator="replay", history=2)
+    probability = made(estimator="replay", replay_batches=2)
     probability.show(["C1CC1"] * 4, TOKENS[:4], np.full(4, -7.0))  # forgotten
     probability.show(["C1CC1", "CCO", "CCO", "CCO"], TOKENS[:4], np.full(4, -2.0))
     probability.show(["C1CC1", "C1CC1", "CCO", None], TOKENS[:4], np.full(4, -9.0))
@@ -73,7 +73,7 @@ def test_replay_by_hand():
 
 
 def test_replay_truncates_weights():
-    probability = made(estimator="replay", history=2)
+    probability = made(estimator="replay", replay_batches=2)
     probability.show(["C1CC1"] * 4, TOKENS[:4], np.full(4, -99.0))  # e^98 at most 10
     probability.show(["CCO"] * 4, TOKENS[:4], np.full(4, -1.0))
     assert probability(["CCO"], TOKENS[:1]) == pytest.approx(4 / 44)
@@ -158,7 +158,7 @@ def test_every_named_outcome_has_a_key():
         ({"outcome": "similarity"}, "belong together"),
         ({"estimator": "kernel"}, "belong together"),
         ({"estimator": "likelihood"}, "Set outcome = smiles"),
-        ({"history": 9}, "no effect without estimator replay"),
+        ({"replay_batches": 9}, "no effect"),
         ({"method": "grpo", "outcome": "smiles"}, "outcome has no effect with method grpo"),
         ({"method": "reinvent", "kl": 0.1}, "kl has no effect with method reinvent"),
         ({"memory": 0}, "leaves nothing to replay"),

@@ -36,7 +36,7 @@ METHODS = {
     "generic": {"outcome": "generic-scaffold", "epochs": 2},
     "smiles": {"outcome": "smiles", "estimator": "likelihood", "advantage_clip": 3.0},
     "kernel": {"outcome": "similarity", "estimator": "kernel"},
-    "replay": {"estimator": "replay", "history": 2},
+    "replay": {"estimator": "replay", "replay_batches": 2},
 }
 
 USER = """

@@ -149,11 +149,27 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
             "similarity must lie in [0, 1] with 1 on the diagonal, or the mean is no probability. "
             "Rescale the kernel (a cosine c becomes (1 + c) / 2)."
         )
-    if mask is None:
-        return xp.mean(similarity, axis=-1)
-    size = xp.sum(xp.astype(mask, similarity.dtype), axis=-1, keepdims=True)
-    p = xp.sum(similarity, axis=-1) / xp.where(size > 0, size, xp.ones_like(size))
-    return xp.where(mask, p, xp.ones_like(p))
+    size = similarity.shape[-1]
+    if mask is not None:
+        size = xp.clip(xp.sum(xp.astype(mask, similarity.dtype), axis=-1, keepdims=True), min=1.0)
+    p = mean_similarity(similarity, size)
+    return p if mask is None else xp.where(mask, p, xp.ones_like(p))
+
+
+def mean_similarity(similarity: Array, size: Any, *, least: float = 0.0) -> Array:
+    """Mean similarity to samples that may be others than those that are asked for.
+
+        p^(o_i) = max(sum_j k(o_i, o_j), least) / size
+
+    Args:
+      similarity: k >= 0 [..., I, J].
+      size: number of samples, with those that are similar to none.
+      least: as in `weighted_frequency`.
+    Returns:
+      p^ [..., I].
+    """
+    xp, similarity = as_arrays(similarity)
+    return xp.clip(xp.sum(similarity, axis=-1), min=least) / size
 
 
 def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:

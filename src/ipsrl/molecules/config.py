@@ -9,7 +9,9 @@ import tyro
 from pydantic import FailFast, Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.core.methods import GRPO, METHODS
 from ipsrl.paths import Command, File, Function, Shipped
+from ipsrl.shaping import shaped
 
 Texts = Annotated[list[str], FailFast()]
 
@@ -276,20 +278,22 @@ class ComponentConfig(StrictConfig):
 OUTCOMES = ("smiles", "scaffold", "generic-scaffold", "similarity")
 _ONLY_WITH = {
     "sigma": ("reinvent",),
-    "outcome": ("ips-grpo",),
-    "estimator": ("ips-grpo",),
-    "eps": ("ips-grpo",),
-    "alpha": ("ips-grpo",),
-    "history": ("ips-grpo",),
-    "advantage_clip": ("grpo", "ips-grpo"),
-    "clip": ("grpo", "ips-grpo"),
-    "kl": ("grpo", "ips-grpo"),
-    "epochs": ("grpo", "ips-grpo", "flowrl"),
+    "outcome": tuple(name for name, method in METHODS.items() if "ids" in method.needs),
+    "clip": tuple(METHODS),
+    "kl": tuple(METHODS),
+    "epochs": (*METHODS, "flowrl"),
     "beta": ("flowrl",),
 }
 
 
-class Config(StrictConfig):
+class Config(
+    shaped(
+        losses={"reinvent": None, "flowrl": GRPO},
+        knows=("ids", "p", "log_pf", "similarity", "history_log_pf"),
+        without=("scale",),
+        defaults={"replay_batches": 4},
+    )
+):
     """Molecules that score high and differ from one another, in few oracle calls; section 5.3."""
 
     components: Annotated[
@@ -306,21 +310,9 @@ class Config(StrictConfig):
     """File that keeps raw values of components from run to run; none if not given."""
     prior: Annotated[str, Field(min_length=1), Shipped("molecules/priors")] = "zinc"
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
-    method: Literal["reinvent", "grpo", "ips-grpo", "flowrl"] = "ips-grpo"
-    """What is learned from the rewards of a batch."""
     outcome: Function = "scaffold"
     """When two molecules are the same outcome: smiles, scaffold, generic-scaffold, similarity
     (gradual, with the estimator kernel), or a function, file.py:function, of a list of SMILES."""
-    estimator: Literal["group", "replay", "likelihood", "kernel"] = "group"
-    """Of the probability of an outcome."""
-    eps: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Least probability that a reward is divided by."""
-    alpha: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """Exponent of the probability."""
-    history: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Batches that the estimator replay remembers."""
-    advantage_clip: Annotated[float, Field(ge=0)] = 0.0
-    """Largest size of an advantage, 0 for any."""
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """PPO's clip of the likelihood ratio, with epochs > 1."""
     kl: Annotated[float, Field(ge=0)] = 0.001
@@ -372,8 +364,6 @@ class Config(StrictConfig):
                 "the likelihood of a sequence is the probability of a SMILES, not of a "
                 f"{self.outcome}. Set outcome = smiles, or another estimator"
             )
-        if self.history != 4 and self.estimator != "replay":
-            raise ValueError("history has no effect without estimator replay. Leave it out")
         if not self.memory and (self.replay or self.augmentations):
             raise ValueError(
                 "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"

@@ -1,8 +1,8 @@
-"""One update of the agent from a group of SMILES: REINVENT, GRPO, IPS-GRPO and FlowRL.
+"""One update of the agent from a group of SMILES: REINVENT, FlowRL, and the methods of core.
 
     reinvent   L = mean (log P_prior(y) + sigma R - log P(y))^2
     grpo       L = mean (clipped surrogate of A + kl KL(P || P_prior)),   A of R within the group
-    ips-grpo   the same with R / max(p^(outcome), eps)^alpha for R (Eq. 9)
+               the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9)
     flowrl     L = mean w (log Z + log P(y)/T - beta A - log P_prior(y)/T)^2
 
 A group is whatever goes into one update: a batch with some of the memory, or random SMILES of both.
@@ -18,21 +18,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ipsrl.core.advantage import group_advantage
+from ipsrl.core.group import Group
 from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
-from ipsrl.core.scaling import ips_rewards
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.outcomes import OutcomeProbability
 from ipsrl.molecules.prior import Prior, live
 
 
-class Group(NamedTuple):
+class Lesson(NamedTuple):
     """What one update learns from.
 
     Attributes:
       ids_NT: tokens.
-      smiles: canonical; None for what is no molecule.
-      rewards_N: after the filter; 0 for what is no molecule.
+      smiles: canonical; None for what is not a molecule.
+      rewards_N: after the filter; 0 for what is not a molecule.
     """
 
     ids_NT: torch.Tensor
@@ -40,21 +39,20 @@ class Group(NamedTuple):
     rewards_N: np.ndarray
 
 
-def signal(config: Config, probability: OutcomeProbability, group: Group) -> np.ndarray:
-    """What each sequence of the group is taught [N]: its reward, or its advantage."""
+def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> np.ndarray:
+    """What each sequence of the lesson is taught [N]: its reward, or its advantage."""
     if config.method == "reinvent":
-        return group.rewards_N
-    rewards = group.rewards_N
-    if config.method == "ips-grpo":
-        named = [i for i, text in enumerate(group.smiles) if text is not None]
+        return lesson.rewards_N
+    rewards, above = lesson.rewards_N, config.success_above
+    group = Group(rewards, success=None if above is None else rewards > above)
+    if config.needs("ids"):
+        group = group._replace(ids=probability.ids(lesson.smiles))
+    if config.needs("p"):
+        named = [i for i, text in enumerate(lesson.smiles) if text is not None]
         p = np.ones(len(rewards))
-        p[named] = probability([group.smiles[i] or "" for i in named], group.ids_NT[named])
-        ids = probability.ids(group.smiles)
-        rewards = ips_rewards(rewards, ids, p=p, eps=config.eps, alpha=config.alpha)
-    advantages = group_advantage(rewards).advantages
-    if config.advantage_clip > 0:
-        advantages = np.clip(advantages, -config.advantage_clip, config.advantage_clip)
-    return advantages
+        p[named] = probability([lesson.smiles[i] or "" for i in named], lesson.ids_NT[named])
+        group = group._replace(p=p)
+    return config.shaping()(group).advantages
 
 
 def update(
@@ -65,7 +63,7 @@ def update(
     ids_NT: torch.Tensor,
     signal_N: np.ndarray,
 ) -> float:
-    """`epochs` steps of the optimiser on one group; returns the last loss."""
+    """`epochs` steps of the optimiser on one lesson; returns the last loss."""
     signals = torch.as_tensor(signal_N, dtype=torch.float32)
     uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
     parts = []

@@ -23,8 +23,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
-from ipsrl.core.probability import importance_weights, likelihood
+from ipsrl.core.estimators import GroupFrequency, Kernel, Likelihood, Replay
+from ipsrl.core.group import Group
+from ipsrl.core.outcomes import outcome_ids
+from ipsrl.core.probability import (
+    importance_weights,
+    likelihood,
+    mean_similarity,
+    weighted_frequency,
+)
 from ipsrl.errors import RunError, words
 from ipsrl.functions import call, load_function, name_of, one_each
 from ipsrl.molecules.config import Config
@@ -72,9 +79,9 @@ class OutcomeProbability:
     def __init__(
         self, config: Config, log_likelihood: Callable[[torch.Tensor], np.ndarray]
     ) -> None:
-        self.outcome, self.estimator = config.outcome, config.estimator
+        self.outcome, self.estimator = config.outcome, config.estimates()
         self.keys = _keys(config.outcome)
-        self.remembered = config.history if config.estimator == "replay" else 1
+        self.remembered = self.estimator.batches if isinstance(self.estimator, Replay) else 1
         self.log_likelihood = log_likelihood
         self.batches: list[Drawn] = []
         self.molecules: list[str] = []
@@ -98,8 +105,18 @@ class OutcomeProbability:
         told = iter(keys)
         return outcome_ids(None if text is None else next(told) for text in smiles)
 
-    def show(self, smiles: Sequence[str | None], ids_GT: torch.Tensor, log_p_G: np.ndarray) -> None:
-        """Count a batch that the agent has drawn."""
+    def show(
+        self,
+        smiles: Sequence[str | None],
+        ids_GT: torch.Tensor,
+        log_p_G: np.ndarray,
+        success_G: np.ndarray | None = None,
+    ) -> None:
+        """Count a batch that the agent has drawn: all of it, or what is right."""
+        if success_G is not None:
+            smiles = [
+                text if right else None for text, right in zip(smiles, success_G, strict=True)
+            ]
         self.molecules = [text for text in smiles if text is not None]
         self.batches.append(Drawn(self.ids(smiles), ids_GT, log_p_G))
         del self.batches[: -self.remembered]
@@ -108,16 +125,18 @@ class OutcomeProbability:
         """p^ in (0, 1] of molecules [N], written as the tokens `ids_NT`."""
         if not smiles:
             return np.zeros(0)
-        if self.estimator == "likelihood":
-            return likelihood(np.minimum(self.log_likelihood(ids_NT).astype(float), 0.0))
-        if self.estimator == "kernel":
-            shares = similarities(smiles, self.molecules).sum(1) / len(self.batches[-1].log_p_G)
-            return np.maximum(shares, 1 / len(self.batches[-1].log_p_G))
-        others = np.concatenate([batch.outcomes_G for batch in self.batches])
-        weights = np.concatenate([self._weights(batch) for batch in self.batches])
-        ids = self.ids(smiles)
-        shares = np.maximum((ids[:, None] == others[None]) @ weights, 1.0) / weights.sum()
-        return np.where(ids == NO_OUTCOME, 1.0, shares)
+        match self.estimator:
+            case Likelihood():
+                return likelihood(np.minimum(self.log_likelihood(ids_NT).astype(float), 0.0))
+            case Kernel():
+                similarity = similarities(smiles, self.molecules)
+                return mean_similarity(similarity, len(self.batches[-1].log_p_G), least=1.0)
+            case GroupFrequency() | Replay():
+                others = np.concatenate([batch.outcomes_G for batch in self.batches])
+                weights = np.concatenate([self._weights(batch) for batch in self.batches])
+                return weighted_frequency(self.ids(smiles), others, weights, least=1.0)
+        group = Group(ids=self.ids(smiles))  # any other: of these molecules alone
+        return self.estimator(group, self.estimator.init(group))[0]
 
     def _weights(self, batch: Drawn) -> np.ndarray:
         if batch is self.batches[-1]:

@@ -24,7 +24,7 @@ from ipsrl.core.metrics import distinct_yield, effective_outcomes, oracle_burden
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.diversity import DiversityFilter
-from ipsrl.molecules.learning import Group, signal, update
+from ipsrl.molecules.learning import Lesson, signal, update
 from ipsrl.molecules.molecule import canonical, random_smiles
 from ipsrl.molecules.oracle import Call, Oracle, Status
 from ipsrl.molecules.outcomes import Drawn, OutcomeProbability
@@ -121,8 +121,11 @@ class Search:
         drawn = self.agent.sample(config.batch, generator)
         texts = self.agent.decode(drawn.ids_NT)
         smiles = [canonical(text) for text in texts]
-        self.probability.show(smiles, drawn.ids_NT, drawn.log_probs_NT.sum(-1).numpy())
         calls, new = self._score(smiles)
+        right = None
+        if (above := config.success_above) is not None:
+            right = np.array([call is not None and call.reward > above for call in calls])
+        self.probability.show(smiles, drawn.ids_NT, drawn.log_probs_NT.sum(-1).numpy(), right)
         restored = self._guard(smiles, calls)
 
         # What a lost agent drew teaches the one that was put back nothing.
@@ -143,7 +146,7 @@ class Search:
         self.memory.add(entries)
         self.filter.add(scaffolds)
         self.made += [(tally["steps"], _reward(found.get(call.smiles))) for call in new]
-        batch = Group(drawn.ids_NT[rows], [smiles[i] for i in rows], rewards)
+        batch = Lesson(drawn.ids_NT[rows], [smiles[i] for i in rows], rewards)
         loss = 0.0 if restored else self._learn(batch, entries, filtered, rng)
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
         return {
@@ -187,13 +190,13 @@ class Search:
         return sorted(first.values())
 
     def _learn(
-        self, batch: Group, found: list[Entry], filtered: set[str], rng: np.random.Generator
+        self, batch: Lesson, found: list[Entry], filtered: set[str], rng: np.random.Generator
     ) -> float:
         """Updates on the batch and on the memory; returns the loss of the first."""
         config = self.config
         replayed = self.memory.draw(config.replay, rng)
         memory = self._group(replayed, [entry.written for entry in replayed])
-        joined = Group(
+        joined = Lesson(
             padded([*batch.ids_NT.tolist(), *memory.ids_NT.tolist()]),
             batch.smiles + memory.smiles,
             np.concatenate([batch.rewards_N, memory.rewards_N]),
@@ -206,14 +209,14 @@ class Search:
             self._update(self._group(entries, list(map(self._rewritten, entries, seeds))))
         return loss
 
-    def _update(self, group: Group) -> float:
+    def _update(self, group: Lesson) -> float:
         if not group.smiles:
             return 0.0
         taught = signal(self.config, self.probability, group)
         return update(self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught)
 
-    def _group(self, entries: list[Entry], written: list[str]) -> Group:
-        return Group(
+    def _group(self, entries: list[Entry], written: list[str]) -> Lesson:
+        return Lesson(
             self.agent.encode(written),
             [entry.smiles for entry in entries],
             np.array([entry.reward for entry in entries]),
