@@ -177,8 +177,8 @@ TOGETHER: dict[str, dict[str, Any]] = {
             "eval_dataset": "even_digits.jsonl"},
     "hypospace": {"flowrl_beta": 3.0, "flowrl_log_z": "table", "lora_rank": 0,
                   "size": {"nodes": 0}, "domain": "graphs"},
-    "molecules": {"sigma": 3.0, "beta": 3.0, "replay_batches": 9, "memory": 0, "outcome": "similarity",
-                  "estimator": "likelihood", "prior": "no-such"},
+    "molecules": {"sigma": 3.0, "beta": 3.0, "replay_batches": 9, "memory": 0,
+                  "outcome": "similarity", "estimator": "likelihood", "prior": "no-such"},
 }  # fmt: skip
 
 

@@ -135,6 +135,10 @@ class RewardMethodSuite(MethodSuite):
         expected = group_advantage(shaped, scale=self.method.scale, baseline=self.method.baseline)
         assert_same(self.method(group).advantages, expected.advantages)
 
+    def test_a_reward_of_zero_stays_zero(self, xp):
+        shaped = numpy_of(self.method.rewards(on(xp, self.group())))
+        assert (shaped[REWARDS == 0] == 0).all()
+
 
 class TestGRPO(RewardMethodSuite):
     method = GRPO()

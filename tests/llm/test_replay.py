@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl import GRPOTrainer
 
-from ipsrl import Replay, Samples, group_frequency
+from ipsrl import Group, Replay, group_frequency
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, PromptHistory
@@ -114,21 +114,21 @@ def test_the_estimate_is_its_definition(batches, visits, decay, clip, log_probs)
 
 
 @settings(max_examples=30, deadline=None)
-@given(batches=visits(), visits=st.integers(1, 4), log_probs=st.booleans())
-def test_it_is_replay_of_the_library(batches, visits, log_probs) -> None:
+@given(batches=visits(), remembered=st.integers(1, 4), log_probs=st.booleans())
+def test_it_is_replay_of_the_library(batches, remembered, log_probs) -> None:
     """One `ipsrl.Replay` per prompt, without decay."""
-    history = PromptHistory(visits=visits, log_probs=log_probs)
-    estimator, states, stored = Replay(batches=visits), {}, {}
+    history = PromptHistory(batches=remembered, log_probs=log_probs)
+    estimator, states, stored = Replay(batches=remembered), {}, {}
     for t, (actual, (prompts, ids, texts)) in enumerate(
         zip(run(history, batches, log_probs), batches, strict=True)
     ):
         now = Policy(t, prompts)
         for g, prompt in enumerate(prompts.tolist()):
             log_pf = np.array([now.of(prompt, done) for done in texts[g]])
-            samples = Samples(ids[g], log_pf=log_pf)
-            ring = stored.setdefault(prompt, [texts[g]] * visits)  # what the slots hold
+            samples = Group(ids=ids[g], log_pf=log_pf)
+            ring = stored.setdefault(prompt, [texts[g]] * remembered)  # what the slots hold
             state = states.get(prompt) or estimator.init(samples)
-            ring[int(state.turn) % visits] = texts[g]
+            ring[int(state.turn) % remembered] = texts[g]
             if log_probs:
                 current = np.array([[now.of(prompt, done) for done in slot] for slot in ring])
                 samples = samples._replace(history_log_pf=current)
@@ -165,7 +165,7 @@ def test_invariances(batches, visits, decay, clip, log_probs) -> None:
 @given(batches=visits())
 @settings(max_examples=20, deadline=None)
 def test_one_visit_is_the_group_frequency(batches) -> None:
-    for actual, (_, ids, _) in zip(run(PromptHistory(visits=1), batches), batches, strict=True):
+    for actual, (_, ids, _) in zip(run(PromptHistory(batches=1), batches), batches, strict=True):
         assert_close(actual, group_frequency(ids))
 
 
@@ -201,7 +201,7 @@ def test_by_hand() -> None:
     then: (1, 2), now: (1, 3).  Weights now: 1, 1; of the old: 1/2 * 2, 1/2 * 1.
     p^(1) = (1 + 1) / (1 + 1 + 1 + 1/2) = 4/7,   p^(3) = 1 / 3.5 = 2/7
     """
-    history = PromptHistory(visits=2, decay=0.5)
+    history = PromptHistory(batches=2, decay=0.5)
     prompt, log = np.array([0]), {text(1): 0.1, text(2): 0.4, text(3): 0.5}
     history.estimate(
         prompt, np.array([[1, 2]]), [[text(1), text(2)]],

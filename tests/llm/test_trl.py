@@ -847,5 +847,5 @@ def test_ips_reward_refuses() -> None:
 
 
 def test_history_is_checked() -> None:
-    with pytest.raises(InvalidInput, match="visits=0"):
-        PromptHistory(visits=0)
+    with pytest.raises(InvalidInput, match="batches=0"):
+        PromptHistory(batches=0)

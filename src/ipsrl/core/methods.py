@@ -61,7 +61,10 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class RewardMethod(Method):
-    """A method that only changes rewards: A = (r~ - b) / (std + std_eps), see `group_advantage`."""
+    """A method that only changes rewards: A = (r~ - b) / (std + std_eps), see `group_advantage`.
+
+    A reward of 0 stays 0, so that a host may multiply several rewards by one weight.
+    """
 
     scale: Literal["group", "batch", "none"] = option(
         "group", "Standard deviation that divides the advantage."

@@ -9,16 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import FailFast, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
-from ipsrl.config import StrictConfig, brief, check_has_effect, parse
+from ipsrl.config import brief, check_has_effect, parse
+from ipsrl.core.methods import GRPO, METHODS
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
+from ipsrl.shaping import shaped
 
 _ONLY_WITH = {
-    "eps": ("ips-grpo",),
-    "alpha": ("ips-grpo",),
-    "estimator": ("ips-grpo",),
-    "negative_rewards": ("ips-grpo",),
+    "negative_rewards": tuple(name for name, method in METHODS.items() if method.needs),
     "flowrl_beta": ("flowrl",),
     "flowrl_log_z": ("flowrl",),
 }
@@ -51,19 +50,18 @@ FIELDS = PrimitiveConstructorSpec(
 )
 
 
-class PostTraining(StrictConfig):
+class PostTraining(
+    shaped(
+        losses={"flowrl": GRPO},
+        knows=("ids", "history_log_pf"),
+        without=("scale",),  # TRL's scale_rewards
+        defaults={"replay_batches": 8},
+    )
+):
     """How a language model is trained, whatever the task."""
 
     model: Annotated[HubModel, Field(min_length=1)] = "tiny"
     """Folder or hub name; tiny is a small model made for the data set."""
-    method: Literal["ips-grpo", "grpo", "flowrl"] = "ips-grpo"
-    """Learning algorithm."""
-    eps: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Lower clip of p^; no effect at or below 1 / num_generations."""
-    alpha: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Exponent of 1/p^."""
-    estimator: Literal["group", "replay"] = "group"
-    """p^ from the group, or from the last visits of the prompt too."""
     negative_rewards: Literal["refuse", "keep"] = "refuse"
     """keep leaves completions with a negative total reward unscaled."""
     flowrl_beta: Annotated[float, Field(gt=0, le=1e6)] = 15.0
@@ -169,9 +167,10 @@ class Config(PostTraining):
 
     @model_validator(mode="after")
     def _counts_outcomes(self) -> Self:
-        if not self.outcome and (self.method == "ips-grpo" or self.stop_below):
+        needed = self.needs("ids")
+        if not self.outcome and (needed or self.stop_below):
             raise ValueError(
-                f"{'method ips-grpo' if self.method == 'ips-grpo' else 'stop_below'} needs to know "
+                f"{f'method {self.method}' if needed else 'stop_below'} needs to know "
                 'what a completion means. Name a function with outcome = "file.py:function"'
             )
         if 0 < self.stop_below <= 1:

@@ -13,8 +13,8 @@ from safetensors.numpy import load, save
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
-from ipsrl.core.probability import importance_weights
+from ipsrl.core.outcomes import outcome_ids
+from ipsrl.core.probability import importance_weights, weighted_frequency
 from ipsrl.errors import InvalidInput
 
 Tokens = tuple[int, ...]
@@ -33,30 +33,30 @@ class PromptHistory(TrainerCallback, ExportableState):
 
         p^(o) = sum_j w_j 1[o_j = o] / sum_j w_j,   w_j = decay^age min(pi_now / pi_then, clip)
 
-    One group bounds p^ from below by 1/G; here `visits` groups do.  It helps a prompt from its
-    second visit on.  `ipsrl.Replay` is the same estimate on arrays.  As a callback it is saved and
-    restored with the trainer's checkpoints.
+    One group bounds p^ from below by 1/G; here `batches` groups do.  It helps a prompt from its
+    second visit on.  `ipsrl.Replay` is the same estimate where trajectories are arrays.  As a
+    callback it is saved and restored with the trainer's checkpoints.
 
     Args:
-      visits: how many visits are remembered.
+      batches: how many visits are remembered, one group each.
       decay: weight of a visit relative to the next newer one, in (0, 1].
       log_probs: weigh stored completions by importance, which costs the forward pass of
-        (visits - 1) G of them at each visit (equal ones once).  Without, the estimate lags behind a
-        policy that changes within `visits` visits; a smaller decay forgets sooner.
+        (batches - 1) G of them at each visit (equal ones once).  Without, the estimate lags
+        behind a policy that changes within these visits; a smaller decay forgets sooner.
       clip: upper bound of pi_now / pi_then.
     Raises:
       InvalidInput: for settings out of range.
     """
 
     def __init__(
-        self, visits: int = 8, decay: float = 1.0, log_probs: bool = True, clip: float = 10.0
+        self, batches: int = 8, decay: float = 1.0, log_probs: bool = True, clip: float = 10.0
     ) -> None:
-        if not (visits >= 1 and 0 < decay <= 1 and clip > 0):
+        if not (batches >= 1 and 0 < decay <= 1 and clip > 0):
             raise InvalidInput(
-                f"PromptHistory got visits={visits}, decay={decay} and clip={clip}. It remembers "
-                "at least one visit, decays by a factor in (0, 1], and clips at a positive number."
+                f"PromptHistory got batches={batches}, decay={decay} and clip={clip}. It remembers "
+                "at least one group, decays by a factor in (0, 1], and clips at a positive number."
             )
-        self.visits, self.decay, self.log_probs, self.clip = visits, decay, log_probs, clip
+        self.batches, self.decay, self.log_probs, self.clip = batches, decay, log_probs, clip
         self._history: dict[int, list[_Visit]] = {}
 
     def estimate(
@@ -97,7 +97,7 @@ class PromptHistory(TrainerCallback, ExportableState):
         p_PG = np.ones(ids_PG.shape)
         for p_G, prompt, visit in zip(p_PG, prompts_P.tolist(), present, strict=True):
             visit = visit._replace(log_then=self._log_now(prompt, visit, now))
-            visits = [*self._history.get(prompt, []), visit][-self.visits :]
+            visits = [*self._history.get(prompt, []), visit][-self.batches :]
             self._history[prompt] = visits
             weights = [
                 self.decay**age
@@ -107,9 +107,8 @@ class PromptHistory(TrainerCallback, ExportableState):
                 for age, stored in enumerate(reversed(visits))
             ]
             ids = np.concatenate([stored.ids for stored in reversed(visits)])
-            w = np.concatenate(weights)
-            p_G[:] = (visit.ids[:, None] == ids) @ w / w.sum()
-        return np.where(ids_PG == NO_OUTCOME, 1.0, p_PG)
+            p_G[:] = weighted_frequency(visit.ids, ids, np.concatenate(weights))
+        return p_PG
 
     @staticmethod
     def _log_now(prompt: int, visit: _Visit, now: dict[tuple[int, Tokens], float]) -> np.ndarray:
@@ -122,7 +121,7 @@ class PromptHistory(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What the trainer writes to trainer_state.json, last of all files of a checkpoint."""
-        names = ("visits", "decay", "log_probs", "clip")
+        names = ("batches", "decay", "log_probs", "clip")
         return {
             "args": {name: getattr(self, name) for name in names},
             "attributes": {"packed": self.packed},

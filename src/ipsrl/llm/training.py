@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ipsrl.core.estimators import Estimator, Replay
+from ipsrl.core.methods import GRPO
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
 from ipsrl.functions import check_takes, load_function
 from ipsrl.llm.config import Config, PostTraining
@@ -38,6 +40,7 @@ try:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.options import check_fields, check_start
+    from ipsrl.llm.replay import PromptHistory
     from ipsrl.llm.rewards import checked
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, check_config
 except ModuleNotFoundError as error:
@@ -65,7 +68,7 @@ class Result:
 
 
 class _IPSFlowRLTrainer(IPSMixin, FlowRLTrainer):
-    """FlowRL whose outcomes are counted; with alpha 0 its rewards are as they were."""
+    """FlowRL whose outcomes are counted; under GRPO its rewards are as they were."""
 
 
 def train(config: Config, out: Path, *, resume: bool = False) -> Result:
@@ -237,8 +240,8 @@ def check_options(config: PostTraining, arguments: Any, prompts: int, dataset: s
     Raises:
       ConfigError: for what does not.
     """
-    if config.method == "ips-grpo" and config.alpha > 0:
-        check_config(arguments)
+    if (method := config.shaping()).needs:
+        check_config(arguments, method)
     needed = arguments.generation_batch_size // arguments.num_generations
     if prompts < needed:
         raise ConfigError(
@@ -360,17 +363,16 @@ def _trainer(
         if config.method == "flowrl"
         else (GRPOTrainer, IPSGRPOTrainer)
     )
-    if outcome is None:
+    if outcome is None and isinstance(config.shaping(), GRPO):
         trainer = plain(**options)
     else:
         trainer = counting(
             **options,
             outcome_fn=outcome,
-            eps=config.eps,
-            # alpha 0 leaves every reward as it is, and counts the outcomes.
-            alpha=config.alpha if config.method == "ips-grpo" else 0.0,
-            estimator=config.estimator,
-            negative_rewards=config.negative_rewards if config.method == "ips-grpo" else "keep",
+            method=config.shaping(),
+            estimator=_estimator(config),
+            success=config.success_above,
+            negative_rewards=config.negative_rewards,
         )
     if config.stop_below:
         trainer.add_callback(CollapseMonitor(stop_below=config.stop_below))
@@ -385,6 +387,12 @@ def _trainer(
             if weight.requires_grad:  # TRL makes adapters bfloat16, but resumes in float32
                 weight.data = weight.data.float()
     return trainer
+
+
+def _estimator(config: PostTraining) -> Estimator | PromptHistory:
+    """Core's, but for replay, whose texts have lengths of their own."""
+    estimator = config.estimates()
+    return PromptHistory(estimator.batches) if isinstance(estimator, Replay) else estimator
 
 
 class _Recorder(TrainerCallback):

@@ -2,9 +2,10 @@
 
     trainer = IPSGRPOTrainer(model, reward_funcs=reward, outcome_fn=outcome, ...)
 
-Everything but the reward stays as TRL computes it.  `_calculate_rewards` is the one place where a
-group is whole: reward functions see the slice of their own process, and later the batch is
-shuffled.
+`_calculate_rewards` is the one place where a group is whole: reward functions see the slice of
+their own process, and later the batch is shuffled.  There a method that changes rewards changes
+them, and everything else stays as TRL computes it; what another method computes takes the place of
+TRL's advantages.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather, gather_object
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import pad
 
 from ipsrl.core.check import check_groups
+from ipsrl.core.estimators import ESTIMATORS, Estimator
+from ipsrl.core.group import Group
+from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
-from ipsrl.core.probability import group_frequency
-from ipsrl.core.scaling import ips_weights
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import call, is_coroutine, name_of, one_each
 from ipsrl.llm.collapse import outcome_statistics
@@ -46,25 +49,31 @@ _Trainer: Any = object  # whose methods come from the class that follows in the 
 
 
 class IPSMixin(_Trainer):
-    """Divides the rewards of a group-relative trainer by the probability of their outcomes.
+    """Shapes the rewards of a group-relative trainer by the probability of their outcomes.
 
         r~ = r / max(p^(outcome), eps)^alpha
 
-    Put it in front of the trainer: `class MyTrainer(IPSMixin, GRPOTrainer)`.  All reward columns of
-    a completion are multiplied by the same weight, which scales their weighted sum exactly; None
-    stays None.  Evaluation is not scaled.  Logged beside TRL's metrics, whose rewards are the
-    scaled ones: `raw_reward`, `raw_rewards/NAME/mean`, `ips/weight_max` and `outcomes/...`.
-    Source: the paper, Eq. 9 and Algorithm 1.
+    Put it in front of the trainer: `class MyTrainer(IPSMixin, GRPOTrainer)`.  Evaluation is not
+    scaled.  Logged beside TRL's metrics, whose rewards are the scaled ones: `raw_reward`,
+    `raw_rewards/NAME/mean`, `ips/weight_max` and `outcomes/...`.  Source: the paper, Eq. 9 and
+    Algorithm 1.
 
     Args:
       outcome_fn: called as a reward function is, `outcome_fn(prompts=, completions=,
         completion_ids=, **columns)`; returns one key per completion: a str, int, or a tuple or
         frozenset of these; None where it has no outcome, whose reward is left alone.  Or the name
-        of a column that a reward function logs with `log_extra`.
+        of a column that a reward function logs with `log_extra`.  Only a method that asks for no
+        outcomes, such as MaxRL, can do without.
       eps: lower clip of p^, in [0, 1]; at or below 1/G it has no effect on the group frequency.
-      alpha: exponent >= 0; outcomes settle in proportion to r^(1/alpha), 0 switches scaling off.
-      estimator: "group", the share of the group; "replay", importance-weighted counts over the
-        last visits of the prompt, for prompts with more outcomes than G; or a `PromptHistory`.
+      alpha: exponent >= 0; outcomes settle in proportion to r^(1/alpha), 0 leaves rewards alone.
+      method: another method of `ipsrl.METHODS`, such as `GRPO()`, which only counts outcomes; IPS
+        with this eps and alpha if not given.  What is compared with what is TRL's business under a
+        method that changes rewards only (`scale_rewards`), and the method's under any other.
+      estimator: of p^, by its name: "group", the share of the group; "replay", importance-weighted
+        counts over the last visits of the prompt, for prompts with more outcomes than G; or a
+        `PromptHistory`, or an `Estimator` that needs nothing but outcomes.
+      success: which completions are right, and so scaled: a total reward above this number, or
+        positive rewards of all reward functions of these names.  All if not given.
       negative_rewards: scaling a negative reward would push rare outcomes away, so it is refused.
         "keep" leaves a completion unscaled whose total reward is negative (a penalty).
     Raises:
@@ -75,86 +84,176 @@ class IPSMixin(_Trainer):
     def __init__(
         self,
         *args: Any,
-        outcome_fn: OutcomeFn | str,
+        outcome_fn: OutcomeFn | str | None = None,
         eps: float = 0.0,
         alpha: float = 1.0,
-        estimator: Literal["group", "replay"] | PromptHistory = "group",
+        method: Method | None = None,
+        estimator: str | Estimator | PromptHistory = "group",
+        success: float | Sequence[str] | None = None,
         negative_rewards: Literal["refuse", "keep"] = "refuse",
         **kwargs: Any,
     ) -> None:
-        _check_outcome_fn(outcome_fn)
-        _check_scaling(eps, alpha)
-        if estimator not in ("group", "replay") and not isinstance(estimator, PromptHistory):
-            raise ConfigError(
-                f"estimator is {estimator!r}. Use 'group', 'replay' or PromptHistory(...)."
-            )
+        self.method = _method(method, eps, alpha)
+        if outcome_fn is not None or "ids" in self.method.needs:
+            _check_outcome_fn(outcome_fn)
+        self.estimator = _estimator(estimator)
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
         _check_host(type(self), getattr(super(), "_calculate_rewards", None))
-        if alpha > 0:
-            check_config(kwargs.get("args", args[2] if len(args) > 2 else None))
+        if self.method.needs:
+            check_config(kwargs.get("args", args[2] if len(args) > 2 else None), self.method)
         if "reward_funcs" in kwargs:
             kwargs["reward_funcs"] = checked_all(kwargs["reward_funcs"])
         elif len(args) > 1:
             args = (args[0], checked_all(args[1]), *args[2:])
         super().__init__(*args, **kwargs)
 
-        self.outcome_fn = outcome_fn
-        self.ips_eps, self.ips_alpha, self.negative_rewards = eps, alpha, negative_rewards
-        self._history = PromptHistory() if estimator == "replay" else estimator
-        if isinstance(self._history, PromptHistory):
-            self.add_callback(self._history)
+        self.outcome_fn, self.negative_rewards = outcome_fn, negative_rewards
+        self.success = _success(success, self.reward_func_names)
+        if isinstance(self.estimator, PromptHistory):
+            self.add_callback(self.estimator)
         self._generations = self._problems = 0
+        self._advantages_N: np.ndarray | None = None
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> torch.Tensor:
-        """TRL's rewards [N, K] of all processes, times the weights of their outcomes [N]."""
+        """TRL's rewards [N, K] of all processes, shaped if the method does that."""
         rewards_NK = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        keys = self._outcomes(inputs, prompts, completions, completion_ids_list)
+        self._check_gathered(len(rewards_NK), len(prompts))
         mode = "train" if self.model.training else "eval"
         # An attribute of its own in newer TRL; older TRL evaluates with the same G.
         G = self.num_generations
         if mode == "eval":
             G = getattr(self, "num_generations_eval", G)
-        ids_PG = self._whole(outcome_ids(keys), G)
-        if ids_PG.size != len(rewards_NK):
-            raise ConfigError(
-                f"{type(self).__name__} got {len(rewards_NK)} rewards for {ids_PG.size} "
-                "completions of all processes: this TRL does not gather rewards in "
-                "_calculate_rewards, so groups cannot be whole there. Use the TRL versions that "
-                "ipsrl[llm] names."
-            )
-        raw_NK = rewards_NK.double().cpu().numpy()
-        scored_NK = ~np.isnan(raw_NK)
-        raw_NK = np.where(scored_NK, raw_NK, 0.0)
-        totals_PG = (raw_NK @ self.reward_weights.double().cpu().numpy()).reshape(ids_PG.shape)
-        metrics = {f"outcomes/{key}": value for key, value in outcome_statistics(ids_PG).items()}
-
-        weights_PG = np.ones(ids_PG.shape)
+        keys = ids_PG = None
+        metrics: dict[str, float] = {}
+        if self.outcome_fn is not None:
+            keys = self._outcomes(inputs, prompts, completions, completion_ids_list)
+            ids_PG = self._whole(outcome_ids(keys), G)
+            metrics |= {f"outcomes/{key}": n for key, n in outcome_statistics(ids_PG).items()}
         if mode == "train":
-            weights_PG = self._weights(ids_PG, totals_PG, prompts, completion_ids_list)
-            scored = scored_NK.any(axis=1).sum()
-            metrics["raw_reward"] = totals_PG.sum() / scored if scored else np.nan
-            for name, total, n in zip(
-                self.reward_func_names, raw_NK.sum(axis=0), scored_NK.sum(axis=0), strict=True
-            ):
-                metrics[f"raw_rewards/{name}/mean"] = total / n if n else np.nan
-            metrics["ips/weight_max"] = weights_PG.max()
+            raw_NK = rewards_NK.double().cpu().numpy()
+            group = self._group(raw_NK, ids_PG, prompts, completion_ids_list)
+            rewards_NK, weights_N = self._shaped(group, rewards_NK)
+            metrics |= self._raw_metrics(raw_NK, group)
+            metrics["ips/weight_max"] = weights_N.max().item()
+            self._log_columns(keys, group, weights_N, len(prompts))
         for name, value in metrics.items():
             self._metrics[mode][name].append(float(value))
-        weights_N = torch.as_tensor(
-            weights_PG.reshape(-1), dtype=rewards_NK.dtype, device=rewards_NK.device
+        return rewards_NK
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        """TRL's batch of this process, with the advantages of the method."""
+        output = super()._generate_and_score_completions(inputs)
+        advantages = output["advantages"]
+        if self._advantages_N is not None:
+            whole = torch.as_tensor(self._advantages_N).to(advantages)
+            output["advantages"] = whole[self._local(len(advantages))]
+            logged = self._logs["advantages"]
+            for _ in range(min(len(whole), len(logged))):
+                logged.pop()
+            logged.extend(whole.tolist())
+            self._advantages_N = None
+        elif (bound := self.method.advantage_clip) > 0 and self.model.training:
+            output["advantages"] = advantages.clamp(-bound, bound)
+        return output
+
+    def _check_gathered(self, rewards: int, prompts: int) -> None:
+        completions = prompts * self.accelerator.num_processes
+        if completions != rewards:
+            raise ConfigError(
+                f"{type(self).__name__} got {rewards} rewards for {completions} completions of all "
+                "processes: this TRL does not gather rewards in _calculate_rewards, so groups "
+                "cannot be whole there. Use the TRL versions that ipsrl[llm] names."
+            )
+
+    def _group(
+        self, raw_NK: np.ndarray, ids_PG: np.ndarray | None, prompts: Any, completion_ids: Any
+    ) -> Group:
+        """The evidence of the whole batch."""
+        scored_NK = ~np.isnan(raw_NK)
+        rewards_NK = np.where(scored_NK, raw_NK, 0.0)
+        totals_N = rewards_NK @ self.reward_weights.double().cpu().numpy()
+        totals_PG = totals_N.reshape(-1, self.num_generations)
+        if not np.isfinite(totals_PG).all():
+            raise InvalidInput(
+                "a completion has an infinite reward, which would take its whole group with it. "
+                "Return finite rewards, or None for what cannot be scored."
+            )
+        scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
+        group = Group(totals_PG, ids_PG, mask=None if scored_PG.all() else scored_PG)
+        if not self.method.needs:
+            return group
+        group = group._replace(success=self._right(rewards_NK, totals_PG))
+        if "p" in self.method.needs:
+            group = group._replace(p=self._probability(group, prompts, completion_ids))
+        self._generations += 1
+        if self._generations & (self._generations - 1) == 0:  # 1, 2, 4, 8, ...
+            self._warn(group)
+        return group
+
+    def _right(self, rewards_NK: np.ndarray, totals_PG: np.ndarray) -> np.ndarray | None:
+        """Which completions are right [P, G]; None for all."""
+        right_PG: Any = None
+        if isinstance(self.success, float):
+            right_PG = totals_PG > self.success
+        elif self.success:
+            right_PG = (rewards_NK[:, self.success] > 0).all(axis=1).reshape(totals_PG.shape)
+        negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)
+        if not negative_PG.any():
+            return right_PG
+        if self.negative_rewards == "keep":
+            return ~negative_PG if right_PG is None else right_PG & ~negative_PG
+        raise InvalidInput(
+            f"a completion has the total reward {totals_PG[negative_PG].min():g}. Scaling would "
+            "push rare outcomes with a negative reward away the most. Shift the rewards to be "
+            ">= 0, say which completions are right (success=...), or pass negative_rewards='keep' "
+            "to leave such completions unscaled."
         )
-        if self.log_completions:
-            start = self.accelerator.process_index * len(prompts)
-            local = slice(start, start + len(prompts))
-            logged = self._pending_extra_logs  # replaced: a reward function may use these names
-            if self.outcome_fn != "outcome":
-                logged["outcome"] = [None if key is None else str(key) for key in keys]
-            logged["raw_reward"] = totals_PG.reshape(-1)[local].tolist()
-            logged["ips_weight"] = weights_N[local].tolist()
-        return rewards_NK * weights_N[:, None]
+
+    def _probability(self, group: Group, prompts: Any, completion_ids: Any) -> np.ndarray:
+        """p^ [P, G]."""
+        if isinstance(self.estimator, PromptHistory):
+            return self._replayed(group.scaled_ids(self.estimator), prompts, completion_ids)
+        return self.estimator(group, self.estimator.init(group))[0]
+
+    def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What TRL is to take for the rewards, and the weight of each completion [N]."""
+        weights_PG = np.ones(group.rewards.shape)
+        if isinstance(self.method, RewardMethod):
+            shaped_PG, total_PG = self.method.rewards(group), group.rewards
+            np.divide(shaped_PG, total_PG, out=weights_PG, where=total_PG != 0)
+            # All columns alike, which scales their weighted sum; None stays None.
+        else:
+            self._advantages_N = self.method(group).advantages.reshape(-1)
+        weights_N = torch.as_tensor(weights_PG.reshape(-1)).to(rewards_NK)
+        return rewards_NK * weights_N[:, None], weights_N
+
+    def _raw_metrics(self, raw_NK: np.ndarray, group: Group) -> dict[str, float]:
+        scored_NK = ~np.isnan(raw_NK)
+        scored = scored_NK.any(axis=1).sum()
+        metrics = {"raw_reward": group.rewards.sum() / scored if scored else np.nan}
+        totals_K, counts_K = np.nansum(raw_NK, axis=0), scored_NK.sum(axis=0)
+        for name, total, n in zip(self.reward_func_names, totals_K, counts_K, strict=True):
+            metrics[f"raw_rewards/{name}/mean"] = total / n if n else np.nan
+        return metrics
+
+    def _log_columns(self, keys: Any, group: Group, weights_N: torch.Tensor, count: int) -> None:
+        """Columns of TRL's table of completions."""
+        if not self.log_completions:
+            return
+        local, logged = self._local(count), self._pending_extra_logs
+        # Replaced: a reward function may use these names.
+        if keys is not None and self.outcome_fn != "outcome":
+            logged["outcome"] = [None if key is None else str(key) for key in keys]
+        logged["raw_reward"] = group.rewards.reshape(-1)[local].tolist()
+        logged["ips_weight"] = weights_N[local].tolist()
+
+    def _local(self, count: int) -> slice:
+        """Rows of this process in the global batch."""
+        start = self.accelerator.process_index * count
+        return slice(start, start + count)
 
     def _outcomes(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any
@@ -175,39 +274,14 @@ class IPSMixin(_Trainer):
                 if name not in ("prompt", "completion", "completion_ids")
             }
             batch = {"prompts": prompts, "completions": completions}
-            keys = call(self.outcome_fn, **batch, completion_ids=completion_ids, **columns)
-        return _keys(keys, self.outcome_fn, len(prompts))
+            outcome_fn: Any = self.outcome_fn
+            keys = call(outcome_fn, **batch, completion_ids=completion_ids, **columns)
+        return _keys(keys, self.outcome_fn, len(prompts))  # type: ignore[arg-type]
 
     def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
         """Values of all processes [P, G]: groups are consecutive in the global batch."""
         values = torch.as_tensor(values_N, device=self.accelerator.device)
         return gather(values).cpu().numpy().reshape(-1, G)  # pyright: ignore[reportAttributeAccessIssue]
-
-    def _weights(
-        self, ids_PG: np.ndarray, totals_PG: np.ndarray, prompts: Any, completion_ids: Any
-    ) -> np.ndarray:
-        if not np.isfinite(totals_PG).all():
-            raise InvalidInput(
-                "a completion has an infinite reward, which would take its whole group with it. "
-                "Return finite rewards, or None for what cannot be scored."
-            )
-        if self.negative_rewards == "refuse" and self.ips_alpha > 0 and totals_PG.min() < 0:
-            raise InvalidInput(
-                f"a completion has the total reward {totals_PG.min():g}. Scaling would push rare "
-                "outcomes with a negative reward away the most. Shift the rewards to be >= 0, or "
-                "pass negative_rewards='keep' to leave such completions unscaled."
-            )
-        replayed_PG = None
-        if isinstance(self._history, PromptHistory):
-            replayed_PG = self._replayed(ids_PG, prompts, completion_ids)
-        self._generations += 1
-        at_times = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
-        if at_times and self.ips_alpha > 0:
-            rewards_PG = totals_PG.clip(min=0)
-            self._warn(check_groups(rewards_PG, ids_PG, eps=self.ips_eps, p=replayed_PG).warnings)
-        p_PG = group_frequency(ids_PG) if replayed_PG is None else replayed_PG
-        weights = ips_weights(p_PG, eps=self.ips_eps, alpha=self.ips_alpha)
-        return np.where(totals_PG < 0, 1.0, weights)
 
     def _replayed(self, ids_PG: np.ndarray, prompts: Any, completion_ids: Any) -> np.ndarray:
         """p^ [P, G] from the history of each prompt, which is the same in every process."""
@@ -252,8 +326,11 @@ class IPSMixin(_Trainer):
         totals = gather((log_probs * mask.to(device)).sum(dim=1).float())
         return totals[: len(rows)].double().cpu().numpy()  # pyright: ignore
 
-    def _warn(self, problems: Sequence[str]) -> None:
-        """Say what stands against IPS, and again only when there is more of it."""
+    def _warn(self, group: Group) -> None:
+        """Say what stands against scaling, and again only when there is more of it."""
+        p_PG = None if self.estimator == ESTIMATORS["group"]() else group.p
+        eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
+        problems = check_groups(group.rewards, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
         if len(problems) > self._problems and self.accelerator.is_main_process:
             for problem in problems:
                 logger.warning(problem)
@@ -294,7 +371,7 @@ def ips_reward(
         are negative, not finite or not one per completion, or a batch of broken groups.
     """
     _check_outcome_fn(outcome_fn)
-    _check_scaling(eps, alpha)
+    scaling = IPS(eps=eps, alpha=alpha)
     if isinstance(outcome_fn, str):
         raise InvalidInput(
             f"outcome_fn is {outcome_fn!r}, but what a reward function logs is out of the reach of "
@@ -333,19 +410,68 @@ def ips_reward(
                 "trainer's num_generations."
             )
         _one_prompt(prompts_N.reshape(-1, num_generations))
-        p_N = group_frequency(ids_N.reshape(-1, num_generations)).reshape(-1)
-        p = p_N[state.process_index * len(prompts) :][: len(prompts)]
-        weights = ips_weights(p, eps=eps, alpha=alpha).tolist()
-        return [None if r is None else r * w for r, w in zip(rewards, weights, strict=True)]
+        ids_PG = ids_N.reshape(-1, num_generations)
+        # Scaled rewards of 1 are the weights.
+        weights_N = scaling.rewards(Group(np.ones(ids_PG.shape), ids_PG)).reshape(-1)
+        mine = weights_N[state.process_index * len(prompts) :][: len(prompts)].tolist()
+        return [None if r is None else r * w for r, w in zip(rewards, mine, strict=True)]
 
     return scaled
 
 
-def _check_scaling(eps: object, alpha: object) -> None:
+def _method(method: Method | None, eps: object, alpha: object) -> Method:
     for name, value in (("eps", eps), ("alpha", alpha)):
         if not isinstance(value, Real):
             raise ConfigError(f"{name} is {value!r}. Pass a number.")
-    ips_weights(np.ones(1), eps=eps, alpha=alpha)  # type: ignore[arg-type]  # it checks the range
+    if method is None:
+        scaling = IPS(eps=eps, alpha=alpha)  # type: ignore[arg-type]  # it checks the range
+        return scaling if alpha else GRPO()
+    if not isinstance(method, Method):
+        raise ConfigError(f"method is {method!r}. Pass an instance, such as ipsrl.GRPO().")
+    if (eps, alpha) != (0.0, 1.0):
+        raise ConfigError(
+            "eps and alpha are options of IPS. Give them to the method: IPS(eps=..., alpha=...)."
+        )
+    usual = (GRPO.scale, GRPO.baseline, GRPO.std_eps)
+    if isinstance(method, RewardMethod) and usual != (
+        method.scale, method.baseline, method.std_eps
+    ):  # fmt: skip
+        raise ConfigError(
+            "TRL computes the advantages of a method that changes rewards only, so scale, baseline "
+            "and std_eps have no effect. Set TRL's scale_rewards, or use IPSRLOOTrainer."
+        )
+    return method
+
+
+def _estimator(estimator: object) -> Estimator | PromptHistory:
+    if estimator == "replay":
+        return PromptHistory()
+    if isinstance(estimator, str) and estimator in ESTIMATORS:
+        estimator = ESTIMATORS[estimator]()
+    if isinstance(estimator, PromptHistory):
+        return estimator
+    if isinstance(estimator, Estimator) and not estimator.needs:
+        return estimator
+    known = [name for name, kind in ESTIMATORS.items() if not kind.needs]
+    raise ConfigError(
+        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))}, 'replay' or "
+        "PromptHistory(...): a trainer knows nothing but outcomes."
+    )
+
+
+def _success(success: object, names: Sequence[str]) -> float | list[int] | None:
+    """A threshold, or the columns of the reward functions that say what is right."""
+    if success is None:
+        return None
+    if isinstance(success, Real) and not isinstance(success, bool):
+        return float(success)
+    wanted = [success] if isinstance(success, str) else success
+    if not isinstance(wanted, Sequence) or not wanted or not set(wanted) <= set(names):
+        raise ConfigError(
+            f"success is {success!r}. Pass a number that right rewards exceed, or names of reward "
+            f"functions that are positive for what is right: {', '.join(names)}."
+        )
+    return [list(names).index(name) for name in wanted]
 
 
 def _check_outcome_fn(outcome_fn: object) -> None:
@@ -380,8 +506,13 @@ def _check_host(cls: type, hook: Callable[..., Any] | None) -> None:
         )
 
 
-def check_config(config: Any) -> None:
-    """Refuse a GRPOConfig or RLOOConfig that would undo the scaling."""
+def check_config(config: Any, method: Method) -> None:
+    """Refuse a GRPOConfig or RLOOConfig that would undo what the method does."""
+    if isinstance(config, RLOOConfig) and config.beta and not isinstance(method, RewardMethod):
+        raise ConfigError(
+            f"RLOO's KL penalty (beta = {config.beta:g}) is part of its reward, and "
+            f"{type(method).__name__} replaces what is made of it. Use IPSGRPOTrainer, or beta 0."
+        )
     if getattr(config, "multi_objective_aggregation", None) == "normalize_then_sum":
         raise ConfigError(
             "multi_objective_aggregation='normalize_then_sum' normalises every reward column on "

@@ -143,7 +143,7 @@ def reproduce_hypospace(name: str, preset_name: str, out: Path) -> None:
 
 def directory(out: Path, cell: str, config: Config) -> Path:
     """Of one run; cells of Table 4 whose clip does nothing share theirs."""
-    name = cell if config.eps else cell.partition("-eps")[0]
+    name = cell if getattr(config.shaping(), "eps", 0.0) else cell.partition("-eps")[0]
     return out / name / f"seed-{config.seed}"
 
 
@@ -167,7 +167,7 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
     sizes = [len(one.admissible) for one in sets if one.split == "train"]
     size = config.trl["num_generations"]
     grid, method = cell.startswith("G"), cell.removeprefix(f"{config.domain}-")
-    eps = float(cell.partition("-eps")[2]) if grid else config.eps
+    eps = float(cell.partition("-eps")[2]) if grid else getattr(config.shaping(), "eps", 0.0)
     return {
         "cell": cell,
         "domain": config.domain,
@@ -175,8 +175,17 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
         "group_size": size,
         "eps": eps,
         "paper": _TABLE_4[size][eps] if grid else _TABLE_2[config.domain].get(method),
-        "floor_l1": float(np.mean([floor_l1(np.ones(k), size, eps=config.eps) for k in sizes])),
-        "pull": float(np.mean([pull(k, size, config.eps) for k in sizes if k > 1])),
+        "floor_l1": float(
+            np.mean(
+                [
+                    floor_l1(np.ones(k), size, eps=getattr(config.shaping(), "eps", 0.0))
+                    for k in sizes
+                ]
+            )
+        ),
+        "pull": float(
+            np.mean([pull(k, size, getattr(config.shaping(), "eps", 0.0)) for k in sizes if k > 1])
+        ),
         **halves,
     }
 

@@ -104,7 +104,7 @@ def _row(cell: str, directory: Path) -> dict[str, Any]:
     return {
         "cell": cell,
         "group_size": config.group_size,
-        "eps": config.eps,
+        "eps": getattr(config.shaping(), "eps", 0.0),
         "floor_l1": result["floor_l1"],
         "total_l1": interval(result["total_l1"]),
         "seeds": config.seeds,
