@@ -234,7 +234,7 @@ def test_a_prompt_with_an_image_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"visits": 0}, {"decay": 0.0}, {"decay": 1.5}, {"clip": 0.0}, {"clip": math.nan}]
+    "wrong", [{"batches": 0}, {"decay": 0.0}, {"decay": 1.5}, {"clip": 0.0}, {"clip": math.nan}]
 )
 def test_wrong_settings(wrong) -> None:
     with pytest.raises(InvalidInput, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):

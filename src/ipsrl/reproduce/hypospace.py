@@ -166,8 +166,9 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
         )
     sizes = [len(one.admissible) for one in sets if one.split == "train"]
     size = config.trl["num_generations"]
+    clip = getattr(config.shaping(), "eps", 0.0)
     grid, method = cell.startswith("G"), cell.removeprefix(f"{config.domain}-")
-    eps = float(cell.partition("-eps")[2]) if grid else getattr(config.shaping(), "eps", 0.0)
+    eps = float(cell.partition("-eps")[2]) if grid else clip
     return {
         "cell": cell,
         "domain": config.domain,
@@ -184,7 +185,7 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
             )
         ),
         "pull": float(
-            np.mean([pull(k, size, getattr(config.shaping(), "eps", 0.0)) for k in sizes if k > 1])
+            np.mean([pull(k, size, clip) for k in sizes if k > 1])
         ),
         **halves,
     }
