@@ -4,10 +4,13 @@
     token_level_rewards += (w - 1) token_level_scores,   w = max(p^(o), eps)^(-alpha)
 
 so that the reward is scaled and a KL penalty in it is not.  p^ is the share of the group, which is
-whatever has one uid.  Options: `+algorithm.ips_eps=0.2`, `+algorithm.ips_alpha=1.0`.
+whatever has one uid.  What a method of `ipsrl.METHODS` computes that does not only change rewards
+takes the place of verl's advantages.  Options: `+algorithm.ips_method=ips-grpo`, and those of the
+method, `+algorithm.ips_eps=0.2`, `+algorithm.ips_alpha=1.0`; `+algorithm.ips_success_above=0.5`
+for the scores that are right, where others earn something too.
 
     v1        trainer.v1.trainer_mode=ips_sync     `IPSTrainerSync`
-    legacy    trainer.use_v1=False                 `compute_advantage` is wrapped; acts on ips_eps
+    legacy    trainer.use_v1=False                 `compute_advantage` is wrapped; acts on any option
 
 `import verl` imports this module through the entry point group `verl.plugins`, and that registers
 both.  verl hides the error of a plugin that fails, so ask:  python -m ipsrl.integrations.verl
@@ -21,15 +24,16 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import fields
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ipsrl.core.group import Group
+from ipsrl.core.methods import METHODS, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
-from ipsrl.core.scaling import ips_rewards
 from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
 
 try:
@@ -47,47 +51,83 @@ TRAINER = "ips_sync"
 MODULE = "ipsrl.integrations.verl"
 
 
-def sample_weights(
-    scores: np.ndarray, outcomes: Sequence[Hashable | None], uids: Iterable, algorithm: Mapping
-) -> np.ndarray:
-    """Weight of every sample, within the group of its uid.
+class Shaped(NamedTuple):
+    """What a method makes of the scores [N]: weights, or advantages in the place of verl's."""
 
-        w = max(p^(outcome), eps)^(-alpha)
+    weights: np.ndarray
+    advantages: np.ndarray | None
+
+
+def shape(
+    scores: np.ndarray, outcomes: Sequence[Hashable | None], uids: Iterable, algorithm: Any
+) -> Shaped:
+    """What the method makes of every sample, within the group of its uid.
 
     Args:
-      scores: raw scores >= 0 [N].
+      scores: raw scores [N], >= 0 where they are right.
       outcomes: outcome keys, or None [N].
       uids: samples with the same uid are one group, of any size [N].
-      algorithm: verl's algorithm section; reads ips_eps (0) and ips_alpha (1).
+      algorithm: verl's algorithm section, with the options of this module.
     Returns:
-      weights >= 1 [N], float64.
+      weights of the scores [N], float64, and the advantages of a method that computes them [N].
     Raises:
-      InvalidInput: for negative scores, an outcome without an identity, or eps or alpha that
-        cannot be.
-      ConfigError: for an estimator that would not see the weights.
+      InvalidInput: for negative scores, an outcome without an identity, or options that cannot be.
+      ConfigError: for an estimator that would not see the weights, or an unknown method.
     """
+    method, above = _method(algorithm), algorithm.get("ips_success_above")
+    right_N = np.ones(len(scores), bool) if above is None else scores > above
+    if method.needs and (scores[right_N] < 0).any():
+        raise InvalidInput(
+            f"compute_score gave a negative score ({scores[right_N].min():g}): division by p would "
+            "punish rare outcomes hardest. Shift the scores so that the worst is 0 (penalties too, "
+            "such as the overlong buffer of the dapo reward manager), or say which are right: "
+            "+algorithm.ips_success_above."
+        )
+    # Groups of any size as rows of one array.
+    seen: dict[Any, int] = {}
+    row_N = np.array([seen.setdefault(uid, len(seen)) for uid in uids], int)
+    sizes = np.bincount(row_N, minlength=len(seen))
+    order = np.argsort(row_N, kind="stable")
+    column_N = np.empty_like(row_N)
+    column_N[order] = np.arange(len(row_N)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+    def rows(values_N: np.ndarray) -> np.ndarray:
+        values_PG = np.zeros((len(seen), sizes.max(initial=1)), values_N.dtype)
+        values_PG[row_N, column_N] = values_N
+        return values_PG
+
+    group = Group(
+        rewards=rows(np.asarray(scores, float)),
+        ids=rows(outcome_ids(_key(outcome) for outcome in outcomes)),
+        mask=rows(np.ones(len(row_N), bool)),
+        success=rows(right_N),
+    )
+    weights_N = np.ones(len(scores))
+    if not isinstance(method, RewardMethod):
+        return Shaped(weights_N, method(group).advantages[row_N, column_N])
+    shaped_N = method.rewards(group)[row_N, column_N]
+    np.divide(shaped_N, scores, out=weights_N, where=scores != 0)
+    return Shaped(weights_N, None)
+
+
+def _method(algorithm: Any) -> Method:
+    name = algorithm.get("ips_method") or "ips-grpo"
+    if name not in METHODS:
+        raise ConfigError(f"algorithm.ips_method is {name!r}. Use one of {', '.join(METHODS)}.")
     if algorithm.get("adv_estimator") == "gdpo":
         raise ConfigError(
             "algorithm.adv_estimator is 'gdpo', which reads its rewards from elsewhere and would "
-            "ignore IPS. Use 'grpo', or leave out algorithm.ips_eps."
+            "ignore IPS. Use 'grpo', or leave out the options algorithm.ips_*."
         )
-    if (scores < 0).any():
-        raise InvalidInput(
-            f"compute_score gave a negative score ({scores.min():g}): division by p would punish "
-            "rare outcomes hardest. Shift the scores so that the worst is 0 (penalties too, such "
-            "as the overlong buffer of the dapo reward manager)."
-        )
-    eps, alpha = algorithm.get("ips_eps") or 0.0, algorithm.get("ips_alpha")
-    ids, weights = outcome_ids(_key(outcome) for outcome in outcomes), np.ones(len(scores))
-    groups = defaultdict(list)
-    for row, uid in enumerate(uids):
-        groups[uid].append(row)
-    for rows in groups.values():
-        # The scaled rewards of samples with reward 1 are the weights.
-        weights[rows] = ips_rewards(
-            weights[rows], ids[rows], eps=eps, alpha=1.0 if alpha is None else alpha
-        )
-    return weights
+    given = {one.name: algorithm.get(f"ips_{one.name}") for one in fields(METHODS[name])}
+    return METHODS[name](**{key: value for key, value in given.items() if value is not None})
+
+
+def _wanted(algorithm: Any) -> bool:
+    """Whether the configuration has any option of this module."""
+    names = {one.name for method in METHODS.values() for one in fields(method)}
+    keys = ("method", "success_above", *names)
+    return any(algorithm.get(f"ips_{key}") is not None for key in keys)
 
 
 class IPSTrainerSync(PPOTrainerSync):
@@ -115,7 +155,7 @@ class IPSTrainerSync(PPOTrainerSync):
         scores = np.array([float(raw[row].sum()) for row in rows])
         sampled = [outcomes[row] for row in rows]
         groups = [uids[row] for row in rows]
-        weights = sample_weights(scores, sampled, groups, self.config.algorithm)
+        weights, advantages = shape(scores, sampled, groups, self.config.algorithm)
         of_session = dict(zip(last, weights.tolist(), strict=True))
 
         real = [i for i, row in enumerate(rows) if not batch.tags[row].get("is_padding", False)]
@@ -123,17 +163,31 @@ class IPSTrainerSync(PPOTrainerSync):
         metrics["ips/weight_max"] = float(weights[real].max(initial=1.0))
         metrics["outcomes/distinct"] = len(distinct) / max(len({groups[i] for i in real}), 1)
 
-        self._put_scores(batch, [of_session[s] * row for s, row in zip(session, raw, strict=True)])
+        weighted = [of_session[s] * row for s, row in zip(session, raw, strict=True)]
+        self._put(batch, rm_scores=weighted)
         try:
-            return super()._compute_advantage(batch, metrics)
+            computed = super()._compute_advantage(batch, metrics)
         finally:
-            self._put_scores(batch, raw)  # verl's own metrics and dumps show what was scored
+            self._put(batch, rm_scores=raw)  # verl's own metrics and dumps show what was scored
+        if advantages is not None:
+            of_session = dict(zip(last, advantages.tolist(), strict=True))
+            mask = transfer_queue.kv_batch_get(
+                keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"]
+            )["response_mask"].unbind()
+            ours = [of_session[s] * row.float() for s, row in zip(session, mask, strict=True)]
+            self._put(batch, advantages=ours, returns=ours)
+        return computed
 
     @staticmethod
-    def _put_scores(batch: Any, scores: list[torch.Tensor]) -> None:
-        nested = torch.nested.as_nested_tensor(scores, layout=torch.jagged)
-        fields = TensorDict({"rm_scores": nested}, batch_size=len(scores))
-        transfer_queue.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+    def _put(batch: Any, **columns: list[torch.Tensor]) -> None:
+        nested = {
+            name: torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+            for name, rows in columns.items()
+        }
+        content = TensorDict(nested, batch_size=len(batch.keys))
+        transfer_queue.kv_batch_put(
+            keys=batch.keys, partition_id=batch.partition_id, fields=content
+        )
 
 
 def _outcomes(data: Any) -> list[Hashable | None]:
@@ -161,17 +215,18 @@ def _key(outcome: Any) -> Hashable | None:
 
 
 def _scaling(compute_advantage: Callable) -> Callable:
-    """The legacy trainer's function, with IPS before it if the config has ips_eps."""
+    """The legacy trainer's function, with IPS around it if the config has an option of it."""
     signature = inspect.signature(compute_advantage)
 
     @functools.wraps(compute_advantage)
     def scaled(data: Any, *args: Any, **kwargs: Any) -> Any:
         algorithm = signature.bind(data, *args, **kwargs).arguments.get("config")
-        if algorithm is not None and algorithm.get("ips_eps") is not None:
+        advantages_N = None
+        if algorithm is not None and _wanted(algorithm):
             if "outcome" not in data.non_tensor_batch:
                 raise _no_outcome(data.non_tensor_batch)
             raw = data.batch["token_level_scores"]
-            weights = sample_weights(
+            weights, advantages_N = shape(
                 raw.sum(-1).double().cpu().numpy(),
                 list(data.non_tensor_batch["outcome"]),
                 data.non_tensor_batch["uid"],
@@ -180,7 +235,12 @@ def _scaling(compute_advantage: Callable) -> Callable:
             extra = torch.as_tensor(weights - 1, dtype=raw.dtype, device=raw.device)
             rewards = data.batch["token_level_rewards"]
             data.batch["token_level_rewards"] = rewards + extra[:, None] * raw
-        return compute_advantage(data, *args, **kwargs)
+        data = compute_advantage(data, *args, **kwargs)
+        if advantages_N is not None:
+            mask = data.batch["response_mask"]
+            ours = torch.as_tensor(advantages_N, dtype=torch.float32, device=mask.device)
+            data.batch["advantages"] = data.batch["returns"] = ours[:, None] * mask
+        return data
 
     return scaled
 
@@ -190,11 +250,11 @@ def _refusing(init: Callable) -> Callable:
 
     @functools.wraps(init)
     def checked(self: Any, config: Any) -> None:
-        if config.algorithm.get("ips_eps") is not None and not isinstance(self, IPSTrainerSync):
+        if _wanted(config.algorithm) and not isinstance(self, IPSTrainerSync):
             raise ConfigError(
-                f"algorithm.ips_eps is set, but trainer.v1.trainer_mode is "
+                f"an option algorithm.ips_* is set, but trainer.v1.trainer_mode is "
                 f"{config.trainer.v1.trainer_mode!r}, which does not scale rewards. "
-                f"Use trainer.v1.trainer_mode={TRAINER}, or leave out algorithm.ips_eps."
+                f"Use trainer.v1.trainer_mode={TRAINER}, or leave it out."
             )
         init(self, config)
 
@@ -220,7 +280,7 @@ def check() -> bool:
             ray_trainer.compute_advantage.__code__.co_filename == __file__
         ),
     }
-    print(f"verl {verl.__version__}, options +algorithm.ips_eps and +algorithm.ips_alpha")
+    print(f"verl {verl.__version__}, options +algorithm.ips_method, ips_eps, ips_alpha, ...")
     for what, there in found.items():
         print(f"{'ok     ' if there else 'MISSING'} {what}")
     return all(found.values())

@@ -184,9 +184,7 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
                 ]
             )
         ),
-        "pull": float(
-            np.mean([pull(k, size, clip) for k in sizes if k > 1])
-        ),
+        "pull": float(np.mean([pull(k, size, clip) for k in sizes if k > 1])),
         **halves,
     }
 
