@@ -10,7 +10,7 @@ method, `+algorithm.ips_eps=0.2`, `+algorithm.ips_alpha=1.0`; `+algorithm.ips_su
 for the scores that are right, where others earn something too.
 
     v1        trainer.v1.trainer_mode=ips_sync     `IPSTrainerSync`
-    legacy    trainer.use_v1=False                 `compute_advantage` is wrapped; acts on any option
+    legacy    trainer.use_v1=False                 `compute_advantage` is wrapped, for any option
 
 `import verl` imports this module through the entry point group `verl.plugins`, and that registers
 both.  verl hides the error of a plugin that fails, so ask:  python -m ipsrl.integrations.verl
