@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from ipsrl.core.floor import floor_l1, minority_survives, stationary_distribution
     from ipsrl.core.group import Group
-    from ipsrl.core.methods import GRPO, IPS, METHODS, Method, RewardMethod
+    from ipsrl.core.methods import GRPO, IPS, METHODS, MaxRL, Method, RewardMethod
     from ipsrl.core.metrics import (
         coverage,
         distinct_yield,
@@ -63,6 +63,7 @@ __all__ = [
     "LeaveOneOut",
     "Likelihood",
     "METHODS",
+    "MaxRL",
     "Method",
     "NO_OUTCOME",
     "Replay",
@@ -104,6 +105,7 @@ _HOME = {
     "LeaveOneOut": "core.estimators",
     "Likelihood": "core.estimators",
     "METHODS": "core.methods",
+    "MaxRL": "core.methods",
     "Method": "core.methods",
     "NO_OUTCOME": "core.outcomes",
     "Replay": "core.estimators",

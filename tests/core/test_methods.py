@@ -10,6 +10,7 @@ from ipsrl import (
     IPS,
     METHODS,
     Group,
+    MaxRL,
     Method,
     RewardMethod,
     group_advantage,
@@ -158,6 +159,19 @@ class TestIPSWithAnEstimate(RewardMethodSuite):
 
     def fields(self, ids):
         return {"p": np.broadcast_to(np.linspace(0.2, 0.7, SIZE), ids.shape).copy()}
+
+
+class TestMaxRL(MethodSuite):
+    method = MaxRL()
+
+    def test_by_hand(self, xp):
+        # mean 1/4: (1 - 1/4) / (1/4) = 3 and (0 - 1/4) / (1/4) = -1, but for the 1e-6.
+        advantages = self.method(Group(xp.floats([1, 0, 0, 0]))).advantages
+        assert_close(advantages, [3, -1, -1, -1], tolerance=2e-5)
+
+    def test_negative_rewards_are_refused(self, xp):
+        with pytest.raises(InvalidInput, match="negative.*MaxRL"):
+            self.method(Group(xp.floats([1, -1])))
 
 
 class TestIPSOfRightSamples(RewardMethodSuite):

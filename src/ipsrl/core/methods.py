@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ipsrl.core.advantage import GroupAdvantage, group_advantage
-from ipsrl.core.arrays import Array, as_arrays, check_clip, holds
+from ipsrl.core.arrays import Array, as_arrays, as_mask, check_clip, holds
 from ipsrl.core.group import Group, option
 from ipsrl.core.scaling import check_exponent, ips_rewards
 from ipsrl.errors import InvalidInput
@@ -144,8 +144,32 @@ class IPS(RewardMethod):
         return rewards
 
 
+@dataclass(frozen=True)
+class MaxRL(Method):
+    """Maximum likelihood of the right answers: rare success counts for more.
+
+        A = (r - mean r) / (mean r + 1e-6);  0 where all rewards are 0
+
+    Source: MaxRL (2602.02710 v3).
+    """
+
+    def advantages(self, group: Group) -> GroupAdvantage:
+        rewards = group.needed("rewards", self)
+        centred, no_signal = group_advantage(rewards, scale="none", mask=group.mask)
+        xp, rewards, mask, centred = as_arrays(rewards, as_mask(group.mask), centred)
+        if mask is not None:
+            rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
+        if not holds(rewards >= 0):
+            raise InvalidInput(
+                "rewards have negative values, whose mean MaxRL would divide by. Shift the rewards "
+                "so that the worst is 0."
+            )
+        return GroupAdvantage(centred / (rewards - centred + 1e-6), no_signal)
+
+
 METHODS: dict[str, type[Method]] = {
     "ips-grpo": IPS,
     "grpo": GRPO,
+    "maxrl": MaxRL,
 }
 """All methods, by the names that configurations and commands use."""
