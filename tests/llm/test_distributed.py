@@ -22,6 +22,7 @@ from test_replay import assert_exact_log_probs, several_prompts
 from test_trl import assert_closed_form
 from trl import GRPOTrainer, RLOOTrainer
 
+from ipsrl import METHODS
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import ConfigError
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
@@ -93,6 +94,14 @@ def split_group(folder: Path, ranks: int) -> dict[str, Any]:
         result[trainer.__name__] = score(made, texts).nan_to_num(-1).tolist()
         made.train()
         result[f"{trainer.__name__} advantages"] = list(made._logs["advantages"])
+    for name, method in METHODS.items():
+        net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
+        made = toy.make(
+            folder / name, IPSGRPOTrainer, net=net, words=words, max_steps=1, rewards=toy.valid,
+            per_device_train_batch_size=share, trainer_options=ips(method=method()),
+        )  # fmt: skip
+        made.train()
+        result[f"{name} advantages"] = list(made._logs["advantages"])
     wrapped = ips_reward(toy.valid, toy.answer, G, eps=0.1, alpha=0.7)
     result["ips_reward"] = wrapped(
         prompts=["name one"] * share, completions=texts, completion_ids=[[0]] * share
@@ -115,7 +124,7 @@ def cheap(folder: Path) -> dict[str, Any]:
         )
         assert torch.distributed.get_world_size() == RANKS
         if name != "group":
-            result[name] = trainer._history.packed
+            result[name] = trainer.estimator.packed
         result[f"{name} weights"] = trainer.model.lm_head.weight.double().sum().item()
     still = toy.train(
         folder / "still", IPSGRPOTrainer, trainer_options=ips(estimator="replay"),
@@ -123,7 +132,7 @@ def cheap(folder: Path) -> dict[str, Any]:
         **{**settings, "per_device_train_batch_size": G, "max_steps": 2},
         data=toy.dataset(8).map(several_prompts),
     )  # fmt: skip
-    result["still"] = still._history.packed
+    result["still"] = still.estimator.packed
     toy.train(
         folder / "columns", IPSGRPOTrainer, rewards=own_columns, trainer_options=ips(), **settings
     )
@@ -206,6 +215,9 @@ def assert_split_as_whole(ranks: list[dict[str, Any]], whole: dict[str, Any]) ->
             assert len(set(whole[name] if "adv" in name else map(tuple, whole[name]))) > 5
             for rank in ranks:
                 assert rank[name] == whole[name]
+    for name in METHODS:
+        for rank in ranks:
+            assert rank[f"{name} advantages"] == whole[f"{name} advantages"]
     assert [reward for rank in ranks for reward in rank["ips_reward"]] == whole["ips_reward"]
 
 

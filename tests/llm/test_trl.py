@@ -9,6 +9,7 @@ import logging
 import math
 import textwrap
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from helpers import TOLERANCE, assert_same
 from packaging.version import Version
 from trl import GRPOTrainer, RLOOTrainer
 
+from ipsrl import GRPO, IPS, Group, GroupAdvantage, Likelihood, MaxRL, Method
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
 
@@ -188,7 +190,8 @@ def test_nothing_else_of_trl_is_overridden() -> None:
     """Neither methods nor attributes of TRL, also not by an accident of names."""
     for host in (GRPOTrainer, RLOOTrainer):
         common = {name for name in vars(IPSMixin) if hasattr(host, name)} - set(vars(object))
-        assert common - {"__module__", "__dict__", "__weakref__"} == {"_calculate_rewards"}
+        common -= {"__module__", "__dict__", "__weakref__"}
+        assert common == {"_calculate_rewards", "_generate_and_score_completions"}
         for trainer in (IPSGRPOTrainer, IPSRLOOTrainer):
             assert not {name for name in vars(trainer) if not name.startswith("__")}
 
@@ -200,7 +203,7 @@ def test_no_attribute_of_trl_is_overwritten(tmp_path) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
-    assert {"outcome_fn", "ips_eps", "_history"} <= stored
+    assert {"outcome_fn", "method", "estimator"} <= stored
     plain = small(tmp_path, GRPOTrainer)
     assert not {name for name in stored if hasattr(plain, name)}
 
@@ -602,7 +605,7 @@ def test_wrong_options(options, error, message) -> None:
 
 
 def test_an_outcome_must_be_named() -> None:
-    with pytest.raises(TypeError, match="outcome_fn"):
+    with pytest.raises(InvalidInput, match="outcome_fn is None"):
         IPSGRPOTrainer("model")
 
 
@@ -849,3 +852,102 @@ def test_ips_reward_refuses() -> None:
 def test_history_is_checked() -> None:
     with pytest.raises(InvalidInput, match="batches=0"):
         PromptHistory(batches=0)
+
+
+# --- methods --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [MaxRL(), MaxRL(advantage_clip=0.5)], ids=str)
+def test_advantages_of_a_method_replace_those_of_trl(tmp_path, method) -> None:
+    options = {"outcome_fn": None, "method": method}
+    toy.train(tmp_path, IPSGRPOTrainer, max_steps=3, log_completions=True, trainer_options=options)
+    rows = toy.table(tmp_path)
+    assert "outcome" not in rows
+    for _, part in rows.groupby("step"):
+        raw = part["raw_reward"].to_numpy(float).reshape(1, -1)
+        expected = method(Group(raw)).advantages[0]
+        # written from float32
+        np.testing.assert_allclose(part["advantage"].astype(float), expected, rtol=1e-6, atol=1e-7)
+        assert len(set(part["advantage"])) > 1
+
+
+@dataclass(frozen=True)
+class Silent(Method):
+    def advantages(self, group: Group) -> GroupAdvantage:
+        return GroupAdvantage(np.zeros(group.rewards.shape), np.ones(group.rewards.shape[:1], bool))
+
+
+def test_what_is_learned_from_is_what_the_method_says(tmp_path) -> None:
+    """Without an advantage nothing moves; TRL's own would have moved it."""
+    still, moved = (
+        toy.make(tmp_path / name, IPSGRPOTrainer, max_steps=2, trainer_options=ips(method=method))
+        for name, method in (("still", Silent()), ("moved", GRPO()))
+    )
+    for trainer, stays in ((still, True), (moved, False)):
+        before = trainer.model.lm_head.weight.detach().clone()
+        trainer.train()
+        assert torch.equal(before, trainer.model.lm_head.weight) is stays
+
+
+def test_a_bound_of_the_advantage_holds_for_methods_that_change_rewards(tmp_path) -> None:
+    trainer = small(tmp_path, trainer_options={"method": IPS(advantage_clip=0.25)})
+    inputs = [{"prompt": "name one"} for _ in range(trainer.args.per_device_train_batch_size)]
+    advantages = trainer._generate_and_score_completions(inputs)["advantages"]
+    assert advantages.abs().max() == 0.25
+
+
+def formatted(completions: list[str], **columns: Any) -> list[float]:
+    """A reward that every answer earns."""
+    return [0.2] * len(completions)
+
+
+@pytest.mark.parametrize("success", [0.5, ["valid"], "valid"], ids=str)
+def test_only_what_is_right_is_scaled(tmp_path, success) -> None:
+    """A wrong answer keeps its reward, and is not counted."""
+    trainer = toy.make(
+        tmp_path,
+        IPSGRPOTrainer,
+        rewards=[toy.valid, formatted],
+        trainer_options={"outcome_fn": everything, "success": success},
+    )
+    texts = ["a0", "a0", "a1", "j0"] * 4
+    prompts = ["name one"] * len(texts)
+    trainer.model.train()
+    inputs = [{"prompt": prompt} for prompt in prompts]
+    scaled = trainer._calculate_rewards(inputs, prompts, texts, [[0]] * len(texts))
+    # Of 16, 8 are right with a0 and 4 with a1: 1.2 / (8/16) and 1.2 / (4/16).
+    rewards = scaled.sum(dim=1).tolist()
+    assert rewards[:4] == [pytest.approx(value) for value in (2.4, 2.4, 4.8, 0.2)]
+
+
+def everything(completions: list[str], **columns: Any) -> list[str]:
+    """Wrong answers are outcomes too."""
+    return [text.strip() for text in completions]
+
+
+@pytest.mark.parametrize("success", ["other", [], True, {"a": 1}], ids=str)
+def test_success_must_name_reward_functions(tmp_path, success) -> None:
+    with pytest.raises(ConfigError, match=r"success is .*reward functions.*valid"):
+        small(tmp_path, trainer_options={"success": success})
+
+
+@pytest.mark.parametrize(
+    ("options", "teaches"),
+    [
+        ({"method": "maxrl"}, "Pass an instance"),
+        ({"method": IPS(), "eps": 0.2}, "Give them to the method"),
+        ({"method": IPS(scale="none")}, "TRL's scale_rewards"),
+        ({"estimator": Likelihood()}, "knows nothing but outcomes"),
+        ({"estimator": "exact"}, "'leave-one-out'"),
+    ],
+    ids=str,
+)
+def test_methods_that_cannot_be(tmp_path, options, teaches) -> None:
+    with pytest.raises(ConfigError, match=teaches):
+        small(tmp_path, trainer_options=options)
+
+
+def test_rloo_keeps_its_penalty(tmp_path) -> None:
+    """It is part of the reward there, which a method that computes advantages does not see."""
+    with pytest.raises(ConfigError, match=r"beta = 0\.05.*MaxRL"):
+        small(tmp_path, IPSRLOOTrainer, beta=0.05, trainer_options={"method": MaxRL()})

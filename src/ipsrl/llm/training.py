@@ -240,7 +240,7 @@ def check_options(config: PostTraining, arguments: Any, prompts: int, dataset: s
     Raises:
       ConfigError: for what does not.
     """
-    if (method := config.shaping()).needs:
+    if not isinstance(method := config.shaping(), GRPO):
         check_config(arguments, method)
     needed = arguments.generation_batch_size // arguments.num_generations
     if prompts < needed:

@@ -100,7 +100,7 @@ class IPSMixin(_Trainer):
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
         _check_host(type(self), getattr(super(), "_calculate_rewards", None))
-        if self.method.needs:
+        if not isinstance(self.method, GRPO):
             check_config(kwargs.get("args", args[2] if len(args) > 2 else None), self.method)
         if "reward_funcs" in kwargs:
             kwargs["reward_funcs"] = checked_all(kwargs["reward_funcs"])
@@ -181,8 +181,9 @@ class IPSMixin(_Trainer):
                 "a completion has an infinite reward, which would take its whole group with it. "
                 "Return finite rewards, or None for what cannot be scored."
             )
-        scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
-        group = Group(totals_PG, ids_PG, mask=None if scored_PG.all() else scored_PG)
+        group = Group(totals_PG, ids_PG)
+        if not isinstance(self.method, RewardMethod):  # else TRL leaves out what has no reward
+            group = group._replace(mask=scored_NK.any(axis=1).reshape(totals_PG.shape))
         if not self.method.needs:
             return group
         group = group._replace(success=self._right(rewards_NK, totals_PG))
