@@ -18,8 +18,7 @@ import pytest
 import torch
 from accelerate import PartialState
 from helpers import HANGS
-from test_replay import assert_exact_log_probs, several_prompts
-from test_trl import assert_closed_form
+from llm_laws import assert_closed_form, assert_exact_log_probs, several_prompts
 from trl import GRPOTrainer, RLOOTrainer
 
 from ipsrl import METHODS

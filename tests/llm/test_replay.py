@@ -17,6 +17,7 @@ import torch
 from helpers import assert_close, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llm_laws import assert_exact_log_probs, several_prompts
 from trl import GRPOTrainer
 
 from ipsrl import Group, Replay, group_frequency
@@ -242,28 +243,6 @@ def test_wrong_settings(wrong) -> None:
 
 
 # --- in a trainer -------------------------------------------------------------------------------
-
-
-def assert_exact_log_probs(history: PromptHistory, prompts: list[str], temperature: float) -> None:
-    """log pi(completion | prompt) of what is stored, one by one, under the model of the toy."""
-    words = toy.tokenizer()
-    net, done = toy.model(words).eval(), 0
-    for prompt in prompts:
-        start = words(prompt)["input_ids"]
-        for visit in history._history[int(prompt_ids([prompt])[0])]:
-            for completion, log_then in zip(visit.completions, visit.log_then, strict=True):
-                tokens = torch.tensor([*start, *completion])
-                with torch.no_grad():
-                    logits = net(tokens[None]).logits[0, len(start) - 1 : -1].double() / temperature
-                each = logits.log_softmax(-1).gather(1, tokens[len(start) :, None])
-                # sums of three float32 terms of up to 10; padded batches round otherwise
-                assert log_then == pytest.approx(float(each.sum()), abs=1e-4)
-                done += 1
-    assert done
-
-
-def several_prompts(row: dict[str, Any]) -> dict[str, str]:
-    return {"prompt": ["name one", "name one more please"][row["row"] % 2]}
 
 
 def test_log_probs_are_those_of_the_policy(tmp_path) -> None:

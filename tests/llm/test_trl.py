@@ -20,6 +20,7 @@ import pytest
 import torch
 import trl
 from helpers import TOLERANCE, assert_same
+from llm_laws import assert_closed_form, grpo, rloo
 from packaging.version import Version
 from trl import GRPOTrainer, RLOOTrainer
 
@@ -38,41 +39,6 @@ def ips(**options: Any) -> dict[str, Any]:
 
 def ours(name: str) -> bool:
     return name in OURS or name.startswith(("outcomes/", "raw_rewards/"))
-
-
-def scaled(outcomes: list[Any], rewards: list[float], eps: float, alpha: float) -> np.ndarray:
-    """Eq. 9 for one group, from its definition."""
-    n = Counter(outcomes)
-    return np.array([
-        r if o is None else r / max(n[o] / len(outcomes), eps) ** alpha
-        for o, r in zip(outcomes, rewards, strict=True)
-    ])  # fmt: skip
-
-
-def grpo(r: np.ndarray) -> np.ndarray:
-    return (r - r.mean()) / (r.std(ddof=1) + 1e-4)
-
-
-def rloo(r: np.ndarray) -> np.ndarray:
-    """A reward against the mean of the others."""
-    return r - (r.sum() - r) / (len(r) - 1)
-
-
-def assert_closed_form(
-    rows: Any, advantage: Any = grpo, eps: float = 0.0, alpha: float = 1.0, group: int = G
-) -> None:
-    """The logged advantages follow from the logged outcomes and raw rewards, group by group."""
-    assert len(rows) >= group
-    assert len(rows) % group == 0
-    for first in range(0, len(rows), group):
-        part = rows.iloc[first : first + group]
-        r = scaled(list(part["outcome"]), list(part["raw_reward"]), eps, alpha)
-        # Rewards <= 16 and advantages <= 4 in float32, 16 terms: what TOLERANCE is made for.  In
-        # a group of one reward the rounding of its mean, 16 ulp = 1e-6, is divided by 1e-4.
-        tolerance = TOLERANCE["float32"] if np.ptp(r) > 1e-6 else 1e-2
-        np.testing.assert_allclose(
-            part["advantage"].astype(float), advantage(r), rtol=tolerance, atol=tolerance
-        )
 
 
 def last_table(trainer: Any) -> pd.DataFrame:
