@@ -201,10 +201,10 @@ def test_without_a_library_of_reports_the_pip_line_is_printed(package, finished,
 
 def test_nothing_is_trained_for_figures_that_cannot_be_drawn(tmp_path, monkeypatch, capsys):
     """Else the refusal would come after hours."""
-    import ipsrl.reproduce
+    import ipsrl.reproduce.grids
 
     started = []
-    monkeypatch.setattr(ipsrl.reproduce, "train", lambda *_, **__: started.append(True))
+    monkeypatch.setattr(ipsrl.reproduce.grids, "train", lambda *_, **__: started.append(True))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails
     monkeypatch.delitem(sys.modules, "ipsrl.report.figures", raising=False)
     with contextlib.suppress(RunError):  # the untrained run that it would look for
