@@ -1,4 +1,4 @@
-"""The commands `ipsrl hypospace dataset | judge | evaluate`."""
+"""The commands `ipsrl train hypospace` and `ipsrl hypospace dataset | judge | evaluate`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,9 +8,26 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ipsrl.command import stoppable, training
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError
 from ipsrl.hypospace.task import AnyTask, ObservationSet
+
+
+def train(argv: list[str]) -> int:
+    from ipsrl.hypospace.config import Config
+
+    prog = "ipsrl train hypospace"
+    config, out, resume = training(argv, prog, Config)
+
+    from ipsrl.hypospace.training import train
+
+    with stoppable(prog, out):
+        result = train(config, out, resume=resume)
+    for half, found in (("train", result.train), ("test", result.test)):
+        print(f"{half}: {found.text()}\n")
+    print(f"written to {out}")
+    return 0
 
 
 def dataset(argv: list[str]) -> int:
