@@ -47,7 +47,9 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> tuple[C, Path, b
             )
         from ipsrl.runs import Run
 
-        return Run.open(known.resume).config(model), known.resume, True
+        run = Run.open(known.resume)
+        run.check_family(model)
+        return run.config(model), known.resume, True
 
     @dataclass(frozen=True)
     class Options:

@@ -9,6 +9,7 @@ from ipsrl.lazy import loader
 if TYPE_CHECKING:
     from ipsrl.hypospace.boolean import Boolean, BooleanConfig
     from ipsrl.hypospace.causal import Causal, CausalConfig
+    from ipsrl.hypospace.config import Config
     from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
     from ipsrl.hypospace.task import (
         Judgement,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         sequential_prompt,
         write_dataset,
     )
+    from ipsrl.hypospace.training import Result, train
     from ipsrl.hypospace.voxel import Voxel, VoxelConfig
 
 _HOME = {
@@ -29,10 +31,12 @@ _HOME = {
     "BooleanConfig": "boolean",
     "Causal": "causal",
     "CausalConfig": "causal",
+    "Config": "config",
     "Evaluation": "recovery",
     "Judgement": "task",
     "ObservationSet": "task",
     "Response": "recovery",
+    "Result": "training",
     "Task": "task",
     "Verdict": "task",
     "Voxel": "voxel",
@@ -43,6 +47,7 @@ _HOME = {
     "judge_lines": "task",
     "read_lines": "task",
     "sequential_prompt": "task",
+    "train": "training",
     "write_dataset": "task",
 }
 
@@ -51,10 +56,12 @@ __all__ = [
     "BooleanConfig",
     "Causal",
     "CausalConfig",
+    "Config",
     "Evaluation",
     "Judgement",
     "ObservationSet",
     "Response",
+    "Result",
     "Task",
     "Verdict",
     "Voxel",
@@ -65,6 +72,7 @@ __all__ = [
     "judge_lines",
     "read_lines",
     "sequential_prompt",
+    "train",
     "write_dataset",
 ]
 

@@ -1,7 +1,7 @@
 """A run directory: what a training run leaves behind, and how it goes on after an interruption.
 
     config.toml           the resolved configuration
-    environment.json      versions, git revision, digests of the configuration and of input files
+    environment.json      family, versions, git revision, digests of configuration and input files
     files.json            the names of the run's own files; no other is changed or removed
     lock.json             while it is written: by which process, and since when
     metrics.jsonl         one line per evaluation and seed
@@ -36,7 +36,7 @@ from ipsrl.config import StrictConfig
 from ipsrl.errors import RunError
 from ipsrl.runs import folder
 from ipsrl.runs.beginning import check_empty, has_begun, not_written
-from ipsrl.runs.environment import differences, environment
+from ipsrl.runs.environment import differences, environment, family
 from ipsrl.runs.folder import Folder
 from ipsrl.runs.lock import Lock
 
@@ -131,6 +131,7 @@ class Run:
             another process is writing it.
         """
         run = cls.open(directory)
+        run.check_family(type(config))
         written, begun_in = run.config(type(config)), run.environment()
         if written.digest() != begun_in.get("config_digest"):
             raise RunError(
@@ -185,6 +186,23 @@ class Run:
     def config(self, model: type[C]) -> C:
         """The configuration that the run was started with."""
         return model.load(self.directory / "config.toml")
+
+    @property
+    def family(self) -> str | None:
+        """Which family's it is, such as grids; None for a run of a version that did not say."""
+        return self.environment().get("family")
+
+    def check_family(self, model: type[StrictConfig]) -> None:
+        """A run goes on as what it began.
+
+        Raises:
+          RunError: if the run is of another family than this configuration.
+        """
+        if self.family not in (None, family(model)):
+            raise RunError(
+                f"{self.directory} is a run of the family {self.family}, not of {family(model)}, "
+                "so it cannot go on as one. Continue it with the command that began it."
+            )
 
     def environment(self) -> dict[str, Any]:
         """environment.json.
