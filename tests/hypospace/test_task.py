@@ -32,7 +32,8 @@ from ipsrl.hypospace import (
     sequential_prompt,
     write_dataset,
 )
-from ipsrl.hypospace.task import LONGEST_LINE, LONGEST_RESPONSE
+from ipsrl.hypospace.lines import LONGEST_LINE
+from ipsrl.hypospace.task import LONGEST_RESPONSE
 
 TASKS = [Causal(), Voxel(), Boolean()]
 OBSERVED = ["Perturb(A) -> A:0 B:1 C:1", "Perturb(B) -> A:0 B:0 C:0"]
@@ -262,9 +263,9 @@ def test_the_same_data_sets_in_every_process(record_property):
     script = (
         "from dataclasses import asdict; import json; from ipsrl.hypospace import *\n"
         "for domain in (Causal, Voxel, Boolean):\n"
-        "  for split in ('sets', 'hypotheses'):\n"
+        "  for apart in ('sets', 'hypotheses'):\n"
         "    for draw in ('sets', 'hypotheses'):\n"
-        "      rows = dataset(domain(), seed=5, split=split, draw=draw)\n"
+        "      rows = dataset(domain(), seed=5, apart=apart, draw=draw)\n"
         "      print(json.dumps([asdict(row) for row in rows]))"
     )
     found = {

@@ -38,7 +38,7 @@ def finished(directory, masses=MASSES):
             {"trajectories": drawn, "seed": seed, "mode_mass": list(mass)}
             for seed, mass in enumerate(seeds)
         )
-    run.finish({"total_l1": [0.5] * 3}, {"policy": policies()})
+    run.finish({"total_l1": [0.5] * 3}, {"policy": policies(), "target": Lattice().target})
     return directory
 
 

@@ -10,19 +10,10 @@ if TYPE_CHECKING:
     from ipsrl.hypospace.boolean import Boolean, BooleanConfig
     from ipsrl.hypospace.causal import Causal, CausalConfig
     from ipsrl.hypospace.config import Config
+    from ipsrl.hypospace.datasets import ObservationSet, dataset
+    from ipsrl.hypospace.lines import judge_lines, read_lines, write_dataset
     from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
-    from ipsrl.hypospace.task import (
-        Judgement,
-        ObservationSet,
-        Task,
-        Verdict,
-        dataset,
-        judge,
-        judge_lines,
-        read_lines,
-        sequential_prompt,
-        write_dataset,
-    )
+    from ipsrl.hypospace.task import Judgement, Task, Verdict, judge, sequential_prompt
     from ipsrl.hypospace.training import Result, train
     from ipsrl.hypospace.voxel import Voxel, VoxelConfig
 
@@ -34,21 +25,21 @@ _HOME = {
     "Config": "config",
     "Evaluation": "recovery",
     "Judgement": "task",
-    "ObservationSet": "task",
+    "ObservationSet": "datasets",
     "Response": "recovery",
     "Result": "training",
     "Task": "task",
     "Verdict": "task",
     "Voxel": "voxel",
     "VoxelConfig": "voxel",
-    "dataset": "task",
+    "dataset": "datasets",
     "evaluate": "recovery",
     "judge": "task",
-    "judge_lines": "task",
-    "read_lines": "task",
+    "judge_lines": "lines",
+    "read_lines": "lines",
     "sequential_prompt": "task",
     "train": "training",
-    "write_dataset": "task",
+    "write_dataset": "lines",
 }
 
 __all__ = [

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.errors import MissingExtra
-from ipsrl.hypospace.task import AnyTask, ObservationSet, numbered_sets
+from ipsrl.hypospace.datasets import ObservationSet, numbered_sets
+from ipsrl.hypospace.task import AnyTask
 from ipsrl.runs import progress
 
 try:

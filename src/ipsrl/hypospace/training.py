@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.hypospace.config import Config, make_task
+from ipsrl.hypospace.datasets import ObservationSet, dataset
+from ipsrl.hypospace.lines import read_lines, write_dataset
 from ipsrl.hypospace.recovery import Evaluation, Response, chosen, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
-from ipsrl.hypospace.task import (
-    AnyTask,
-    Judgement,
-    ObservationSet,
-    dataset,
-    judge,
-    read_lines,
-    write_dataset,
-)
+from ipsrl.hypospace.task import AnyTask, Judgement, judge
 from ipsrl.llm import config as llm
 from ipsrl.pretrained import load_tokenizer
 from ipsrl.runs import Run
@@ -55,7 +49,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     arguments = arguments_of(config, out / "rl")
     task = make_task(config.domain, config.size)
     sets = dataset(
-        task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
+        task, count=config.sets, seed=config.data_seed, draw=config.draw, apart=config.apart
     )
     asked = len(chosen(sets, "train"))
     check_options(config, arguments, asked, "of the train half")

@@ -15,8 +15,10 @@ from scipy.stats import spearmanr
 from ipsrl.config import shipped_configs
 from ipsrl.core.floor import floor_l1, presence
 from ipsrl.hypospace.config import DOMAINS, Config, make_task
+from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.lines import read_lines
 from ipsrl.hypospace.recovery import Response, evaluate
-from ipsrl.hypospace.task import ObservationSet, judge, read_lines
+from ipsrl.hypospace.task import judge
 from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid, structures
 from ipsrl.report.page import write_page
 from ipsrl.reproduce.runs import show, train_once, write_rows
