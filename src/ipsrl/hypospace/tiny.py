@@ -31,7 +31,7 @@ try:
     from trl.trainer.sft_trainer import SFTTrainer
 
     from ipsrl.llm import tiny
-    from ipsrl.llm.training import without_gpu
+    from ipsrl.llm.arguments import without_gpu
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 

@@ -44,7 +44,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError: for settings that cannot work.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    from ipsrl.llm.training import arguments_of, check_options
+    from ipsrl.llm.arguments import arguments_of, check_arguments
 
     arguments = arguments_of(config, out / "rl")
     task = make_task(config.domain, config.size)
@@ -52,7 +52,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         task, count=config.sets, seed=config.data_seed, draw=config.draw, apart=config.apart
     )
     asked = len(chosen(sets, "train"))
-    check_options(config, arguments, asked, "of the train half")
+    check_arguments(config, arguments, asked, "of the train half")
     if config.model != "tiny":
         load_tokenizer(config.model)
     with Run.resume(out, config) if resume else Run.create(out, config) as run:
@@ -146,7 +146,7 @@ def _ask(
     )
     options = {}
     if config.load_in_4bit:
-        from ipsrl.llm.training import quantization
+        from ipsrl.llm.arguments import quantization
 
         options["quantization_config"] = quantization()
     earlier = collected(path)

@@ -21,7 +21,8 @@ def train(argv: list[str]) -> int:
         result = train(config, out, resume=resume)
     if os.environ.get("RANK", "0") != "0":  # torchrun starts this once per process
         return 0
-    line = f"{result.steps} steps: reward {result.reward:.3f}"
+    reward = "none" if result.reward is None else f"{result.reward:.3f}"
+    line = f"{result.steps} steps: reward {reward}"
     if result.effective is not None:
         line += f", {result.effective:.2f} effective of {result.distinct:.2f} outcomes per group"
     print(f"{line}\nwritten to {out}")
