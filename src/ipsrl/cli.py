@@ -2,7 +2,6 @@
 
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -117,6 +116,8 @@ def usage() -> str:
 
 def _line(name: str) -> str:
     """The line of a command, or its lines."""
+    import textwrap  # which compiles its patterns, for the usage only
+
     command, column = COMMANDS[name], 23
     text = f"  {name} {command.takes}".ljust(column - 1) + f" {command.what}"
     return textwrap.fill(text, 92, subsequent_indent=" " * column, break_on_hyphens=False) + "\n"

@@ -1,10 +1,11 @@
 """The command `ipsrl train hypergrid`."""
 
 from ipsrl.command import stoppable, training
-from ipsrl.grids.config import Config
 
 
 def train(argv: list[str]) -> int:
+    from ipsrl.grids.config import Config
+
     prog = "ipsrl train hypergrid"
     config, out, resume = training(argv, prog, Config)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import tyro
 
 from ipsrl.command import stoppable, training
-from ipsrl.llm.config import Config
 
 
 def train(argv: list[str]) -> int:
+    from ipsrl.llm.config import Config
+
     prog = "ipsrl train llm"
     config, out, resume = training(argv, prog, Config)
 
