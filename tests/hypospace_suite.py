@@ -316,7 +316,7 @@ class TaskSuite(ABC):
     @pytest.mark.parametrize("draw", ["sets", "hypotheses"])
     def test_halves_can_be_split_by_hypotheses(self, draw):
         for seed in range(10):
-            sets = dataset(self.task, count=100, seed=seed, split="hypotheses", draw=draw)
+            sets = dataset(self.task, count=100, seed=seed, apart="hypotheses", draw=draw)
             train, test = (half(sets, name) for name in ("train", "test"))
             assert len(train) == len(test) >= 10
             assert not keys_of(train) & keys_of(test)

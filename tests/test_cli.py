@@ -201,10 +201,10 @@ def test_without_a_library_of_reports_the_pip_line_is_printed(package, finished,
 
 def test_nothing_is_trained_for_figures_that_cannot_be_drawn(tmp_path, monkeypatch, capsys):
     """Else the refusal would come after hours."""
-    import ipsrl.reproduce
+    import ipsrl.reproduce.grids
 
     started = []
-    monkeypatch.setattr(ipsrl.reproduce, "train", lambda *_, **__: started.append(True))
+    monkeypatch.setattr(ipsrl.reproduce.grids, "train", lambda *_, **__: started.append(True))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails
     monkeypatch.delitem(sys.modules, "ipsrl.report.figures", raising=False)
     with contextlib.suppress(RunError):  # the untrained run that it would look for
@@ -289,6 +289,13 @@ def test_resume_refuses_a_configuration_that_was_edited(finished, tmp_path, caps
     assert main(["train", "hypergrid", "--resume", str(run)]) == 1
     assert "config.toml is not what the run was started with" in capsys.readouterr().err
     assert files(run) == before
+
+
+def test_resume_names_the_family_of_the_run(finished, capsys):
+    before = files(finished)
+    assert main(["train", "llm", "--resume", str(finished)]) == 1
+    assert "is a run of the family grids, not of llm" in capsys.readouterr().err
+    assert files(finished) == before
 
 
 def test_resume_of_nothing_is_explained(tmp_path, capsys):

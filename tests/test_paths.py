@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ipsrl.cli import main
+from ipsrl.command import training
 from ipsrl.config import toml
 from ipsrl.errors import ConfigError
 from ipsrl.llm.config import Config as LLMConfig
@@ -200,9 +201,7 @@ def test_the_language_model_example_starts_and_resumes_anywhere(tmp_path):
 
 
 def configuration(model, family, *words):
-    from ipsrl.cli import _training
-
-    return _training([str(word) for word in words], family, model)[0]
+    return training([str(word) for word in words], f"ipsrl train {family}", model)[0]
 
 
 def test_a_table_on_the_command_line_adds_to_that_of_the_file():

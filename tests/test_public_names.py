@@ -84,3 +84,4 @@ def test_families_export_what_they_name_and_no_module(family):
     for _ in range(2):  # the first use loads
         found = {name: getattr(package, name) for name in package.__all__}
         assert not [name for name, value in found.items() if inspect.ismodule(value)]
+    assert {"Config", "Result", "train"} <= {*found}

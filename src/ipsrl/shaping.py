@@ -104,6 +104,10 @@ class Shaped(StrictConfig):
         return {one: value for one, value in given.items() if value is not None}
 
 
+class _Described(Shaped, use_attribute_docstrings=False):
+    """Base of what has no source, in which pydantic would look for docstrings of its fields."""
+
+
 def shaped(
     losses: Mapping[str, type[Method] | None],
     knows: Collection[str],
@@ -135,7 +139,8 @@ def shaped(
     ):
         about = Shaped.model_fields[key].description
         made[key] = (Literal[names], pydantic.Field(default=default, description=about))
-    base = create_model("Shaped", __base__=Shaped, **made)
+    base = create_model("Shaped", __base__=_Described, **made)
+    base.model_config["use_attribute_docstrings"] = True
     base.losses, base.defaults = losses, defaults or {}
     return base
 

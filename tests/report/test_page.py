@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ipsrl import hypospace
 from ipsrl.errors import MissingExtra, RunError
 from ipsrl.grids import Config
+from ipsrl.molecules import PretrainConfig
 from ipsrl.report.page import write_report
 from ipsrl.runs import Run
 
@@ -170,6 +172,56 @@ def test_a_run_stopped_after_some_metrics_is_explained_too(tmp_path):
     run = Run.create(tmp_path / "run", Config())
     run.log([{"trajectories": 256, "seed": 0, "total_l1": 0.5}])
     with pytest.raises(RunError, match="has not ended"):
+        page(tmp_path, {"ours": tmp_path / "run"})
+
+
+def searched(directory, failed=0):
+    run = Run.create(directory, PretrainConfig(smiles="s.smi"))  # of the family molecules
+    run.log({"calls": 10 * step, "hits": step} for step in (1, 2))
+    reasons = {"no pose": failed}
+    run.finish({"ob100": None, "failed": failed, "timeouts": 0, "calls": 20, "reasons": reasons})
+    return directory
+
+
+def forget_family(directory):
+    """As a version left it that did not record the family."""
+    path = directory / "environment.json"
+    known = json.loads(path.read_text())
+    del known["family"]
+    path.write_text(json.dumps(known))
+
+
+def test_each_family_has_its_figures(tmp_path):
+    runs = {"grid": finished(tmp_path / "a"), "search": searched(tmp_path / "b", failed=3)}
+    html = page(tmp_path, runs)
+    captions = [attrs["alt"] for tag, attrs in html.tags if tag == "img"]
+    assert captions == [
+        "Molecules: hits by oracle calls",
+        "3x3: distance to the target",
+        "3x3: terminal distributions",
+    ]
+    assert "search: 3 of 20 oracle calls have no value" in html.text
+    for directory in runs.values():
+        forget_family(directory)
+    assert page(tmp_path / "old", runs).images() == html.images()
+
+
+def test_a_result_does_not_decide_what_a_run_is(tmp_path):
+    """A key that another family has too changes nothing."""
+    directory = finished(tmp_path / "run")
+    result = json.loads((directory / "result.json").read_text())
+    (directory / "result.json").write_text(json.dumps({**result, "ob100": 1}))
+    assert len(page(tmp_path, {"ours": directory}).images()) == 2
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_run_of_a_language_model_is_refused(recorded, tmp_path):
+    run = Run.create(tmp_path / "run", hypospace.Config(domain="causal"))
+    run.finish({"train": {}, "test": {}})
+    if not recorded:
+        forget_family(tmp_path / "run")
+    kind = "hypospace" if recorded else "a language model"
+    with pytest.raises(RunError, match=f"is a run of {kind}, which .*of molecules or grids"):
         page(tmp_path, {"ours": tmp_path / "run"})
 
 

@@ -9,19 +9,12 @@ from ipsrl.lazy import loader
 if TYPE_CHECKING:
     from ipsrl.hypospace.boolean import Boolean, BooleanConfig
     from ipsrl.hypospace.causal import Causal, CausalConfig
+    from ipsrl.hypospace.config import Config
+    from ipsrl.hypospace.datasets import ObservationSet, dataset
+    from ipsrl.hypospace.lines import judge_lines, read_lines, write_dataset
     from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
-    from ipsrl.hypospace.task import (
-        Judgement,
-        ObservationSet,
-        Task,
-        Verdict,
-        dataset,
-        judge,
-        judge_lines,
-        read_lines,
-        sequential_prompt,
-        write_dataset,
-    )
+    from ipsrl.hypospace.task import Judgement, Task, Verdict, judge, sequential_prompt
+    from ipsrl.hypospace.training import Result, train
     from ipsrl.hypospace.voxel import Voxel, VoxelConfig
 
 _HOME = {
@@ -29,21 +22,24 @@ _HOME = {
     "BooleanConfig": "boolean",
     "Causal": "causal",
     "CausalConfig": "causal",
+    "Config": "config",
     "Evaluation": "recovery",
     "Judgement": "task",
-    "ObservationSet": "task",
+    "ObservationSet": "datasets",
     "Response": "recovery",
+    "Result": "training",
     "Task": "task",
     "Verdict": "task",
     "Voxel": "voxel",
     "VoxelConfig": "voxel",
-    "dataset": "task",
+    "dataset": "datasets",
     "evaluate": "recovery",
     "judge": "task",
-    "judge_lines": "task",
-    "read_lines": "task",
+    "judge_lines": "lines",
+    "read_lines": "lines",
     "sequential_prompt": "task",
-    "write_dataset": "task",
+    "train": "training",
+    "write_dataset": "lines",
 }
 
 __all__ = [
@@ -51,10 +47,12 @@ __all__ = [
     "BooleanConfig",
     "Causal",
     "CausalConfig",
+    "Config",
     "Evaluation",
     "Judgement",
     "ObservationSet",
     "Response",
+    "Result",
     "Task",
     "Verdict",
     "Voxel",
@@ -65,6 +63,7 @@ __all__ = [
     "judge_lines",
     "read_lines",
     "sequential_prompt",
+    "train",
     "write_dataset",
 ]
 

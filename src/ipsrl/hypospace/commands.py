@@ -1,4 +1,4 @@
-"""The commands `ipsrl hypospace dataset | judge | evaluate`."""
+"""The commands `ipsrl train hypospace` and `ipsrl hypospace dataset | judge | evaluate`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,9 +8,27 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ipsrl.command import stoppable, training
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError
-from ipsrl.hypospace.task import AnyTask, ObservationSet
+from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.task import AnyTask
+
+
+def train(argv: list[str]) -> int:
+    from ipsrl.hypospace.config import Config
+
+    prog = "ipsrl train hypospace"
+    config, out, resume = training(argv, prog, Config)
+
+    from ipsrl.hypospace.training import train
+
+    with stoppable(prog, out):
+        result = train(config, out, resume=resume)
+    for half, found in (("train", result.train), ("test", result.test)):
+        print(f"{half}: {found.text()}\n")
+    print(f"written to {out}")
+    return 0
 
 
 def dataset(argv: list[str]) -> int:
@@ -31,17 +49,18 @@ def dataset(argv: list[str]) -> int:
         """Of the draw and the split."""
         draw: Literal["sets", "hypotheses"] = "sets"
         """Uniform over sets, or over hypotheses, which makes H_O larger."""
-        split: Literal["sets", "hypotheses"] = "sets"
-        """What train and test do not share; split by sets, they share hypotheses."""
+        apart: Literal["sets", "hypotheses"] = "sets"
+        """What train and test do not share; kept apart by sets, they share hypotheses."""
 
     options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace dataset")
-    from ipsrl.hypospace.task import dataset, write_dataset
+    from ipsrl.hypospace.datasets import dataset
+    from ipsrl.hypospace.lines import write_dataset
     from ipsrl.runs import check_free
 
     check_free(options.out)
     sets = dataset(
         _task(domain, options), count=options.n, seed=options.seed, draw=options.draw,
-        split=options.split,
+        apart=options.apart,
     )  # fmt: skip
     write_dataset(sets, options.out)
     train = sum(one.split == "train" for one in sets)
@@ -63,7 +82,7 @@ def judge(argv: list[str]) -> int:
         options: Annotated[size, tyro.conf.arg(name="")]  # type: ignore[valid-type]
 
     options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace judge")
-    from ipsrl.hypospace.task import judge_lines
+    from ipsrl.hypospace.lines import judge_lines
 
     judge_lines(_task(domain, options), sys.stdin.buffer, sys.stdout)
     return 0
@@ -110,8 +129,8 @@ def evaluate(argv: list[str]) -> int:
         """Print an object instead of text."""
 
     options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace evaluate")
+    from ipsrl.hypospace.lines import read_lines
     from ipsrl.hypospace.recovery import Response, evaluate
-    from ipsrl.hypospace.task import read_lines
 
     task = _task(domain, options)
     sets = read_lines(options.data, ObservationSet)

@@ -19,7 +19,8 @@ import numpy as np
 
 from ipsrl.core.metrics import recovery
 from ipsrl.errors import InvalidInput
-from ipsrl.hypospace.task import AnyTask, Judgement, ObservationSet, Verdict, judge
+from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.task import AnyTask, Judgement, Verdict, judge
 
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % bootstrap interval."""

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipsrl.errors import ConfigError, InvalidInput, MissingExtra, RunError
+from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.lines import read_lines
 from ipsrl.hypospace.recovery import Protocol, Response, number_of_responses
-from ipsrl.hypospace.task import AnyTask, ObservationSet, judge, read_lines, sequential_prompt
+from ipsrl.hypospace.task import AnyTask, judge, sequential_prompt
 from ipsrl.pretrained import check_template, load_model, load_tokenizer
 from ipsrl.runs import progress
 

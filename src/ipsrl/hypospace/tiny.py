@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.errors import MissingExtra
-from ipsrl.hypospace.task import AnyTask, ObservationSet, numbered_sets
+from ipsrl.hypospace.datasets import ObservationSet, numbered_sets
+from ipsrl.hypospace.task import AnyTask
 from ipsrl.runs import progress
 
 try:
@@ -30,7 +31,7 @@ try:
     from trl.trainer.sft_trainer import SFTTrainer
 
     from ipsrl.llm import tiny
-    from ipsrl.llm.training import without_gpu
+    from ipsrl.llm.arguments import without_gpu
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 

@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.hypospace.config import Config, make_task
+from ipsrl.hypospace.datasets import ObservationSet, dataset
+from ipsrl.hypospace.lines import read_lines, write_dataset
 from ipsrl.hypospace.recovery import Evaluation, Response, chosen, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
-from ipsrl.hypospace.task import (
-    AnyTask,
-    Judgement,
-    ObservationSet,
-    dataset,
-    judge,
-    read_lines,
-    write_dataset,
-)
+from ipsrl.hypospace.task import AnyTask, Judgement, judge
 from ipsrl.llm import config as llm
 from ipsrl.pretrained import load_tokenizer
 from ipsrl.runs import Run
@@ -50,15 +44,15 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       ConfigError: for settings that cannot work.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    from ipsrl.llm.training import arguments_of, check_options
+    from ipsrl.llm.arguments import arguments_of, check_arguments
 
     arguments = arguments_of(config, out / "rl")
     task = make_task(config.domain, config.size)
     sets = dataset(
-        task, count=config.sets, seed=config.data_seed, draw=config.draw, split=config.apart
+        task, count=config.sets, seed=config.data_seed, draw=config.draw, apart=config.apart
     )
     asked = len(chosen(sets, "train"))
-    check_options(config, arguments, asked, "of the train half")
+    check_arguments(config, arguments, asked, "of the train half")
     if config.model != "tiny":
         load_tokenizer(config.model)
     with Run.resume(out, config) if resume else Run.create(out, config) as run:
@@ -152,7 +146,7 @@ def _ask(
     )
     options = {}
     if config.load_in_4bit:
-        from ipsrl.llm.training import quantization
+        from ipsrl.llm.arguments import quantization
 
         options["quantization_config"] = quantization()
     earlier = collected(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import warnings
@@ -11,9 +10,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ipsrl.core.estimators import Estimator, Replay
 from ipsrl.core.methods import GRPO
@@ -24,29 +20,28 @@ from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_lo
 from ipsrl.runs import Run, progress
 
 try:
-    import torch
     from accelerate import PartialState
     from accelerate.utils import set_seed
-    from datasets import Dataset, load_dataset
+    from datasets import Dataset
     from peft import LoraConfig
     from safetensors import SafetensorError
-    from transformers import BitsAndBytesConfig, PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from transformers.utils.logging import disable_progress_bar
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     from ipsrl.llm import tiny
+    from ipsrl.llm.arguments import arguments_of, check_arguments
     from ipsrl.llm.checkpoints import Checkpoints, Ended, disk_explained, newest_checkpoint
+    from ipsrl.llm.datasets import read_dataset
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
-    from ipsrl.llm.options import check_fields, check_start
     from ipsrl.llm.replay import PromptHistory
     from ipsrl.llm.rewards import checked
-    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, check_config
+    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
-_SAVE_STEPS = 50  # at least
 _LAST = 10  # logged steps that the result is a mean of
 
 
@@ -56,13 +51,13 @@ class Result:
 
     Attributes:
       steps: optimiser steps.
-      reward: mean reward before scaling.
+      reward: mean reward before scaling; None where none was logged.
       distinct: different outcomes per group; None where no outcome function was given.
       effective: effective outcomes per group, exp of the entropy; None likewise.
     """
 
     steps: int
-    reward: float
+    reward: float | None
     distinct: float | None
     effective: float | None
 
@@ -91,8 +86,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     reward = load_function(config.reward)
     outcome = load_function(config.outcome) if config.outcome else None
     arguments = arguments_of(config, out)
-    dataset = _dataset(config.dataset, config.split).shuffle(seed=config.seed)
-    eval_dataset = _dataset(config.eval_dataset, config.split) if config.eval_dataset else None
+    dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)
+    eval_dataset = read_dataset(config.eval_dataset, config.split) if config.eval_dataset else None
     _check(config, arguments, dataset)
     columns = {"prompts", "completions", "completion_ids", *dataset.column_names}
     columns -= {"prompt", "completion"}
@@ -162,99 +157,10 @@ def _train(
     return result
 
 
-def arguments_of(config: PostTraining, out: Path) -> Any:
-    """GRPOConfig: the user's fields over our defaults.
-
-    Raises:
-      ConfigError: for fields that it has not or that cannot be, or a package that is missing.
-    """
-    check_fields(config.trl)
-    if config.trl.get("eval_strategy") in ("steps", "epoch") and not config.evaluates:
-        raise ConfigError(
-            "trl.eval_strategy wants to evaluate, and there is no eval_dataset. Name one (of "
-            "train llm), or leave it out."
-        )
-    ours: dict[str, Any] = {
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_total_limit": 2,
-        "disable_tqdm": True,
-        "log_completions": True,
-        "num_completions_to_print": 0,
-        # TRL does not restore its order of a second epoch; `train` shuffles once instead.
-        "shuffle_dataset": False,
-    }
-    ours |= without_gpu(GRPOConfig)
-    loading = {**config.init_kwargs, "trust_remote_code": False, "use_safetensors": True}
-    if config.load_in_4bit:
-        loading["quantization_config"] = quantization()
-    own = {
-        "output_dir": str(out / "trainer"), "seed": config.seed, "model_init_kwargs": loading,
-    }  # fmt: skip
-    if hasattr(GRPOConfig, "trust_remote_code"):  # not in every TRL
-        own["trust_remote_code"] = False
-    options = {**ours, **config.trl, **own}
-    try:
-        arguments: Any = GRPOConfig(**options)
-    except Exception as error:  # of whatever library the options are for
-        raise ConfigError(f"trl: {error}") from None
-    check_start(arguments)
-    # Completions are kept for several updates, but not in a checkpoint.
-    updates = arguments.steps_per_generation * arguments.num_iterations
-    updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
-    by_steps = arguments.save_strategy == "steps" and arguments.save_steps >= 1  # else a share
-    if "save_steps" not in config.trl:
-        arguments.save_steps = math.ceil(_SAVE_STEPS / updates) * updates
-    elif by_steps and arguments.save_steps % updates:
-        raise ConfigError(
-            f"trl.save_steps = {arguments.save_steps} is not a multiple of {updates}, the steps "
-            "that share one generation, so a resumed run would not be the same. Choose a multiple."
-        )
-    return arguments
-
-
-def without_gpu(arguments: Any) -> dict[str, Any]:
-    """Fields of a class of training arguments, whose defaults are meant for a GPU, without one."""
-    if torch.cuda.is_available():
-        return {}
-    off = ("bf16", "dataloader_pin_memory", "gradient_checkpointing", "activation_checkpointing")
-    known = {field.name for field in dataclasses.fields(arguments)}
-    return {"use_cpu": True, **{name: False for name in off if name in known}}
-
-
-def quantization() -> BitsAndBytesConfig:
-    """NF4 weights with bf16 compute."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-    )
-
-
-def check_options(config: PostTraining, arguments: Any, prompts: int, dataset: str) -> None:
-    """What fits together, before anything is written.
-
-    Args:
-      config: of the run.
-      arguments: of `arguments_of`.
-      prompts: of the data set.
-      dataset: its name.
-    Raises:
-      ConfigError: for what does not.
-    """
-    if not isinstance(method := config.shaping(), GRPO):
-        check_config(arguments, method)
-    needed = arguments.generation_batch_size // arguments.num_generations
-    if prompts < needed:
-        raise ConfigError(
-            f"dataset {dataset!r} has {prompts} prompts, but one generation takes {needed}, so "
-            "nothing would be trained. Lower trl.per_device_train_batch_size or "
-            "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
-        )
-
-
 def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
     if config.eval_dataset and arguments.eval_strategy == "no":
         raise ConfigError("eval_dataset is never used. Set trl.eval_strategy, such as to 'steps'.")
-    check_options(config, arguments, len(dataset), config.dataset)
+    check_arguments(config, arguments, len(dataset), config.dataset)
     if config.model != "tiny":
         revision = {key: value for key, value in config.init_kwargs.items() if key == "revision"}
         load_config(config.model, **revision)
@@ -264,71 +170,6 @@ def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
 
 
 _TO_REWARDS = ("trainer_state", "log_extra", "log_metric")  # what TRL adds to the columns
-
-
-def _dataset(name: str, split: str) -> Any:
-    path = Path(name)
-    of_file = path.suffix in (".jsonl", ".json", ".parquet")
-    if of_file and split != "train":
-        raise ConfigError(f"split = {split!r} is of a hub data set; {name!r} is read as a whole.")
-    if not of_file and (path.is_file() or path.suffix in _UNREAD or name[0] in "./~"):
-        raise ConfigError(
-            f"dataset {name!r} is no JSONL or Parquet file (.jsonl, .json, .parquet), and no name "
-            "of a hub data set. Convert it."
-        )
-    try:
-        if path.suffix == ".parquet":
-            dataset: Any = Dataset(pq.read_table(path))
-        elif of_file:
-            dataset = Dataset.from_list(_json_lines(path))
-        else:
-            dataset = load_dataset(name, split=split, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        raise ConfigError(
-            f"dataset {name!r} cannot be read ({error}). Pass a JSONL or Parquet file, "
-            "or the name of a hub data set."
-        ) from None
-    if "prompt" not in dataset.column_names or len(dataset) == 0:
-        raise ConfigError(
-            f"dataset {name!r} has {len(dataset)} rows with the columns {dataset.column_names}, "
-            "but each row needs a 'prompt': a text, or a list of messages."
-        )
-    kind = type(dataset[0]["prompt"])
-    for row, prompt in enumerate(dataset["prompt"]):
-        if not (isinstance(prompt, str | list) and prompt):
-            problem = "each row needs a text, or a list of messages"
-        elif type(prompt) is not kind:
-            problem = "row 0 has another kind; use texts everywhere, or messages everywhere"
-        elif kind is list and not all(map(_is_message, prompt)):
-            problem = 'a message is {"role": "user", "content": ...}'
-        else:
-            continue
-        raise ConfigError(
-            f"dataset {name!r} has the prompt {prompt!r} in row {row}, but {problem}."
-        )
-    return dataset
-
-
-_UNREAD = (".csv", ".tsv", ".txt", ".arrow", ".gz", ".zip", ".zst")
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")
-        rows.append(row)
-    return rows
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and bool(message.get("role")) and "content" in message
 
 
 def _trainer(
@@ -438,7 +279,7 @@ def _result(state: Any) -> Result:
 
     return Result(
         steps=state.global_step,
-        reward=(mean("raw_reward") if rows and "raw_reward" in rows[-1] else mean("reward")) or 0.0,
+        reward=mean("raw_reward") if rows and "raw_reward" in rows[-1] else mean("reward"),
         distinct=mean("outcomes/distinct"),
         effective=mean("outcomes/effective"),
     )

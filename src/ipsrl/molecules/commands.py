@@ -1,7 +1,6 @@
-"""The commands `ipsrl molecules pretrain | sample | import | receptor | redock | route`."""
+"""The commands `ipsrl train molecules` and `ipsrl molecules ...`."""
 
 import json
-import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,51 +8,38 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ipsrl.command import stoppable, training
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.molecules.config import PretrainConfig, SynthesisConfig
+from ipsrl.molecules.config import Config, PretrainConfig, SynthesisConfig
+
+
+def train(argv: list[str]) -> int:
+    prog = "ipsrl train molecules"
+    config, out, resume = training(argv, prog, Config)
+
+    from ipsrl.molecules import train
+
+    with stoppable(prog, out):
+        result = train(config, out, resume=resume)
+    best = "none" if result.best is None else f"{result.best:.3f}"
+    ob100 = f"{result.ob100} calls to 100 hits" if result.ob100 else "fewer than 100 hits"
+    print(
+        f"{result.calls} oracle calls, {result.failed} failed, {result.timeouts} out of time; "
+        f"best reward {best}\n"
+        f"{result.hits} hits above {config.threshold:g}, {result.scaffolds} scaffolds; {ob100}\n"
+        f"written to {out}"
+    )
+    return 1 if result.best is None else 0  # nothing has a value, so nothing was learned
 
 
 def pretrain(argv: list[str]) -> int:
-    if "--resume" in argv and len(argv) != 2:
-        raise ConfigError(
-            "--resume continues a run as it was configured, so other options would be ignored. "
-            "Leave them out, or start a new run with --out."
-        )
-
-    @dataclass(frozen=True)
-    class Options:
-        """Pretrain, and write the prior to OUT/prior."""
-
-        options: Annotated[PretrainConfig, tyro.conf.arg(name="")]
-        out: Path | None = None
-        """Run directory to write; runs/pretrain-DIGEST if not given."""
-
-    @dataclass(frozen=True)
-    class Resume:
-        """Continue."""
-
-        resume: Path
-        """Run directory to continue."""
-
     prog = "ipsrl molecules pretrain"
-    if "--resume" in argv:
-        from ipsrl.runs import Run
-
-        out = tyro.cli(Resume, args=argv, prog=prog).resume
-        config, resume = Run.open(out).config(PretrainConfig), True
-    else:
-        options: Any = tyro.cli(Options, args=argv, prog=prog, description=PretrainConfig.__doc__)
-        config, resume = options.options, False
-        out = options.out or Path("runs") / f"pretrain-{config.digest()}"
+    config, out, resume = training(argv, prog, PretrainConfig)
 
     from ipsrl.molecules import pretrain
 
-    try:
+    with stoppable(prog, out):
         result = pretrain(config, out, resume=resume)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; continue with: {prog} --resume {shlex.quote(str(out))}"
-        ) from None
     print(
         f"{result.molecules} molecules learned, {result.left_out} lines left out; "
         f"held-out negative log-likelihood {result.nll[-1]:.2f}\nwritten to {out / 'prior'}"

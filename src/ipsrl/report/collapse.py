@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ipsrl.errors import RunError
-from ipsrl.report.figures import _text, as_png
+from ipsrl.report.figures import as_png, plain
 from ipsrl.runs import Folder
 
 
@@ -83,7 +83,7 @@ def _top_outcomes(axis: Axes, diagnosis: dict[str, Any]) -> None:
     below = np.zeros(len(edges))
     for name, share in zip(diagnosis["top_outcomes"], shares, strict=True):
         short = name if len(name) <= 16 else name[:13] + "..."
-        axis.fill_between(edges, below, below + share, step="post", label=_text(_drawable(short)))
+        axis.fill_between(edges, below, below + share, step="post", label=plain(_drawable(short)))
         below = below + share
     axis.set(xlabel="step", ylabel="share of the completions", ylim=(0, 1))
     axis.margins(x=0)

@@ -21,6 +21,26 @@ class GridShape(StrictConfig, extra="ignore"):
     side: int = 8
 
 
+def of_grids(runs: Mapping[str, Path]) -> tuple[dict[str, tuple[str, Figure]], str]:
+    """Figures of a page of runs on grids, by caption, and what readers must know: nothing.
+
+    Args:
+      runs: finished run directories by label.
+    """
+    by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
+    for label, directory in runs.items():
+        shape = Run.open(directory).config(GridShape)
+        by_grid[shape.dims, shape.side][label] = directory
+    figures = {}
+    for (dims, side), members in by_grid.items():
+        grid = "x".join([str(side)] * dims)
+        figures[f"{grid}: distance to the target"] = f"{grid}-l1", learning_curves(members)
+        if enumerable := {k: v for k, v in members.items() if Run.open(v).arrays()}:
+            drawn = terminal_distributions(enumerable)
+            figures[f"{grid}: terminal distributions"] = f"{grid}-terminal", drawn
+    return figures, ""
+
+
 def terminal_distributions(runs: Mapping[str, Path]) -> Figure:
     """Where the policies end, beside the target (paper, Figure 1).
 
@@ -37,7 +57,7 @@ def terminal_distributions(runs: Mapping[str, Path]) -> Figure:
         middle = int(np.argsort(result["total_l1"])[len(result["total_l1"]) // 2])
         panels.setdefault("target", _plane(arrays["target"], shape))
         distance = f"total L1 {result['total_l1'][middle]:.3f}"
-        panels[f"{_text(label)}\n{distance}"] = _plane(arrays["terminal"][middle], shape)
+        panels[f"{plain(label)}\n{distance}"] = _plane(arrays["terminal"][middle], shape)
     figure = Figure(figsize=(2.3 * len(panels) + 0.8, 2.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     # One scale for all, set by the target; a collapsed policy saturates it.
@@ -73,7 +93,7 @@ def learning_curves(runs: Mapping[str, Path]) -> Figure:
             [statistic(l1) for l1 in by_trajectories.values()]
             for statistic in (np.median, min, max)
         )
-        (line,) = axis.plot(x, middle, label=_text(label))
+        (line,) = axis.plot(x, middle, label=plain(label))
         axis.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         if floor is not None:
             axis.axhline(floor, color=line.get_color(), linestyle=":", linewidth=1)
@@ -96,7 +116,7 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _text(label: str) -> str:
+def plain(label: str) -> str:
     """A label as it is: no formula between dollars, not hidden for its first underscore."""
     label = label.replace("$", r"\$")
     return label if label and not label.startswith("_") else " " + label

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from ipsrl.report.figures import _text
+from ipsrl.report.figures import plain
 
 _WINDOWS = 20
 _NAMED = 8
@@ -34,7 +34,7 @@ def recovery_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 continue
             draws = row["test"]["draws"]
             mean, low, high = np.array(row["test"]["recovery"]).T
-            (line,) = axis.plot(draws, mean, label=_text(row["method"]))
+            (line,) = axis.plot(draws, mean, label=plain(row["method"]))
             axis.fill_between(draws, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         found = next(row["test"] for row in rows if row["domain"] == domain)
         axis.plot(found["draws"], found["uniform"], "k--", linewidth=1, label="ideal uniform")
@@ -96,7 +96,7 @@ def over_training(runs: Mapping[str, Path]) -> Figure:
         below = np.zeros(_WINDOWS)
         for i, key in enumerate(right):
             hits = np.bincount(window[[o == key for o in outcomes]], minlength=_WINDOWS)
-            name = _text(key or "no edges") if i < _NAMED else None
+            name = plain(key or "no edges") if i < _NAMED else None
             share = hits / np.maximum(total, 1)
             axis.bar(
                 edges[:-1], share, np.diff(edges), below, align="edge", label=name, color=colors[i]

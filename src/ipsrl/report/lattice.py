@@ -13,9 +13,6 @@ from matplotlib.figure import Figure
 
 from ipsrl.runs import Run
 
-STEPS = 7
-ENDS = {"A": (4, 3), "B": (6, 1)}
-
 
 def figure_3(grpo: Path, ips: Path) -> Figure:
     """Four panels: the force field and the outcome probabilities of GRPO, and of IPS-GRPO.
@@ -32,7 +29,8 @@ def figure_3(grpo: Path, ips: Path) -> Figure:
         run = Run.open(directory)
         shares = shares_of_a(directory)
         middle = int(np.argsort(shares)[len(shares) // 2])
-        _force_field(row[0], run.arrays()["policy"][middle])
+        arrays = run.arrays()
+        _force_field(row[0], arrays["policy"][middle], arrays["target"])
         row[0].set_title(f"({letters[0]}) {name}: policy of the median seed; numbers are paths")
         _frequencies(row[1], run)
         row[1].set_title(f"({letters[1]}) {name}: probability of A (35 paths) and B (7 paths)")
@@ -60,17 +58,21 @@ def shares_of_a(directory: Path) -> list[float]:
     return [a / (a + b) for a, b in last]
 
 
-def _force_field(axis: Axes, policy_SA: np.ndarray) -> None:
-    side = STEPS + 1
+def _force_field(axis: Axes, policy_SA: np.ndarray, target_S: np.ndarray) -> None:
+    side = math.isqrt(len(target_S))
+    steps = side - 1
+    rewarded = (divmod(int(state), side) for state in np.flatnonzero(target_S))
+    by_paths = sorted(rewarded, key=lambda end: -math.comb(sum(end), end[0]))
+    ends = dict(zip("AB", by_paths, strict=True))  # A is what more paths lead to
     cells = [(x, y) for x in range(side) for y in range(side - x)]
     visits = np.zeros((side, side))
     visits[0, 0] = 1.0
     for x, y in sorted(cells, key=sum):
-        if x + y < STEPS:
+        if x + y < steps:
             right, up = policy_SA[x * side + y, :2]
             visits[x + 1, y] += visits[x, y] * right
             visits[x, y + 1] += visits[x, y] * up
-    walked = [(x, y) for x, y in cells if x + y < STEPS]
+    walked = [(x, y) for x, y in cells if x + y < steps]
     x, y = np.array(walked).T
     arrows = policy_SA[x * side + y, :2]
     strength = np.sqrt(visits[x, y])  # the square root lets rare cells be seen
@@ -80,7 +82,7 @@ def _force_field(axis: Axes, policy_SA: np.ndarray) -> None:
     )  # fmt: skip
     for x, y in cells:
         axis.text(x - 0.12, y - 0.25, str(math.comb(x + y, x)), fontsize=7, color="0.5")
-    for name, (x, y) in ENDS.items():
+    for name, (x, y) in ends.items():
         axis.plot(x, y, "s", color="tab:orange" if name == "A" else "tab:green", markersize=11)
         axis.text(
             x + 0.2,

@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ipsrl.report.figures import _text
+from ipsrl.report.figures import plain
 from ipsrl.runs import Run
 
 Curve = tuple[list[int], list[int]]
 """Oracle calls after each step of a search, and the hits by then."""
+
+
+def of_searches(runs: Mapping[str, Path]) -> tuple[dict[str, tuple[str, Figure]], str]:
+    """Figures of a page of searches, by caption, and what readers must know.
+
+    Args:
+      runs: finished run directories by label.
+    """
+    notes = (without_value(label, Run.open(folder).result()) for label, folder in runs.items())
+    curves = {label: [curve(folder)] for label, folder in runs.items()}
+    figures = {"Molecules: hits by oracle calls": ("hits", hits_by_calls(curves))}
+    return figures, " ".join(filter(None, notes))
 
 
 def curve(folder: Path) -> Curve:
@@ -44,7 +56,7 @@ def hits_by_calls(curves: Mapping[str, Sequence[Curve]]) -> Figure:
     for label, seeds in curves.items():
         grid = np.linspace(0, min(calls[-1] for calls, _ in seeds), 200)
         hits = [np.interp(grid, [0, *calls], [0, *found]) for calls, found in seeds]
-        (line,) = axis.plot(grid, np.median(hits, axis=0), label=_text(label))
+        (line,) = axis.plot(grid, np.median(hits, axis=0), label=plain(label))
         low, high = np.min(hits, axis=0), np.max(hits, axis=0)
         axis.fill_between(grid, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axis.set(xlabel="oracle calls", ylabel="distinct molecules above the threshold")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from ipsrl.runs import Folder, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -115,37 +115,36 @@ def write_report(
       RunError: if a directory holds no finished run.
     """
     check_libraries()
-    from ipsrl.report.figures import GridShape, learning_curves, terminal_distributions
-    from ipsrl.report.molecules import curve, hits_by_calls, without_value
+    from ipsrl.report.figures import of_grids
+    from ipsrl.report.molecules import of_searches
 
-    results = {label: Run.open(directory).result() for label, directory in runs.items()}
-    searches = {
-        label: [curve(runs[label])] for label, result in results.items() if "ob100" in result
-    }
-    others = [label for label, result in results.items() if not {"ob100", "floor_l1"} & {*result}]
-    if others:
-        raise RunError(
-            f"{runs[others[0]]} is a run of a language model, which this page has no figures of. "
-            "Pass runs on grids or of molecules; see also `ipsrl diagnose`."
-        )
-    by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
+    views = {"molecules": of_searches, "grids": of_grids}
+    by_family: dict[str, dict[str, Path]] = {family: {} for family in views}
     for label, directory in runs.items():
-        if label in searches:
-            continue
-        shape = Run.open(directory).config(GridShape)
-        by_grid[shape.dims, shape.side][label] = directory
-    figures: dict[str, tuple[str, Figure]] = {}
-    if searches:
-        figures["Molecules: hits by oracle calls"] = "hits", hits_by_calls(searches)
-    for (dims, side), members in by_grid.items():
-        grid = "x".join([str(side)] * dims)
-        figures[f"{grid}: distance to the target"] = f"{grid}-l1", learning_curves(members)
-        enumerable = {k: v for k, v in members.items() if Run.open(v).arrays()}
-        if enumerable:
-            drawn = terminal_distributions(enumerable)
-            figures[f"{grid}: terminal distributions"] = f"{grid}-terminal", drawn
-    notes = (without_value(label, results[label]) for label in searches)
+        family = _family(Run.open(directory))
+        if family not in views:
+            raise RunError(
+                f"{directory} is a run of {family}, which this page has no figures of. "
+                f"Pass runs of {' or '.join(views)}; see also `ipsrl diagnose`."
+            )
+        by_family[family][label] = directory
+    figures, notes = {}, []
+    for family, members in by_family.items():
+        if members:
+            drawn, note = views[family](members)
+            figures |= drawn
+            notes.append(note)
     write_page(out, title=title, figures=figures, rows=rows, note=" ".join(filter(None, notes)))
+
+
+def _family(run: Run) -> str:
+    """Of a finished run; those of a version that did not record it are known by their results."""
+    result = run.result()
+    if run.family is not None:
+        return run.family
+    if "ob100" in result:
+        return "molecules"
+    return "grids" if "floor_l1" in result else "a language model"
 
 
 def _show(value: Any) -> str:

@@ -15,11 +15,13 @@ from scipy.stats import spearmanr
 from ipsrl.config import shipped_configs
 from ipsrl.core.floor import floor_l1, presence
 from ipsrl.hypospace.config import DOMAINS, Config, make_task
+from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.lines import read_lines
 from ipsrl.hypospace.recovery import Response, evaluate
-from ipsrl.hypospace.task import ObservationSet, judge, read_lines
+from ipsrl.hypospace.task import judge
 from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid, structures
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import show, train_once, write_rows
+from ipsrl.reproduce.runs import show, train_once, write_rows
 from ipsrl.runs import Run
 
 # Table 2 of the paper: recovery rate in %.
@@ -38,12 +40,6 @@ _TABLE_4 = {
 }
 # Section 5.4 has the cell of Table 2 for causal graphs; not stated for the others.
 _EPS = {"causal": 0.2}
-METHODS: dict[str, dict[str, Any]] = {
-    "grpo": {"method": "grpo"},
-    "flowrl": {"method": "flowrl"},
-    "ips-grpo": {},
-    "ips-grpo-replay": {"estimator": "replay"},
-}
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,14 @@ class Preset:
     Attributes:
       seeds: of training; the data set and the start model are the same for all.
       grid_seeds: the same, for each of the 15 cells of Table 4.
-      domains, methods: cells of Table 2.
+      domains, methods: cells of Table 2; -replay is that estimator of ips-grpo.
       changes: to the configuration of every cell.
     """
 
     seeds: int
     grid_seeds: int
     domains: tuple[str, ...] = tuple(DOMAINS)
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = ("grpo", "flowrl", "ips-grpo", "ips-grpo-replay")
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -91,7 +87,7 @@ def cells(name: str, preset: Preset) -> dict[str, list[Config]]:
         }
     else:
         changes = {
-            f"{domain}-{method}": {"domain": domain, **METHODS[method]}
+            f"{domain}-{method}": {"domain": domain, **_chosen(method)}
             | ({"eps": _EPS.get(domain, 0.0)} if method == "ips-grpo" else {})
             for domain in (preset.domains if name != "figures-4-5" else ("voxel",))
             for method in (preset.methods if name != "figures-4-5" else ("grpo", "ips-grpo"))
@@ -107,7 +103,13 @@ def cells(name: str, preset: Preset) -> dict[str, list[Config]]:
     return found
 
 
-def reproduce_hypospace(name: str, preset_name: str, out: Path) -> None:
+def _chosen(method: str) -> dict[str, Any]:
+    """Keys of a configuration that has this method of a preset."""
+    name = method.removesuffix("-replay")
+    return {"method": name} | ({"estimator": "replay"} if name != method else {})
+
+
+def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Train every cell of an item with every seed, print the table, draw the figures to `out`."""
     from ipsrl.hypospace.training import train
 

@@ -8,13 +8,13 @@ from typing import Any
 from rich.table import Table
 
 from ipsrl.config import shipped_configs
-from ipsrl.grids import LatticeConfig
+from ipsrl.grids import LatticeConfig, train
 from ipsrl.report.lattice import figure_3, shares_of_a, variants
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import interval, show, train_once, write_rows
+from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 
 
-def reproduce_figure_3(preset: str, out: Path) -> None:
+def reproduce(name: str, preset: str, out: Path) -> None:
     """Train every variant, print where its seeds end, and draw the four panels to `out`."""
     runs = {}
     for path in shipped_configs("lattice/figure-3"):
@@ -22,10 +22,10 @@ def reproduce_figure_3(preset: str, out: Path) -> None:
         if preset == "quick":
             config = LatticeConfig(**{**config.model_dump(), "iterations": 1000})
         runs[path.stem] = out / path.stem
-        train_once(config, runs[path.stem])
-    rows = [_row(name, run) for name, run in runs.items()]
+        train_once(config, runs[path.stem], train)
+    rows = [_row(variant, run) for variant, run in runs.items()]
     write_rows(out, rows)
-    table = Table(title=f"figure-3, {preset} preset: share of A among A and B, over the seeds")
+    table = Table(title=f"{name}, {preset} preset: share of A among A and B, over the seeds")
     for heading in ("variant", "median \\[lowest, highest]", ".4 to .6", "> .9", "< .1", "seeds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)
     for row in rows:
@@ -43,7 +43,7 @@ def reproduce_figure_3(preset: str, out: Path) -> None:
         ),
         "Every variant": ("variants", variants(runs)),
     }
-    write_page(out / "index.html", title=f"figure-3, {preset} preset", rows=rows, figures=figures)
+    write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
 
 
 def _row(name: str, directory: Path) -> dict[str, Any]:

@@ -23,23 +23,24 @@ from ipsrl.molecules.config import Config
 from ipsrl.paths import below
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
-from ipsrl.reproduce import interval, show, train_once, write_rows
+from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, Run, differences
 
-METHODS: dict[str, dict[str, Any]] = {
-    "reinvent": {"method": "reinvent"},
-    "grpo": {"method": "grpo"},
-    "flowrl": {"method": "flowrl"},
-    "ips smiles group": {"outcome": "smiles"},
-    "ips scaffold group": {},
-    "ips generic-scaffold group": {"outcome": "generic-scaffold"},
-    "ips smiles replay": {"outcome": "smiles", "estimator": "replay"},
-    "ips scaffold replay": {"estimator": "replay"},
-    "ips generic-scaffold replay": {"outcome": "generic-scaffold", "estimator": "replay"},
-    "ips smiles likelihood": {"outcome": "smiles", "estimator": "likelihood"},
-    "ips similarity kernel": {"outcome": "similarity", "estimator": "kernel"},
-    "ips nearest-drug group": {"outcome": f"{__name__}:nearest_drug"},
-}
+METHODS = (
+    "reinvent",
+    "grpo",
+    "flowrl",
+    "ips smiles group",
+    "ips scaffold group",
+    "ips generic-scaffold group",
+    "ips smiles replay",
+    "ips scaffold replay",
+    "ips generic-scaffold replay",
+    "ips smiles likelihood",
+    "ips similarity kernel",
+    "ips nearest-drug group",
+)
+"""A method, or ips-grpo by its outcome and estimator."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Preset:
     Attributes:
       seeds: of every cell.
       objectives: files of a folder below configs/.
-      methods: of `METHODS`.
+      methods: such as those of `METHODS`.
       changes: to every configuration.
     """
 
     seeds: int
     objectives: tuple[str, ...] = ("qed-band", "four-drugs")
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = METHODS
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,11 +88,22 @@ def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Conf
         # The files that Table 3 needs are the user's, so they lie where the command is given.
         base = Config.load(files[objective], Path.cwd()).model_dump(exclude_unset=True)
         for method in preset.methods:
-            settings = {**base, **METHODS[method], **preset.changes}
+            settings = {**base, **_chosen(method), **preset.changes}
             found[f"{objective} {method}"] = [
                 Config(**{**settings, "seed": seed}) for seed in range(preset.seeds)
             ]
     return found
+
+
+def _chosen(method: str) -> dict[str, str]:
+    """Keys of a configuration that has this method of a preset."""
+    name, *of = method.split()
+    if not of:
+        return {"method": name}
+    outcome, estimator = of
+    if outcome == "nearest-drug":
+        outcome = f"{__name__}:nearest_drug"
+    return {"method": "ips-grpo", "outcome": outcome, "estimator": estimator}
 
 
 def directory(out: Path, cell: str, seed: int) -> Path:
@@ -99,13 +111,13 @@ def directory(out: Path, cell: str, seed: int) -> Path:
     return out / cell.replace(" ", "-") / f"seed-{seed}"
 
 
-def reproduce_molecules(preset_name: str, out: Path) -> None:
+def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Run every cell with every seed, print the table, draw the figures to `out`."""
     preset = PRESETS[preset_name]
     found = records(out, cells(preset), modes)
     rows = [row(cell, records) for cell, records in found.items()]
     figures = hits_figures(preset, found)
-    write_table(out, f"molecule-keys, {preset_name} preset", rows, figures)
+    write_table(out, f"{name}, {preset_name} preset", rows, figures)
 
 
 def hits_figures(

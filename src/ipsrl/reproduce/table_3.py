@@ -14,7 +14,6 @@ from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import Config
 from ipsrl.paths import below
-from ipsrl.reproduce import interval
 from ipsrl.reproduce.molecules import (
     Preset,
     burden,
@@ -23,6 +22,7 @@ from ipsrl.reproduce.molecules import (
     records,
     write_table,
 )
+from ipsrl.reproduce.runs import interval
 
 FOLDER = "molecules/table-3"
 THRESHOLDS = (0.80, 0.85)
@@ -54,7 +54,7 @@ PRESETS = {
 }
 
 
-def reproduce_table_3(preset_name: str, out: Path) -> None:
+def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Run every cell with every seed, print the table, draw the figures to `out`.
 
     Raises:
@@ -69,7 +69,7 @@ def reproduce_table_3(preset_name: str, out: Path) -> None:
         for task in preset.objectives for threshold in THRESHOLDS for method in preset.methods
     ]  # fmt: skip
     figures = hits_figures(preset, found)
-    write_table(out, f"table-3, {preset_name} preset", rows, figures, NOTE)
+    write_table(out, f"{name}, {preset_name} preset", rows, figures, NOTE)
 
 
 def check_files(configs: Sequence[Config]) -> None:

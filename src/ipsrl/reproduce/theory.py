@@ -11,10 +11,10 @@ from safetensors.numpy import save
 
 from ipsrl.config import shipped_configs
 from ipsrl.core.floor import floor_l1
-from ipsrl.grids import Config, HyperGrid
+from ipsrl.grids import Config, HyperGrid, train
 from ipsrl.report.page import write_page
 from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
-from ipsrl.reproduce import interval, show, train_once, write_rows
+from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, Run
 from ipsrl.theory.flows import Flow, solve
 
@@ -32,7 +32,7 @@ FLOWS = {
 TIMES = np.concatenate([[0.0], np.geomspace(0.01, 3000.0, 400)])
 
 
-def reproduce_theory(preset: str, out: Path) -> None:
+def reproduce(name: str, preset: str, out: Path) -> None:
     """Integrate the flows, train the hyper-grids of the floor, draw a figure per statement."""
     flows = out / "flows.safetensors"
     Folder.make(out).write(flows.name, save(_integrate()))
@@ -44,7 +44,7 @@ def reproduce_theory(preset: str, out: Path) -> None:
             if preset == "quick":
                 config = Config(**{**config.model_dump(), "seeds": 2})
             runs[path.stem] = out / path.stem
-            train_once(config, runs[path.stem])
+            train_once(config, runs[path.stem], train)
     rows = [_row(cell, run) for cell, run in runs.items()]
     write_rows(out, rows)
     rewards = HyperGrid(2, 8).rewards
@@ -59,7 +59,7 @@ def reproduce_theory(preset: str, out: Path) -> None:
     floor = out / "floor.safetensors"
     Folder(out).write(floor.name, save(predicted))
 
-    table = Table(title=f"theory, {preset} preset: total L1 on 8x8, predicted and trained")
+    table = Table(title=f"{name}, {preset} preset: total L1 on 8x8, predicted and trained")
     for heading in ("cell", "G", "eps", "predicted", "trained \\[lowest, highest]", "seeds"):
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
     for row in rows:
@@ -75,7 +75,7 @@ def reproduce_theory(preset: str, out: Path) -> None:
         "Three outcomes under five objectives": ("simplex", simplex_trajectories(flows)),
         "The floor of finite groups": ("floor", finite_group_floor(floor, rows)),
     }
-    write_page(out / "index.html", title=f"theory, {preset} preset", rows=rows, figures=figures)
+    write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
 
 
 def _integrate() -> dict[str, np.ndarray]:

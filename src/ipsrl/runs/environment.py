@@ -18,8 +18,9 @@ _PACKAGES = (
 
 
 def environment(config: StrictConfig, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Versions, git revision, digests of the configuration and of input files."""
+    """Family, versions, git revision, digests of the configuration and of input files."""
     return {
+        "family": family(type(config)),
         "config_digest": config.digest(),
         "seeds": {key: value for key, value in config if key.startswith("seed")},
         "git_revision": _git_revision(),
@@ -28,6 +29,12 @@ def environment(config: StrictConfig, inputs: Mapping[str, str]) -> dict[str, An
         "versions": installed_versions(_PACKAGES),
         "inputs": dict(inputs),
     }
+
+
+def family(model: type[StrictConfig]) -> str:
+    """The family of a configuration, such as grids: the package that defines it, or its base."""
+    ours = (kind.__module__ for kind in model.__mro__ if kind.__module__.startswith("ipsrl."))
+    return next(ours).split(".")[1]
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """A run directory: what a training run leaves behind, and how it goes on after an interruption.
 
     config.toml           the resolved configuration
-    environment.json      versions, git revision, digests of the configuration and of input files
+    environment.json      family, versions, git revision, digests of configuration and input files
     files.json            the names of the run's own files; no other is changed or removed
     lock.json             while it is written: by which process, and since when
     metrics.jsonl         one line per evaluation and seed
@@ -30,15 +30,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import RunError
 from ipsrl.runs import folder
 from ipsrl.runs.beginning import check_empty, has_begun, not_written
-from ipsrl.runs.environment import differences, environment
+from ipsrl.runs.environment import differences, environment, family
 from ipsrl.runs.folder import Folder
+from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json
 from ipsrl.runs.lock import Lock
+from ipsrl.runs.outcomes import counted
 
 C = TypeVar("C", bound=StrictConfig)
 
@@ -86,7 +88,7 @@ class Run:
             run.files.begin()
             run.files.claim(*_FIRST, "checkpoints/")
             (directory / "checkpoints").mkdir(exist_ok=True)
-            run.files.write("environment.json", _json(environment(config, inputs or {})))
+            run.files.write("environment.json", as_json(environment(config, inputs or {})))
             run.metrics_path.write_bytes(b"")
             run.files.write("config.toml", config.dump().encode())
         except OSError as error:
@@ -131,6 +133,7 @@ class Run:
             another process is writing it.
         """
         run = cls.open(directory)
+        run.check_family(type(config))
         written, begun_in = run.config(type(config)), run.environment()
         if written.digest() != begun_in.get("config_digest"):
             raise RunError(
@@ -186,13 +189,30 @@ class Run:
         """The configuration that the run was started with."""
         return model.load(self.directory / "config.toml")
 
+    @property
+    def family(self) -> str | None:
+        """Which family's it is, such as grids; None for a run of a version that did not say."""
+        return self.environment().get("family")
+
+    def check_family(self, model: type[StrictConfig]) -> None:
+        """A run goes on as what it began.
+
+        Raises:
+          RunError: if the run is of another family than this configuration.
+        """
+        if self.family not in (None, family(model)):
+            raise RunError(
+                f"{self.directory} is a run of the family {self.family}, not of {family(model)}, "
+                "so it cannot go on as one. Continue it with the command that began it."
+            )
+
     def environment(self) -> dict[str, Any]:
         """environment.json.
 
         Raises:
           RunError: if it cannot be read.
         """
-        return _load(self.directory / "environment.json")
+        return read_json(self.directory / "environment.json")
 
     # --- while it runs --------------------------------------------------------------------------
 
@@ -212,16 +232,7 @@ class Run:
           ids: outcome ids [seeds, N].
           rewards: raw rewards [seeds, N].
         """
-        columns: dict[str, list[Any]] = {name: [] for name in _OUTCOMES.names}
-        for seed, (seed_ids, seed_rewards) in enumerate(zip(ids, rewards, strict=True)):
-            outcomes, which, counts = np.unique(seed_ids, return_inverse=True, return_counts=True)
-            means = np.bincount(which, seed_rewards) / counts
-            columns["step"] += [step] * len(outcomes)
-            columns["seed"] += [seed] * len(outcomes)
-            columns["outcome"] += outcomes.tolist()
-            columns["count"] += counts.tolist()
-            columns["mean_reward"] += means.tolist()
-        self.append("outcomes", pa.table(columns, schema=_OUTCOMES))
+        self.append("outcomes", counted(step, ids, rewards))
 
     def append(self, name: str, table: pa.Table) -> None:
         """Append rows to NAME.parquet.
@@ -234,7 +245,7 @@ class Run:
         with self._writing():
             if file in self.files:
                 table = pa.concat_tables([pq.read_table(self.directory / file), table])
-            self.files.write(file, _table(table))
+            self.files.write(file, as_parquet(table))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the run's own as a whole."""
@@ -252,9 +263,9 @@ class Run:
         arrays_name, state_name = _checkpoint_files(step)
         with self._writing():
             self.files.claim(arrays_name, state_name)
-            self.files.write(arrays_name, _pack(arrays))
+            self.files.write(arrays_name, as_safetensors(arrays))
             state = {"step": step, "metrics_bytes": self.metrics_path.stat().st_size}
-            self.files.write(state_name, _json(state))
+            self.files.write(state_name, as_json(state))
             self._prune()
 
     def restore(self) -> tuple[int, dict[str, np.ndarray]] | None:
@@ -269,7 +280,7 @@ class Run:
             names = _checkpoint_files(steps[-1])
             try:
                 arrays = load_file(self.directory / names[0])
-                state = _load(self.directory / names[1])
+                state = read_json(self.directory / names[1])
             except (SafetensorError, OSError, RunError) as error:
                 raise RunError(
                     f"the checkpoint of step {steps[-1]} in {self.directory} is damaged ({error}). "
@@ -280,7 +291,9 @@ class Run:
             for name in sorted(self.files.listed):
                 if name.endswith(".parquet") and "/" not in name and name in self.files:
                     table = pq.read_table(self.directory / name)
-                    self.files.write(name, _table(table.filter(pc.field("step") <= state["step"])))
+                    self.files.write(
+                        name, as_parquet(table.filter(pc.field("step") <= state["step"]))
+                    )
             self._prune()
         return None if arrays is None else (state["step"], arrays)
 
@@ -288,10 +301,10 @@ class Run:
         self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
     ) -> None:
         """Write the final arrays, if any, and, last, result.json."""
-        content = _json(result)
+        content = as_json(result)
         with self._writing():
             if arrays is not None:
-                self.files.write("arrays.safetensors", _pack(arrays))
+                self.files.write("arrays.safetensors", as_safetensors(arrays))
             self.files.write("result.json", content)
 
     # --- afterwards -----------------------------------------------------------------------------
@@ -311,7 +324,7 @@ class Run:
                 f"{self.directory} has no result.json: the run has not ended. "
                 f"Continue it with --resume {self._to_resume}."
             )
-        return _load(self.directory / "result.json")
+        return read_json(self.directory / "result.json")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl."""
@@ -365,47 +378,7 @@ class Run:
         )
 
 
-_OUTCOMES = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("seed", pa.int64()),
-        ("outcome", pa.int64()),
-        ("count", pa.int64()),
-        ("mean_reward", pa.float64()),
-    ]
-)
-
-
 def _checkpoint_files(step: int) -> tuple[str, str]:
     """Names of its arrays, and of what makes it valid."""
     stem = f"checkpoints/step-{step:012d}"
     return f"{stem}.safetensors", f"{stem}.json"
-
-
-def _table(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink)  # else the bytes depend on the history
-    return sink.getvalue().to_pybytes()
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """A JSON object that a run wrote."""
-    try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("it is not an object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}), though the run wrote it. Restore it from a copy, "
-            "or start a new run elsewhere."
-        ) from None
-    return found
-
-
-def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """As safetensors, which stores memory as it lies: a slice must be made contiguous first."""
-    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"

@@ -26,7 +26,7 @@ from ipsrl.reproduce.molecules import (
     directory,
     modes,
     record,
-    reproduce_molecules,
+    reproduce,
     row,
 )
 from ipsrl.runs import Run
@@ -65,7 +65,7 @@ def test_a_table_of_two_cells(small_prior, tmp_path, monkeypatch, capsys):
         changes={"budget": 30, "batch": 16, "prior": str(small_prior), "threshold": 0.3},
     )  # fmt: skip
     monkeypatch.setitem(PRESETS, "quick", toy)
-    reproduce_molecules("quick", tmp_path)
+    reproduce("molecule-keys", "quick", tmp_path)
     rows = json.loads((tmp_path / "table.json").read_text())
     assert [one["cell"] for one in rows] == list(cells(toy))
     for one in rows:
@@ -80,7 +80,7 @@ def test_a_table_of_two_cells(small_prior, tmp_path, monkeypatch, capsys):
     before = (tmp_path / "table.json").read_bytes()
     for cell in cells(toy):  # records are used again, also without the runs that they tell of
         shutil.rmtree(directory(tmp_path, cell, 0).parent)
-    reproduce_molecules("quick", tmp_path)
+    reproduce("molecule-keys", "quick", tmp_path)
     assert (tmp_path / "table.json").read_bytes() == before
     assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 4
     assert "molecule-keys, quick preset" in capsys.readouterr().out

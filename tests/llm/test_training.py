@@ -25,7 +25,7 @@ import torch
 from helpers import HANGS
 from killing import survive
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerState
 from trl import GRPOConfig
 
 from ipsrl.cli import main
@@ -33,7 +33,7 @@ from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.functions import load_function
 from ipsrl.llm.checkpoints import newest_checkpoint
 from ipsrl.llm.config import Config
-from ipsrl.llm.training import train
+from ipsrl.llm.training import _result, train
 from ipsrl.runs import Run
 
 TASK = '''
@@ -895,3 +895,14 @@ def test_diagnose_finds_what_the_run_has_logged(home, finished, capsys) -> None:
 def test_diagnose_of_a_run_without_outcomes_names_the_option(finished, capsys) -> None:
     assert main(["diagnose", str(finished("grpo-alone"))]) == 1
     assert "--outcome mod:fn" in capsys.readouterr().err
+
+
+def test_a_reward_that_was_not_logged_is_none_and_not_0(home, tmp_path, capsys) -> None:
+    logged = TrainerState(global_step=3, log_history=[{"reward": 0.25}, {"reward": 0.75}])
+    assert _result(logged).reward == 0.5
+    nothing = _result(TrainerState(global_step=3))
+    assert nothing.reward is None
+    with Run.create(tmp_path / "run", task(home)) as run:
+        run.finish(dataclasses.asdict(nothing))
+    assert main(["train", "llm", "--resume", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.startswith("3 steps: reward none\n")

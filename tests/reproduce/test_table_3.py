@@ -20,7 +20,7 @@ from ipsrl.reproduce.table_3 import (
     PRESETS,
     THRESHOLDS,
     at_thresholds,
-    reproduce_table_3,
+    reproduce,
     row,
 )
 
@@ -82,7 +82,7 @@ def test_rows_stand_beside_the_paper():
 def test_files_that_are_not_there_are_named_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match=r"stock.smi.gz and 7uvu/receptor.pdbqt not found"):
-        reproduce_table_3("quick", tmp_path / "out")
+        reproduce("table-3", "quick", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -101,7 +101,7 @@ def test_real_engines(small_prior, tmp_path, monkeypatch, capsys):
         PRESETS, "quick", replace(PRESETS["quick"], methods=("reinvent",), changes=changes)
     )
     monkeypatch.chdir(tmp_path)
-    reproduce_table_3("quick", tmp_path / "out")
+    reproduce("table-3", "quick", tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [one["cell"] for one in rows] == ["synth 0.80 reinvent", "synth 0.85 reinvent"]
     assert [one["calls"] for one in rows] == [8, 8]

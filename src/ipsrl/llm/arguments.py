@@ -1,0 +1,113 @@
+"""Arguments of TRL's trainer: the user's fields over our defaults, and what fits together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from ipsrl.core.methods import GRPO
+from ipsrl.errors import ConfigError, MissingExtra
+from ipsrl.llm.config import PostTraining
+
+try:
+    import torch
+    from transformers import BitsAndBytesConfig
+    from trl.trainer.grpo_config import GRPOConfig
+
+    from ipsrl.llm.options import check_fields, check_start
+    from ipsrl.llm.trl import check_config
+except ModuleNotFoundError as error:
+    raise MissingExtra("llm", error.name or "trl") from None
+
+_SAVE_STEPS = 50  # at least
+
+
+def arguments_of(config: PostTraining, out: Path) -> Any:
+    """GRPOConfig: the user's fields over our defaults.
+
+    Raises:
+      ConfigError: for fields that it has not or that cannot be, or a package that is missing.
+    """
+    check_fields(config.trl)
+    if config.trl.get("eval_strategy") in ("steps", "epoch") and not config.evaluates:
+        raise ConfigError(
+            "trl.eval_strategy wants to evaluate, and there is no eval_dataset. Name one (of "
+            "train llm), or leave it out."
+        )
+    ours: dict[str, Any] = {
+        "report_to": "none",
+        "logging_steps": 1,
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        "log_completions": True,
+        "num_completions_to_print": 0,
+        # TRL does not restore its order of a second epoch; `train` shuffles once instead.
+        "shuffle_dataset": False,
+    }
+    ours |= without_gpu(GRPOConfig)
+    loading = {**config.init_kwargs, "trust_remote_code": False, "use_safetensors": True}
+    if config.load_in_4bit:
+        loading["quantization_config"] = quantization()
+    own = {
+        "output_dir": str(out / "trainer"), "seed": config.seed, "model_init_kwargs": loading,
+    }  # fmt: skip
+    if hasattr(GRPOConfig, "trust_remote_code"):  # not in every TRL
+        own["trust_remote_code"] = False
+    options = {**ours, **config.trl, **own}
+    try:
+        arguments: Any = GRPOConfig(**options)
+    except Exception as error:  # of whatever library the options are for
+        raise ConfigError(f"trl: {error}") from None
+    check_start(arguments)
+    # Completions are kept for several updates, but not in a checkpoint.
+    updates = arguments.steps_per_generation * arguments.num_iterations
+    updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
+    by_steps = arguments.save_strategy == "steps" and arguments.save_steps >= 1  # else a share
+    if "save_steps" not in config.trl:
+        arguments.save_steps = math.ceil(_SAVE_STEPS / updates) * updates
+    elif by_steps and arguments.save_steps % updates:
+        raise ConfigError(
+            f"trl.save_steps = {arguments.save_steps} is not a multiple of {updates}, the steps "
+            "that share one generation, so a resumed run would not be the same. Choose a multiple."
+        )
+    return arguments
+
+
+def without_gpu(arguments: Any) -> dict[str, Any]:
+    """Fields of a class of training arguments, whose defaults are meant for a GPU, without one."""
+    if torch.cuda.is_available():
+        return {}
+    off = ("bf16", "dataloader_pin_memory", "gradient_checkpointing", "activation_checkpointing")
+    known = {field.name for field in dataclasses.fields(arguments)}
+    return {"use_cpu": True, **{name: False for name in off if name in known}}
+
+
+def quantization() -> BitsAndBytesConfig:
+    """NF4 weights with bf16 compute."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+
+
+def check_arguments(config: PostTraining, arguments: Any, prompts: int, dataset: str) -> None:
+    """What fits together, before anything is written.
+
+    Args:
+      config: of the run.
+      arguments: of `arguments_of`.
+      prompts: of the data set.
+      dataset: its name.
+    Raises:
+      ConfigError: for what does not.
+    """
+    if not isinstance(method := config.shaping(), GRPO):
+        check_config(arguments, method)
+    needed = arguments.generation_batch_size // arguments.num_generations
+    if prompts < needed:
+        raise ConfigError(
+            f"dataset {dataset!r} has {prompts} prompts, but one generation takes {needed}, so "
+            "nothing would be trained. Lower trl.per_device_train_batch_size or "
+            "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
+        )

@@ -1,0 +1,30 @@
+"""The command `ipsrl reproduce`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ipsrl import reproduce as items
+
+
+def reproduce(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        item: tyro.conf.Positional[Literal[tuple(items.ITEMS)]]  # type: ignore[valid-type]
+        """What to reproduce."""
+        preset: Literal["quick", "cpu", "paper"] = "quick"
+        """quick: minutes on two cores; paper: the full budget; cpu: hours, for language models and
+        molecules."""
+        out: Path | None = None
+        """Where to write; runs/ITEM-PRESET if not given.  Finished runs there are used again."""
+
+    listed = "\n".join(f"  {name:14} {item.what}" for name, item in items.ITEMS.items())
+    options = tyro.cli(
+        Options, args=argv, prog="ipsrl reproduce",
+        description=f"Run an item of the paper, or of ours, beside its numbers.\n\n{listed}",
+    )  # fmt: skip
+    out = options.out or Path("runs") / f"{options.item}-{options.preset}"
+    items.reproduce(options.item, options.preset, out)
+    return 0

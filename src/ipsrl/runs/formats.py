@@ -1,0 +1,46 @@
+"""What a run writes, as bytes: the same content gives the same ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save
+
+from ipsrl.errors import RunError
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    """A table as Parquet."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink)  # else the bytes depend on the history
+    return sink.getvalue().to_pybytes()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that a run wrote."""
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}), though the run wrote it. Restore it from a copy, "
+            "or start a new run elsewhere."
+        ) from None
+    return found
+
+
+def as_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as safetensors, which stores memory as it lies: a slice is made contiguous first."""
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+
+
+def as_json(value: Mapping[str, Any]) -> bytes:
+    """An object as JSON, which has no NaN."""
+    return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"

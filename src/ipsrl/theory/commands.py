@@ -1,0 +1,53 @@
+"""The command `ipsrl advise`."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import tyro
+
+from ipsrl.theory import groups
+
+
+def advise(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Predict what IPS-GRPO with group frequency will do to the outcomes of one prompt.
+
+        Name the rewards of all outcomes, or how many there are and how far their rewards differ.
+        """
+
+        rewards: str | None = None
+        """Rewards of all outcomes, such as 1,1,0.1."""
+        outcomes: int | None = None
+        """Number of outcomes; their rewards are spread evenly in log between 1 and 1/ratio."""
+        reward_ratio: float = 1.0
+        """Largest reward over smallest, with --outcomes."""
+        group_size: int = 8
+        """Samples per prompt, G (TRL: num_generations)."""
+        eps: float = 0.0
+        """Clip of the share."""
+        target_l1: float = 0.1
+        """Total L1 to the reward-proportional distribution that is good enough."""
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl advise")
+    rewards = groups.parse_rewards(options.rewards, options.outcomes, options.reward_ratio)
+    advice = groups.advise(
+        rewards, options.group_size, eps=options.eps, target_l1=options.target_l1
+    )
+    if options.json:
+        print(json.dumps(asdict(advice), indent=2))
+        return 0
+    target = rewards / rewards.sum()
+    print("outcome   reward   target   predicted")
+    shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
+    for i in shown:
+        dies = "  dies out" if i % len(rewards) in advice.extinct else ""
+        print(
+            f"{i % len(rewards):7} {rewards[i]:8.4g} {target[i]:8.4f} "
+            f"{advice.distribution[i]:11.4f}{dies}"
+        )
+    print(f"total L1 {advice.floor_l1:.4f}; needed group size {advice.needed_group_size or 'none'}")
+    print(advice.recommendation)
+    return 0

@@ -1,0 +1,78 @@
+"""The table of items is the only list of them."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from ipsrl.cli import main
+from ipsrl.errors import ConfigError
+from ipsrl.reproduce import ITEMS, hypospace, molecules, reproduce, table_3
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
+def test_an_item_can_be_called(item):
+    module, run = item.home.split(":")
+    assert callable(getattr(import_module(f"ipsrl.reproduce.{module}"), run))
+
+
+@pytest.mark.parametrize(
+    ("module", "presets"),
+    [
+        ("hypospace", hypospace.presets()),
+        ("molecules", molecules.PRESETS),
+        ("table_3", table_3.PRESETS),
+    ],
+)
+def test_an_item_has_the_presets_of_its_module(module, presets):
+    found = [item for item in ITEMS.values() if item.home.startswith(f"{module}:")]
+    assert found
+    assert all(item.presets == tuple(presets) for item in found)
+
+
+def test_every_refused_preset_says_what_to_choose(tmp_path):
+    for name, item in ITEMS.items():
+        for preset in {"quick", "cpu", "paper"} - {*item.presets}:
+            chosen = " or ".join(item.presets)
+            with pytest.raises(ConfigError, match=rf"{name} has no preset {preset}.*{chosen}\."):
+                reproduce(name, preset, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_lists_every_item(capsys):
+    with pytest.raises(SystemExit):
+        main(["reproduce", "--help"])
+    offered = capsys.readouterr().out
+    for name, item in ITEMS.items():
+        assert re.search(rf"^ *{name} +{re.escape(item.what)}$", offered, re.MULTILINE)
+
+
+def test_the_usage_names_every_item(capsys):
+    main(["--help"])
+    named = re.split(r"[\s,:]+", capsys.readouterr().out)
+    assert set(ITEMS) <= set(named)
+
+
+def test_the_readme_names_every_item():
+    text = (ROOT / "README.md").read_text()
+    (listed,) = re.findall(r"ipsrl reproduce .*\n(?: {20,}#.*\n)*", text)
+    assert sorted(re.findall("|".join(sorted(ITEMS, key=len, reverse=True)), listed)) == sorted(
+        ITEMS
+    )
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=str)
+def test_no_page_names_an_item_that_is_not_there(page):
+    assert {*re.findall(r"ipsrl reproduce ([\w-]+)", page.read_text())} <= {*ITEMS}
+
+
+def test_no_item_imports_the_table():
+    """The package is the attic of its modules: what they share is in `runs`."""
+    import grimp
+
+    graph = grimp.build_graph("ipsrl", cache_dir=None)
+    inside = {name for name in graph.find_children("ipsrl.reproduce") if "commands" not in name}
+    assert not graph.find_modules_that_directly_import("ipsrl.reproduce") & inside
