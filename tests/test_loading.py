@@ -62,7 +62,7 @@ READERS: dict[str, dict[str, object]] = {
     "subprocess.Popen": {},  # a list of words; shell=True is forbidden below
 }
 BY_NAME = ("import_module", "spec_from_file_location", "module_from_spec")
-NAMED = {"cli.py", "doctor.py", "functions.py", "lazy.py", "molecules/docking/__init__.py"}
+NAMED = {"cli.py", "doctor.py", "functions.py", "lazy.py", "molecules/docking/docking.py"}
 """Files that import modules by name: our own, or what the user names."""
 MODULES = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "sympy",

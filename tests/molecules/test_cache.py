@@ -14,11 +14,12 @@ from faulty import molecules
 from helpers import promised
 
 from ipsrl.errors import ConfigError
-from ipsrl.molecules import ComponentConfig, Failure, Scoring, cache
-from ipsrl.molecules.cache import Cached, rdBase
-from ipsrl.molecules.executor import Elsewhere
-from ipsrl.molecules.oracle import Oracle, Status
-from ipsrl.molecules.scoring import Timeout
+from ipsrl.molecules import ComponentConfig, Failure, Scoring
+from ipsrl.molecules.execution import cache
+from ipsrl.molecules.execution.cache import Cached, rdBase
+from ipsrl.molecules.execution.processes import Elsewhere
+from ipsrl.molecules.scoring.aggregate import Timeout
+from ipsrl.molecules.search.oracle import Oracle, Status
 
 USER = """
 calls = []
@@ -250,7 +251,7 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from faulty import molecules
-from ipsrl.molecules.cache import Cached
+from ipsrl.molecules.execution.cache import Cached
 
 class Component:
     identity, computed = sys.argv[3], 0

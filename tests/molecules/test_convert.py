@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Prior
-from ipsrl.molecules.convert import import_mamba
+from ipsrl.molecules.generator.convert import import_mamba
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "saturn_to_safetensors.py"
 

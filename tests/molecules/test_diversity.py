@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ipsrl.molecules.diversity import DiversityFilter
+from ipsrl.molecules.search.diversity import DiversityFilter
 
 
 def test_by_hand():

@@ -19,8 +19,8 @@ from ipsrl.molecules import (
     Scoring,
     TransformConfig,
 )
-from ipsrl.molecules.docking import Docking
-from ipsrl.molecules.scoring import build, transform
+from ipsrl.molecules.docking.docking import Docking
+from ipsrl.molecules.scoring.aggregate import build, transform
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 SMALL = {"center": [0.0, 0.0, 0.0], "size": [10.0, 10.0, 10.0], "max_evals": 2000}
@@ -190,7 +190,7 @@ import sys
 sys.modules[{library!r}] = None
 from ipsrl.errors import MissingExtra
 from ipsrl.molecules import DockingConfig
-from ipsrl.molecules.docking import Docking
+from ipsrl.molecules.docking.docking import Docking
 try:
     Docking(DockingConfig(**{docking(receptor).model_dump()}))
 except MissingExtra as error:

@@ -16,8 +16,8 @@ from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
-from ipsrl.molecules.executor import GRACE, Processes
-from ipsrl.molecules.scoring import PROPERTIES, Timeout, build
+from ipsrl.molecules.execution.processes import GRACE, Processes
+from ipsrl.molecules.scoring.aggregate import PROPERTIES, Timeout, build
 from ipsrl.workers import lines
 
 # A component that does what the SMILES says: C its number, N what the test wrote into a file.
@@ -289,7 +289,7 @@ PARENT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from ipsrl.molecules import ComponentConfig
-from ipsrl.molecules.executor import Processes
+from ipsrl.molecules.execution.processes import Processes
 
 config = ComponentConfig(kind="function", function=sys.argv[1], workers=1, timeout=600.0)
 with Processes(config) as component:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from test_search import config, files, kill_and_resume  # noqa: F401 (a fixture)
 
 from ipsrl.molecules import ComponentConfig, Scoring, TransformConfig, train
-from ipsrl.molecules.executor import Processes, Worker
-from ipsrl.molecules.oracle import Oracle, Status
-from ipsrl.molecules.scoring import Failure, Timeout
+from ipsrl.molecules.execution.processes import Processes, Worker
+from ipsrl.molecules.scoring.aggregate import Failure, Timeout
+from ipsrl.molecules.search.oracle import Oracle, Status
 from ipsrl.runs import Run
 
 STATUS = {

@@ -7,7 +7,7 @@ import pytest
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import Config, Scoring, train
-from ipsrl.molecules.inputs import inputs as all_inputs
+from ipsrl.molecules.scoring.inputs import inputs as all_inputs
 from ipsrl.paths import below
 
 SCORE = "def score(smiles):\n    return [{value}] * len(smiles)\n"

@@ -8,9 +8,9 @@ import torch
 
 from ipsrl.core.advantage import group_advantage
 from ipsrl.molecules import Config, Prior
-from ipsrl.molecules.learning import Lesson, signal, update
-from ipsrl.molecules.outcomes import OutcomeProbability
-from ipsrl.molecules.prior import live
+from ipsrl.molecules.generator.prior import live
+from ipsrl.molecules.search.learning import Lesson, signal, update
+from ipsrl.molecules.search.outcomes import OutcomeProbability
 
 SMILES = ["Cc1ccc(O)cc1", "C1CCN(C)C1", "CCO", "c1csc(N)c1"]
 METHODS = ["reinvent", "grpo", "ips-grpo", "flowrl"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from ipsrl.molecules.mamba import SelectiveScan, accelerate, empty_cache
+from ipsrl.molecules.generator.mamba import SelectiveScan, accelerate, empty_cache
 
 # Float32 sums of about 1,000 terms of order 1.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ipsrl.molecules.replay import Entry, Memory
+from ipsrl.molecules.search.memory import Entry, Memory
 
 
 def entry(smiles: str, reward: float, scaffold: str = "") -> Entry:

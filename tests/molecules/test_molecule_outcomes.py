@@ -11,7 +11,7 @@ from ipsrl.errors import ConfigError, IpsrlError, RunError
 from ipsrl.molecules import Config
 from ipsrl.molecules.config import OUTCOMES
 from ipsrl.molecules.molecule import similarities
-from ipsrl.molecules.outcomes import OutcomeProbability
+from ipsrl.molecules.search.outcomes import OutcomeProbability
 
 # Toluene, phenol: one scaffold; pyridine with them: one generic scaffold; ethanol: none.
 BATCH = ["Cc1ccccc1", "Oc1ccccc1", "c1ccncc1", "CCO", None, "CCO", "CCO", "Cc1ccccc1"]

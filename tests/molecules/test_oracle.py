@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipsrl.molecules import ComponentConfig, Scoring
-from ipsrl.molecules.oracle import Oracle, Status
+from ipsrl.molecules.search.oracle import Oracle, Status
 
 USER = """
 calls = []

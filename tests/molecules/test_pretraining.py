@@ -9,8 +9,8 @@ import torch
 
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules import PretrainConfig, Prior, pretrain
-from ipsrl.molecules.pretraining import read_smiles
-from ipsrl.molecules.vocabulary import tokenize
+from ipsrl.molecules.generator.pretraining import read_smiles
+from ipsrl.molecules.generator.vocabulary import tokenize
 from ipsrl.runs import Run
 
 SMALL = {"hidden": 16, "layers": 1, "epochs": 2, "held_out": 20, "batch": 32, "warm_up": 5}

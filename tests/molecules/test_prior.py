@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules import Prior, Vocabulary
-from ipsrl.molecules.prior import live, padded
+from ipsrl.molecules.generator.prior import live, padded
 
 RECURRENT = 1e-5  # float32; the bound on the difference of a log-probability
 

@@ -13,14 +13,14 @@ from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure, Scoring
-from ipsrl.molecules.oracle import Oracle, Status
-from ipsrl.molecules.scoring import Timeout, build
+from ipsrl.molecules.scoring.aggregate import Timeout, build
+from ipsrl.molecules.search.oracle import Oracle, Status
 
 pytest.importorskip("ray")
 
 import ray
 
-from ipsrl.molecules.cluster import Ray
+from ipsrl.molecules.execution.cluster import Ray
 
 # Ray forks when it starts.  JAX, which other tests of this process may have loaded, warns of that.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")

@@ -15,7 +15,7 @@ pytest.importorskip("ray")
 
 import ray
 
-from ipsrl.molecules.cluster import Ray
+from ipsrl.molecules.execution.cluster import Ray
 
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # as in test_ray.py
 
@@ -47,7 +47,7 @@ def test_components_share_processors(mine):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_processor")
 def test_who_waits_for_room_says_so(mine, monkeypatch, capsys):
-    monkeypatch.setattr("ipsrl.molecules.cluster.WAIT", 0.5)
+    monkeypatch.setattr("ipsrl.molecules.execution.cluster.WAIT", 0.5)
     first = Ray(mine)
     leaves = Timer(3.0, first.close)
     leaves.start()

@@ -7,8 +7,8 @@ pytest.importorskip("rdkit")
 from rdkit import Chem
 
 from ipsrl.errors import InvalidInput, RunError
-from ipsrl.molecules.reaction_rules import RULES
-from ipsrl.molecules.reactions import (
+from ipsrl.molecules.synthesis.reaction_rules import RULES
+from ipsrl.molecules.synthesis.reactions import (
     AMIDE,
     HETEROCYCLE,
     OTHER,

@@ -28,12 +28,12 @@ from ipsrl.molecules import (
     SynthesisConfig,
     TemplateModel,
 )
-from ipsrl.molecules import retrosynthesis as module
-from ipsrl.molecules.megan import Megan
 from ipsrl.molecules.molecule import canonical
-from ipsrl.molecules.route_picture import route_svg
-from ipsrl.molecules.scoring import build
-from ipsrl.molecules.templates import templates
+from ipsrl.molecules.scoring.aggregate import build
+from ipsrl.molecules.synthesis import planner as module
+from ipsrl.molecules.synthesis.megan import Megan
+from ipsrl.molecules.synthesis.picture import route_svg
+from ipsrl.molecules.synthesis.templates import templates
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 CHEM = SHARED / "data" / "chem"

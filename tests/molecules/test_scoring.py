@@ -15,7 +15,7 @@ from helpers import limits_from, wait_until
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import Component, ComponentConfig, Failure, Scoring, TransformConfig
-from ipsrl.molecules.scoring import LONGEST, PROPERTIES, Timeout, build, transform
+from ipsrl.molecules.scoring.aggregate import LONGEST, PROPERTIES, Timeout, build, transform
 
 ASPIRIN, PHENOL, ETHANE = "CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CC"
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
-from ipsrl.molecules import search as loop
+from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
-from ipsrl.molecules.replay import Entry
-from ipsrl.molecules.search import Search
-from ipsrl.molecules.state import pack
+from ipsrl.molecules.search import loop as loop
+from ipsrl.molecules.search.loop import Search
+from ipsrl.molecules.search.memory import Entry
 
 USER = """
 def length(smiles):

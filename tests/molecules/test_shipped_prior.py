@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from ipsrl.molecules import Prior
-from ipsrl.molecules.sampling import sample
+from ipsrl.molecules.generator.quality import sample
 
 SHIPPED = Path(__file__).parents[2] / "src" / "ipsrl" / "molecules" / "priors" / "zinc"
 

@@ -12,7 +12,7 @@ from rdkit.Chem import rdChemReactions, rdMolDescriptors
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Template, read_templates
 from ipsrl.molecules.molecule import canonical, random_smiles
-from ipsrl.molecules.templates import digest, standard_form, templates
+from ipsrl.molecules.synthesis.templates import digest, standard_form, templates
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 LIBRARY = {template.name: template for template in templates()}

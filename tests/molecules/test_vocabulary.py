@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from ipsrl.errors import InvalidInput
-from ipsrl.molecules.vocabulary import Vocabulary, tokenize
+from ipsrl.molecules.generator.vocabulary import Vocabulary, tokenize
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 

@@ -15,9 +15,12 @@ from ipsrl.molecules.config import (
 )
 
 if TYPE_CHECKING:
-    from ipsrl.molecules.pretraining import PretrainResult, pretrain
-    from ipsrl.molecules.prior import Prior, Sequences
-    from ipsrl.molecules.retrosynthesis import (
+    from ipsrl.molecules.generator.pretraining import PretrainResult, pretrain
+    from ipsrl.molecules.generator.prior import Prior, Sequences
+    from ipsrl.molecules.generator.vocabulary import Vocabulary
+    from ipsrl.molecules.scoring.aggregate import Component, Failure, Scoring, Timeout
+    from ipsrl.molecules.search.loop import Result
+    from ipsrl.molecules.synthesis.planner import (
         Planner,
         Reaction,
         Route,
@@ -25,31 +28,28 @@ if TYPE_CHECKING:
         Synthesis,
         TemplateModel,
     )
-    from ipsrl.molecules.scoring import Component, Failure, Scoring, Timeout
-    from ipsrl.molecules.search import Result
-    from ipsrl.molecules.templates import Template, read_templates
+    from ipsrl.molecules.synthesis.templates import Template, read_templates
     from ipsrl.molecules.training import train
-    from ipsrl.molecules.vocabulary import Vocabulary
 
 _HOME = {
-    "Component": "scoring",
-    "Failure": "scoring",
-    "Planner": "retrosynthesis",
-    "PretrainResult": "pretraining",
-    "Prior": "prior",
-    "Reaction": "retrosynthesis",
-    "Result": "search",
-    "Route": "retrosynthesis",
-    "Scoring": "scoring",
-    "Sequences": "prior",
-    "Stock": "retrosynthesis",
-    "Synthesis": "retrosynthesis",
-    "Template": "templates",
-    "TemplateModel": "retrosynthesis",
-    "Timeout": "scoring",
-    "Vocabulary": "vocabulary",
-    "pretrain": "pretraining",
-    "read_templates": "templates",
+    "Component": "scoring.aggregate",
+    "Failure": "scoring.aggregate",
+    "Planner": "synthesis.planner",
+    "PretrainResult": "generator.pretraining",
+    "Prior": "generator.prior",
+    "Reaction": "synthesis.planner",
+    "Result": "search.loop",
+    "Route": "synthesis.planner",
+    "Scoring": "scoring.aggregate",
+    "Sequences": "generator.prior",
+    "Stock": "synthesis.planner",
+    "Synthesis": "synthesis.planner",
+    "Template": "synthesis.templates",
+    "TemplateModel": "synthesis.planner",
+    "Timeout": "scoring.aggregate",
+    "Vocabulary": "generator.vocabulary",
+    "pretrain": "generator.pretraining",
+    "read_templates": "synthesis.templates",
     "train": "training",
 }
 

@@ -11,11 +11,11 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from ipsrl.molecules.config import Config
-from ipsrl.molecules.inputs import inputs
-from ipsrl.molecules.oracle import Status
-from ipsrl.molecules.prior import Prior
-from ipsrl.molecules.scoring import Scoring
-from ipsrl.molecules.search import Result, Search
+from ipsrl.molecules.generator.prior import Prior
+from ipsrl.molecules.scoring.aggregate import Scoring
+from ipsrl.molecules.scoring.inputs import inputs
+from ipsrl.molecules.search.loop import Result, Search
+from ipsrl.molecules.search.oracle import Status
 from ipsrl.runs import Run, progress
 
 

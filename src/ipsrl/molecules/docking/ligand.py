@@ -25,7 +25,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from ipsrl.molecules.molecule import neutral
-from ipsrl.molecules.scoring import Failure
+from ipsrl.molecules.scoring.aggregate import Failure
 
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}
 """Of which Vina has parameters for ligands."""

@@ -26,7 +26,7 @@ from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.engines import Pose, Vina
 from ipsrl.molecules.docking.ligand import placed, prepare
 from ipsrl.molecules.docking.receptor import Receptor, centroid
-from ipsrl.molecules.scoring import Failure
+from ipsrl.molecules.scoring.aggregate import Failure
 
 NEAR = 2.0  # Angstrom: the usual limit for "the same pose"
 

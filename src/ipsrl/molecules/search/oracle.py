@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ipsrl.molecules.molecule import is_readable, scaffold
-from ipsrl.molecules.scoring import Scoring, Timeout
+from ipsrl.molecules.scoring.aggregate import Scoring, Timeout
 
 
 class Status(Enum):

@@ -1,4 +1,4 @@
-"""Rules of reaction classes, as SMIRKS; `ipsrl.molecules.reactions` applies them.
+"""Rules of reaction classes, as SMIRKS; `ipsrl.molecules.synthesis.reactions` applies them.
 
 A rule takes all that stands before the product as one mixture, "(A.B)>>(C.D)", and so covers the
 reaction within one molecule, too.  The first class with a rule that makes the product is the

@@ -19,8 +19,8 @@ from typing import Any
 
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra, RunError
 from ipsrl.molecules.config import ComponentConfig
-from ipsrl.molecules.executor import Elsewhere, Worker
-from ipsrl.molecules.scoring import Failure
+from ipsrl.molecules.execution.processes import Elsewhere, Worker
+from ipsrl.molecules.scoring.aggregate import Failure
 
 try:
     import ray

@@ -3,8 +3,8 @@
     {"component": {...}, "timeout": 60.0}    {"identity": "..."}, or {"error": "..."}
     {"smiles": "CCO"}                        {"value": 1.0}, {"failure": "..."}, {"timeout": "..."}
 
-`ipsrl.molecules.executor` starts it, and kills it where its own limit does not reach: in native
-code that does not come back.
+`ipsrl.molecules.execution.processes` starts it, and kills it where its own limit does not reach: in
+native code that does not come back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rdkit import RDLogger
 
 from ipsrl.errors import words
 from ipsrl.molecules.config import ComponentConfig
-from ipsrl.molecules.scoring import Component, Failure, Timeout, build, guarded
+from ipsrl.molecules.scoring.aggregate import Component, Failure, Timeout, build, guarded
 from ipsrl.workers.lines import serve
 
 

@@ -18,8 +18,8 @@ from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from ipsrl.errors import ConfigError, InvalidInput, RunError
-from ipsrl.molecules.mamba import accelerate, empty_cache
-from ipsrl.molecules.vocabulary import Vocabulary
+from ipsrl.molecules.generator.mamba import accelerate, empty_cache
+from ipsrl.molecules.generator.vocabulary import Vocabulary
 from ipsrl.pretrained import check_model, load_config, load_model
 
 MAX_TOKENS = 128

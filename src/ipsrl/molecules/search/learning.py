@@ -21,8 +21,8 @@ import torch
 from ipsrl.core.group import Group
 from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
 from ipsrl.molecules.config import Config
-from ipsrl.molecules.outcomes import OutcomeProbability
-from ipsrl.molecules.prior import Prior, live
+from ipsrl.molecules.generator.prior import Prior, live
+from ipsrl.molecules.search.outcomes import OutcomeProbability
 
 
 class Lesson(NamedTuple):

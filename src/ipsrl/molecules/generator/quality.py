@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ipsrl.molecules.generator.pretraining import read_smiles
+from ipsrl.molecules.generator.prior import Prior
 from ipsrl.molecules.molecule import canonical, internal_diversity
-from ipsrl.molecules.pretraining import read_smiles
-from ipsrl.molecules.prior import Prior
 
 _BATCH = 64
 _PAIRS = 1000  # molecules whose pairs are compared

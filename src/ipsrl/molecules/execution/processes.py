@@ -20,7 +20,7 @@ from queue import SimpleQueue
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules.config import ComponentConfig
-from ipsrl.molecules.scoring import Failure, Timeout
+from ipsrl.molecules.scoring.aggregate import Failure, Timeout
 from ipsrl.workers.lines import Lines, WorkerDied, WorkerTimeout
 
 GRACE = 1.0  # seconds that a worker has, after its limit, to say that it ran out
@@ -39,7 +39,7 @@ class Worker:
         self._stopped = False
         self._lines = Lines(
             # -P: what lies in the current folder must not pass for a library.
-            [sys.executable, "-P", "-m", "ipsrl.molecules.worker"], config.timeout + GRACE,
+            [sys.executable, "-P", "-m", "ipsrl.molecules.scoring.worker"], config.timeout + GRACE,
             hello={"component": config.model_dump(mode="json"), "timeout": config.timeout},
         )  # fmt: skip
 

@@ -21,7 +21,7 @@ from rdkit.Chem import rdChemReactions, rdMolDescriptors
 
 from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules.molecule import neutral
-from ipsrl.molecules.reaction_rules import RULES
+from ipsrl.molecules.synthesis.reaction_rules import RULES
 from ipsrl.workers import interpreter
 from ipsrl.workers.lines import Lines
 

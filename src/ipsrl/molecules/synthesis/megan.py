@@ -10,8 +10,8 @@ from syntheseus import BackwardReactionModel, Molecule, SingleProductReaction
 
 from ipsrl import workers
 from ipsrl.errors import RunError
-from ipsrl.molecules.retrosynthesis import CACHE, step
-from ipsrl.molecules.templates import standard_form
+from ipsrl.molecules.synthesis.planner import CACHE, step
+from ipsrl.molecules.synthesis.templates import standard_form
 from ipsrl.workers.lines import Lines
 
 RESULTS = 50  # steps that are asked for one molecule: the width of MEGAN's beam

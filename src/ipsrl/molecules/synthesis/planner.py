@@ -31,10 +31,10 @@ from syntheseus.search.node_evaluation.common import ReactionModelLogProbCost
 
 from ipsrl.errors import InvalidInput, words
 from ipsrl.molecules.config import SynthesisConfig
-from ipsrl.molecules.scoring import Failure
-from ipsrl.molecules.templates import Template, digest, standard_form, templates
+from ipsrl.molecules.scoring.aggregate import Failure
+from ipsrl.molecules.synthesis.templates import Template, digest, standard_form, templates
 
-STOCKS = Path(__file__).parent / "stocks"  # NAME.smi for each that comes with ipsrl
+STOCKS = Path(__file__).parents[1] / "stocks"  # NAME.smi for each that comes with ipsrl
 DEPTH = 20  # nodes below the target: ten reactions in a row
 CACHE = 10_000  # molecules whose last steps are remembered, at 90 kB each
 
@@ -360,7 +360,7 @@ class Synthesis:
         settings = config.model_dump() | {"stock": stock.digest, "model": model.identity}
         libraries = {name: version(name) for name in ("ipsrl", "syntheseus", "rdkit")}
         if config.rule == "all-amide":
-            from ipsrl.molecules.reactions import IDENTITY
+            from ipsrl.molecules.synthesis.reactions import IDENTITY
 
             settings["rule"] = f"all-amide {IDENTITY}"
         self.identity = "synthesis " + json.dumps(settings | libraries, sort_keys=True)
@@ -383,7 +383,7 @@ class Synthesis:
 def _model(name: str) -> Any:
     if name == "templates":
         return TemplateModel()
-    from ipsrl.molecules.megan import Megan
+    from ipsrl.molecules.synthesis.megan import Megan
 
     return Megan()
 
@@ -392,6 +392,6 @@ def _rule(name: str) -> Callable[[Sequence[str]], bool]:
     """Of the reactions of a route, as SMILES."""
     if name == "any":
         return lambda _: True
-    from ipsrl.molecules.reactions import route_is_all_amide
+    from ipsrl.molecules.synthesis.reactions import route_is_all_amide
 
     return route_is_all_amide

@@ -18,10 +18,10 @@ import torch
 
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import PretrainConfig
+from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
+from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
+from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.molecule import canonical, random_smiles
-from ipsrl.molecules.prior import MAX_TOKENS, Prior, padded
-from ipsrl.molecules.state import pack, unpack
-from ipsrl.molecules.vocabulary import END, Vocabulary, tokenize
 from ipsrl.runs import Run, progress
 
 _SORTED = 50  # batches among which SMILES of like length are brought together

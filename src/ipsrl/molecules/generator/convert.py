@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ipsrl.errors import InvalidInput
-from ipsrl.molecules.prior import Prior
-from ipsrl.molecules.vocabulary import END, START, Vocabulary
+from ipsrl.molecules.generator.prior import Prior
+from ipsrl.molecules.generator.vocabulary import END, START, Vocabulary
 
 PADDING = 8  # mamba-ssm fills the embedding up to a multiple of it
 _RENAMED = {"embedding.weight": "embeddings.weight"}

@@ -25,8 +25,8 @@ from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 from ipsrl.errors import ConfigError, InvalidInput, words
 from ipsrl.functions import call, load_function, name_of, number, one_each
 from ipsrl.molecules.config import ComponentConfig, TransformConfig
-from ipsrl.molecules.inputs import digest_of, files
 from ipsrl.molecules.molecule import canonical, similarities
+from ipsrl.molecules.scoring.inputs import digest_of, files
 from ipsrl.workers.group import run
 
 LONGEST = 2**24  # bytes that a program answers to one batch; it must not fill the memory
@@ -262,18 +262,18 @@ class Scoring:
         if not config.workers:
             component = build(config)
         elif executor == "ray":
-            from ipsrl.molecules.cluster import Ray
+            from ipsrl.molecules.execution.cluster import Ray
 
             # Components are asked one after another, so their workers can share processors.
             sharing = sum(other.workers > 0 for other in self.configs)
             processors = 10_000 // sharing / 10_000  # Ray knows four digits
             component = self._workers.enter_context(Ray(config, processors))
         else:
-            from ipsrl.molecules.executor import Processes
+            from ipsrl.molecules.execution.processes import Processes
 
             component = self._workers.enter_context(Processes(config))
         if cache and config.is_kept:
-            from ipsrl.molecules.cache import Cached
+            from ipsrl.molecules.execution.cache import Cached
 
             return Cached(component, cache)
         return component
@@ -345,12 +345,12 @@ def build(config: ComponentConfig) -> Component:
         case "program":
             return Program(config.command, config.timeout, _identity(config))
         case "docking":
-            from ipsrl.molecules.docking import Docking
+            from ipsrl.molecules.docking.docking import Docking
 
             assert config.docking is not None  # for the type checker: the configuration is complete
             return Docking(config.docking)
         case "synthesis":
-            from ipsrl.molecules.retrosynthesis import Synthesis
+            from ipsrl.molecules.synthesis.planner import Synthesis
 
             assert config.synthesis is not None
             return Synthesis(config.synthesis)

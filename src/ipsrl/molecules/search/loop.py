@@ -23,15 +23,15 @@ import torch
 from ipsrl.core.metrics import distinct_yield, effective_outcomes, oracle_burden
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
-from ipsrl.molecules.diversity import DiversityFilter
-from ipsrl.molecules.learning import Lesson, signal, update
+from ipsrl.molecules.generator.prior import Prior, padded
+from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.molecule import canonical, random_smiles
-from ipsrl.molecules.oracle import Call, Oracle, Status
-from ipsrl.molecules.outcomes import Drawn, OutcomeProbability
-from ipsrl.molecules.prior import Prior, padded
-from ipsrl.molecules.replay import Entry, Memory
-from ipsrl.molecules.scoring import Scoring
-from ipsrl.molecules.state import pack, unpack
+from ipsrl.molecules.scoring.aggregate import Scoring
+from ipsrl.molecules.search.diversity import DiversityFilter
+from ipsrl.molecules.search.learning import Lesson, signal, update
+from ipsrl.molecules.search.memory import Entry, Memory
+from ipsrl.molecules.search.oracle import Call, Oracle, Status
+from ipsrl.molecules.search.outcomes import Drawn, OutcomeProbability
 
 IDLE = 50  # batches in a row without one new molecule, after which the search is over
 LOST = 5  # batches in a row with half the best one's valid share, after which the agent has drifted

@@ -16,7 +16,7 @@ from ipsrl.molecules.config import ComponentConfig, Config
 from ipsrl.runs import installed_versions
 
 _LIBRARIES = {"docking": ("vina", "meeko", "openbabel-wheel"), "synthesis": ("syntheseus",)}
-_IPSRL = Path(__file__).parents[1]  # what it holds changes with the version, not with the run
+_IPSRL = Path(__file__).parents[2]  # what it holds changes with the version, not with the run
 
 
 def inputs(config: Config) -> dict[str, str]:
@@ -26,11 +26,11 @@ def inputs(config: Config) -> dict[str, str]:
     found = installed_versions(libraries)
     searches = [component.synthesis for component in config.components if component.synthesis]
     if any(search.model == "templates" for search in searches):
-        from ipsrl.molecules.templates import digest, templates
+        from ipsrl.molecules.synthesis.templates import digest, templates
 
         found["templates"] = digest(templates())
     if any(search.rule == "all-amide" for search in searches):
-        from ipsrl.molecules.reactions import IDENTITY
+        from ipsrl.molecules.synthesis.reactions import IDENTITY
 
         found["all-amide"] = IDENTITY
     named = {config.prior: str(Path(config.prior, "model.safetensors"))}
