@@ -14,11 +14,10 @@ from faulty import molecules
 from helpers import promised
 
 from ipsrl.errors import ConfigError
-from ipsrl.molecules import ComponentConfig, Failure, Scoring
-from ipsrl.molecules.execution import cache
+from ipsrl.molecules import ComponentConfig, Failure, Scoring, cache
+from ipsrl.molecules.component import Timeout
 from ipsrl.molecules.execution.cache import Cached, rdBase
 from ipsrl.molecules.execution.processes import Elsewhere
-from ipsrl.molecules.scoring.aggregate import Timeout
 from ipsrl.molecules.search.oracle import Oracle, Status
 
 USER = """

@@ -20,7 +20,8 @@ from ipsrl.molecules import (
     TransformConfig,
 )
 from ipsrl.molecules.docking.docking import Docking
-from ipsrl.molecules.scoring.aggregate import build, transform
+from ipsrl.molecules.scoring.build import build
+from ipsrl.molecules.scoring.transform import transform
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 SMALL = {"center": [0.0, 0.0, 0.0], "size": [10.0, 10.0, 10.0], "max_evals": 2000}

@@ -16,8 +16,10 @@ from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
+from ipsrl.molecules.component import Timeout
 from ipsrl.molecules.execution.processes import GRACE, Processes
-from ipsrl.molecules.scoring.aggregate import PROPERTIES, Timeout, build
+from ipsrl.molecules.scoring.build import build
+from ipsrl.molecules.scoring.properties import PROPERTIES
 from ipsrl.workers import lines
 
 # A component that does what the SMILES says: C its number, N what the test wrote into a file.

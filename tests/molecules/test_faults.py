@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from test_search import config, files, kill_and_resume  # noqa: F401 (a fixture)
 
 from ipsrl.molecules import ComponentConfig, Scoring, TransformConfig, train
+from ipsrl.molecules.component import Failure, Timeout
 from ipsrl.molecules.execution.processes import Processes, Worker
-from ipsrl.molecules.scoring.aggregate import Failure, Timeout
 from ipsrl.molecules.search.oracle import Oracle, Status
 from ipsrl.runs import Run
 

@@ -13,7 +13,8 @@ from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure, Scoring
-from ipsrl.molecules.scoring.aggregate import Timeout, build
+from ipsrl.molecules.component import Timeout
+from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.search.oracle import Oracle, Status
 
 pytest.importorskip("ray")

@@ -28,9 +28,9 @@ from ipsrl.molecules import (
     SynthesisConfig,
     TemplateModel,
 )
+from ipsrl.molecules import retrosynthesis as module
 from ipsrl.molecules.molecule import canonical
-from ipsrl.molecules.scoring.aggregate import build
-from ipsrl.molecules.synthesis import planner as module
+from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.synthesis.megan import Megan
 from ipsrl.molecules.synthesis.picture import route_svg
 from ipsrl.molecules.synthesis.templates import templates

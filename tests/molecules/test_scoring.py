@@ -15,7 +15,11 @@ from helpers import limits_from, wait_until
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import Component, ComponentConfig, Failure, Scoring, TransformConfig
-from ipsrl.molecules.scoring.aggregate import LONGEST, PROPERTIES, Timeout, build, transform
+from ipsrl.molecules.component import Timeout
+from ipsrl.molecules.scoring.build import build
+from ipsrl.molecules.scoring.own import LONGEST
+from ipsrl.molecules.scoring.properties import PROPERTIES
+from ipsrl.molecules.scoring.transform import transform
 
 ASPIRIN, PHENOL, ETHANE = "CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CC"
 

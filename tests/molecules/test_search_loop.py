@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
+from ipsrl.molecules import search as loop
 from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
-from ipsrl.molecules.search import loop as loop
 from ipsrl.molecules.search.loop import Search
 from ipsrl.molecules.search.memory import Entry
 

@@ -15,38 +15,35 @@ from ipsrl.molecules.config import (
 )
 
 if TYPE_CHECKING:
+    from ipsrl.molecules.component import Component, Failure, Timeout
     from ipsrl.molecules.generator.pretraining import PretrainResult, pretrain
     from ipsrl.molecules.generator.prior import Prior, Sequences
     from ipsrl.molecules.generator.vocabulary import Vocabulary
-    from ipsrl.molecules.scoring.aggregate import Component, Failure, Scoring, Timeout
+    from ipsrl.molecules.scoring.aggregate import Scoring
     from ipsrl.molecules.search.loop import Result
-    from ipsrl.molecules.synthesis.planner import (
-        Planner,
-        Reaction,
-        Route,
-        Stock,
-        Synthesis,
-        TemplateModel,
-    )
+    from ipsrl.molecules.synthesis.planner import Planner, Synthesis
+    from ipsrl.molecules.synthesis.route import Reaction, Route
+    from ipsrl.molecules.synthesis.steps import TemplateModel
+    from ipsrl.molecules.synthesis.stock import Stock
     from ipsrl.molecules.synthesis.templates import Template, read_templates
     from ipsrl.molecules.training import train
 
 _HOME = {
-    "Component": "scoring.aggregate",
-    "Failure": "scoring.aggregate",
+    "Component": "component",
+    "Failure": "component",
     "Planner": "synthesis.planner",
     "PretrainResult": "generator.pretraining",
     "Prior": "generator.prior",
-    "Reaction": "synthesis.planner",
+    "Reaction": "synthesis.route",
     "Result": "search.loop",
-    "Route": "synthesis.planner",
+    "Route": "synthesis.route",
     "Scoring": "scoring.aggregate",
     "Sequences": "generator.prior",
-    "Stock": "synthesis.planner",
+    "Stock": "synthesis.stock",
     "Synthesis": "synthesis.planner",
     "Template": "synthesis.templates",
-    "TemplateModel": "synthesis.planner",
-    "Timeout": "scoring.aggregate",
+    "TemplateModel": "synthesis.steps",
+    "Timeout": "component",
     "Vocabulary": "generator.vocabulary",
     "pretrain": "generator.pretraining",
     "read_templates": "synthesis.templates",

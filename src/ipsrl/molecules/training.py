@@ -14,8 +14,9 @@ from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior
 from ipsrl.molecules.scoring.aggregate import Scoring
 from ipsrl.molecules.scoring.inputs import inputs
-from ipsrl.molecules.search.loop import Result, Search
+from ipsrl.molecules.search.loop import Search
 from ipsrl.molecules.search.oracle import Status
+from ipsrl.molecules.search.loop import Result
 from ipsrl.runs import Run, progress
 
 

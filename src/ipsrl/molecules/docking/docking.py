@@ -1,10 +1,4 @@
-"""Docking: how well a molecule fits a receptor (kcal/mol), as a component of the reward.
-
-ligand      SMILES -> PDBQT
-receptor    PDB -> PDBQT and box
-engines     Vina in this process, QuickVina2-GPU and Uni-Dock as programs
-redock      does the set-up find the pose of the crystal?
-"""
+"""The component: the docking score of a molecule."""
 
 from __future__ import annotations
 
@@ -14,11 +8,9 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from ipsrl.errors import ConfigError, MissingExtra
+from ipsrl.molecules.component import Failure
 from ipsrl.molecules.config import DockingConfig
-from ipsrl.molecules.scoring.aggregate import Failure
 from ipsrl.runs import installed_versions
-
-__all__ = ["Docking", "check_libraries"]
 
 
 class Docking:

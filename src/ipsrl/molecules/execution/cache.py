@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from rdkit import rdBase
 
 from ipsrl.errors import ConfigError
+from ipsrl.molecules.component import Component, Failure
 from ipsrl.molecules.execution.processes import Elsewhere
-from ipsrl.molecules.scoring.aggregate import Component, Failure
 
 WAIT = 60.0  # seconds for another process that writes
 _FOREIGN = (

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra, RunError
+from ipsrl.molecules.component import Failure
 from ipsrl.molecules.config import ComponentConfig
 from ipsrl.molecules.execution.processes import Elsewhere, Worker
-from ipsrl.molecules.scoring.aggregate import Failure
 
 try:
     import ray

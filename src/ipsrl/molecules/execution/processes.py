@@ -19,8 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from queue import SimpleQueue
 
 from ipsrl.errors import ConfigError, RunError
+from ipsrl.molecules.component import Failure, Timeout
 from ipsrl.molecules.config import ComponentConfig
-from ipsrl.molecules.scoring.aggregate import Failure, Timeout
 from ipsrl.workers.lines import Lines, WorkerDied, WorkerTimeout
 
 GRACE = 1.0  # seconds that a worker has, after its limit, to say that it ran out
@@ -145,6 +145,7 @@ class Processes(Elsewhere):
       config: of the component.
     Raises:
       ConfigError: if it cannot be built.
+      RunError: if a file or version that it depends on changes meanwhile.
     """
 
     def __init__(self, config: ComponentConfig) -> None:
@@ -155,7 +156,14 @@ class Processes(Elsewhere):
         for worker in self._workers:
             self._free.put(worker)
         try:
-            (self.identity,) = set(self._threads.map(Worker.start, self._workers))
+            identities = set(self._threads.map(Worker.start, self._workers))
+            if len(identities) > 1:
+                raise RunError(
+                    f"the workers of {config.column!r} have different files or versions, because "
+                    "one of these was changed while they started, so their values cannot be "
+                    "mixed. Begin again when nothing changes any more."
+                )
+            (self.identity,) = identities
         except BaseException:
             self.close()
             raise

@@ -18,8 +18,9 @@ from typing import Any
 from rdkit import RDLogger
 
 from ipsrl.errors import words
+from ipsrl.molecules.component import Component, Failure, Timeout, guarded
 from ipsrl.molecules.config import ComponentConfig
-from ipsrl.molecules.scoring.aggregate import Component, Failure, Timeout, build, guarded
+from ipsrl.molecules.scoring.build import build
 from ipsrl.workers.lines import serve
 
 
@@ -28,7 +29,7 @@ class _TimeIsUp(BaseException):
 
 
 class Server:
-    """Answers the requests of one `executor.Worker`."""
+    """Answers the requests of one `processes.Worker`."""
 
     def __init__(self) -> None:
         self.component: Component | None = None

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from ipsrl.molecules.component import Timeout
 from ipsrl.molecules.molecule import is_readable, scaffold
-from ipsrl.molecules.scoring.aggregate import Scoring, Timeout
+from ipsrl.molecules.scoring.aggregate import Scoring
 
 
 class Status(Enum):

@@ -10,7 +10,7 @@ from syntheseus import BackwardReactionModel, Molecule, SingleProductReaction
 
 from ipsrl import workers
 from ipsrl.errors import RunError
-from ipsrl.molecules.synthesis.planner import CACHE, step
+from ipsrl.molecules.synthesis.steps import CACHE, step
 from ipsrl.molecules.synthesis.templates import standard_form
 from ipsrl.workers.lines import Lines
 

@@ -11,7 +11,7 @@ from html import escape
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from ipsrl.molecules.synthesis.planner import Reaction, Route
+from ipsrl.molecules.synthesis.route import Reaction, Route
 
 WIDTH, HEIGHT = 260, 160  # of a molecule
 GAP_X, GAP_Y, MARGIN = 190, 40, 24

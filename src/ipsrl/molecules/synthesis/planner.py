@@ -9,201 +9,30 @@ our templates, or MEGAN in an environment of its own.
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from rdkit import Chem, rdBase
-from syntheseus import BackwardReactionModel, Bag, Molecule, SingleProductReaction
+from rdkit import Chem
+from syntheseus import BackwardReactionModel, Molecule
 from syntheseus.search.algorithms.best_first.retro_star import RetroStarSearch
 from syntheseus.search.algorithms.breadth_first import AndOr_BreadthFirstSearch
 from syntheseus.search.graph.and_or import AndNode, OrNode
-from syntheseus.search.mol_inventory import BaseMolInventory
 from syntheseus.search.node_evaluation.base import NoCacheNodeEvaluator
 from syntheseus.search.node_evaluation.common import ReactionModelLogProbCost
 
 from ipsrl.errors import InvalidInput, words
+from ipsrl.molecules.component import Failure
 from ipsrl.molecules.config import SynthesisConfig
-from ipsrl.molecules.scoring.aggregate import Failure
-from ipsrl.molecules.synthesis.templates import Template, digest, standard_form, templates
+from ipsrl.molecules.synthesis.route import Reaction, Route
+from ipsrl.molecules.synthesis.steps import CACHE, TemplateModel
+from ipsrl.molecules.synthesis.stock import Stock
+from ipsrl.molecules.synthesis.templates import standard_form
 
-STOCKS = Path(__file__).parents[1] / "stocks"  # NAME.smi for each that comes with ipsrl
 DEPTH = 20  # nodes below the target: ten reactions in a row
-CACHE = 10_000  # molecules whose last steps are remembered, at 90 kB each
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """One step: canonical SMILES, and the template or model that proposed it."""
-
-    product: str
-    reactants: tuple[str, ...]
-    template: str
-
-    @property
-    def smiles(self) -> str:
-        """reactant.reactant>>product"""
-        return f"{'.'.join(self.reactants)}>>{self.product}"
-
-
-@dataclass(frozen=True)
-class Route:
-    """A synthesis; without reactions the target itself can be bought.
-
-    Attributes:
-      target: canonical SMILES.
-      reactions: last step first; each makes the target or a reactant of an earlier one, and no
-        molecule is made twice.
-    Raises:
-      InvalidInput: if it is no such tree.
-    """
-
-    target: str
-    reactions: tuple[Reaction, ...]
-
-    def __post_init__(self) -> None:
-        needed, made = {self.target}, set()
-        for reaction in self.reactions:
-            if reaction.product not in needed - made:
-                raise InvalidInput(
-                    f"the route to {self.target} makes {reaction.product}, which is made already "
-                    "or which no later step needs. List each step once, the last one first."
-                )
-            made.add(reaction.product)
-            needed.update(reaction.reactants)
-
-    @property
-    def bought(self) -> tuple[str, ...]:
-        """Molecules that are bought, in the order in which they are needed."""
-        made = {reaction.product for reaction in self.reactions}
-        needed = [self.target, *(r for reaction in self.reactions for r in reaction.reactants)]
-        return tuple(dict.fromkeys(smiles for smiles in needed if smiles not in made))
-
-    @classmethod
-    def from_json(cls, content: Any) -> Route:
-        """The route of an object as `dataclasses.asdict` makes it, and `ipsrl molecules route`.
-
-        Raises:
-          InvalidInput: for anything else.
-        """
-        try:
-            reactions = tuple(
-                Reaction(
-                    str(row["product"]), tuple(map(str, row["reactants"])), str(row["template"])
-                )
-                for row in content["reactions"]
-            )
-            return cls(str(content["target"]), reactions)
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(
-                f"this is no route ({type(error).__name__}: {error}). Give an object of target and "
-                "reactions, each with product, reactants and template."
-            ) from None
-
-
-class Stock(BaseMolInventory):
-    """What can be bought.
-
-    Attributes:
-      smiles: in `templates.standard_form`.
-      skipped: lines that were left out, because they are no molecule or a polymer (`*`).
-    """
-
-    def __init__(self, smiles: Iterable[str]) -> None:
-        with rdBase.BlockLogs():  # of some lines RDKit would say what it thinks
-            found = [None if "*" in text else standard_form(text) for text in smiles]
-        self.smiles = frozenset(filter(None, found))
-        self.skipped = sum(text is None for text in found)
-
-    @classmethod
-    def load(cls, name: str | Path) -> Stock:
-        """A stock that comes with ipsrl, or a file: a SMILES a line (further columns are names).
-
-        Raises:
-          InvalidInput: if the file cannot be read, or if most of its lines hold no molecule.
-        """
-        shipped = STOCKS / f"{name}.smi"
-        path = shipped if shipped.is_file() else Path(name)
-        try:
-            data = path.read_bytes()
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            names = ", ".join(sorted(file.stem for file in STOCKS.glob("*.smi")))
-            raise InvalidInput(
-                f"the stock {str(name)!r} cannot be read ({error}). Give a file of SMILES (.smi or "
-                f".smi.gz), or a stock that comes with ipsrl: {names}."
-            ) from None
-        rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
-        stock = cls(row[0] for row in rows if row)
-        if not stock.smiles or stock.skipped > len(stock.smiles):
-            raise InvalidInput(
-                f"the stock {str(path)!r} holds {len(stock.smiles)} molecules, and "
-                f"{stock.skipped} lines that are none, so little can be made. Write one SMILES a "
-                "line, and what else there is after a space."
-            )
-        return stock
-
-    @property
-    def digest(self) -> str:
-        """Hash that two stocks share iff they hold the same molecules."""
-        return sha256("\n".join(sorted(self.smiles)).encode()).hexdigest()[:16]
-
-    def is_purchasable(self, mol: Molecule) -> bool:
-        return mol.smiles in self.smiles
-
-
-class TemplateModel(BackwardReactionModel):
-    """Last steps by templates.
-
-    The probability of a step is the confidence of its template times its selectivity; where two
-    templates propose the same reactants, the more probable step counts.
-    """
-
-    name = "templates"
-
-    def __init__(self, library: Sequence[Template] | None = None) -> None:
-        super().__init__(use_cache=True, max_cache_size=CACHE)
-        self.library = sorted(
-            templates() if library is None else library, key=lambda t: -t.confidence
-        )
-
-    @property
-    def identity(self) -> str:
-        """Name and version."""
-        return f"{self.name} {digest(self.library)}"
-
-    def _get_reactions(
-        self, inputs: list[Molecule], num_results: int
-    ) -> list[Sequence[SingleProductReaction]]:
-        return [self._steps(molecule)[:num_results] for molecule in inputs]
-
-    def _steps(self, product: Molecule) -> list[SingleProductReaction]:
-        found = [
-            (template.confidence * template.selectivity(reactants), template.name, reactants)
-            for template in self.library
-            for reactants in template.reactants(product.smiles)
-        ]
-        found.sort(key=lambda row: -row[0])
-        return [step(product, reactants, name, p) for p, name, reactants in found]
-
-
-def step(
-    product: Molecule, reactants: Iterable[str], source: str, probability: float
-) -> SingleProductReaction:
-    """A step as Syntheseus has it, of canonical SMILES."""
-    molecules = (Molecule(text, canonicalize=False, make_rdkit_mol=False) for text in reactants)
-    return SingleProductReaction(
-        reactants=Bag(molecules),
-        product=product,
-        metadata={"template": source, "probability": probability, "confidence": probability},
-    )
 
 
 class _Reproducible:
