@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipsrl.molecules.generator.prior import Prior, Sequences
     from ipsrl.molecules.generator.vocabulary import Vocabulary
     from ipsrl.molecules.scoring.aggregate import Scoring
-    from ipsrl.molecules.search.loop import Result
+    from ipsrl.molecules.search.result import Result
     from ipsrl.molecules.synthesis.planner import Planner, Synthesis
     from ipsrl.molecules.synthesis.route import Reaction, Route
     from ipsrl.molecules.synthesis.steps import TemplateModel
@@ -35,7 +35,7 @@ _HOME = {
     "PretrainResult": "generator.pretraining",
     "Prior": "generator.prior",
     "Reaction": "synthesis.route",
-    "Result": "search.loop",
+    "Result": "search.result",
     "Route": "synthesis.route",
     "Scoring": "scoring.aggregate",
     "Sequences": "generator.prior",

@@ -1,7 +1,8 @@
 """The search: draws molecules, asks the oracle, and learns.
 
 loop        one step
-result      what came of it: figures, the table of calls, the state of a checkpoint
+result      what was found: figures, the table of calls
+state       the search as a checkpoint holds it
 oracle      every call, within the budget
 learning    one update of the agent
 outcomes    which molecules are the same, and how probable they are

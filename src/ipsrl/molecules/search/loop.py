@@ -10,17 +10,14 @@ Each is a part of its own that does not know the others: `Prior.sample`, `Oracle
 from __future__ import annotations
 
 import copy
-import json
 import math
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from ipsrl.core.metrics import distinct_yield, effective_outcomes, oracle_burden
+from ipsrl.core.metrics import effective_outcomes
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior, padded
@@ -31,65 +28,61 @@ from ipsrl.molecules.search.diversity import DiversityFilter
 from ipsrl.molecules.search.learning import Lesson, signal, update
 from ipsrl.molecules.search.memory import Entry, Memory
 from ipsrl.molecules.search.oracle import Call, Oracle, Status
-from ipsrl.molecules.search.outcomes import Drawn, OutcomeProbability
+from ipsrl.molecules.search.outcomes import OutcomeProbability
 
 IDLE = 50  # batches in a row without one new molecule, after which the search is over
 LOST = 5  # batches in a row with half the best one's valid share, after which the agent has drifted
 
 
-@dataclass(frozen=True)
-class Result:
-    """Outcome of a run.
+class Sample(NamedTuple):
+    """One sequence that the agent drew.
 
     Attributes:
-      calls: oracle calls made; `failed` and `timeouts` of them gave no value.
-      failed: calls that a component has no value for.
-      timeouts: calls that a component has no value for within its limit.
-      samples: SMILES drawn: calls, repeats and `invalid` ones, and those that the cut of the last
-        batch left out.
-      invalid: SMILES drawn that are no molecule; they cost no call.
-      steps: batches.
-      hits: distinct molecules with a reward above the threshold (yield).
-      ob100: calls until 100 hits; None if there are fewer.
-      scaffolds: Murcko scaffolds among the hits.
-      best: highest reward; None if no call has one.
-      restored: times that the drift guard put the best agent back.
-      ended: budget, or idle when no new molecule came any more.
-      reasons: the five most frequent ones of calls without a value, and how often each.
-      cut: values outside [0, 1] that the identity transform cut to it, by component.
+      written: its SMILES as the agent wrote it; None for one that does not end.
+      smiles: canonical; None for what is not a molecule.
+      ids_T: tokens.
+      call: that of its molecule; None without one, or where the budget does not cover it.
     """
 
-    calls: int
-    failed: int
-    timeouts: int
-    samples: int
-    invalid: int
-    steps: int
-    hits: int
-    ob100: int | None
-    scaffolds: int
-    best: float | None
-    restored: int
-    ended: str
-    reasons: dict[str, int]
-    cut: dict[str, int]
+    written: str | None
+    smiles: str | None
+    ids_T: torch.Tensor
+    call: Call | None
 
-    def warning(self) -> str:
-        """What nobody who uses the result may overlook; "" if all is well."""
-        lines = [
-            f"WARNING: {count} values of the component {name!r} are not in [0, 1], and were cut to "
-            "it. Give it a transform."
-            for name, count in self.cut.items()
-        ]
-        if lost := self.failed + self.timeouts:
-            lines += [
-                f"WARNING: {lost} of {self.calls} oracle calls ({lost / self.calls:.1%}) have no "
-                f"value: {self.failed} failed, {self.timeouts} ran out of time.",
-                "They cost their call, have no reward, and nothing was learned from them. Most "
-                "frequent reasons:",
-                *(f"  {count:6}  {reason}" for reason, count in self.reasons.items()),
-            ]
-        return "\n".join(lines)
+    @property
+    def is_learned(self) -> bool:
+        """Not what failed, and not what the budget does not cover: 0 would be a lie."""
+        return self.call.status is Status.VALID if self.call else self.smiles is None
+
+
+class Made(NamedTuple):
+    """What the search did with an oracle call: the step of it, and its reward after the filter."""
+
+    step: int
+    penalised: float
+
+
+@dataclass
+class Tally:
+    """What a search counts, and its best batch.
+
+    Attributes:
+      steps: batches drawn.
+      idle: batches in a row without a new molecule.
+      lost: batches in a row that have drifted.
+      restored: times that the best agent was put back.
+      samples: SMILES drawn, of which `invalid` are not molecules.
+      best: mean reward of the best batch, and `best_valid` its share of molecules.
+    """
+
+    steps: int = 0
+    idle: int = 0
+    lost: int = 0
+    restored: int = 0
+    samples: int = 0
+    invalid: int = 0
+    best: float = -1.0
+    best_valid: float = 0.0
 
 
 class Search:
@@ -103,103 +96,103 @@ class Search:
         self.filter = DiversityFilter(config.bucket)
         self.memory = Memory(config.memory)
         self.probability = OutcomeProbability(config, self._log_likelihood)
-        self.made: list[tuple[int, float]] = []  # of each call: its step, its reward penalised
+        self.made: list[Made] = []  # one for each call of the oracle
         self.best: dict[str, np.ndarray] = {}
-        self.tally = {
-            "steps": 0, "idle": 0, "lost": 0, "restored": 0, "samples": 0, "invalid": 0,
-            "best": -1.0, "best_valid": 0.0,
-        }  # fmt: skip
+        self.tally = Tally()
 
     # --- one step ---------------------------------------------------------------------------------
 
     def step(self) -> dict[str, Any]:
         """Draw a batch, score it, and learn from it; returns a line of metrics."""
         config, tally = self.config, self.tally
-        tally["steps"] += 1
-        rng = np.random.default_rng([config.seed, tally["steps"]])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        drawn = self.agent.sample(config.batch, generator)
-        texts = self.agent.decode(drawn.ids_NT)
-        smiles = [canonical(text) for text in texts]
-        calls, new = self._score(smiles)
-        right = None
-        if (above := config.success_above) is not None:
-            right = np.array([call is not None and call.reward > above for call in calls])
-        self.probability.show(smiles, drawn.ids_NT, drawn.log_probs_NT.sum(-1).numpy(), right)
-        restored = self._guard(smiles, calls)
+        tally.steps += 1
+        rng = np.random.default_rng([config.seed, tally.steps])
+        samples, new = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63 - 1))))
+        restored = self._guard(samples)
 
         # What a lost agent drew teaches the one that was put back nothing.
-        rows = [] if restored else self._learned(smiles, calls)
-        learned = [calls[i] for i in rows]
+        learned = [] if restored else self._learned(samples)
         rewards = self.filter.penalise(
-            np.array([call.reward if call else 0.0 for call in learned]),
-            [call.scaffold if call else "" for call in learned],
+            np.array([sample.call.reward if sample.call else 0.0 for sample in learned]),
+            [sample.call.scaffold if sample.call else "" for sample in learned],
         )
         found: dict[str, Entry] = {}
-        for i, call, reward in zip(rows, learned, rewards.tolist(), strict=True):
-            if call:
-                entry = Entry(call.smiles, texts[i] or "", call.scaffold, reward)
+        for sample, reward in zip(learned, rewards.tolist(), strict=True):
+            if call := sample.call:
+                entry = Entry(call.smiles, sample.written or "", call.scaffold, reward)
                 found.setdefault(call.smiles, entry)
         entries = list(found.values())
         scaffolds = [entry.scaffold for entry in entries]
         filtered = {name for name in scaffolds if self.filter.full([name])[0]}
         self.memory.add(entries)
         self.filter.add(scaffolds)
-        self.made += [(tally["steps"], _reward(found.get(call.smiles))) for call in new]
-        batch = Lesson(drawn.ids_NT[rows], [smiles[i] for i in rows], rewards)
-        loss = 0.0 if restored else self._learn(batch, entries, filtered, rng)
+        self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
+        loss = 0.0 if restored else self._learn(learned, rewards, entries, filtered, rng)
+        calls = [sample.call for sample in samples]
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
         return {
-            "step": tally["steps"],
+            "step": tally.steps,
             "calls": len(self.oracle.calls),
             "new": len(new),
-            "valid": 1 - smiles.count(None) / len(smiles),
+            "valid": _valid_share(samples),
             "reward": float(np.mean(valid)) if valid else None,
             "penalised": float(rewards.mean()) if len(rewards) else 0.0,
             "effective_outcomes": self._effective(),
             "memory": len(self.memory.entries),
-            "restored": int(tally["restored"]),
+            "restored": tally.restored,
             "hits": len(self.hits),
             "loss": loss,
         }
 
-    def _score(self, smiles: list[str | None]) -> tuple[list[Call | None], list[Call]]:
-        """The call of each sample, and the calls that were made now."""
+    def _draw(self, generator: torch.Generator) -> tuple[list[Sample], list[Call]]:
+        """A batch with its calls, and those of the calls that were made now."""
+        drawn = self.agent.sample(self.config.batch, generator)
+        written = self.agent.decode(drawn.ids_NT)
+        smiles = [canonical(text) for text in written]
         before = len(self.oracle.calls)
         answers = iter(self.oracle([text for text in smiles if text is not None]))
         calls = [None if text is None else next(answers) for text in smiles]
         new = self.oracle.calls[before:]
-        self.tally["samples"] += len(smiles)
-        self.tally["invalid"] += smiles.count(None)
-        self.tally["idle"] = 0 if new else self.tally["idle"] + 1
-        return calls, new
+        right = None
+        if (above := self.config.success_above) is not None:
+            right = np.array([call is not None and call.reward > above for call in calls])
+        self.probability.show(smiles, drawn.ids_NT, drawn.log_probs_NT.sum(-1).numpy(), right)
+        self.tally.samples += len(smiles)
+        self.tally.invalid += smiles.count(None)
+        self.tally.idle = 0 if new else self.tally.idle + 1
+        return list(map(Sample, written, smiles, drawn.ids_NT, calls)), new
 
-    def _learned(self, smiles: list[str | None], calls: list[Call | None]) -> list[int]:
-        """Rows that are learned from: not what failed, and not what the budget does not cover.
+    def _learned(self, samples: list[Sample]) -> list[Sample]:
+        """Those that are learned from.
 
         REINVENT learns from each molecule once and not from invalid SMILES; in a group, repeats and
         invalid SMILES are what its shares and its mean are about.
         """
-        rows = [
-            i for i, (text, call) in enumerate(zip(smiles, calls, strict=True))
-            if (call.status is Status.VALID if call else text is None)
-        ]  # fmt: skip
+        learned = [sample for sample in samples if sample.is_learned]
         if self.config.method != "reinvent":
-            return rows
-        first = {smiles[i]: i for i in reversed(rows) if smiles[i] is not None}
-        return sorted(first.values())
+            return learned
+        first: dict[str, Sample] = {}
+        for sample in learned:
+            if sample.smiles is not None:
+                first.setdefault(sample.smiles, sample)
+        return list(first.values())
 
     def _learn(
-        self, batch: Lesson, found: list[Entry], filtered: set[str], rng: np.random.Generator
+        self,
+        batch: list[Sample],
+        rewards_N: np.ndarray,
+        found: list[Entry],
+        filtered: set[str],
+        rng: np.random.Generator,
     ) -> float:
         """Updates on the batch and on the memory; returns the loss of the first."""
         config = self.config
         replayed = self.memory.draw(config.replay, rng)
         memory = self._group(replayed, [entry.written for entry in replayed])
         joined = Lesson(
-            padded([*batch.ids_NT.tolist(), *memory.ids_NT.tolist()]),
-            batch.smiles + memory.smiles,
-            np.concatenate([batch.rewards_N, memory.rewards_N]),
+            padded([*(sample.ids_T.tolist() for sample in batch), *memory.ids_NT.tolist()]),
+            [sample.smiles for sample in batch] + memory.smiles,
+            np.concatenate([rewards_N, memory.rewards_N]),
         )
         loss = self._update(joined)
         self.memory.purge(filtered)
@@ -227,20 +220,20 @@ class Search:
         text = random_smiles(entry.smiles, seed)
         return text if self.agent.vocabulary.covers(text) else entry.written
 
-    def _guard(self, smiles: list[str | None], calls: list[Call | None]) -> bool:
+    def _guard(self, samples: list[Sample]) -> bool:
         """Remember the agent whose batch earned most, and go back to it when it has drifted."""
-        tally = self.tally
-        rewards = [call.reward if call and call.reward > 0 else 0.0 for call in calls]
-        mean, valid = float(np.mean(rewards)), 1 - smiles.count(None) / len(smiles)
-        drifted = valid < tally["best_valid"] / 2
-        tally["lost"] = tally["lost"] + 1 if drifted else 0
-        if not self.best or (not drifted and mean > tally["best"]):
-            tally["best"], tally["best_valid"] = mean, valid
+        tally, valid = self.tally, _valid_share(samples)
+        calls = [sample.call for sample in samples]
+        mean = float(np.mean([call.reward if call and call.reward > 0 else 0.0 for call in calls]))
+        drifted = valid < tally.best_valid / 2
+        tally.lost = tally.lost + 1 if drifted else 0
+        if not self.best or (not drifted and mean > tally.best):
+            tally.best, tally.best_valid = mean, valid
             self.best = pack(self.agent.model, self.optimiser)
-        if tally["lost"] < LOST:
+        if tally.lost < LOST:
             return False
         unpack(self.best, self.agent.model, self.optimiser)
-        tally["lost"], tally["restored"] = 0, tally["restored"] + 1
+        tally.lost, tally.restored = 0, tally.restored + 1
         return True
 
     def _effective(self) -> float:
@@ -255,121 +248,21 @@ class Search:
     # --- what it has found ------------------------------------------------------------------------
 
     @property
-    def steps(self) -> int:
-        return int(self.tally["steps"])
-
-    @property
     def ended(self) -> str:
         """Why the search is over, or "" while it is not."""
         if self.oracle.left == 0:
             return "budget"
-        return "idle" if self.tally["idle"] >= IDLE else ""
+        return "idle" if self.tally.idle >= IDLE else ""
 
     @property
     def hits(self) -> list[Call]:
         """Calls with a reward above the threshold."""
         return [call for call in self.oracle.calls if call.reward > self.config.threshold]
 
-    def result(self) -> Result:
-        calls, threshold = self.oracle.calls, self.config.threshold
-        rewards = np.array([call.reward for call in calls])
-        ids = np.arange(len(calls))
-        return Result(
-            calls=len(calls),
-            failed=sum(call.status is Status.FAILED for call in calls),
-            timeouts=sum(call.status is Status.TIMEOUT for call in calls),
-            samples=int(self.tally["samples"]),
-            invalid=int(self.tally["invalid"]),
-            steps=self.steps,
-            hits=distinct_yield(rewards, ids, threshold=threshold),
-            ob100=oracle_burden(rewards, ids, threshold=threshold),
-            scaffolds=len({call.scaffold for call in self.hits}),
-            best=max((call.reward for call in calls if call.reward >= 0), default=None),
-            restored=int(self.tally["restored"]),
-            ended=self.ended,
-            reasons=dict(Counter(call.reason for call in calls if call.reason).most_common(5)),
-            cut={
-                component.column: cut
-                for i, component in enumerate(self.config.components)
-                if component.transform.kind == "identity"
-                and (cut := sum(call.raw[i] < 0 or call.raw[i] > 1 for call in calls))
-            },
-        )
 
-    def table(self, first: int) -> pa.Table:
-        """Calls from number `first` + 1 on, with their raw values; null where there is none."""
-        calls, made = self.oracle.calls[first:], self.made[first:]
-        columns: dict[str, pa.Array] = {
-            "call": pa.array([call.number for call in calls], pa.int64()),
-            "step": pa.array([step for step, _ in made], pa.int64()),
-            "smiles": pa.array([call.smiles for call in calls], pa.string()),
-            "scaffold": pa.array([call.scaffold for call in calls], pa.string()),
-            "status": pa.array([call.status.value for call in calls], pa.string()),
-            "reason": pa.array([call.reason for call in calls], pa.string()),
-            "reward": _numbers([call.reward for call in calls]),
-            "penalised": _numbers([reward for _, reward in made]),
-        }
-        for i, name in enumerate(self.oracle.scoring.names):
-            columns[name] = _numbers([call.raw[i] for call in calls])
-        return pa.table(columns)
-
-    # --- checkpoints ------------------------------------------------------------------------------
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All that `restore` needs beside the table of calls."""
-        memo = {
-            "tally": self.tally, "counts": self.filter.counts,
-            "memory": self.memory.entries, "molecules": self.probability.molecules,
-        }  # fmt: skip
-        arrays = pack(self.agent.model, self.optimiser)
-        arrays |= {f"best/{name}": array for name, array in self.best.items()}
-        for i, batch in enumerate(self.probability.batches):
-            arrays[f"history/{i}/outcomes"] = batch.outcomes_G
-            arrays[f"history/{i}/ids"] = batch.ids_GT.numpy()
-            arrays[f"history/{i}/log_p"] = batch.log_p_G
-        return arrays | {"memo": np.frombuffer(json.dumps(memo).encode(), np.uint8)}
-
-    def restore(self, arrays: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> None:
-        """Put back what `state` and `table` returned."""
-        memo = json.loads(arrays["memo"].tobytes())
-        self.tally = memo["tally"]
-        self.filter = DiversityFilter(self.config.bucket, memo["counts"])
-        self.memory = Memory(self.config.memory, [Entry(*entry) for entry in memo["memory"]])
-        unpack(arrays, self.agent.model, self.optimiser)
-        self.best = {
-            name.removeprefix("best/"): array
-            for name, array in arrays.items() if name.startswith("best/")
-        }  # fmt: skip
-        self.probability.molecules = memo["molecules"]
-        batches = sum(name.endswith("/log_p") for name in arrays)
-        self.probability.batches = [
-            Drawn(
-                arrays[f"history/{i}/outcomes"],
-                torch.from_numpy(arrays[f"history/{i}/ids"]),
-                arrays[f"history/{i}/log_p"],
-            )
-            for i in range(batches)
-        ]
-        names = self.oracle.scoring.names
-        calls = [
-            Call(
-                row["call"], row["smiles"], row["scaffold"], Status(row["status"]), row["reason"],
-                tuple(_nan(row[name]) for name in names), _nan(row["reward"]),
-            )
-            for row in rows
-        ]  # fmt: skip
-        self.oracle = Oracle(self.oracle.scoring, self.config.budget, calls)
-        self.made = [(row["step"], _nan(row["penalised"])) for row in rows]
-
-
-def _numbers(values: list[float]) -> pa.Array:
-    """NaN becomes null: a file should not hold a number that is none."""
-    return pa.array(values, pa.float64(), from_pandas=True)
+def _valid_share(samples: list[Sample]) -> float:
+    return 1 - sum(sample.smiles is None for sample in samples) / len(samples)
 
 
 def _reward(entry: Entry | None) -> float:
     return entry.reward if entry else math.nan
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value
