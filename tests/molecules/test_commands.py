@@ -4,11 +4,13 @@ import json
 
 import pytest
 import torch
+from routes import ACID, ANILINE, BORONIC, TARGET
 from safetensors.torch import save_file
 
 from ipsrl.cli import main
-from ipsrl.molecules import Prior
+from ipsrl.molecules import Prior, Route
 from ipsrl.molecules.molecule import canonical, internal_diversity
+from ipsrl.molecules.synthesis.picture import route_svg
 from ipsrl.runs import Run
 
 
@@ -195,3 +197,50 @@ def test_import_refuses(command, theirs, tmp_path):
         assert error.startswith("ipsrl molecules import: ")
         assert reason in error
     assert not (tmp_path / "prior").exists()
+
+
+# --- route ----------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_routes_and_pictures(tmp_path, capsys):
+    (tmp_path / "mine.smi").write_text("\n".join([ANILINE, BORONIC, ACID, "nothing"]))
+    out = tmp_path / "out"
+    words_ = ["molecules", "route", TARGET, "C1CC1", ANILINE, "--stock", str(tmp_path / "mine.smi")]
+    assert main([*words_, "--out", str(out), "--json"]) == 0
+    said = capsys.readouterr()
+    assert "1 lines of the stock are no molecules" in said.err
+    rows = json.loads(said.out)
+    assert rows == json.loads((out / "routes.json").read_text())
+    assert [row["smiles"] for row in rows] == [TARGET, "C1CC1", ANILINE]
+    route = Route.from_json(rows[0]["route"])
+    assert (rows[1]["route"], rows[2]["route"]) == (None, {"target": ANILINE, "reactions": []})
+    assert (out / "route-1.svg").read_text() == route_svg(route)
+    assert sorted(path.name for path in out.glob("*.svg")) == ["route-1.svg", "route-3.svg"]
+
+    assert main([*words_]) == 0
+    text = capsys.readouterr().out
+    assert route.reactions[0].template in text
+    assert "no route within the limits" in text
+    assert "in stock" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no molecule to make"),
+        (["no molecule"], "is no molecule"),
+        (["CCO", "--stock", "absent"], "cannot be read"),
+        (["CCO", "--expansions", "0"], "expansions"),
+    ],
+)
+def test_the_command_refuses(arguments, says, capsys, tmp_path):
+    assert main(["molecules", "route", *arguments, "--out", str(tmp_path / "out")]) == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(capsys, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    for command in ("route", "receptor"):
+        assert main(["molecules", command, "CCO", "--out", str(tmp_path / "out")]) == 1
+        assert "is a file. Name a folder" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Prior
 from ipsrl.molecules.generator.convert import import_mamba
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "saturn_to_safetensors.py"
+SCRIPT = Path(__file__).parents[3] / "examples" / "saturn_to_safetensors.py"
 
 
 @pytest.fixture(scope="module")

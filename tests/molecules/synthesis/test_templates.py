@@ -1,11 +1,10 @@
 """Templates: each works in both directions, and none invents, loses or scrambles anything."""
 
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SHARED
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdChemReactions, rdMolDescriptors
 
@@ -14,7 +13,6 @@ from ipsrl.molecules import Template, read_templates
 from ipsrl.molecules.molecule import canonical, random_smiles
 from ipsrl.molecules.synthesis.templates import digest, standard_form, templates
 
-SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 LIBRARY = {template.name: template for template in templates()}
 
 AMIDE = LIBRARY["amide from an acid"]

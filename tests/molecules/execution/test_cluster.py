@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from components import ETHANE, PHENOL, USER, ComponentSuite
 from faulty import assert_none_left, listening, marked, molecules
 from helpers import HANGS
-from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure, Scoring

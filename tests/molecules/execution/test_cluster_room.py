@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from test_scoring import PHENOL, USER
+from components import PHENOL, USER
 
 from ipsrl.errors import RunError
 from ipsrl.molecules import ComponentConfig, Scoring
@@ -17,7 +17,7 @@ import ray
 
 from ipsrl.molecules.execution.cluster import Ray
 
-pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # as in test_ray.py
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # as in test_cluster.py
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """Docking as a component: configuration, the contract, identity, and the real receptor of 7UVU."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from test_scoring import ComponentSuite
+from components import ComponentSuite
+from helpers import SHARED
 
 from ipsrl.errors import ConfigError
 from ipsrl.molecules import (
@@ -23,7 +22,6 @@ from ipsrl.molecules.docking.docking import Docking
 from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.scoring.transform import transform
 
-SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 SMALL = {"center": [0.0, 0.0, 0.0], "size": [10.0, 10.0, 10.0], "max_evals": 2000}
 PROGRAM = ["dock", "{receptor}", "{ligands}", "{out}"]
 PROGRAM += [f"{{{what}_{axis}}}" for what in ("center", "size") for axis in "xyz"]

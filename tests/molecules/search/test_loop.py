@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
-from ipsrl.molecules import search as loop
 from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
-from ipsrl.molecules.search.loop import Search
+from ipsrl.molecules.search import loop
+from ipsrl.molecules.search.loop import LOST, Sample, Search, Tally
 from ipsrl.molecules.search.memory import Entry
+from ipsrl.molecules.search.state import state_of
 
 USER = """
 def length(smiles):
@@ -21,6 +22,8 @@ def length(smiles):
 def no_nitrogen(smiles):
     return [float("nan") if "N" in text else len(text) / 20 for text in smiles]
 """
+
+NOTHING = Sample("C(", None, torch.zeros(1), None)  # which is not a molecule
 
 
 class Update(NamedTuple):
@@ -165,7 +168,7 @@ def test_rounds_are_of_the_batch_and_of_the_whole_memory(follow):
         batch, *rounds = followed.step()
         written = {*batch.texts, *(entry.written for entry in rounds[0].memory)}
         memory = Counter((entry.smiles, entry.reward) for entry in rounds[0].memory)
-        assert memory - batch.pairs or followed.search.steps == 1  # of earlier batches
+        assert memory - batch.pairs or followed.search.tally.steps == 1  # of earlier batches
         for update in rounds:
             assert update.pairs == batch.pairs + memory
             as_before = sum(text in written for text in update.texts)
@@ -202,11 +205,79 @@ def test_the_drift_guard_brings_the_moments_back(follow, monkeypatch):
     moments = [name for name in best if name.endswith(("exp_avg", "exp_avg_sq"))]
     assert len(moments) == 2 * sum(name.startswith("model/") for name in best)
     assert any(best[name].any() for name in moments)
-    while not search.result().restored:
+    while not search.tally.restored:
         followed.step("C(", "C(", "C(")
-        assert search.steps < 20
+        assert search.tally.steps < 20
     lost, back = seen
     assert back.keys() == lost.keys() == best.keys()
     for name, array in best.items():
         np.testing.assert_array_equal(back[name], array)
     assert not any(np.array_equal(lost[name], best[name]) for name in moments if best[name].any())
+
+
+def test_the_drift_guard_restores_agent_and_optimiser(config):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    best = {name: array.copy() for name, array in search.best.items()}
+    with torch.no_grad():  # the agent is lost: it writes nothing that is a molecule
+        for value in search.agent.model.parameters():
+            value.mul_(0).add_(0.3)
+    for value in search.optimiser.state.values():
+        value["exp_avg"].fill_(9.0)
+    for _ in range(LOST):
+        assert search.tally.restored == 0
+        search._guard([NOTHING] * chosen.batch)
+    assert search.tally.restored == 1
+    state = state_of(search)
+    assert {name for name in state if name.startswith("model/")} <= set(best)
+    for name, array in best.items():
+        np.testing.assert_array_equal(state[name], array)
+    if not any(name.startswith("optimiser/") for name in best):  # the best was the prior
+        assert not search.optimiser.state
+
+
+def test_a_bad_batch_between_good_ones_is_no_drift(config):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    call = search.oracle.calls[0]
+    found = Sample(call.smiles, call.smiles, torch.zeros(1), call)
+    for _ in range(3 * LOST):
+        search._guard([NOTHING, NOTHING, found])
+        search._guard([found] * 3)
+    assert search.tally.restored == 0
+
+
+def test_a_prior_that_writes_little_that_is_valid_has_not_drifted(config):
+    """It is compared with itself: one in four is what the best batch had."""
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    search.best, search.tally = {}, Tally()
+    call = search.oracle.calls[0]
+    found = Sample(call.smiles, call.smiles, torch.zeros(1), call)
+    for _ in range(3 * LOST):
+        assert not search._guard([NOTHING, NOTHING, NOTHING, found])
+    assert search.tally.restored == 0
+
+
+def test_nothing_is_learned_from_what_a_lost_agent_drew(config, monkeypatch):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    best = {name: array.copy() for name, array in search.best.items()}
+    search.tally.lost = LOST - 1
+    monkeypatch.setattr("ipsrl.molecules.search.loop.canonical", lambda _: None)
+    row = search.step()
+    assert (row["restored"], row["valid"]) == (1, 0.0)
+    for name, array in best.items():
+        np.testing.assert_array_equal(state_of(search)[name], array)

@@ -2,11 +2,11 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SHARED
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
@@ -18,7 +18,6 @@ from ipsrl.molecules.docking.ligand import placed, prepare
 from ipsrl.molecules.docking.receptor import Receptor
 from ipsrl.molecules.docking.redock import NEAR, Redock, Report, redock, rmsd
 
-SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 REFERENCE = "N#Cc1cccc(CN2CCc3ncn(Cc4ccc(Cl)cc4)c(=O)c3C2)c1"
 PHENOL = "Oc1ccccc1"
 

@@ -1,16 +1,13 @@
 """A SMILES survives its tokens, and a library reads them as we do."""
 
 import gzip
-import os
-from pathlib import Path
 
 import pytest
+from helpers import SHARED
 from tokenizers import Tokenizer
 
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.generator.vocabulary import Vocabulary, tokenize
-
-SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 
 
 def shared_smiles(name: str) -> list[str]:

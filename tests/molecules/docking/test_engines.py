@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import docking_program
 import pytest
 from helpers import limits_from, wait_until
 
@@ -22,7 +23,7 @@ from ipsrl.molecules.docking.engines import External, Pose, Vina, read_pose
 from ipsrl.molecules.docking.ligand import prepare
 from ipsrl.molecules.docking.receptor import Receptor
 
-PROGRAM = Path(__file__).with_name("docking_program.py")
+PROGRAM = Path(docking_program.__file__)
 BOX = {"center": [1.0, -2.0, 3.5], "size": [12.0, 13.0, 14.0], "seed": 7}
 LINE = (
     "--receptor {receptor} --ligand_directory {ligands} --output_directory {out} --seed {seed} "
@@ -200,9 +201,9 @@ def test_no_program_outlives_a_killed_process(tmp_path):
     """As where a worker is killed: the program is not its child's child's problem."""
     script = f"""
 import sys
-sys.path[:0] = {[str(PROGRAM.parent), str(PROGRAM.parents[1])]}
-from conftest import POCKET
-from test_docking_engines import ETHANE, config
+sys.path[:0] = {[str(PROGRAM.parent), str(Path(__file__).parent)]}
+from pocket import POCKET
+from test_engines import ETHANE, config
 from ipsrl.molecules.docking.engines import External
 from ipsrl.molecules.docking.receptor import Receptor
 External(config("hangs:{tmp_path / "pids"}"), Receptor(POCKET))([ETHANE])

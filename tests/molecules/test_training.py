@@ -5,19 +5,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from killing import start, survive
+from searches import METHODS, files, kill_and_resume
 
 from ipsrl.cli import main
 from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules import (
     ComponentConfig,
-    Config,
     Prior,
     Scoring,
     Sequences,
@@ -25,19 +23,8 @@ from ipsrl.molecules import (
     train,
 )
 from ipsrl.molecules.molecule import canonical, scaffold
-from ipsrl.molecules.search.loop import IDLE, LOST, Search
+from ipsrl.molecules.search.loop import IDLE
 from ipsrl.runs import Run
-
-METHODS = {
-    "reinvent": {"method": "reinvent"},
-    "grpo": {"method": "grpo"},
-    "flowrl": {"method": "flowrl"},
-    "scaffold": {},
-    "generic": {"outcome": "generic-scaffold", "epochs": 2},
-    "smiles": {"outcome": "smiles", "estimator": "likelihood", "advantage_clip": 3.0},
-    "kernel": {"outcome": "similarity", "estimator": "kernel"},
-    "replay": {"estimator": "replay", "replay_batches": 2},
-}
 
 USER = """
 def fails_at_times(smiles):
@@ -57,27 +44,6 @@ for line in sys.stdin:
     error = {"error": f'=no "licence",\\nfor {text}'}
     print(json.dumps(error if "N" in text else {"value": len(text) / 40}))
 """
-
-
-@pytest.fixture
-def config(small_prior):
-    def make(**options) -> Config:
-        ours = {
-            "components": [ComponentConfig(kind="qed")], "prior": str(small_prior), "budget": 60,
-            "batch": 16, "lr": 5e-4, "threshold": 0.55, "bucket": 4, "checkpoint_every": 2,
-            "augmentations": 1,
-        }  # fmt: skip
-        return Config(**ours | options)
-
-    return make
-
-
-def files(directory):
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != "environment.json"
-    }
 
 
 class Stop(Exception):
@@ -209,88 +175,6 @@ def test_an_agent_that_finds_nothing_new_comes_to_an_end(config, tmp_path, monke
     assert (result.calls, result.ended, result.steps) == (1, "idle", IDLE + 1)
 
 
-# --- drift ----------------------------------------------------------------------------------------
-
-
-def test_the_drift_guard_restores_agent_and_optimiser(config):
-    chosen = config()
-    search = Search(
-        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
-    )
-    search.step()
-    best = {name: array.copy() for name, array in search.best.items()}
-    with torch.no_grad():  # the agent is lost: it writes nothing that is a molecule
-        for value in search.agent.model.parameters():
-            value.mul_(0).add_(0.3)
-    for value in search.optimiser.state.values():
-        value["exp_avg"].fill_(9.0)
-    for _ in range(LOST):
-        assert search.tally["restored"] == 0
-        search._guard([None] * chosen.batch, [None] * chosen.batch)
-    assert search.tally["restored"] == 1
-    state = search.state()
-    assert {name for name in state if name.startswith("model/")} <= set(best)
-    for name, array in best.items():
-        np.testing.assert_array_equal(state[name], array)
-    if not any(name.startswith("optimiser/") for name in best):  # the best was the prior
-        assert not search.optimiser.state
-
-
-def test_a_bad_batch_between_good_ones_is_no_drift(config):
-    chosen = config()
-    search = Search(
-        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
-    )
-    search.step()
-    call = search.oracle.calls[0]
-    for _ in range(3 * LOST):
-        search._guard([None, None, call.smiles], [None, None, call])
-        search._guard([call.smiles] * 3, [call] * 3)
-    assert search.tally["restored"] == 0
-
-
-def test_a_prior_that_writes_little_that_is_valid_has_not_drifted(config):
-    """It is compared with itself: one in four is what the best batch had."""
-    chosen = config()
-    search = Search(
-        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
-    )
-    search.step()
-    search.best, search.tally["best"], search.tally["best_valid"] = {}, -1.0, 0.0
-    call = search.oracle.calls[0]
-    for _ in range(3 * LOST):
-        assert not search._guard([None, None, None, call.smiles], [None, None, None, call])
-    assert search.tally["restored"] == 0
-
-
-def test_nothing_is_learned_from_what_a_lost_agent_drew(config, monkeypatch):
-    chosen = config()
-    search = Search(
-        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
-    )
-    search.step()
-    best = {name: array.copy() for name, array in search.best.items()}
-    search.tally["lost"] = LOST - 1
-    monkeypatch.setattr("ipsrl.molecules.search.canonical", lambda _: None)
-    row = search.step()
-    assert (row["restored"], row["valid"]) == (1, 0.0)
-    for name, array in best.items():
-        np.testing.assert_array_equal(search.state()[name], array)
-
-
-def test_values_that_are_cut_are_counted(config, tmp_path):
-    (tmp_path / "user.py").write_text("def f(smiles):\n    return [len(s) - 10 for s in smiles]\n")
-    mine = ComponentConfig(kind="function", name="mine", function=f"{tmp_path}/user.py:f")
-    parts = [ComponentConfig(kind="qed"), mine]
-    result = train(config(components=parts, budget=20), tmp_path / "run")
-    calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
-    outside = sum(not 0 <= call["mine"] <= 1 for call in calls)
-    assert outside > 0
-    assert result.cut == {"mine": outside}
-    told = f"WARNING: {outside} values of the component 'mine' are not in [0, 1], and were cut"
-    assert result.warning().startswith(told)
-
-
 def test_a_search_without_one_value_has_failed(config, tmp_path, capsys):
     (tmp_path / "user.py").write_text("def f(smiles):\n    raise SystemExit('no licence')\n")
     mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:f")
@@ -350,19 +234,6 @@ def test_another_process_with_another_hash_seed_gives_the_same_files(
     )  # fmt: skip
     assert files(tmp_path / "elsewhere") == files(tmp_path / "here")
     record_property("figure", f"molecules: {len(files(tmp_path / 'here'))} files")
-
-
-def kill_and_resume(config, tmp_path, kills: int) -> str:
-    """What was measured; every run is a process of its own."""
-    command = ["molecules", "--config", tmp_path / "config.toml"]
-    command[-1].write_text(config.dump())
-    whole = start("train", *command, "--out", tmp_path / "whole")
-    assert (whole.communicate(), whole.returncode)[1] == 0
-
-    def check(directory: Path) -> None:
-        assert files(directory) == files(tmp_path / "whole")
-
-    return survive(kills, tmp_path, command, check)
 
 
 def test_killed_and_resumed(config, tmp_path):

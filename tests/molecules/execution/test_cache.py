@@ -14,8 +14,9 @@ from faulty import molecules
 from helpers import promised
 
 from ipsrl.errors import ConfigError
-from ipsrl.molecules import ComponentConfig, Failure, Scoring, cache
+from ipsrl.molecules import ComponentConfig, Failure, Scoring
 from ipsrl.molecules.component import Timeout
+from ipsrl.molecules.execution import cache
 from ipsrl.molecules.execution.cache import Cached, rdBase
 from ipsrl.molecules.execution.processes import Elsewhere
 from ipsrl.molecules.search.oracle import Oracle, Status

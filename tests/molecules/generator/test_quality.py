@@ -7,7 +7,7 @@ import torch
 from ipsrl.molecules import Prior
 from ipsrl.molecules.generator.quality import sample
 
-SHIPPED = Path(__file__).parents[2] / "src" / "ipsrl" / "molecules" / "priors" / "zinc"
+SHIPPED = Path(__file__).parents[3] / "src" / "ipsrl" / "molecules" / "priors" / "zinc"
 
 
 def test_it_is_small_and_what_the_model_card_says():

@@ -1,21 +1,18 @@
 """A ligand is prepared as it is, or there is a reason why not: none is lost, none is changed."""
 
 import gzip
-import os
 import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers import SHARED
 from rdkit import Chem, rdBase
 
 from ipsrl.molecules import Failure
 from ipsrl.molecules.docking.ligand import LARGEST, Ligand, placed, prepare
 from ipsrl.molecules.molecule import canonical
-
-SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 
 REFERENCE = "N#Cc1cccc(CN2CCc3ncn(Cc4ccc(Cl)cc4)c(=O)c3C2)c1"  # of 7UVU
 ERYTHROMYCIN = (

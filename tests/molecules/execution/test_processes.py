@@ -9,15 +9,16 @@ import threading
 import time
 from pathlib import Path
 
+import faulty
 import pytest
+from components import ETHANE, PHENOL, USER, ComponentSuite
 from faulty import assert_none_left, is_alive, marked
 from helpers import HANGS, clock_from, has_begun, promised, wait_until
-from test_scoring import ETHANE, PHENOL, USER, ComponentSuite
 
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure
 from ipsrl.molecules.component import Timeout
-from ipsrl.molecules.execution.processes import GRACE, Processes
+from ipsrl.molecules.execution.processes import GRACE, Processes, Worker
 from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.scoring.properties import PROPERTIES
 from ipsrl.workers import lines
@@ -49,7 +50,7 @@ class Told:
 
     def __init__(self, folder: Path) -> None:
         self.file, self._todo = folder / "told.py", folder / "todo"
-        tests = str(Path(__file__).parents[1])
+        tests = str(Path(faulty.__file__).parent)
         self.file.write_text(TOLD.format(tests=tests, todo=str(self._todo)))
 
     def todo(self, text: str) -> None:
@@ -90,6 +91,23 @@ def test_the_answers_of_a_failing_function_are_those_in_process(tmp_path, mark):
         config = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:{name}", workers=1)
         with Processes(config) as component:
             assert component([PHENOL, ETHANE]) == build(config)([PHENOL, ETHANE])
+
+
+def test_workers_that_differ_from_one_another_are_refused(tmp_path, mark, monkeypatch):
+    """The file changes after the first worker was built, and before the second is."""
+    file, real, one_by_one = tmp_path / "user.py", Worker.start, threading.Lock()
+    file.write_text(USER)
+
+    def start(worker):
+        with one_by_one:
+            identity = real(worker)
+            file.write_text(file.read_text() + "# changed\n")
+            return identity
+
+    monkeypatch.setattr(Worker, "start", start)
+    config = ComponentConfig(kind="function", function=f"{file}:size", version="1", workers=2)
+    with pytest.raises(RunError, match="workers of 'function' have different files.*Begin again"):
+        Processes(config)
 
 
 # --- limits ---------------------------------------------------------------------------------------

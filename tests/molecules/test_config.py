@@ -6,7 +6,14 @@ import pytest
 
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError
-from ipsrl.molecules import ComponentConfig, Config, DockingConfig, PretrainConfig, TransformConfig
+from ipsrl.molecules import (
+    ComponentConfig,
+    Config,
+    DockingConfig,
+    PretrainConfig,
+    SynthesisConfig,
+    TransformConfig,
+)
 
 MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig, DockingConfig]
 KEYS = [(model, key) for model in MODELS for key in model.model_fields]
@@ -81,3 +88,61 @@ def test_the_name_of_a_component_is_fit_for_a_spreadsheet_and_for_a_file():
     for name in hostile:
         with pytest.raises(ConfigError, match="name = .* (letters, digits|is not text)"):
             ComponentConfig(kind="qed", name=name)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"kind": "alert"}, "needs smarts. Give it"),
+        ({"kind": "similarity"}, "needs smiles"),
+        ({"kind": "qed", "smarts": ["C"]}, "Leave smarts out"),
+        ({"kind": "program"}, "needs command"),
+        ({"kind": "qde"}, "kind"),
+        ({"kind": "qed", "weight": 0.0}, "weight"),
+        ({"kind": "qed", "timeout": 5.0}, "timeout has no effect"),
+    ],
+)
+def test_components_that_make_no_sense(config, message):
+    with pytest.raises(ConfigError, match=message):
+        ComponentConfig(**config)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"kind": "sigmoid", "low": 1.0}, "needs low and high"),
+        ({"kind": "step"}, "needs low, high or both"),
+        ({"low": 1.0}, "no effect with identity"),
+        ({"kind": "sigmoid", "low": 2.0, "high": 1.0}, "is not below"),
+        ({"kind": "sigmiod"}, "kind"),
+        ({"kind": "step", "low": float("nan")}, "low"),
+    ],
+)
+def test_transforms_that_make_no_sense(config, message):
+    with pytest.raises(ConfigError, match=message):
+        TransformConfig(**config)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"kind": "synthesis"}, "needs synthesis"),
+        ({"kind": "qed", "synthesis": SynthesisConfig()}, "needs no data"),
+        ({"kind": "synthesis"}, "if only as synthesis = {}"),
+        ({"kind": "synthesis", "synthesis": {"expansion": 3}}, "expansions"),
+        ({"kind": "synthesis", "synthesis": {"rule": "amide"}}, "rule"),
+        ({"kind": "synthesis", "synthesis": {"expansions": 0}}, "expansions"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(values, says):
+    with pytest.raises(ConfigError, match=says):
+        ComponentConfig(**values)
+
+
+def test_an_option_without_effect_may_have_its_default():
+    """It is refused by its value, and the value of the field is the one that counts."""
+    fields = ComponentConfig.model_fields
+    for key in ("retries", "timeout"):
+        ComponentConfig(kind="qed", **{key: fields[key].default})
+        with pytest.raises(ConfigError, match=f"{key} ha.* no effect"):
+            ComponentConfig(kind="qed", **{key: fields[key].default + 1})

@@ -1,6 +1,5 @@
 """A receptor is the protein around the reference ligand, and nothing else; files will do."""
 
-import os
 import re
 import urllib.error
 import urllib.request
@@ -9,6 +8,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+from helpers import SHARED
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
@@ -17,7 +17,6 @@ from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules import Config, DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, centroid, prepare
 
-SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[3] / "shared"))
 BOX_7UVU = [-29.497, 72.553, 15.125]
 
 
