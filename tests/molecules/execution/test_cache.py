@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import faulty
 import pytest
 from faulty import molecules
 from helpers import promised
@@ -283,7 +284,7 @@ def rows(path):
 def test_killed_writers_tear_nothing(path, record_property) -> None:
     """Each of them is killed after it has written and before it has written all."""
     processes, writes, kills = promised(8, 3), promised(1000, 200), promised(40, 3)
-    here = os.path.dirname(os.path.dirname(__file__))
+    here = os.path.dirname(faulty.__file__)
     rng = random.Random(0)
     done = [0] * processes
 
