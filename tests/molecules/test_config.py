@@ -42,7 +42,7 @@ def test_a_typo_is_an_unknown_key(model, key, tmp_path):
 @pytest.mark.parametrize("wrong", [b"bytes", {"a": object()}, float("nan"), -1e300])
 @pytest.mark.parametrize(("model", "key"), KEYS, ids=ids)
 def test_a_value_of_another_kind_is_refused(model, key, wrong):
-    if wrong == -1e300 and key in ("low", "high"):
+    if wrong == -1e300 and key in ("low", "high", "success_above"):
         pytest.skip("which is a number that these may be")
     with pytest.raises(ConfigError, match=key):
         model(**NEEDED.get(model, {}) | {key: wrong})
