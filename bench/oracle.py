@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from ipsrl.molecules import ComponentConfig
-from ipsrl.molecules.executor import Processes
+from ipsrl.molecules.execution.processes import Processes
 
 COMPONENTS = """
 import time

@@ -24,8 +24,8 @@ from scipy.stats import binomtest
 
 from ipsrl.errors import RunError
 from ipsrl.molecules.molecule import canonical
-from ipsrl.molecules.reactions import AMIDE, RxnInsight, classify
-from ipsrl.molecules.templates import Template, templates
+from ipsrl.molecules.synthesis.reactions import AMIDE, RxnInsight, classify
+from ipsrl.molecules.synthesis.templates import Template, templates
 
 TRIED = 4000  # molecules
 NEAR = AMIDE | {

@@ -17,7 +17,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from ipsrl.molecules.config import SynthesisConfig
-from ipsrl.molecules.retrosynthesis import Synthesis
+from ipsrl.molecules.synthesis.planner import Synthesis
 
 SHARED = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ipsrl.cli import main
 from ipsrl.hypospace import Boolean, dataset, write_dataset
-from ipsrl.molecules import prior as priors
+from ipsrl.molecules.generator import prior as priors
 
 TASK = """
 def reward(completions, **columns):

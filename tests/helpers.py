@@ -48,6 +48,9 @@ def promised(size: int, small: int) -> int:
     return size if "IPSRL_PROMISED" in os.environ else small
 
 
+SHARED = Path(os.environ.get("IPSRL_SHARED", Path(__file__).parents[2] / "shared"))
+"""Folder of data that is not in the repository."""
+
 HANGS = 600  # seconds after which a child process hangs; no measure of speed
 
 

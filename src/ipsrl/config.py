@@ -144,12 +144,16 @@ def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) 
     """
     method = config.method  # type: ignore[attr-defined]
     for key, methods in only_with.items():
-        default = type(config).model_fields[key].default
-        if method not in methods and getattr(config, key) != default:
+        if method not in methods and not is_default(config, key):
             raise ValueError(
                 f"{key} has no effect with method {method}, only with {', '.join(methods)}. "
                 "Leave it out"
             )
+
+
+def is_default(config: BaseModel, key: str) -> bool:
+    """Whether the key has the value that it would have if it were left out."""
+    return getattr(config, key) == type(config).model_fields[key].default
 
 
 def _text(path: Path) -> str:

@@ -16,12 +16,12 @@ from faulty import SPEC, assert_none_left, fate, molecules
 from helpers import HANGS, promised
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_search import config, files, kill_and_resume  # noqa: F401 (a fixture)
+from searches import files, kill_and_resume
 
 from ipsrl.molecules import ComponentConfig, Scoring, TransformConfig, train
-from ipsrl.molecules.executor import Processes, Worker
-from ipsrl.molecules.oracle import Oracle, Status
-from ipsrl.molecules.scoring import Failure, Timeout
+from ipsrl.molecules.component import Failure, Timeout
+from ipsrl.molecules.execution.processes import Processes, Worker
+from ipsrl.molecules.search.oracle import Oracle, Status
 from ipsrl.runs import Run
 
 STATUS = {
@@ -250,7 +250,7 @@ def test_calls_under_faults(mark, short_for_what_hangs, record_property):
 
 
 def test_a_run_under_faults_ends_exactly_and_says_so(
-    config,  # noqa: F811
+    config,
     tmp_path,
     mark,
     short_for_what_hangs,
@@ -293,7 +293,7 @@ def slow(smiles):
 """
 
 
-def test_workers_and_a_stop_change_no_byte(config, tmp_path, mark, monkeypatch):  # noqa: F811
+def test_workers_and_a_stop_change_no_byte(config, tmp_path, mark, monkeypatch):
     (tmp_path / "user.py").write_text(USER)
     mine = {"kind": "function", "function": f"{tmp_path}/user.py:slow", "name": "mine"}
     base = {"budget": 40, "checkpoint_every": 1}
@@ -319,7 +319,7 @@ def test_workers_and_a_stop_change_no_byte(config, tmp_path, mark, monkeypatch):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_with_workers(config, tmp_path, mark):  # noqa: F811
+def test_killed_and_resumed_with_workers(config, tmp_path, mark):
     (tmp_path / "user.py").write_text(USER)
     mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:slow", workers=2)
     kill_and_resume(config(components=[mine], checkpoint_every=1), tmp_path, 1)

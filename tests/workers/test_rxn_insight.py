@@ -9,7 +9,7 @@ pytest.importorskip("rdkit")
 
 from ipsrl import workers
 from ipsrl.errors import InvalidInput, RunError
-from ipsrl.molecules.reactions import RXN_INSIGHT_AMIDES, RxnInsight, route_is_all_amide
+from ipsrl.molecules.synthesis.reactions import RXN_INSIGHT_AMIDES, RxnInsight, route_is_all_amide
 
 pytestmark = pytest.mark.worker
 

@@ -15,41 +15,38 @@ from ipsrl.molecules.config import (
 )
 
 if TYPE_CHECKING:
-    from ipsrl.molecules.pretraining import PretrainResult, pretrain
-    from ipsrl.molecules.prior import Prior, Sequences
-    from ipsrl.molecules.retrosynthesis import (
-        Planner,
-        Reaction,
-        Route,
-        Stock,
-        Synthesis,
-        TemplateModel,
-    )
-    from ipsrl.molecules.scoring import Component, Failure, Scoring, Timeout
-    from ipsrl.molecules.search import Result
-    from ipsrl.molecules.templates import Template, read_templates
+    from ipsrl.molecules.component import Component, Failure, Timeout
+    from ipsrl.molecules.generator.pretraining import PretrainResult, pretrain
+    from ipsrl.molecules.generator.prior import Prior, Sequences
+    from ipsrl.molecules.generator.vocabulary import Vocabulary
+    from ipsrl.molecules.scoring.aggregate import Scoring
+    from ipsrl.molecules.search.result import Result
+    from ipsrl.molecules.synthesis.planner import Planner, Synthesis
+    from ipsrl.molecules.synthesis.route import Reaction, Route
+    from ipsrl.molecules.synthesis.steps import TemplateModel
+    from ipsrl.molecules.synthesis.stock import Stock
+    from ipsrl.molecules.synthesis.templates import Template, read_templates
     from ipsrl.molecules.training import train
-    from ipsrl.molecules.vocabulary import Vocabulary
 
 _HOME = {
-    "Component": "scoring",
-    "Failure": "scoring",
-    "Planner": "retrosynthesis",
-    "PretrainResult": "pretraining",
-    "Prior": "prior",
-    "Reaction": "retrosynthesis",
-    "Result": "search",
-    "Route": "retrosynthesis",
-    "Scoring": "scoring",
-    "Sequences": "prior",
-    "Stock": "retrosynthesis",
-    "Synthesis": "retrosynthesis",
-    "Template": "templates",
-    "TemplateModel": "retrosynthesis",
-    "Timeout": "scoring",
-    "Vocabulary": "vocabulary",
-    "pretrain": "pretraining",
-    "read_templates": "templates",
+    "Component": "component",
+    "Failure": "component",
+    "Planner": "synthesis.planner",
+    "PretrainResult": "generator.pretraining",
+    "Prior": "generator.prior",
+    "Reaction": "synthesis.route",
+    "Result": "search.result",
+    "Route": "synthesis.route",
+    "Scoring": "scoring.aggregate",
+    "Sequences": "generator.prior",
+    "Stock": "synthesis.stock",
+    "Synthesis": "synthesis.planner",
+    "Template": "synthesis.templates",
+    "TemplateModel": "synthesis.steps",
+    "Timeout": "component",
+    "Vocabulary": "generator.vocabulary",
+    "pretrain": "generator.pretraining",
+    "read_templates": "synthesis.templates",
     "train": "training",
 }
 

@@ -72,7 +72,7 @@ def sample(argv: list[str]) -> int:
         raise ConfigError(f"--seed {options.seed} is no seed. Choose one from 0 to 2,147,483,647.")
     if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
-    from ipsrl.molecules.sampling import sample
+    from ipsrl.molecules.generator.quality import sample
     from ipsrl.runs import check_free
 
     if options.out is not None:
@@ -106,7 +106,7 @@ def import_(argv: list[str]) -> int:
         """Folder to write."""
 
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules import")
-    from ipsrl.molecules.convert import import_mamba
+    from ipsrl.molecules.generator.convert import import_mamba
 
     if options.out.exists():
         raise ConfigError(f"{options.out} exists, and would be overwritten. Name another --out.")
@@ -134,7 +134,7 @@ def receptor(argv: list[str]) -> int:
 
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules receptor")
     _check_folder(options.out)
-    from ipsrl.molecules.docking import check_libraries
+    from ipsrl.molecules.docking.docking import check_libraries
 
     check_libraries()
     from ipsrl.molecules.docking.receptor import prepare
@@ -171,7 +171,7 @@ def redock(argv: list[str]) -> int:
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules redock")
     if options.seeds < 1 or not options.max_evals:
         raise ConfigError("nothing would be docked. Give at least 1 seed and 1 budget.")
-    from ipsrl.molecules.docking import check_libraries
+    from ipsrl.molecules.docking.docking import check_libraries
 
     check_libraries()
     from ipsrl.molecules.docking.redock import redock
@@ -234,7 +234,7 @@ def route(argv: list[str]) -> int:
         if folder is not None:
             folder.write("routes.json", json.dumps(rows, indent=2).encode() + b"\n")
             if found is not None:
-                from ipsrl.molecules.route_picture import route_svg
+                from ipsrl.molecules.synthesis.picture import route_svg
 
                 folder.write(f"route-{number}.svg", route_svg(found).encode())
         if not options.json:

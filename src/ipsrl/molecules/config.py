@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import tyro
 from pydantic import FailFast, Field, model_validator
 
-from ipsrl.config import StrictConfig, check_has_effect
+from ipsrl.config import StrictConfig, check_has_effect, is_default
 from ipsrl.core.methods import GRPO, METHODS
 from ipsrl.paths import Command, File, Function, Shipped
 from ipsrl.shaping import shaped
@@ -143,8 +143,7 @@ class DockingConfig(StrictConfig):
             change = "Leave command out" if self.command else "Give the command"
             raise ValueError(f"engine {self.engine!r} and command do not fit. {change}")
         for key, engines in {"max_evals": ("vina",), "timeout": tuple(_SEARCHES)[1:]}.items():
-            default = type(self).model_fields[key].default
-            if self.engine not in engines and getattr(self, key) != default:
+            if self.engine not in engines and not is_default(self, key):
                 raise ValueError(
                     f"{key} has no effect with engine {self.engine}, only with "
                     f"{', '.join(engines)}. Leave it out"
@@ -160,9 +159,7 @@ class DockingConfig(StrictConfig):
                 f"command: there is no placeholder {{{unknown[0]}}}; there are "
                 + ", ".join(f"{{{name}}}" for name in sorted(_TOLD))
             )
-        needed = {"receptor", "out", *self.box, "ligands"} - (
-            {"ligands"} if "index" in told else set()
-        )
+        needed = {"receptor", "out", *self.box} | (set() if "index" in told else {"ligands"})
         if self.command and (missing := sorted(needed - told)):
             raise ValueError(
                 f"command: the program would not know {missing[0]}. Add {{{missing[0]}}}"
@@ -187,29 +184,36 @@ class SynthesisConfig(StrictConfig):
     """Which routes count: any, or those of amide couplings alone."""
 
 
-_NEEDS = {
-    "smarts": "smarts", "alert": "smarts", "similarity": "smiles", "function": "function",
-    "program": "command", "docking": "docking", "synthesis": "synthesis",
+class Kind(NamedTuple):
+    """What the configuration knows of a kind of component; a new kind is a row of `KINDS`, and one
+    in `scoring.build`."""
+
+    needs: str = ""  # the key of its data
+    transform: str = ""  # one that makes sense, where its values are not in [0, 1]
+    kept: Literal["never", "with a version", "always"] = "never"  # by a cache
+    libraries: tuple[str, ...] = ()  # beside RDKit, on whose versions its values depend
+
+
+KINDS = {
+    "qed": Kind(), "hbd": Kind(), "hba": Kind(),
+    "logp": Kind(transform='{kind = "step", low = 1.0, high = 4.0}'),
+    "tpsa": Kind(transform='{kind = "step", high = 140.0}'),
+    "weight": Kind(transform='{kind = "step", low = 200.0, high = 500.0}'),
+    "rotatable_bonds": Kind(), "rings": Kind(), "aromatic_rings": Kind(),
+    "sa": Kind(transform='{kind = "reverse-sigmoid", low = 1.0, high = 6.0}'),
+    "smarts": Kind("smarts"), "alert": Kind("smarts"), "similarity": Kind("smiles"),
+    "function": Kind("function", kept="with a version"),
+    "program": Kind("command", kept="with a version"),
+    "docking": Kind("docking", '{kind = "reverse-sigmoid", low = -16.0, high = 0.0, k = 0.15}',
+                    "always", ("vina", "meeko", "openbabel-wheel")),
+    "synthesis": Kind("synthesis", kept="always", libraries=("syntheseus",)),
 }  # fmt: skip
-
-
-_OUTSIDE = {  # kinds that need a transform, and one that makes sense
-    "docking": '{kind = "reverse-sigmoid", low = -16.0, high = 0.0, k = 0.15}',
-    "sa": '{kind = "reverse-sigmoid", low = 1.0, high = 6.0}',
-    "logp": '{kind = "step", low = 1.0, high = 4.0}',
-    "weight": '{kind = "step", low = 200.0, high = 500.0}',
-    "tpsa": '{kind = "step", high = 140.0}',
-}
 
 
 class ComponentConfig(StrictConfig):
     """One part of the reward."""
 
-    kind: Literal[
-        "qed", "hbd", "hba", "logp", "tpsa", "weight", "rotatable_bonds", "rings",
-        "aromatic_rings", "sa", "smarts", "alert", "similarity", "function", "program", "docking",
-        "synthesis",
-    ]  # fmt: skip
+    kind: Literal[*KINDS]  # pyright: ignore[reportInvalidTypeForm]
     """A property of RDKit, a pattern, a similarity, a docking score, a search for a synthesis, or a
     component of your own."""
     name: str = ""
@@ -249,8 +253,8 @@ class ComponentConfig(StrictConfig):
 
     @property
     def is_kept(self) -> bool:
-        """Whether a cache keeps its values; RDKit's cost less than reading."""
-        return self.kind in ("docking", "synthesis") or bool(self.version)
+        """Whether a cache keeps its values."""
+        return KINDS[self.kind].kept == "always" or bool(self.version)
 
     @model_validator(mode="after")
     def _complete(self) -> ComponentConfig:
@@ -260,17 +264,17 @@ class ComponentConfig(StrictConfig):
                 'begins with "=", "+", "-" or "@". Use letters, digits, "_", "-" and ".", of which '
                 "the last two cannot come first"
             )
-        needed = _NEEDS.get(self.kind)
-        for key in dict.fromkeys(_NEEDS.values()):
+        needed = KINDS[self.kind].needs
+        for key in dict.fromkeys(kind.needs for kind in KINDS.values() if kind.needs):
             if bool(getattr(self, key)) != (key == needed):
                 example = ", if only as synthesis = {}" if key == "synthesis" else ""
                 change = f"Give it{example}" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")
-        if self.version and self.kind not in ("function", "program"):
+        if self.version and KINDS[self.kind].kept != "with a version":
             raise ValueError(f"version has no effect on {self.kind!r}. Leave it out")
-        if not self.workers and (self.always or self.retries != 1):
+        if not self.workers and (self.always or not is_default(self, "retries")):
             raise ValueError("always and retries have no effect without workers. Leave them out")
-        if not self.workers and self.kind != "program" and self.timeout != 600:
+        if not self.workers and needed != "command" and not is_default(self, "timeout"):
             raise ValueError(f"timeout has no effect on {self.kind!r} without workers. Give some")
         return self
 
@@ -369,20 +373,18 @@ class Config(
                 "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"
             )
         for component in self.components:
-            if component.kind in _OUTSIDE and component.transform.kind == "identity":
+            example = KINDS[component.kind].transform
+            if example and component.transform.kind == "identity":
                 raise ValueError(
                     f"the values of {component.kind!r} are not in [0, 1], to which they would be "
-                    f"cut. Give a transform, such as transform = {_OUTSIDE[component.kind]}"
+                    f"cut. Give a transform, such as transform = {example}"
                 )
         if self.cache and not any(component.is_kept for component in self.components):
             raise ValueError(
-                "cache has no effect: only docking, synthesis, and functions and programs with a "
-                "version are kept. Leave it out, or give your component a version"
+                "cache has no effect: no values of these components are kept. Leave it out, or "
+                "give your component a version"
             )
         names = [component.column for component in self.components]
-        taken = [name for name in names if names.count(name) > 1 or name in COLUMNS]
-        if taken:
-            raise ValueError(
-                f"the column {taken[0]!r} is taken. Give each component a name of its own"
-            )
+        if taken := [name for name in names if names.count(name) > 1 or name in COLUMNS]:
+            raise ValueError(f"the column {taken[0]!r} is taken. Give each component its own name")
         return self

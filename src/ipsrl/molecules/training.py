@@ -11,11 +11,13 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from ipsrl.molecules.config import Config
-from ipsrl.molecules.inputs import inputs
-from ipsrl.molecules.oracle import Status
-from ipsrl.molecules.prior import Prior
-from ipsrl.molecules.scoring import Scoring
-from ipsrl.molecules.search import Result, Search
+from ipsrl.molecules.generator.prior import Prior
+from ipsrl.molecules.scoring.aggregate import Scoring
+from ipsrl.molecules.scoring.inputs import inputs
+from ipsrl.molecules.search.loop import Search
+from ipsrl.molecules.search.oracle import Status
+from ipsrl.molecules.search.result import Result, result_of, table_of
+from ipsrl.molecules.search.state import restore, state_of
 from ipsrl.runs import Run, progress
 
 
@@ -48,7 +50,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
 def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
     calls = run.directory / "calls.parquet"
     if resume and (restored := run.restore()):
-        search.restore(restored[1], pq.read_table(calls).to_pylist())
+        restore(search, restored[1], pq.read_table(calls).to_pylist())
     written = len(search.oracle.calls)
     with progress(f"molecules {config.method}", config.budget) as advance:
         while not search.ended:
@@ -60,10 +62,10 @@ def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
             if row["restored"]:
                 note += f", agent put back {row['restored']} times"
             advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))
-            if search.steps % config.checkpoint_every == 0 or search.ended:
-                run.append("calls", search.table(written))
+            if search.tally.steps % config.checkpoint_every == 0 or search.ended:
+                run.append("calls", table_of(search, written))
                 written = len(search.oracle.calls)
-                run.checkpoint(search.steps, search.state())
+                run.checkpoint(search.tally.steps, state_of(search))
     table = BytesIO()
     csv.write_csv(pq.read_table(calls), table)
     run.write("calls.csv", table.getvalue())
@@ -71,6 +73,6 @@ def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
     lines = (f"{call.smiles} {call.reward:.6f}\n" for call in hits)
     run.write("molecules.smi", "".join(lines).encode())
     search.agent.save(run.own_folder("agent"))
-    result = search.result()
+    result = result_of(search)
     run.finish(asdict(result))
     return result

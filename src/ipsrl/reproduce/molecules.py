@@ -185,7 +185,7 @@ def record(
       RunError: for a line that is no record, or a run of other files or versions.
     """
     from ipsrl.molecules import train
-    from ipsrl.molecules.inputs import inputs
+    from ipsrl.molecules.scoring.inputs import inputs
 
     def check(place: str, environment: dict[str, Any]) -> None:
         if changed := differences(_here(environment.get("inputs", {})), _here(inputs(config))):

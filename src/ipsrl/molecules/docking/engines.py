@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.molecules.component import Failure, Timeout
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, inside
-from ipsrl.molecules.inputs import digest_of, is_file
-from ipsrl.molecules.scoring import Failure, Timeout
+from ipsrl.molecules.identity import digest_of, is_file
 from ipsrl.workers.group import run
 
 STRONGEST = -20.0  # kcal/mol; no real ligand is below, nor at 0 or above, as a failed search is

@@ -24,8 +24,8 @@ from openbabel import openbabel
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from ipsrl.molecules.component import Failure
 from ipsrl.molecules.molecule import neutral
-from ipsrl.molecules.scoring import Failure
 
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}
 """Of which Vina has parameters for ligands."""

@@ -22,11 +22,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdMolAlign
 
 from ipsrl.errors import InvalidInput
+from ipsrl.molecules.component import Failure
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.engines import Pose, Vina
 from ipsrl.molecules.docking.ligand import placed, prepare
 from ipsrl.molecules.docking.receptor import Receptor, centroid
-from ipsrl.molecules.scoring import Failure
 
 NEAR = 2.0  # Angstrom: the usual limit for "the same pose"
 

@@ -1,0 +1,192 @@
+"""Maximum-likelihood pretraining of a prior (section 5.3): what the agent starts from.
+
+    L = -(1/N) sum_n log P(y_n),   y_n a fresh random SMILES of molecule n in every epoch
+
+Source: Arus-Pous et al. 2019 (10.1186/s13321-019-0393-0) for the randomisation.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ipsrl.errors import InvalidInput
+from ipsrl.molecules.config import PretrainConfig
+from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
+from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
+from ipsrl.molecules.generator.weights import pack, unpack
+from ipsrl.molecules.molecule import canonical, random_smiles
+from ipsrl.runs import Run, progress
+
+_SORTED = 50  # batches among which SMILES of like length are brought together
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """Outcome of pretraining.
+
+    Attributes:
+      molecules: trained on, after those that are no molecules or too long were left out.
+      left_out: lines of the file that were.
+      nll: of the held-out molecules after each epoch, nats per molecule, END included.
+    """
+
+    molecules: int
+    left_out: int
+    nll: list[float]
+
+
+def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> PretrainResult:
+    """Train a prior; `out`/prior is what `Prior.load` reads.
+
+    Args:
+      config: what to train, on what.
+      out: run directory to write.
+      resume: continue the run in `out` from its last checkpoint, bit for bit.
+    Raises:
+      InvalidInput: if the corpus cannot be read, or is too small to hold molecules out.
+      RunError: if `out` holds a run and `resume` is False, or the other way round.
+    """
+    molecules, left_out = read_smiles(Path(config.smiles))
+    corpus = list(molecules)
+    if len(corpus) <= config.held_out:
+        raise InvalidInput(
+            f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
+            "held out. Give more molecules, or a smaller held_out."
+        )
+    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+        if run.finished:
+            return PretrainResult(**run.result())
+        return _pretrain(config, run, corpus, left_out, resume)
+
+
+def _pretrain(
+    config: PretrainConfig, run: Run, corpus: list[str], left_out: int, resume: bool
+) -> PretrainResult:
+    shuffled = np.random.default_rng([config.seed, 0]).permutation(len(corpus))
+    held_out = [corpus[i] for i in shuffled[: config.held_out]]
+    train = [corpus[i] for i in shuffled[config.held_out :]]
+    prior = Prior.mamba(
+        Vocabulary.of(corpus), hidden=config.hidden, layers=config.layers, seed=config.seed
+    )
+    model = prior.model.train()
+    optimiser = torch.optim.Adam(model.parameters())
+    per_epoch = math.ceil(len(train) / config.batch)
+    total = per_epoch * config.epochs
+    step, nll = 0, []
+    if resume and (restored := run.restore()):
+        step, arrays = restored
+        nll = arrays.pop("nll").tolist()
+        unpack(arrays, model, optimiser)
+    with progress("pretraining", total) as advance:
+        for batch in _batches(config, prior.vocabulary, train, step):
+            loss = _update(prior, optimiser, batch, config, _rate(config, step, total))
+            step += 1
+            advance(step, f"loss {loss:.2f}")
+            rows = [{"step": step, "loss": loss}]
+            if step % per_epoch == 0:
+                nll.append(-prior.log_likelihood(held_out).mean().item())
+                rows.append({"step": step, "held_out_nll": nll[-1]})
+            run.log(rows)
+            if step % config.checkpoint_every == 0 or step % per_epoch == 0:
+                run.checkpoint(step, pack(model, optimiser) | {"nll": np.array(nll)})
+    prior.save(run.own_folder("prior"))
+    result = PretrainResult(len(train), left_out, nll)
+    run.finish(asdict(result))
+    return result
+
+
+def read_smiles(path: Path) -> tuple[dict[str, str], int]:
+    """Canonical forms of a file's distinct SMILES, by what is written there, and how many lines are
+    left out: repeated, too long, or no molecule.
+
+    Raises:
+      InvalidInput: if it cannot be read, or holds no molecule.
+    """
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        lines = content.decode("utf-8").splitlines()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read ({error}). Give a text file with one SMILES a line."
+        ) from None
+    smiles = [line.split()[0] for line in lines if line.strip()]
+    good = {
+        text: found
+        for text in dict.fromkeys(smiles)
+        if len(tokens := tokenize(text)) <= MAX_TOKENS
+        and END not in tokens  # a quadruple bond, which Vocabulary cannot write
+        and (found := canonical(text))
+    }
+    if not good:
+        raise InvalidInput(f"{path} holds no molecule. Give a text file with one SMILES a line.")
+    return good, len(smiles) - len(good)
+
+
+def _batches(
+    config: PretrainConfig, vocabulary: Vocabulary, train: list[str], step: int
+) -> Iterator[torch.Tensor]:
+    """Token ids [batch, T] of all updates from `step` on."""
+    lengths = np.array([len(tokenize(text)) for text in train])
+    per_epoch = math.ceil(len(train) / config.batch)
+    for epoch in range(step // per_epoch, config.epochs):
+        rng = np.random.default_rng([config.seed, 1, epoch])
+        order = rng.permutation(len(train))
+        seeds = rng.integers(2**31 - 1, size=len(train)).tolist()
+        # Molecules of like length side by side: padding costs as much as tokens.
+        stretch = _SORTED * config.batch
+        order = np.concatenate(
+            [
+                part[np.argsort(lengths[part], kind="stable")]
+                for part in np.split(order, range(stretch, len(order), stretch))
+            ]
+        )
+        batches = np.split(order, range(config.batch, len(order), config.batch))
+        turns = rng.permutation(len(batches))
+        for turn in turns[step - epoch * per_epoch :]:
+            rows = (_written(config, vocabulary, train[i], seeds[i]) for i in batches[turn])
+            yield padded([vocabulary.encode(text)[1:] for text in rows])
+            step += 1
+
+
+def _written(config: PretrainConfig, vocabulary: Vocabulary, smiles: str, seed: int) -> str:
+    if not config.randomise:
+        return smiles
+    text = random_smiles(smiles, seed)
+    # A random form may need tokens that the corpus never shows, such as a tenth open ring.
+    fits = vocabulary.covers(text) and len(tokenize(text)) <= MAX_TOKENS
+    return text if fits else smiles
+
+
+def _rate(config: PretrainConfig, step: int, total: int) -> float:
+    """Learning rate of an update: linear warm-up, then a cosine to 0."""
+    rise = min(1.0, (step + 1) / config.warm_up)
+    return config.lr * rise * (1 + math.cos(math.pi * step / total)) / 2
+
+
+def _update(
+    prior: Prior,
+    optimiser: torch.optim.Optimizer,
+    ids_NT: torch.Tensor,
+    config: PretrainConfig,
+    rate: float,
+) -> float:
+    """One step of Adam on the mean negative log-likelihood, which is returned in nats."""
+    optimiser.zero_grad()
+    loss = 0.0
+    for part in ids_NT.split(config.micro_batch):
+        nll = -prior.log_probs(part).sum() / len(ids_NT)
+        nll.backward()
+        loss += nll.item()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+    return loss

@@ -1,0 +1,42 @@
+"""What the values of a search depend on beside its configuration: files and versions.
+
+environment.json of a run holds them, and so does each line of records.jsonl.  A run goes on, and a
+record is used again, only where they are the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ipsrl.functions import source_file
+from ipsrl.molecules.config import KINDS, Config
+from ipsrl.molecules.identity import digest_of, existing, files
+from ipsrl.runs import installed_versions
+
+_IPSRL = Path(__file__).parents[2]  # what it holds changes with the version, not with the run
+
+
+def inputs(config: Config) -> dict[str, str]:
+    """Versions of libraries, and digests of files by their names in the configuration."""
+    kinds = sorted({component.kind for component in config.components})
+    libraries = ["rdkit", *(name for kind in kinds for name in KINDS[kind].libraries)]
+    found = installed_versions(libraries)
+    searches = [component.synthesis for component in config.components if component.synthesis]
+    if any(search.model == "templates" for search in searches):
+        from ipsrl.molecules.synthesis.templates import digest, templates
+
+        found["templates"] = digest(templates())
+    if any(search.rule == "all-amide" for search in searches):
+        from ipsrl.molecules.synthesis.reactions import IDENTITY
+
+        found["all-amide"] = IDENTITY
+    named = {config.prior: str(Path(config.prior, "model.safetensors"))}
+    if ":" in config.outcome:
+        named[config.outcome] = source_file(config.outcome)
+    paths = existing(named)
+    for component in config.components:
+        paths |= files(component)
+    for name, path in paths.items():
+        if not path.absolute().is_relative_to(_IPSRL):
+            found[name] = digest_of([path])[:16]
+    return found

@@ -1,0 +1,143 @@
+"""One update of the agent from a group of SMILES: REINVENT, FlowRL, and the methods of core.
+
+    reinvent   L = mean (log P_prior(y) + sigma R - log P(y))^2
+    grpo       L = mean (clipped surrogate of A + kl KL(P || P_prior)),   A of R within the group
+               the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9)
+    flowrl     L = mean w (log Z + log P(y)/T - beta A - log P_prior(y)/T)^2
+
+A group is whatever goes into one update: a batch with some of the memory, or random SMILES of both.
+FlowRL's log Z is at its minimum over the group (VarGrad), since there is one prompt.
+Sources: Olivecrona et al. 2017 (1704.07555); GRPO (2402.03300); the paper, section 4; FlowRL
+(2509.15207).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ipsrl.core.group import Group
+from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
+from ipsrl.molecules.config import Config
+from ipsrl.molecules.generator.prior import Prior, live
+from ipsrl.molecules.search.outcomes import OutcomeProbability
+
+
+class Lesson(NamedTuple):
+    """What one update learns from.
+
+    Attributes:
+      ids_NT: tokens.
+      smiles: canonical; None for what is not a molecule.
+      rewards_N: after the filter; 0 for what is not a molecule.
+    """
+
+    ids_NT: torch.Tensor
+    smiles: list[str | None]
+    rewards_N: np.ndarray
+
+
+def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> np.ndarray:
+    """What each sequence of the lesson is taught [N]: its reward, or its advantage."""
+    if config.method == "reinvent":
+        return lesson.rewards_N
+    rewards, above = lesson.rewards_N, config.success_above
+    group = Group(rewards, success=None if above is None else rewards > above)
+    if config.needs("ids"):
+        group = group._replace(ids=probability.ids(lesson.smiles))
+    if config.needs("p"):
+        named = [i for i, text in enumerate(lesson.smiles) if text is not None]
+        p = np.ones(len(rewards))
+        p[named] = probability([lesson.smiles[i] or "" for i in named], lesson.ids_NT[named])
+        group = group._replace(p=p)
+    return config.shaping()(group).advantages
+
+
+def update(
+    config: Config,
+    agent: Prior,
+    prior: Prior,
+    optimiser: torch.optim.Optimizer,
+    ids_NT: torch.Tensor,
+    signal_N: np.ndarray,
+) -> float:
+    """`epochs` steps of the optimiser on one lesson; returns the last loss."""
+    signals = torch.as_tensor(signal_N, dtype=torch.float32)
+    uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
+    parts = []
+    lengths_N = live(ids_NT).sum(1)
+    # Sequences of like length together, so that little of a part lies beyond their ends.
+    for rows in lengths_N.argsort(stable=True).split(config.micro_batch):
+        ids, part = ids_NT[rows, : lengths_N[rows].max()], signals[rows]
+        log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape)
+        # On a first and only step the ratio is 1, and needs no second pass.
+        parts.append((ids, part, log_prior, _frozen(agent, ids) if config.epochs > 1 else None))
+    loss = 0.0
+    for _ in range(config.epochs):
+        optimiser.zero_grad()
+        log_z = _log_z(config, agent, parts) if config.method == "flowrl" else torch.zeros(())
+        loss = 0.0
+        for ids, part, log_prior, log_old in parts:
+            log_new = agent.log_probs(ids)
+            log_old = log_new.detach() if log_old is None else log_old
+            losses = _losses(config, log_new, ids, part, log_prior, log_old, log_z)
+            mean = losses.sum() / len(ids_NT)
+            mean.backward()
+            loss += mean.item()
+        optimiser.step()
+    return loss
+
+
+def _losses(
+    config: Config,
+    log_new: torch.Tensor,
+    ids: torch.Tensor,
+    signal: torch.Tensor,
+    log_prior: torch.Tensor,
+    log_old: torch.Tensor,
+    log_z: torch.Tensor,
+) -> torch.Tensor:
+    """One loss per sequence."""
+    if config.method == "reinvent":
+        residual = reinvent_residual(log_prior.sum(-1), log_new.sum(-1), signal, sigma=config.sigma)
+        return residual**2
+    mask = live(ids)
+    if config.method == "flowrl":
+        residual = log_z + _balance(config, ids, signal, log_new, log_prior)
+        ratio = torch.exp((log_new - log_old).sum(-1).detach())
+        return ratio.clip(1 - config.clip, 1 + config.clip) * residual**2
+    surrogate = clipped_surrogate(
+        log_new, log_old, signal, clip_low=config.clip, clip_high=config.clip, mask=mask
+    )
+    if config.kl == 0:
+        return surrogate.sum(-1)
+    return (surrogate + config.kl * kl_estimate(log_new, log_prior)).sum(-1)
+
+
+def _log_z(config: Config, agent: Prior, parts: list) -> torch.Tensor:
+    """The log Z at which the mean residual of the group is 0."""
+    balances = [
+        _balance(config, ids, signal, _frozen(agent, ids), log_prior)
+        for ids, signal, log_prior, _ in parts
+    ]
+    return -torch.cat(balances).mean()
+
+
+def _balance(
+    config: Config,
+    ids: torch.Tensor,
+    signal: torch.Tensor,
+    log_new: torch.Tensor,
+    log_prior: torch.Tensor,
+) -> torch.Tensor:
+    """FlowRL's residual of each sequence, but for log Z."""
+    length = live(ids).sum(-1)
+    new, prior = log_new.sum(-1) / length, log_prior.sum(-1) / length
+    return flowrl_residual(torch.zeros(()), new, prior, signal, beta=config.beta)
+
+
+def _frozen(model: Prior, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.log_probs(ids)

@@ -1,0 +1,268 @@
+"""Search for molecules that score high and differ: the loop that all methods share.
+
+    sample -> score -> penalise -> scale -> loss -> store
+
+Each is a part of its own that does not know the others: `Prior.sample`, `Oracle`,
+`DiversityFilter`, `signal`, `update`, `Memory`.  Step i of a seed draws from a generator made of
+(seed, i), so a resumed run needs no generator state.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ipsrl.core.metrics import effective_outcomes
+from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.molecules.config import Config
+from ipsrl.molecules.generator.prior import Prior, padded
+from ipsrl.molecules.generator.weights import pack, unpack
+from ipsrl.molecules.molecule import canonical, random_smiles
+from ipsrl.molecules.scoring.aggregate import Scoring
+from ipsrl.molecules.search.diversity import DiversityFilter
+from ipsrl.molecules.search.learning import Lesson, signal, update
+from ipsrl.molecules.search.memory import Entry, Memory
+from ipsrl.molecules.search.oracle import Call, Oracle, Status
+from ipsrl.molecules.search.outcomes import OutcomeProbability
+
+IDLE = 50  # batches in a row without one new molecule, after which the search is over
+LOST = 5  # batches in a row with half the best one's valid share, after which the agent has drifted
+
+
+class Sample(NamedTuple):
+    """One sequence that the agent drew.
+
+    Attributes:
+      written: its SMILES as the agent wrote it; None for one that does not end.
+      smiles: canonical; None for what is not a molecule.
+      ids_T: tokens.
+      call: that of its molecule; None without one, or where the budget does not cover it.
+    """
+
+    written: str | None
+    smiles: str | None
+    ids_T: torch.Tensor
+    call: Call | None
+
+    @property
+    def is_learned(self) -> bool:
+        """Not what failed, and not what the budget does not cover: 0 would be a lie."""
+        return self.call.status is Status.VALID if self.call else self.smiles is None
+
+
+class Made(NamedTuple):
+    """What the search did with an oracle call: the step of it, and its reward after the filter."""
+
+    step: int
+    penalised: float
+
+
+@dataclass
+class Tally:
+    """What a search counts, and its best batch.
+
+    Attributes:
+      steps: batches drawn.
+      idle: batches in a row without a new molecule.
+      lost: batches in a row that have drifted.
+      restored: times that the best agent was put back.
+      samples: SMILES drawn, of which `invalid` are not molecules.
+      best: mean reward of the best batch, and `best_valid` its share of molecules.
+    """
+
+    steps: int = 0
+    idle: int = 0
+    lost: int = 0
+    restored: int = 0
+    samples: int = 0
+    invalid: int = 0
+    best: float = -1.0
+    best_valid: float = 0.0
+
+
+class Search:
+    """A search between two steps: agent, oracle, filter, memory and what is known of outcomes."""
+
+    def __init__(self, config: Config, scoring: Scoring, prior: Prior) -> None:
+        self.config, self.prior = config, prior
+        self.agent = Prior(copy.deepcopy(prior.model), prior.vocabulary)
+        self.optimiser = torch.optim.Adam(self.agent.model.parameters(), lr=config.lr)
+        self.oracle = Oracle(scoring, config.budget)
+        self.filter = DiversityFilter(config.bucket)
+        self.memory = Memory(config.memory)
+        self.probability = OutcomeProbability(config, self._log_likelihood)
+        self.made: list[Made] = []  # one for each call of the oracle
+        self.best: dict[str, np.ndarray] = {}
+        self.tally = Tally()
+
+    # --- one step ---------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, Any]:
+        """Draw a batch, score it, and learn from it; returns a line of metrics."""
+        config, tally = self.config, self.tally
+        tally.steps += 1
+        rng = np.random.default_rng([config.seed, tally.steps])
+        samples, new = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63 - 1))))
+        restored = self._guard(samples)
+
+        # What a lost agent drew teaches the one that was put back nothing.
+        learned = [] if restored else self._learned(samples)
+        rewards = self.filter.penalise(
+            np.array([sample.call.reward if sample.call else 0.0 for sample in learned]),
+            [sample.call.scaffold if sample.call else "" for sample in learned],
+        )
+        found: dict[str, Entry] = {}
+        for sample, reward in zip(learned, rewards.tolist(), strict=True):
+            if call := sample.call:
+                entry = Entry(call.smiles, sample.written or "", call.scaffold, reward)
+                found.setdefault(call.smiles, entry)
+        entries = list(found.values())
+        scaffolds = [entry.scaffold for entry in entries]
+        filtered = {name for name in scaffolds if self.filter.full([name])[0]}
+        self.memory.add(entries)
+        self.filter.add(scaffolds)
+        self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
+        loss = 0.0 if restored else self._learn(learned, rewards, entries, filtered, rng)
+        calls = [sample.call for sample in samples]
+        valid = [call.reward for call in calls if call and call.status is Status.VALID]
+        return {
+            "step": tally.steps,
+            "calls": len(self.oracle.calls),
+            "new": len(new),
+            "valid": _valid_share(samples),
+            "reward": float(np.mean(valid)) if valid else None,
+            "penalised": float(rewards.mean()) if len(rewards) else 0.0,
+            "effective_outcomes": self._effective(),
+            "memory": len(self.memory.entries),
+            "restored": tally.restored,
+            "hits": len(self.hits),
+            "loss": loss,
+        }
+
+    def _draw(self, generator: torch.Generator) -> tuple[list[Sample], list[Call]]:
+        """A batch with its calls, and those of the calls that were made now."""
+        drawn = self.agent.sample(self.config.batch, generator)
+        written = self.agent.decode(drawn.ids_NT)
+        smiles = [canonical(text) for text in written]
+        before = len(self.oracle.calls)
+        answers = iter(self.oracle([text for text in smiles if text is not None]))
+        calls = [None if text is None else next(answers) for text in smiles]
+        new = self.oracle.calls[before:]
+        right = None
+        if (above := self.config.success_above) is not None:
+            right = np.array([call is not None and call.reward > above for call in calls])
+        self.probability.show(smiles, drawn.ids_NT, drawn.log_probs_NT.sum(-1).numpy(), right)
+        self.tally.samples += len(smiles)
+        self.tally.invalid += smiles.count(None)
+        self.tally.idle = 0 if new else self.tally.idle + 1
+        return list(map(Sample, written, smiles, drawn.ids_NT, calls)), new
+
+    def _learned(self, samples: list[Sample]) -> list[Sample]:
+        """Those that are learned from.
+
+        REINVENT learns from each molecule once and not from invalid SMILES; in a group, repeats and
+        invalid SMILES are what its shares and its mean are about.
+        """
+        learned = [sample for sample in samples if sample.is_learned]
+        if self.config.method != "reinvent":
+            return learned
+        first: dict[str, Sample] = {}
+        for sample in learned:
+            if sample.smiles is not None:
+                first.setdefault(sample.smiles, sample)
+        return list(first.values())
+
+    def _learn(
+        self,
+        batch: list[Sample],
+        rewards_N: np.ndarray,
+        found: list[Entry],
+        filtered: set[str],
+        rng: np.random.Generator,
+    ) -> float:
+        """Updates on the batch and on the memory; returns the loss of the first."""
+        config = self.config
+        replayed = self.memory.draw(config.replay, rng)
+        memory = self._group(replayed, [entry.written for entry in replayed])
+        joined = Lesson(
+            padded([*(sample.ids_T.tolist() for sample in batch), *memory.ids_NT.tolist()]),
+            [sample.smiles for sample in batch] + memory.smiles,
+            np.concatenate([rewards_N, memory.rewards_N]),
+        )
+        loss = self._update(joined)
+        self.memory.purge(filtered)
+        for _ in range(config.augmentations):
+            entries = [*found, *self.memory.entries]
+            seeds = rng.integers(2**31 - 1, size=len(entries)).tolist()
+            self._update(self._group(entries, list(map(self._rewritten, entries, seeds))))
+        return loss
+
+    def _update(self, group: Lesson) -> float:
+        if not group.smiles:
+            return 0.0
+        taught = signal(self.config, self.probability, group)
+        return update(self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught)
+
+    def _group(self, entries: list[Entry], written: list[str]) -> Lesson:
+        return Lesson(
+            self.agent.encode(written),
+            [entry.smiles for entry in entries],
+            np.array([entry.reward for entry in entries]),
+        )
+
+    def _rewritten(self, entry: Entry, seed: int) -> str:
+        """A random SMILES of it, where the vocabulary has its tokens."""
+        text = random_smiles(entry.smiles, seed)
+        return text if self.agent.vocabulary.covers(text) else entry.written
+
+    def _guard(self, samples: list[Sample]) -> bool:
+        """Remember the agent whose batch earned most, and go back to it when it has drifted."""
+        tally, valid = self.tally, _valid_share(samples)
+        calls = [sample.call for sample in samples]
+        mean = float(np.mean([call.reward if call and call.reward > 0 else 0.0 for call in calls]))
+        drifted = valid < tally.best_valid / 2
+        tally.lost = tally.lost + 1 if drifted else 0
+        if not self.best or (not drifted and mean > tally.best):
+            tally.best, tally.best_valid = mean, valid
+            self.best = pack(self.agent.model, self.optimiser)
+        if tally.lost < LOST:
+            return False
+        unpack(self.best, self.agent.model, self.optimiser)
+        tally.lost, tally.restored = 0, tally.restored + 1
+        return True
+
+    def _effective(self) -> float:
+        """Effective outcomes of the batch: exp of the entropy of their shares."""
+        ids = self.probability.batches[-1].outcomes_G
+        _, counts = np.unique(ids[ids != NO_OUTCOME], return_counts=True)
+        return float(effective_outcomes(counts / counts.sum())) if len(counts) else 0.0
+
+    def _log_likelihood(self, ids_NT: torch.Tensor) -> np.ndarray:
+        return self.agent.total_log_probs(ids_NT, batch=self.config.micro_batch).numpy()
+
+    # --- what it has found ------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> str:
+        """Why the search is over, or "" while it is not."""
+        if self.oracle.left == 0:
+            return "budget"
+        return "idle" if self.tally.idle >= IDLE else ""
+
+    @property
+    def hits(self) -> list[Call]:
+        """Calls with a reward above the threshold."""
+        return [call for call in self.oracle.calls if call.reward > self.config.threshold]
+
+
+def _valid_share(samples: list[Sample]) -> float:
+    return 1 - sum(sample.smiles is None for sample in samples) / len(samples)
+
+
+def _reward(entry: Entry | None) -> float:
+    return entry.reward if entry else math.nan

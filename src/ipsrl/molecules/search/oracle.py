@@ -1,0 +1,101 @@
+"""The oracle: scores each molecule once, within a budget, and keeps every call.
+
+One answer for each SMILES, whatever happens to the programs that compute it:
+
+    VALID      a reward
+    INVALID    RDKit cannot read the SMILES; this costs nothing
+    FAILED     a component has no value
+    TIMEOUT    a component has no value within its limit
+
+All but VALID have a reason, and NaN instead of a reward: never a number that could be learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from ipsrl.molecules.component import Timeout
+from ipsrl.molecules.molecule import is_readable, scaffold
+from ipsrl.molecules.scoring.aggregate import Scoring
+
+
+class Status(Enum):
+    """What became of a call."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One oracle call.
+
+    Attributes:
+      number: 1 for the first.
+      smiles: canonical.
+      scaffold: its Murcko scaffold.
+      status: what became of it.
+      reason: why it is not VALID, else "".
+      raw: values of the components; NaN where one failed or was not needed.
+      reward: R, before any filter.
+    """
+
+    number: int
+    smiles: str
+    scaffold: str
+    status: Status
+    reason: str
+    raw: tuple[float, ...]
+    reward: float
+
+
+class Oracle:
+    """Scores molecules; one that was scored before is answered from memory, at no cost.
+
+    Args:
+      scoring: what is computed.
+      budget: calls that may be made.
+      calls: of an earlier run.
+    """
+
+    def __init__(self, scoring: Scoring, budget: int, calls: Iterable[Call] = ()) -> None:
+        self.scoring, self.budget = scoring, budget
+        self.calls = list(calls)
+        self._known = {call.smiles: call for call in self.calls}
+
+    @property
+    def left(self) -> int:
+        """Calls that remain."""
+        return self.budget - sum(call.status is not Status.INVALID for call in self.calls)
+
+    def __call__(self, smiles: Sequence[str]) -> list[Call | None]:
+        """The call of each canonical SMILES [N]; None for those that the budget does not cover."""
+        new = [text for text in dict.fromkeys(smiles) if text not in self._known]
+        nothing = (np.nan,) * len(self.scoring.names)
+        for text in new:
+            if not is_readable(text):
+                self._add(text, "", Status.INVALID, "RDKit cannot read it", nothing, np.nan)
+        new = [text for text in new if text not in self._known][: self.left]
+        if new:
+            scores = self.scoring(new)
+            raws = np.stack([scores.raw[name] for name in self.scoring.names], axis=1).tolist()
+            for i, (text, failure) in enumerate(zip(new, scores.failures, strict=True)):
+                status, reason = Status.VALID, ""
+                if failure:
+                    late = isinstance(failure, Timeout)
+                    status, reason = Status.TIMEOUT if late else Status.FAILED, failure.reason
+                reward = float(scores.rewards[i])
+                self._add(text, scaffold(text), status, reason, tuple(raws[i]), reward)
+        return [self._known.get(text) for text in smiles]
+
+    def _add(self, smiles: str, scaffold: str, *rest: Any) -> None:
+        call = Call(len(self.calls) + 1, smiles, scaffold, *rest)
+        self.calls.append(call)
+        self._known[smiles] = call

@@ -1,0 +1,119 @@
+"""What a search has found: its figures, and the table of its calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ipsrl.core.metrics import distinct_yield, oracle_burden
+from ipsrl.molecules.search.loop import Search
+from ipsrl.molecules.search.oracle import Status
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a run.
+
+    Attributes:
+      calls: oracle calls made; `failed` and `timeouts` of them gave no value.
+      failed: calls that a component has no value for.
+      timeouts: calls that a component has no value for within its limit.
+      samples: SMILES drawn: calls, repeats and `invalid` ones, and those that the cut of the last
+        batch left out.
+      invalid: SMILES drawn that are no molecule; they cost no call.
+      steps: batches.
+      hits: distinct molecules with a reward above the threshold (yield).
+      ob100: calls until 100 hits; None if there are fewer.
+      scaffolds: Murcko scaffolds among the hits.
+      best: highest reward; None if no call has one.
+      restored: times that the drift guard put the best agent back.
+      ended: budget, or idle when no new molecule came any more.
+      reasons: the five most frequent ones of calls without a value, and how often each.
+      cut: values outside [0, 1] that the identity transform cut to it, by component.
+    """
+
+    calls: int
+    failed: int
+    timeouts: int
+    samples: int
+    invalid: int
+    steps: int
+    hits: int
+    ob100: int | None
+    scaffolds: int
+    best: float | None
+    restored: int
+    ended: str
+    reasons: dict[str, int]
+    cut: dict[str, int]
+
+    def warning(self) -> str:
+        """What nobody who uses the result may overlook; "" if all is well."""
+        lines = [
+            f"WARNING: {count} values of the component {name!r} are not in [0, 1], and were cut to "
+            "it. Give it a transform."
+            for name, count in self.cut.items()
+        ]
+        if lost := self.failed + self.timeouts:
+            lines += [
+                f"WARNING: {lost} of {self.calls} oracle calls ({lost / self.calls:.1%}) have no "
+                f"value: {self.failed} failed, {self.timeouts} ran out of time.",
+                "They cost their call, have no reward, and nothing was learned from them. Most "
+                "frequent reasons:",
+                *(f"  {count:6}  {reason}" for reason, count in self.reasons.items()),
+            ]
+        return "\n".join(lines)
+
+
+def result_of(search: Search) -> Result:
+    """The figures of a search as it is now."""
+    calls, threshold = search.oracle.calls, search.config.threshold
+    rewards = np.array([call.reward for call in calls])
+    ids = np.arange(len(calls))
+    return Result(
+        calls=len(calls),
+        failed=sum(call.status is Status.FAILED for call in calls),
+        timeouts=sum(call.status is Status.TIMEOUT for call in calls),
+        samples=search.tally.samples,
+        invalid=search.tally.invalid,
+        steps=search.tally.steps,
+        hits=distinct_yield(rewards, ids, threshold=threshold),
+        ob100=oracle_burden(rewards, ids, threshold=threshold),
+        scaffolds=len({call.scaffold for call in search.hits}),
+        best=max((call.reward for call in calls if call.reward >= 0), default=None),
+        restored=search.tally.restored,
+        ended=search.ended,
+        reasons=dict(Counter(call.reason for call in calls if call.reason).most_common(5)),
+        cut={
+            component.column: cut
+            for i, component in enumerate(search.config.components)
+            if component.transform.kind == "identity"
+            and (cut := sum(call.raw[i] < 0 or call.raw[i] > 1 for call in calls))
+        },
+    )
+
+
+def table_of(search: Search, first: int) -> pa.Table:
+    """Calls from number `first` + 1 on, with their raw values; null where there is none."""
+    calls, made = search.oracle.calls[first:], search.made[first:]
+    columns: dict[str, pa.Array] = {
+        "call": pa.array([call.number for call in calls], pa.int64()),
+        "step": pa.array([step for step, _ in made], pa.int64()),
+        "smiles": pa.array([call.smiles for call in calls], pa.string()),
+        "scaffold": pa.array([call.scaffold for call in calls], pa.string()),
+        "status": pa.array([call.status.value for call in calls], pa.string()),
+        "reason": pa.array([call.reason for call in calls], pa.string()),
+        "reward": _numbers([call.reward for call in calls]),
+        "penalised": _numbers([reward for _, reward in made]),
+    }
+    for i, name in enumerate(search.oracle.scoring.names):
+        columns[name] = _numbers([call.raw[i] for call in calls])
+    return pa.table(columns)
+
+
+def _numbers(values: list[float]) -> pa.Array:
+    """NaN becomes null: a file should not hold a number that is none."""
+    return pa.array(values, pa.float64(), from_pandas=True)

@@ -1,0 +1,141 @@
+"""Pretraining learns, goes on to the same bytes, and says what it cannot read."""
+
+import gzip
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from ipsrl.errors import ConfigError, InvalidInput, RunError
+from ipsrl.molecules import PretrainConfig, Prior, pretrain
+from ipsrl.molecules.generator.pretraining import read_smiles
+from ipsrl.molecules.generator.vocabulary import tokenize
+from ipsrl.runs import Run
+
+SMALL = {"hidden": 16, "layers": 1, "epochs": 2, "held_out": 20, "batch": 32, "warm_up": 5}
+
+
+class Stop(Exception):
+    pass
+
+
+def files(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != "environment.json"
+    }
+
+
+def test_it_learns(corpus_file, tmp_path):
+    config = PretrainConfig(smiles=str(corpus_file), **SMALL | {"epochs": 6, "lr": 0.02})
+    result = pretrain(config, tmp_path / "run")
+    assert len(result.nll) == 6
+    smiles = corpus_file.read_text().split()
+    counts = Counter(token for text in smiles for token in [*tokenize(text), "$"])
+    frequencies = np.array(list(counts.values())) / counts.total()
+    unordered = -(frequencies * np.log(frequencies)).sum() * counts.total() / len(smiles)
+    assert result.nll[-1] < unordered  # of a model that knows how frequent the tokens are
+    held_out = [row for row in Run.open(tmp_path / "run").metrics() if "held_out_nll" in row]
+    assert [row["held_out_nll"] for row in held_out] == result.nll
+    assert Prior.load(tmp_path / "run" / "prior").vocabulary.covers("c1ccc(CN)cc1")
+
+
+@pytest.mark.parametrize("stop", [5, 13])
+def test_resumed_is_uninterrupted(corpus_file, tmp_path, monkeypatch, stop):
+    """Stopped between two checkpoints, in the first or in the second epoch."""
+    config = PretrainConfig(smiles=str(corpus_file), checkpoint_every=4, **SMALL)
+    pretrain(config, tmp_path / "whole")
+    log = Run.log
+
+    def stopping(run, rows):
+        rows = list(rows)
+        log(run, rows)
+        if rows[0]["step"] == stop:
+            raise Stop
+
+    monkeypatch.setattr(Run, "log", stopping)
+    with pytest.raises(Stop):
+        pretrain(config, tmp_path / "parts")
+    monkeypatch.undo()
+    pretrain(config, tmp_path / "parts", resume=True)
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_micro_batches_do_not_change_the_result(corpus_file, tmp_path):
+    for size in (5, 32):
+        config = PretrainConfig(smiles=str(corpus_file), micro_batch=size, **SMALL)
+        pretrain(config, tmp_path / str(size))
+    a, b = (Prior.load(tmp_path / str(size) / "prior") for size in (5, 32))
+    smiles = ["c1ccc(CN)cc1", "CCO"]
+    # Sums in another order, 20 updates of Adam at 2e-3.
+    torch.testing.assert_close(
+        a.log_likelihood(smiles), b.log_likelihood(smiles), rtol=0, atol=0.02
+    )
+
+
+def test_every_epoch_writes_molecules_anew(corpus_file, tmp_path, monkeypatch):
+    seen: list[list[str]] = []
+    encode = Prior.log_probs
+    monkeypatch.setattr(
+        Prior, "log_probs",
+        lambda prior, ids: seen.append(prior.decode(ids)) or encode(prior, ids),
+    )  # fmt: skip
+    config = PretrainConfig(smiles=str(corpus_file), **SMALL | {"batch": 64, "micro_batch": 64})
+    pretrain(config, tmp_path / "run")
+    flat = [text for batch in seen for text in batch]
+    corpus, _ = read_smiles(corpus_file)
+    assert len(set(flat) - set(corpus)) > 100  # forms that the file does not show
+
+
+def test_reads_gzip_and_columns_and_leaves_out_what_is_no_molecule(tmp_path):
+    lines = [
+        "CCO name 1.0",
+        "",
+        "CCO",
+        "not a molecule",
+        "C" * 129,
+        "C1=CC=CC=C1",
+        "C(",
+        "CC\r",
+        "[Re]$[Re]",
+    ]
+    plain = tmp_path / "a.smi"
+    plain.write_text("\n".join(lines))
+    packed = tmp_path / "a.smi.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    # Left out: a duplicate, two that do not parse ("not", "C("), one too long, a quadruple bond,
+    # whose sign ends a sequence.
+    expected = {"CCO": "CCO", "C1=CC=CC=C1": "c1ccccc1", "CC": "CC"}
+    assert read_smiles(plain) == read_smiles(packed) == (expected, 5)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"\x1f\x8b broken", b"xyz\n"])
+def test_no_corpus(tmp_path, content):
+    path = tmp_path / "a.smi"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput, match="Give a text file with one SMILES a line"):
+        read_smiles(path)
+
+
+def test_refusals_come_before_any_work(corpus_file, tmp_path):
+    with pytest.raises(ConfigError, match="micro_batch = 64 is more than batch = 32"):
+        PretrainConfig(smiles="x", batch=32, micro_batch=64)
+    with pytest.raises(InvalidInput, match="would be held out"):
+        pretrain(PretrainConfig(smiles=str(corpus_file), held_out=10_000), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    config = PretrainConfig(smiles=str(corpus_file), **SMALL)
+    pretrain(config, tmp_path / "run")
+    with pytest.raises(RunError, match="holds a run already"):
+        pretrain(config, tmp_path / "run")
+
+
+def test_checkpoints_hold_the_optimiser(corpus_file, tmp_path):
+    pretrain(PretrainConfig(smiles=str(corpus_file), **SMALL), tmp_path / "run")
+    _, arrays = Run.open(tmp_path / "run").restore() or (0, {})
+    moments = [name for name in arrays if name.endswith("exp_avg_sq")]
+    weights = [name for name in arrays if name.startswith("model/")]
+    assert len(moments) == len(weights) > 5
+    assert all(np.isfinite(array).all() for array in arrays.values())

@@ -1,0 +1,156 @@
+"""Updates move the likelihoods where each loss says, whatever the micro-batch."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from ipsrl.core.advantage import group_advantage
+from ipsrl.molecules import Config, Prior
+from ipsrl.molecules.generator.prior import live
+from ipsrl.molecules.search.learning import Lesson, signal, update
+from ipsrl.molecules.search.outcomes import OutcomeProbability
+
+SMILES = ["Cc1ccc(O)cc1", "C1CCN(C)C1", "CCO", "c1csc(N)c1"]
+METHODS = ["reinvent", "grpo", "ips-grpo", "flowrl"]
+
+
+@pytest.fixture(scope="module")
+def prior(small_prior):
+    return Prior.load(small_prior)
+
+
+@pytest.fixture
+def agent(prior):
+    return Prior(copy.deepcopy(prior.model), prior.vocabulary)
+
+
+def sgd(agent: Prior, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(agent.model.parameters(), lr=lr)
+
+
+def log_p(agent: Prior, smiles=SMILES) -> np.ndarray:
+    return agent.log_likelihood(smiles).numpy()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_better_becomes_likelier(agent, prior, method):
+    """Of four molecules one is taught to be best."""
+    config = Config(method=method)
+    before = log_p(agent)
+    taught = np.array([1.0, 0, 0, 0]) if method == "reinvent" else np.array([1.5, -0.5, -0.5, -0.5])
+    for _ in range(10):
+        update(config, agent, prior, sgd(agent, 1e-5), agent.encode(SMILES), taught)
+    change = log_p(agent) - before
+    assert change[0] == change.max() > 0
+
+
+def test_reinvents_loss_by_hand(agent, prior):
+    """At the start log P = log P_prior, so the residual is sigma R."""
+    config = Config(method="reinvent", sigma=10.0)
+    loss = update(
+        config, agent, prior, sgd(agent, 0), agent.encode(SMILES), np.array([1, 0.5, 0, 0])
+    )
+    assert loss == pytest.approx((10**2 + 5**2) / 4, rel=1e-5)
+
+
+def test_grpos_loss_by_hand(agent, prior):
+    """Ratio 1 and KL 0 at the start: minus the advantage for every token, END included."""
+    taught = np.array([1.0, -2.0, 0.5, 0.0])
+    tokens = live(agent.encode(SMILES)).sum(1).numpy()
+    loss = update(Config(method="grpo"), agent, prior, sgd(agent, 0), agent.encode(SMILES), taught)
+    assert loss == pytest.approx(-(tokens * taught).sum() / 4, rel=1e-5)
+
+
+def test_flowrls_loss_by_hand(agent, prior):
+    """At the start the residual is log Z - beta A, and log Z = beta mean A."""
+    config = Config(method="flowrl", beta=2.0)
+    taught = np.array([1.0, -2.0, 0.5, 0.0])
+    loss = update(config, agent, prior, sgd(agent, 0), agent.encode(SMILES), taught)
+    assert loss == pytest.approx((2 * (taught - taught.mean())) ** 2 @ np.ones(4) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_micro_batches_do_not_change_an_update(agent, prior, method):
+    taught = np.array([0.9, 0.1, 0.5, 0.0])
+    after = []
+    for size in (1, 3, 32):
+        moved = Prior(copy.deepcopy(prior.model), prior.vocabulary)
+        config = Config(method=method, micro_batch=size)
+        update(config, moved, prior, sgd(moved, 1e-5), moved.encode(SMILES), taught)
+        after.append(log_p(moved))
+    np.testing.assert_allclose(after[1], after[0], rtol=1e-4)  # float32 sums in another order
+    np.testing.assert_allclose(after[2], after[0], rtol=1e-4)
+
+
+def test_the_clip_stops_the_second_epoch(agent, prior):
+    """With a large step the ratio leaves its bounds at once, and no later epoch has a gradient."""
+    after = []
+    for epochs in (1, 2, 6):
+        moved = Prior(copy.deepcopy(prior.model), prior.vocabulary)
+        config = Config(method="grpo", epochs=epochs, kl=0.0, clip=1e-6)
+        taught = np.ones(4)  # all are to rise, and have risen after one step
+        update(config, moved, prior, sgd(moved, 1e-4), moved.encode(SMILES), taught)
+        after.append(log_p(moved))
+    assert (after[0] > log_p(agent)).all()
+    # A few tokens become less likely although their molecule rises, and go on learning.
+    assert np.abs(after[2] - after[1]).max() < 0.1 * np.abs(after[0] - log_p(agent)).max()
+
+
+def test_kl_pulls_back(agent, prior):
+    """Without a reward, an agent that has left the prior comes nearer again."""
+    with torch.no_grad():
+        for value in agent.model.parameters():
+            value.add_(0.02 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+    ids = agent.sample(64, torch.Generator().manual_seed(0), max_tokens=30).ids_NT
+    config = Config(method="grpo", kl=1.0)
+
+    def distance() -> float:
+        with torch.no_grad():
+            return (agent.log_probs(ids) - prior.log_probs(ids)).abs().sum(1).mean().item()
+
+    before = distance()
+    for _ in range(20):
+        update(config, agent, prior, sgd(agent, 1e-3), ids, np.zeros(64))
+    assert distance() < 0.9 * before
+
+
+# --- what is taught -------------------------------------------------------------------------------
+
+
+def group(rewards: list[float]) -> tuple[Lesson, OutcomeProbability]:
+    smiles = ["Cc1ccccc1", "Oc1ccccc1", "C1CCNC1", None]
+    ids = torch.zeros(4, 1, dtype=torch.int64)
+    probability = OutcomeProbability(Config(), lambda ids: np.zeros(len(ids)))
+    probability.show(smiles, ids, np.zeros(4))
+    return Lesson(ids, smiles, np.array(rewards)), probability
+
+
+def test_ips_divides_by_the_share_of_the_scaffold():
+    """Two benzenes, p^ = 2/4; one pyrrolidine, p^ = 1/4; what is no molecule is left alone."""
+    drawn, probability = group([0.8, 0.6, 0.4, 0.0])
+    expected = group_advantage(np.array([1.6, 1.2, 1.6, 0.0])).advantages
+    np.testing.assert_allclose(signal(Config(), probability, drawn), expected)
+    clipped = group_advantage(np.array([1.6, 1.2, 0.8, 0.0])).advantages  # eps = 1/2
+    np.testing.assert_allclose(signal(Config(eps=0.5), probability, drawn), clipped)
+
+
+def test_ips_without_exponent_is_grpo():
+    drawn, probability = group([0.8, 0.6, 0.4, 0.0])
+    ips, grpo = (
+        signal(config, probability, drawn) for config in (Config(alpha=0.0), Config(method="grpo"))
+    )
+    np.testing.assert_array_equal(ips, grpo)
+    np.testing.assert_array_equal(signal(Config(method="flowrl"), probability, drawn), grpo)
+
+
+def test_reinvent_is_taught_the_reward():
+    drawn, probability = group([0.8, 0.6, 0.4, 0.0])
+    assert signal(Config(method="reinvent"), probability, drawn).tolist() == [0.8, 0.6, 0.4, 0]
+
+
+def test_advantages_are_clipped():
+    drawn, probability = group([1.0, 0.0, 0.0, 0.0])
+    taught = signal(Config(advantage_clip=0.4), probability, drawn)
+    np.testing.assert_allclose(taught, [0.4, -0.4, -0.4, -0.4])

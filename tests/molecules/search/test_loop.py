@@ -1,0 +1,283 @@
+"""What a step learns from: the batch, the memory, random SMILES of both, and nothing else."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
+from ipsrl.molecules.generator.weights import pack
+from ipsrl.molecules.molecule import canonical
+from ipsrl.molecules.search import loop
+from ipsrl.molecules.search.loop import LOST, Sample, Search, Tally
+from ipsrl.molecules.search.memory import Entry
+from ipsrl.molecules.search.state import state_of
+
+USER = """
+def length(smiles):
+    return [len(text) / 20 for text in smiles]
+
+def no_nitrogen(smiles):
+    return [float("nan") if "N" in text else len(text) / 20 for text in smiles]
+"""
+
+NOTHING = Sample("C(", None, torch.zeros(1), None)  # which is not a molecule
+
+
+class Update(NamedTuple):
+    """What one update was made of, and the memory at that time."""
+
+    texts: list[str]
+    signal: list[float]  # of REINVENT: the rewards after the filter
+    memory: list[Entry]
+
+    @property
+    def pairs(self) -> Counter[tuple[str | None, float]]:
+        return Counter(zip(map(canonical, self.texts), self.signal, strict=True))
+
+
+class Followed:
+    """A search, and the updates of each of its steps."""
+
+    def __init__(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        scoring = Scoring(config.components, config.aggregation)
+        self.search = Search(config, scoring, Prior.load(config.prior))
+        self.updates: list[Update] = []
+        self.patch, real = monkeypatch, loop.update
+
+        def update(config, agent, prior, optimiser, ids_NT, signal_N):
+            texts = [text or "" for text in agent.decode(ids_NT)]
+            memory = list(self.search.memory.entries)
+            self.updates.append(Update(texts, signal_N.tolist(), memory))
+            return real(config, agent, prior, optimiser, ids_NT, signal_N)
+
+        monkeypatch.setattr(loop, "update", update)
+
+    def step(self, *texts: str) -> list[Update]:
+        """One step on these texts, if there are any, and else on what the agent draws."""
+
+        def told(prior, count, generator):
+            return Sequences(ids := prior.encode(texts), torch.zeros(ids.shape))
+
+        self.updates.clear()
+        with self.patch.context() as patch:
+            if texts:
+                patch.setattr(Prior, "sample", told)
+            self.search.step()
+        return list(self.updates)
+
+
+@pytest.fixture
+def follow(small_prior, tmp_path, monkeypatch):
+    (tmp_path / "user.py").write_text(USER)
+
+    def begin(function: str = "length", **options) -> Followed:
+        mine = ComponentConfig(kind="function", function=f"{tmp_path}/user.py:{function}")
+        ours = {
+            "components": [mine], "prior": str(small_prior), "method": "reinvent", "batch": 12,
+            "lr": 5e-4, "bucket": 0, "replay": 0, "augmentations": 0, "budget": 200,
+        }  # fmt: skip
+        return Followed(Config(**ours | options), monkeypatch)
+
+    return begin
+
+
+# --- the batch ------------------------------------------------------------------------------------
+
+BATCH = ["OCC", "CCO", "CCO", "C(", "NCC"]  # ethanol three times, no molecule, ethylamine
+
+
+def test_reinvent_learns_a_molecule_once(follow):
+    """As it was written first, and nothing that is no molecule."""
+    (update,) = follow().step(*BATCH)
+    assert update.texts == ["OCC", "NCC"]
+    assert update.signal == [3 / 20, 3 / 20]  # of 3 characters each
+
+
+def test_a_group_is_all_that_was_drawn(follow):
+    (update,) = follow(method="grpo", kl=0.0).step(*BATCH)
+    assert update.texts == BATCH
+    # Rewards .15, .15, .15, 0, .15: mean .12, deviation .0671, and 1e-4 is added to it.
+    # .03 / .0672 = .4465, -.12 / .0672 = -1.7862
+    np.testing.assert_allclose(update.signal, [0.4465] * 3 + [-1.7862, 0.4465], atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["reinvent", "grpo", "ips-grpo", "flowrl"])
+@pytest.mark.parametrize(
+    "options", [{"budget": 1}, {"function": "no_nitrogen"}], ids=["left out", "failed"]
+)
+def test_what_has_no_reward_is_not_learned(follow, method, options):
+    """Neither what the budget leaves out, nor what failed: 0 would be a lie."""
+    followed = follow(method=method, augmentations=1, **options)
+    batch, augmented = followed.step(*BATCH)
+    assert batch.texts == (["OCC"] if method == "reinvent" else ["OCC", "CCO", "CCO", "C("])
+    assert set(map(canonical, augmented.texts)) == {"CCO"}
+    assert [entry.smiles for entry in followed.search.memory.entries] == ["CCO"]
+
+
+# --- the memory -----------------------------------------------------------------------------------
+
+
+def test_the_update_of_a_batch_replays_some_of_the_memory(follow):
+    followed, earlier = follow(replay=4), 0
+    for _ in range(3):
+        (update,) = followed.step()
+        drawn = set(followed.search.probability.molecules)
+        batch, replayed = update.texts[: len(drawn)], update.texts[len(drawn) :]
+        assert set(map(canonical, batch)) == drawn
+        assert len(replayed) == len(set(replayed)) == 4
+        told = zip(replayed, update.signal[len(drawn) :], strict=True)
+        assert set(told) <= {(entry.written, entry.reward) for entry in update.memory}
+        earlier += sum(canonical(text) not in drawn for text in replayed)
+    assert earlier > 0
+
+
+def test_a_scaffold_that_pays_no_more_is_purged(follow):
+    """After it was replayed, before the rounds of random SMILES; and no other one."""
+    followed = follow(bucket=2, replay=10, augmentations=1)
+    followed.step("Cc1ccccc1", "CCc1ccccc1", "C1CCCCC1")  # 2 benzenes, 1 cyclohexane
+    batch, augmented = followed.step("CCCc1ccccc1", "CC1CCCCC1")  # the 3rd, which pays nothing
+    rewards = {"CCCc1ccccc1": 0, "CC1CCCCC1": 9 / 20, "C1CCCCC1": 8 / 20}
+    assert sorted(map(canonical, batch.texts)) == sorted(
+        [*rewards, "Cc1ccccc1", "CCc1ccccc1", "CC1CCCCC1"]
+    )
+    assert batch.signal[:2] == [0, 9 / 20]
+    kept = ["CC1CCCCC1", "C1CCCCC1"]
+    assert [entry.smiles for entry in augmented.memory] == kept
+    learned = ["CCCc1ccccc1", "CC1CCCCC1", *kept]
+    assert augmented.pairs == Counter((text, rewards[text]) for text in learned)
+    followed.step("CCO", "CCN")  # cyclohexane is full by now, but none was drawn
+    assert {entry.smiles for entry in followed.search.memory.entries} == {*kept, "CCO", "CCN"}
+
+
+# --- random SMILES --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_so_many_rounds_of_random_smiles(follow, rounds):
+    followed = follow(augmentations=rounds)
+    assert [len(followed.step()) for _ in range(2)] == [1 + rounds] * 2
+
+
+def test_rounds_are_of_the_batch_and_of_the_whole_memory(follow):
+    """Each molecule with its reward, written anew in each round."""
+    followed = follow(augmentations=2, bucket=3)
+    for _ in range(3):
+        batch, *rounds = followed.step()
+        written = {*batch.texts, *(entry.written for entry in rounds[0].memory)}
+        memory = Counter((entry.smiles, entry.reward) for entry in rounds[0].memory)
+        assert memory - batch.pairs or followed.search.tally.steps == 1  # of earlier batches
+        for update in rounds:
+            assert update.pairs == batch.pairs + memory
+            as_before = sum(text in written for text in update.texts)
+            assert as_before < len(update.texts) / 2
+        assert rounds[0].texts != rounds[1].texts
+
+
+def test_what_the_vocabulary_cannot_write_stays_as_it_was(follow):
+    """Some ways to write bicyclopropyl open a ring 2, which the corpus never does."""
+    _, *rounds = follow(augmentations=10).step("C1CC1C1CC1", "CCO")
+    texts = [text for update in rounds for text in update.texts]
+    assert not any("2" in text for text in texts)
+    assert "C1CC1C1CC1" in texts
+
+
+# --- drift ----------------------------------------------------------------------------------------
+
+
+def test_the_drift_guard_brings_the_moments_back(follow, monkeypatch):
+    """The best agent is that of the third batch: after two updates, which Adam remembers."""
+    followed, seen, unpack = follow(method="ips-grpo", replay=5), [], loop.unpack
+
+    def unpacked(arrays, *parts):
+        seen.append(pack(*parts))
+        unpack(arrays, *parts)
+        seen.append(pack(*parts))
+
+    monkeypatch.setattr(loop, "unpack", unpacked)
+    search = followed.search
+    followed.step("C", "CO", "CCO")
+    followed.step("CC", "CCN", "CCCO")
+    best = pack(search.agent.model, search.optimiser)
+    followed.step("CCCC", "CCCCN", "CCCCCO")  # the longest
+    moments = [name for name in best if name.endswith(("exp_avg", "exp_avg_sq"))]
+    assert len(moments) == 2 * sum(name.startswith("model/") for name in best)
+    assert any(best[name].any() for name in moments)
+    while not search.tally.restored:
+        followed.step("C(", "C(", "C(")
+        assert search.tally.steps < 20
+    lost, back = seen
+    assert back.keys() == lost.keys() == best.keys()
+    for name, array in best.items():
+        np.testing.assert_array_equal(back[name], array)
+    assert not any(np.array_equal(lost[name], best[name]) for name in moments if best[name].any())
+
+
+def test_the_drift_guard_restores_agent_and_optimiser(config):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    best = {name: array.copy() for name, array in search.best.items()}
+    with torch.no_grad():  # the agent is lost: it writes nothing that is a molecule
+        for value in search.agent.model.parameters():
+            value.mul_(0).add_(0.3)
+    for value in search.optimiser.state.values():
+        value["exp_avg"].fill_(9.0)
+    for _ in range(LOST):
+        assert search.tally.restored == 0
+        search._guard([NOTHING] * chosen.batch)
+    assert search.tally.restored == 1
+    state = state_of(search)
+    assert {name for name in state if name.startswith("model/")} <= set(best)
+    for name, array in best.items():
+        np.testing.assert_array_equal(state[name], array)
+    if not any(name.startswith("optimiser/") for name in best):  # the best was the prior
+        assert not search.optimiser.state
+
+
+def test_a_bad_batch_between_good_ones_is_no_drift(config):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    call = search.oracle.calls[0]
+    found = Sample(call.smiles, call.smiles, torch.zeros(1), call)
+    for _ in range(3 * LOST):
+        search._guard([NOTHING, NOTHING, found])
+        search._guard([found] * 3)
+    assert search.tally.restored == 0
+
+
+def test_a_prior_that_writes_little_that_is_valid_has_not_drifted(config):
+    """It is compared with itself: one in four is what the best batch had."""
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    search.best, search.tally = {}, Tally()
+    call = search.oracle.calls[0]
+    found = Sample(call.smiles, call.smiles, torch.zeros(1), call)
+    for _ in range(3 * LOST):
+        assert not search._guard([NOTHING, NOTHING, NOTHING, found])
+    assert search.tally.restored == 0
+
+
+def test_nothing_is_learned_from_what_a_lost_agent_drew(config, monkeypatch):
+    chosen = config()
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    search.step()
+    best = {name: array.copy() for name, array in search.best.items()}
+    search.tally.lost = LOST - 1
+    monkeypatch.setattr("ipsrl.molecules.search.loop.canonical", lambda _: None)
+    row = search.step()
+    assert (row["restored"], row["valid"]) == (1, 0.0)
+    for name, array in best.items():
+        np.testing.assert_array_equal(state_of(search)[name], array)

@@ -1,0 +1,31 @@
+"""A checkpoint holds all of a search: what goes on from it is the same search."""
+
+import numpy as np
+import pytest
+
+from ipsrl.molecules import Prior, Scoring
+from ipsrl.molecules.search.loop import Search
+from ipsrl.molecules.search.result import result_of, table_of
+from ipsrl.molecules.search.state import restore, state_of
+
+
+def begun(config) -> Search:
+    scoring = Scoring(config.components, config.aggregation)
+    return Search(config, scoring, Prior.load(config.prior))
+
+
+@pytest.mark.parametrize("estimator", ["group", "replay"])
+def test_restored_is_the_same_search(config, estimator):
+    chosen = config(budget=100, estimator=estimator)
+    search, again = begun(chosen), begun(chosen)
+    for _ in range(3):
+        search.step()
+    restore(again, state_of(search), table_of(search, 0).to_pylist())
+    for _ in range(2):
+        before, now = state_of(search), state_of(again)
+        assert now.keys() == before.keys()
+        for name, array in before.items():
+            np.testing.assert_array_equal(now[name], array)
+        assert table_of(again, 0).equals(table_of(search, 0))
+        assert result_of(again) == result_of(search)
+        assert again.step() == search.step()
