@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import ipsrl.grids.loop
 from ipsrl.cli import main
-from ipsrl.core.floor import floor_l1
+from ipsrl.core.floor import floor_l1, stationary_distribution
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, HyperGrid, LatticeConfig
 from ipsrl.report.lattice import shares_of_a
@@ -57,6 +57,7 @@ def toys(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lattice, "shipped_configs", shipped)
         patch.setattr(theory, "shipped_configs", shipped)
+        patch.setattr(theory, "WRONG_ANSWERS", {"three right": (2.0, 3, 1.0)})
         yield
 
 
@@ -196,6 +197,21 @@ def test_the_trained_rows_are_those_of_the_runs(theorems):
             HyperGrid(2, 8).rewards, row["group_size"], eps=row["eps"]
         )
         assert row["total_l1"] == {"median": statistics.median(l1), "low": min(l1), "high": max(l1)}
+
+
+def test_the_table_of_success_tells_what_right_answers_keep(theorems):
+    rows = json.loads((theorems / "success.json").read_text())
+    assert [row["method"] for row in rows] == ["GRPO", "IPS", "IPS with success"]
+    at_rest = stationary_distribution([2.0] * 3 + [1.0] * 7, 16)[:3].sum()
+    assert [row["predicted"] for row in rows] == [None, at_rest, pytest.approx(1)]
+    grpo, ips, success = rows
+    # The standard deviation of GRPO is not in the closed form: within .05 (docs/theory.md).
+    assert abs(ips["right"]["median"] - at_rest) < 0.05
+    assert success["right"]["low"] > 0.9 > ips["right"]["high"]
+    assert success["least_right"]["low"] > grpo["least_right"]["high"]
+    for row in rows:
+        assert row["seeds"] == 5
+        assert row["right"]["low"] <= row["right"]["median"] <= row["right"]["high"]
 
 
 def test_the_arrays_of_theory_are_the_same_each_time(theorems, tmp_path):
