@@ -339,6 +339,15 @@ def test_with_success_it_is_a_rest_point_that_nothing_leaves(right, wrong, size,
     assert np.abs(rescaled - p).max() < 1e-6  # as above: r / max r is rounded
 
 
+@given(REWARDS, st.lists(st.floats(-5, 0), min_size=1, max_size=3), st.integers(2, 32), SETTINGS)
+def test_a_penalty_is_as_good_as_no_reward(rewards, penalties, size, settings):
+    """Wrong outcomes may earn less than 0, which is not scaled; right ones rest where they did."""
+    right = [True] * len(rewards) + [False] * len(penalties)
+    p = stationary_distribution(rewards + penalties, size, success=right, **settings)
+    alone = stationary_distribution(rewards, size, **settings)
+    assert_close(p, np.append(alone, np.zeros(len(penalties))))
+
+
 def test_wrong_outcomes_die_out_below_what_right_ones_bring():
     """Two right ones of 1, G = 3: at p = (1/2, 1/2) they bring 2 (1 - 1/8) = 1.75 per group."""
     right = [True, True, False]
@@ -396,7 +405,9 @@ def test_the_target_of_success_is_of_right_outcomes():
         ([0.0, 0.2], [True, False], "both right and rewarded.*reward right outcomes"),
         ([1.0, 0.2], [True], r"rewards and success have shapes \(2,\) and \(1,\)"),
         ([1.0, 0.2], [0.5, 1.0], "values other than True and False"),
-        ([1.0, -0.2], [True, False], "non-negative"),
+        ([1.0, -0.2], [True, True], "non-negative"),
+        ([1.0, -0.2], [False, True], "non-negative"),
+        ([1.0, math.nan], [True, False], "finite"),
     ],
 )
 def test_success_that_cannot_be_is_refused(rewards, success, told):

@@ -372,7 +372,7 @@ def test_few_levels_of_rewards_name_the_option(tmp_path: Path) -> None:
         (FORMAT, 1.2, r"above 1.2 \(the largest is 1.2\).*Lower --success-above"),
         (FORMAT, math.nan, "above nan"),
         ({"a": 0.0, "b": 0.0}, -1.0, r"above -1 \(the largest is 0\)"),
-        ({"a": 1.0, "b": -1.0}, 0.5, "mean reward of -1.*Shift the rewards"),
+        ({"a": 1.0, "b": -1.0}, 0.5, "mean reward of -1.*Leave out --success-above"),
     ],
 )
 def test_a_threshold_that_says_nothing(

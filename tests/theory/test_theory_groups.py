@@ -51,7 +51,8 @@ def by_enumeration(p, rewards, size, *, estimator, eps, baseline, success=None):
 @pytest.mark.parametrize("success", [None, np.array([True, False, True])], ids=["all", "some"])
 def test_the_expected_update_is_the_mean_over_all_groups(size, estimator, baseline, eps, success):
     settings = {"estimator": estimator, "eps": eps, "baseline": baseline, "success": success}
-    for rewards in (R, np.array([1.0, 0.0, 3.0])):
+    few = [R, np.array([1.0, 0.0, 3.0])]
+    for rewards in few if success is None else [*few, np.array([1.0, -2.0, 3.0])]:
         ours = expected_update(P, rewards, size, **settings)
         assert_close(ours, by_enumeration(P, rewards, size, **settings), tolerance=ENUMERATION)
 
@@ -405,6 +406,13 @@ def test_below_a_threshold_on_the_reward_nothing_lives(rewards, size, eps):
     right = rewards > threshold
     p = stationary_distribution(rewards, size, eps=eps, success=right)
     assert (p[~right] == 0).all()
+
+
+def test_penalties_of_wrong_answers_need_success():
+    advice = advise(np.array([1.0, 1.0, -0.5]), 8, success_above=0.0)
+    assert advice.wrong_as_published is None
+    assert_close(np.array(advice.distribution), np.array([0.5, 0.5, 0.0]))
+    assert "refuses rewards below 0: write success_above=0" in advice.recommendation
 
 
 def test_right_outcomes_keep_their_floor():

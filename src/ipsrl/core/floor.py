@@ -82,7 +82,7 @@ def stationary_distribution(
     depends on the start, which is uniform here: in equal parts.
 
     Args:
-      rewards: rewards >= 0 of all outcomes [K], at least one positive.
+      rewards: rewards of all outcomes [K], >= 0 where right, and at least one of those positive.
       group_size: G >= 1.
       eps: clip of the group frequency.
       baseline: see `presence`.
@@ -90,8 +90,8 @@ def stationary_distribution(
     Returns:
       the distribution [K], float64.
     Raises:
-      InvalidInput: for negative, non-finite or all-zero rewards, a group or clip that cannot be, or
-        if no right outcome has a positive reward.
+      InvalidInput: for non-finite rewards, negative ones of right outcomes or none above 0 of them,
+        or a group or clip that cannot be.
     """
     rewards, right = _checked(rewards, success)
     trials = _trials(group_size, eps, baseline)
@@ -136,7 +136,7 @@ def target_distribution(rewards: Array, *, success: Array | None = None) -> np.n
     """What IPS tends to as groups grow: r / sum r of the right outcomes, and 0 of the wrong [K].
 
     Args:
-      rewards: rewards >= 0 of all outcomes [K].
+      rewards: rewards of all outcomes [K], >= 0 where right.
       success: True for the outcomes that are right, and so scaled [K]; None for all.
     Raises:
       InvalidInput: see `stationary_distribution`.
@@ -200,15 +200,14 @@ def _trials(group_size: int, eps: float, baseline: str) -> int:
 def _checked(rewards: Array, success: Array | None) -> tuple[np.ndarray, np.ndarray]:
     """Rewards, and which of the outcomes are right; some right one has a reward."""
     rewards = to_numpy(rewards, float)
-    if not (np.isfinite(rewards).all() and (rewards >= 0).all() and rewards.max(initial=0) > 0):
+    right = np.ones(rewards.shape, bool) if success is None else to_numpy(as_mask(success))
+    check_same_shape("rewards and success", rewards, right)
+    finite = np.isfinite(rewards).all() and (rewards[right] >= 0).all()
+    if not finite or (success is None and rewards.max(initial=0) == 0):
         raise InvalidInput(
             "rewards must be finite and non-negative, with at least one above 0: "
             "they define the distribution that IPS should reach."
         )
-    if success is None:
-        return rewards, np.ones(rewards.shape, bool)
-    right = to_numpy(as_mask(success))
-    check_same_shape("rewards and success", rewards, right)
     if not (rewards[right] > 0).any():
         raise InvalidInput(
             "no outcome is both right and rewarded, so none is scaled, and training ends on the "

@@ -57,8 +57,9 @@ def wrong_answers(
     reward_O = np.bincount(which_R, rewards_R) / np.bincount(which_R)
     if (reward_O < 0).any():
         raise InvalidInput(
-            f"an outcome has a mean reward of {reward_O.min():g}, and IPS takes none below 0. "
-            "Shift the rewards of the log so that the worst is 0, or leave out --success-above."
+            f"an outcome has a mean reward of {reward_O.min():g}, and IPS as published takes none "
+            "below 0, so what it would leave wrong answers cannot be told. Leave out "
+            "--success-above; where a run sets success_above, wrong answers may earn less than 0."
         )
     # Not by the mean, which rounding may lift above a reward that equals the threshold.
     right_O = np.bincount(which_R, rewards_R > success_above) / np.bincount(which_R) > 0.5

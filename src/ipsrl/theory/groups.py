@@ -47,7 +47,7 @@ def expected_update(
 
     Args:
       p: current distribution [K].
-      rewards: r >= 0 [K].
+      rewards: r [K], >= 0 where right.
       group_size: G.
       estimator: how p^ is obtained.
       eps: clip of p^.
@@ -61,7 +61,9 @@ def expected_update(
     p, rewards = np.asarray(p, float), np.asarray(rewards, float)
     check_same_shape("p and rewards", p, rewards)
     check_distribution("p", p)
-    check_rewards(rewards)
+    right = np.ones(p.shape, bool) if success is None else np.asarray(success, bool)
+    check_same_shape("p and success", p, right)
+    check_rewards(rewards, right)
     if baseline not in ("none", "mean") or not 0 <= eps <= 1:
         raise InvalidInput(
             f"baseline is {baseline!r} and eps {eps}. Use 'none' or 'mean', and eps in [0, 1]."
@@ -73,10 +75,7 @@ def expected_update(
         f = (np.minimum(1.0, p / eps) if eps > 0 else np.ones_like(p)) * others
     else:
         raise InvalidInput(f"estimator is {estimator!r}. Use 'group' or 'exact'.")
-    if success is not None:
-        check_same_shape("p and success", p, np.asarray(success))
-        f = np.where(success, f, p * others)
-    gain = rewards * f
+    gain = rewards * np.where(right, f, p * others)
     return gain - p * gain.sum()
 
 
@@ -96,7 +95,7 @@ def simulate(
     """Train a softmax bandit with the method that trains everything else, and see where it stays.
 
     Args:
-      rewards: r >= 0 [K]; they are normalised to sum 1, which matters for the scale "none".
+      rewards: r [K], of positive sum, to which they are normalised: the scale "none" needs a unit.
       group_size: G.
       method: what makes advantages of a group.
       success: True for the outcomes that are right, and so scaled [K]; None for all.
@@ -207,7 +206,8 @@ class Advice:
       extinct: indices of the outcomes with a target that die out.
       needed_group_size: smallest sufficient G at this eps; None if there is none.
       wrong_as_published: probability that wrong outcomes keep if they are scaled like right ones;
-        None if nothing says which are wrong.  Unscaled they keep none (docs/theory.md).
+        None if nothing says which are wrong, or one has a reward below 0, which cannot be scaled.
+        Unscaled they keep none (docs/theory.md).
       recommendation: what to do, in a few sentences.
     """
 
@@ -231,7 +231,7 @@ def advise(
     """Predict whether IPS-GRPO will keep all outcomes, and say what to change if not.
 
     Args:
-      rewards: r >= 0 of every outcome of one prompt [K].
+      rewards: r of every outcome of one prompt [K], >= 0 where right.
       group_size: G.
       eps: clip of the group frequency.
       target_l1: total L1 that is good enough.
@@ -262,9 +262,16 @@ def advise(
     said = []
     published = None
     if success is not None:
-        published = float(stationary_distribution(rewards, group_size, eps=eps)[~success].sum())
         said.append(f"{success.sum()} of {len(rewards)} outcomes are right.")
-        if published > 0:
+        if rewards.min() >= 0:
+            as_published = stationary_distribution(rewards, group_size, eps=eps)
+            published = float(as_published[~success].sum())
+        if published is None:
+            said.append(
+                "Without success IPS refuses rewards below 0: "
+                f"write success_above={success_above:g}, with which wrong ones die out."
+            )
+        elif published > 0:
             said.append(
                 f"Without success, as published, wrong ones keep a probability of {published:.3f}: "
                 f"write success_above={success_above:g}, with which they die out."
