@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 from helpers import ENUMERATION, PRINTED_DIGITS, assert_close, peak_memory, steps
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipsrl import (
     floor_l1,
@@ -12,7 +14,9 @@ from ipsrl import (
     minority_survives,
     stationary_distribution,
 )
-from ipsrl.core.floor import clip_is_noop, presence
+from ipsrl.core.floor import clip_is_noop, presence, target_distribution
+from ipsrl.core.group import Group
+from ipsrl.core.methods import IPS
 from ipsrl.errors import InvalidInput
 
 
@@ -270,6 +274,148 @@ def test_the_floor_of_rewards_whose_sum_overflows():
     r = np.array([1.0, 0.5, 0.25])
     assert_close(floor_l1(1.7e308 * r, 8), floor_l1(r, 8))
     assert floor_l1(r, 8) > 0.01
+
+
+# Success: only right outcomes are scaled.
+
+RIGHT = np.array([True, True, False])
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize(("baseline", "trials"), [("none", 3), ("mean", 2)])
+def test_expected_update_with_success(baseline, trials, eps):
+    """A wrong outcome brings a group r_w p_w N/G, whatever the clip: by the method, all 27 groups.
+
+    The baseline takes one member away from any contribution w(n), so also from w(n) = n/G.
+    """
+    method = IPS(eps=eps, baseline=baseline, scale="none")
+    total = np.zeros(3)
+    for group in itertools.product(range(3), repeat=3):
+        ids = np.array(group)
+        evidence = Group(rewards=R[ids], ids=ids, success=RIGHT[ids])
+        total += P[ids].prod() * (method(evidence).advantages @ (np.eye(3)[ids] - P))
+    f = presence(P, 3, eps=eps, baseline=baseline)
+    gain = R * np.where(RIGHT, f, P * trials / 3)
+    assert_close(total, 3 * (gain - P * gain.sum()), tolerance=ENUMERATION)
+
+
+REWARDS = st.lists(st.floats(0.01, 5), min_size=2, max_size=6)
+SETTINGS = st.fixed_dictionaries(
+    {"eps": st.sampled_from([0.0, 0.1]), "baseline": st.sampled_from(["none", "mean"])}
+)
+
+
+@given(REWARDS, st.integers(2, 32), SETTINGS)
+def test_success_of_all_is_no_success(rewards, size, settings):
+    every = np.ones(len(rewards), bool)
+    p = stationary_distribution(rewards, size, success=every, **settings)
+    np.testing.assert_array_equal(p, stationary_distribution(rewards, size, **settings))
+
+
+@given(REWARDS, st.integers(1, 3), st.integers(2, 32), SETTINGS)
+def test_wrong_outcomes_without_reward_change_nothing(rewards, wrong, size, settings):
+    """They are not scaled, but there is nothing to scale."""
+    all_rewards = [*rewards, *[0.0] * wrong]
+    right = [True] * len(rewards) + [False] * wrong
+    p = stationary_distribution(all_rewards, size, success=right, **settings)
+    assert_close(p, stationary_distribution(all_rewards, size, **settings))
+
+
+@given(REWARDS, REWARDS, st.integers(2, 32), SETTINGS, st.floats(1e-3, 1e3))
+def test_with_success_it_is_a_rest_point_that_nothing_leaves(right, wrong, size, settings, unit):
+    """u = 0; nobody who is absent grows; and only the ratios of rewards matter."""
+    r, success = np.array(right + wrong), np.arange(len(right + wrong)) < len(right)
+    p = stationary_distribution(r, size, success=success, **settings)
+    assert abs(p.sum() - 1) < ENUMERATION
+    f = presence(p, size, **settings)
+    trials = size - (settings["baseline"] == "mean")
+    gain = r * np.where(success, f, p * trials / size)
+    # Bisections of p and C to about 1e-15; where p < eps, f(p)/p is flatter than 1 by up to 1e6
+    # (eps G = 3.2), and p loses as many digits.
+    assert np.abs(gain - p * gain.sum()).max() < 1e-7
+    most = r * np.where(success, trials / max(1, settings["eps"] * size), trials / size)
+    assert (most[p == 0] <= gain.sum() * (1 + 1e-6)).all()
+    rescaled = stationary_distribution(unit * r, size, success=success, **settings)
+    assert np.abs(rescaled - p).max() < 1e-6  # as above: r / max r is rounded
+
+
+@given(REWARDS, st.lists(st.floats(-5, 0), min_size=1, max_size=3), st.integers(2, 32), SETTINGS)
+def test_a_penalty_is_as_good_as_no_reward(rewards, penalties, size, settings):
+    """Wrong outcomes may earn less than 0, which is not scaled; right ones rest where they did."""
+    right = [True] * len(rewards) + [False] * len(penalties)
+    p = stationary_distribution(rewards + penalties, size, success=right, **settings)
+    alone = stationary_distribution(rewards, size, **settings)
+    assert_close(p, np.append(alone, np.zeros(len(penalties))))
+
+
+def test_wrong_outcomes_die_out_below_what_right_ones_bring():
+    """Two right ones of 1, G = 3: at p = (1/2, 1/2) they bring 2 (1 - 1/8) = 1.75 per group."""
+    right = [True, True, False]
+    assert_close(stationary_distribution([1, 1, 1.74], 3, success=right), np.array([0.5, 0.5, 0]))
+    # A tie: the wrong one vanishes where the right ones fill everything.
+    assert_close(stationary_distribution([1, 1, 1.75], 3, success=right), np.array([0.5, 0.5, 0]))
+    assert stationary_distribution([1, 1, 1.76], 3, success=right)[2] > 0
+    # Without success the same outcome has more than a third.
+    assert stationary_distribution([1, 1, 1.74], 3)[2] > 1 / 3
+
+
+def test_the_best_wrong_outcome_lives_beside_right_ones():
+    """G = 2: f(p)/p = 2 - p.  Right ones of 1 and .9 beside wrong ones of 1.5: C = 1.5, so
+    2 - p = 1.5 gives .5, .9 (2 - p) = 1.5 gives 1/3, and 1/6 is left for the wrong ones.
+
+    With the mean N = 1: f(p)/p = 1 < C = 1.5/2 holds for both, so the right ones fill everything,
+    and of constant f(p)/p only the better one lives.
+    """
+    right = np.array([True, False, True, False, False])
+    rewards = np.array([1, 1.5, 0.9, 1.4, 1.5])
+    p = stationary_distribution(rewards, 2, success=right)
+    # Wrong ones of equal reward share what is left, and the lesser wrong one is out.
+    assert_close(p, np.array([1 / 2, 1 / 12, 1 / 3, 0, 1 / 12]), tolerance=1e-9)
+    p = stationary_distribution(rewards, 2, success=right, baseline="mean")
+    assert_close(p, np.array([1.0, 0, 0, 0, 0]), tolerance=1e-9)
+
+
+def test_a_wrong_outcome_above_all_right_ones_takes_everything():
+    """f(p)/p <= G = 4 < 5: the right one cannot live beside it; in the end it is the floor of 2."""
+    assert_close(stationary_distribution([1, 5], 4, success=[True, False]), np.array([0.0, 1]))
+    assert floor_l1([1, 5], 4, success=[True, False]) == 2
+
+
+def test_large_groups_weigh_a_wrong_outcome_against_the_sum_of_right_ones():
+    """f -> 1, so r/p = C = r_w: right ones have r/r_w, and a wrong one what that leaves."""
+    right = [True, True, False]
+    p = stationary_distribution([1, 2, 4], 512, success=right)
+    assert_close(p, np.array([0.25, 0.5, 0.25]), tolerance=1e-9)  # (1 - 1/4)^512 = 1e-64
+    assert_close(stationary_distribution([1, 2, 2.9], 512, success=right), np.array([1, 2, 0]) / 3)
+
+
+def test_the_target_of_success_is_of_right_outcomes():
+    right = [True, False, True]
+    assert_close(target_distribution([1, 9, 3], success=right), np.array([0.25, 0, 0.75]))
+    assert_close(target_distribution([1, 1, 2]), np.array([0.25, 0.25, 0.5]))
+    p = stationary_distribution([1, 0.5, 3], 8, success=right)
+    assert floor_l1([1, 0.5, 3], 8, success=right) == np.abs(p - [0.25, 0, 0.75]).sum()
+    assert floor_l1([1, 0.5, 3], 8, success=right) == pytest.approx(floor_l1([1, 3], 8))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "success", "told"),
+    [
+        ([1.0, 0.2], [False, False], "both right and rewarded.*Lower the threshold"),
+        ([0.0, 0.2], [True, False], "both right and rewarded.*reward right outcomes"),
+        ([1.0, 0.2], [True], r"rewards and success have shapes \(2,\) and \(1,\)"),
+        ([1.0, 0.2], [0.5, 1.0], "values other than True and False"),
+        ([1.0, -0.2], [True, True], "non-negative"),
+        ([1.0, -0.2], [False, True], "non-negative"),
+        ([1.0, math.nan], [True, False], "finite"),
+    ],
+)
+def test_success_that_cannot_be_is_refused(rewards, success, told):
+    for function in (floor_l1, stationary_distribution):
+        with pytest.raises(InvalidInput, match=told):
+            function(rewards, 8, success=success)
+    with pytest.raises(InvalidInput, match=told):
+        target_distribution(rewards, success=success)
 
 
 # Rules of thumb.

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import ipsrl.grids.loop
-from ipsrl.core.floor import floor_l1
+from ipsrl.core.floor import floor_l1, stationary_distribution
 from ipsrl.grids import Config, HyperGrid
 from ipsrl.reproduce import reproduce, theory
 from ipsrl.runs import Run
@@ -43,6 +43,7 @@ def theorems(tmp_path_factory):
             (root / folder / f"{name}.toml").write_text(Config(**{**TOY, **changes}).dump())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(theory, "shipped_configs", lambda f: sorted((root / f).glob("*.toml")))
+        patch.setattr(theory, "WRONG_ANSWERS", {"three right": (2.0, 3, 1.0)})
         reproduce("theory", "paper", out)
     return out
 
@@ -109,6 +110,21 @@ def test_the_trained_rows_are_those_of_the_runs(theorems):
             HyperGrid(2, 8).rewards, row["group_size"], eps=row["eps"]
         )
         assert row["total_l1"] == {"median": statistics.median(l1), "low": min(l1), "high": max(l1)}
+
+
+def test_the_table_of_success_tells_what_right_answers_keep(theorems):
+    rows = json.loads((theorems / "success.json").read_text())
+    assert [row["method"] for row in rows] == ["GRPO", "IPS", "IPS with success"]
+    at_rest = stationary_distribution([2.0] * 3 + [1.0] * 7, 16)[:3].sum()
+    assert [row["predicted"] for row in rows] == [None, at_rest, pytest.approx(1)]
+    grpo, ips, success = rows
+    # The standard deviation of GRPO is not in the closed form: within .05 (docs/theory.md).
+    assert abs(ips["right"]["median"] - at_rest) < 0.05
+    assert success["right"]["low"] > 0.9 > ips["right"]["high"]
+    assert success["least_right"]["low"] > grpo["least_right"]["high"]
+    for row in rows:
+        assert row["seeds"] == 5
+        assert row["right"]["low"] <= row["right"]["median"] <= row["right"]["high"]
 
 
 def test_the_arrays_of_theory_are_the_same_each_time(theorems, tmp_path):

@@ -11,13 +11,17 @@ from helpers import peak_memory, steps
 from ipsrl.cli import main
 from ipsrl.theory import advise
 
-KEYS = ["distribution", "floor_l1", "extinct", "needed_group_size", "recommendation"]
+KEYS = [
+    "distribution", "target", "floor_l1", "extinct", "needed_group_size", "wrong_as_published",
+    "recommendation",
+]  # fmt: skip
 TYPICAL = {
     "list": ["--rewards", "1,1,0.1", "--group-size", "16"],
     "clipped": ["--rewards", "1,1,0.1", "--group-size", "16", "--eps", "0.2"],
     "many": ["--outcomes", "500", "--reward-ratio", "20", "--target-l1", "0.1"],
     "many-large": ["--outcomes", "500", "--reward-ratio", "20", "--group-size", "64"],
     "many-clipped": ["--outcomes", "500", "--reward-ratio", "20", "--eps", "0.2"],
+    "success": ["--outcomes", "500", "--reward-ratio", "20", "--success-above", "0.5"],
     "equal": ["--outcomes", "34", "--group-size", "8"],
 }  # fmt: skip
 FEW = 500_000  # steps that ask no question of the theory: the largest refusal takes 140,000
@@ -72,6 +76,18 @@ def test_the_text_says_what_the_object_says(capsys):
     assert f"total L1 {told['floor_l1']:.4f}" in text
     assert f"needed group size {told['needed_group_size']}" in text
     assert told["recommendation"] in text
+
+
+def test_with_success_the_target_is_of_right_outcomes(capsys):
+    words = ["--rewards", "1.2,1.2,0.2,0.2", "--group-size", "16", "--success-above", "0.2"]
+    told = answer(capsys, *words)
+    advice = advise(np.array([1.2, 1.2, 0.2, 0.2]), 16, success_above=0.2)
+    assert told == {key: getattr(advice, key) for key in KEYS}
+    assert main(["advise", *words]) == 0
+    text = capsys.readouterr().out
+    rows = [line.split()[1:4] for line in text.splitlines()[1:5]]
+    assert rows == [["1.2", "0.5000", "0.5000"]] * 2 + [["0.2", "0.0000", "0.0000"]] * 2
+    assert "write success_above=0.2" in text
 
 
 def test_a_long_table_shows_both_ends(capsys):
@@ -144,6 +160,8 @@ print(*sorted({"jax", "torch", "matplotlib", "scipy"} & set(sys.modules)), file=
         (["--outcomes", "-5"], ["Use 1 to 10000 outcomes"]),
         (["--outcomes", "5", "--reward-ratio", "0.5"], ["largest reward over the smallest"]),
         (["--outcomes", "5", "--reward-ratio", "nan"], ["largest reward over the smallest"]),
+        (["--rewards", "1,2", "--success-above", "2"], ["right and rewarded", "Lower"]),
+        (["--rewards", "1,2", "--success-above", "nan"], ["right and rewarded", "Lower"]),
         (["--rewards", "1,2", "--group-size", "0"], ["group_size is 0", "at least 1 member"]),
         (["--rewards", "1,2", "--group-size", "-3"], ["group_size is -3"]),
         (["--rewards", "1,2", "--eps", "2"], ["eps is 2", "[0, 1]"]),
@@ -179,5 +197,8 @@ def test_help_names_every_option(capsys):
         main(["advise", "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for option in ("rewards", "outcomes", "reward-ratio", "group-size", "eps", "target-l1", "json"):
+    for option in (
+        "rewards", "outcomes", "reward-ratio", "group-size", "eps", "target-l1", "success-above",
+        "json",
+    ):  # fmt: skip
         assert f"--{option}" in text

@@ -8,9 +8,13 @@ from dataclasses import asdict, fields
 import numpy as np
 import pytest
 from helpers import ENUMERATION, PRINTED_DIGITS, SIGMAS, assert_close
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ipsrl import group_advantage, ips_rewards, stationary_distribution
+from ipsrl import stationary_distribution
 from ipsrl.core.floor import presence
+from ipsrl.core.group import Group
+from ipsrl.core.methods import GRPO, IPS
 from ipsrl.errors import InvalidInput
 from ipsrl.grids import HyperGrid
 from ipsrl.theory.groups import (
@@ -26,14 +30,16 @@ P, R = np.array([0.5, 0.3, 0.2]), np.array([1.0, 2.0, 0.7])
 TWO_TO_ONE = np.array([1.0] * 6 + [2.0] * 2)
 
 
-def by_enumeration(p, rewards, size, *, estimator, eps, baseline):
-    """E[mean_g A_g (e_{o_g} - p)] over every group, by the functions that train."""
+def by_enumeration(p, rewards, size, *, estimator, eps, baseline, success=None):
+    """E[mean_g A_g (e_{o_g} - p)] over every group, by the method that trains."""
     total = np.zeros(len(p))
+    method = IPS(eps=eps, baseline=baseline, scale="none")
     for group in itertools.product(range(len(p)), repeat=size):
         ids = np.array(group)
         known = p[ids] if estimator == "exact" else None
-        scaled = ips_rewards(rewards[ids], ids, p=known, eps=eps)
-        advantages = group_advantage(scaled, baseline=baseline, scale="none").advantages
+        right = None if success is None else success[ids]
+        evidence = Group(rewards=rewards[ids], ids=ids, p=known, success=right)
+        advantages = method(evidence).advantages
         total += p[ids].prod() * (advantages @ (np.eye(len(p))[ids] - p)) / size
     return total
 
@@ -42,9 +48,11 @@ def by_enumeration(p, rewards, size, *, estimator, eps, baseline):
 @pytest.mark.parametrize("baseline", ["none", "mean"])
 @pytest.mark.parametrize("estimator", ["group", "exact"])
 @pytest.mark.parametrize("size", [2, 3, 4, 5])
-def test_the_expected_update_is_the_mean_over_all_groups(size, estimator, baseline, eps):
-    settings = {"estimator": estimator, "eps": eps, "baseline": baseline}
-    for rewards in (R, np.array([1.0, 0.0, 3.0])):
+@pytest.mark.parametrize("success", [None, np.array([True, False, True])], ids=["all", "some"])
+def test_the_expected_update_is_the_mean_over_all_groups(size, estimator, baseline, eps, success):
+    settings = {"estimator": estimator, "eps": eps, "baseline": baseline, "success": success}
+    few = [R, np.array([1.0, 0.0, 3.0])]
+    for rewards in few if success is None else [*few, np.array([1.0, -2.0, 3.0])]:
         ours = expected_update(P, rewards, size, **settings)
         assert_close(ours, by_enumeration(P, rewards, size, **settings), tolerance=ENUMERATION)
 
@@ -77,14 +85,22 @@ def test_unknown_estimators_are_refused():
 @pytest.mark.parametrize("baseline", ["none", "mean"])
 @pytest.mark.parametrize("size", [4, 16, 64])
 def test_the_stationary_distribution_is_not_moved(size, baseline, eps):
-    for rewards in (R, TWO_TO_ONE, np.array([0.02, 1.0, 0.0, 2.5])):
-        rest = stationary_distribution(rewards, size, eps=eps, baseline=baseline)
-        update = expected_update(rest, rewards, size, eps=eps, baseline=baseline)
+    some = np.array([True, True, False, False])
+    for rewards, success in (
+        (R, None),
+        (TWO_TO_ONE, None),
+        (np.array([0.02, 1.0, 0.0, 2.5]), None),
+        (np.array([0.5, 1.0, 0.2, 0.8]), some),  # wrong ones die out
+        (np.array([0.5, 1.0, 0.2, 1.7]), some),  # the better one lives
+    ):
+        settings = {"eps": eps, "baseline": baseline, "success": success}
+        rest = stationary_distribution(rewards, size, **settings)
+        update = expected_update(rest, rewards, size, **settings)
         # Bisections of p and C to about 1e-15; where p < eps, f(p)/p is nearly flat, and p loses
         # six digits more.
         assert np.abs(update).max() < 1e-8
         elsewhere = 0.9 * rest + 0.1 / len(rest)
-        moved = expected_update(elsewhere, rewards, size, eps=eps, baseline=baseline)
+        moved = expected_update(elsewhere, rewards, size, **settings)
         assert np.abs(moved).max() > 1e-4
 
 
@@ -101,9 +117,8 @@ def test_one_simulated_step_is_the_expected_update(baseline, factor, eps):
     log p has then moved by lr u, up to a common shift; over many seeds the mean of u is exact.
     """
     lr, seeds = 0.5, 20_000
-    p = simulate(
-        R, 4, eps=eps, baseline=baseline, scale="none", lr=lr, iterations=2, groups=2, seeds=seeds
-    )
+    method = IPS(eps=eps, baseline=baseline, scale="none")
+    p = simulate(R, 4, method, lr=lr, iterations=2, groups=2, seeds=seeds)
     log_p = np.log(p.astype(float))
     drawn = (log_p - log_p.mean(-1, keepdims=True)) / lr
     uniform = np.full(3, 1 / 3)
@@ -124,9 +139,8 @@ def test_training_stays_where_the_closed_form_says(baseline, low, high):
     expected = np.array([low] * 6 + [high] * 2)
     assert np.abs(predicted - expected).max() < 2 * PRINTED_DIGITS  # .0605 is printed as .060
     seeds = 8
-    p = simulate(
-        TWO_TO_ONE, 8, baseline=baseline, scale="none", lr=0.2, iterations=6000, seeds=seeds
-    )
+    method = IPS(baseline=baseline, scale="none")
+    p = simulate(TWO_TO_ONE, 8, method, lr=0.2, iterations=6000, seeds=seeds)
     assert p.shape == (seeds, 8)
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
     better = p[:, 6:].sum(-1)
@@ -137,18 +151,76 @@ def test_training_stays_where_the_closed_form_says(baseline, low, high):
 
 def test_a_simulation_is_repeated_by_its_seed():
     settings = {"iterations": 20, "seeds": 3, "groups": 2}
-    first = simulate(R, 4, seed=5, **settings)
-    np.testing.assert_array_equal(first, simulate(R, 4, seed=5, **settings))
-    shifted = simulate(R, 4, seed=6, **settings)
+    first = simulate(R, 4, IPS(), seed=5, **settings)
+    np.testing.assert_array_equal(first, simulate(R, 4, IPS(), seed=5, **settings))
+    shifted = simulate(R, 4, IPS(), seed=6, **settings)
     # batched float32 sums may differ in the last bits
     np.testing.assert_allclose(first[1:], shifted[:-1], rtol=1e-5)
     assert (first[0] != first[1]).any()
-    np.testing.assert_allclose(simulate(1000 * R, 4, seed=5, **settings), first, rtol=1e-4)
+    np.testing.assert_allclose(simulate(1000 * R, 4, IPS(), seed=5, **settings), first, rtol=1e-4)
 
 
 def test_a_single_iteration_gives_a_distribution():
-    p = simulate(R, 4, iterations=1, seeds=2)
+    p = simulate(R, 4, IPS(), iterations=1, seeds=2)
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
+
+
+# Ten answers; wrong ones earn something.  Rewards, and which are right.
+ONE, THREE = np.arange(10) < 1, np.arange(10) < 3
+CASES = {
+    "correct + .2 format": (np.where(ONE, 1.2, 0.2), ONE),
+    "wrong .1": (np.where(ONE, 1.0, 0.1), ONE),
+    "three correct + 1 format": (np.where(THREE, 2.0, 1.0), THREE),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_success_wrong_answers_keep_what_the_closed_form_says(name):
+    """No standard deviation, which the closed form does not cover; G = 16, from uniform."""
+    rewards, right = CASES[name]
+    method, seeds = IPS(scale="none"), 4
+    p = simulate(rewards, 16, method, lr=1.0, iterations=1200, seeds=seeds)
+    wrong = p[:, ~right].sum(-1)
+    expected = stationary_distribution(rewards, 16, baseline="mean")[~right].sum()
+    error = wrong.std(ddof=1) / np.sqrt(seeds)
+    # .002: a step of 1 has a bias of second order, .0006 with 4000 steps and 8 seeds
+    assert abs(wrong.mean() - expected) < SIGMAS * error + 0.002
+    # and this tells the rest point from the target: they are .112 to .259 apart
+    assert error < 0.004
+
+
+def test_with_success_the_right_answers_share_everything():
+    rewards, right = CASES["three correct + 1 format"]
+    p = simulate(rewards, 16, IPS(), success=right, lr=0.2, iterations=600, averaged=300, seeds=4)
+    # d log p_w/dt is proportional to p_w: wrong ones fall like 1/t and are not gone.
+    assert (p[:, ~right].sum(-1) < 0.02).all()
+    np.testing.assert_allclose(p[:, right], 1 / 3, atol=0.05)  # noise of a step, see docs/theory.md
+    without = simulate(rewards, 16, GRPO(), lr=0.2, iterations=600, averaged=300, seeds=4)
+    assert (without[:, right].min(-1) < 0.25).all()  # what success keeps, GRPO loses
+
+
+def test_a_wrong_answer_that_earns_more_than_all_right_ones_lives():
+    """A verifier that disagrees with the reward: C = r_w, and right ones leave the rest."""
+    rewards, success = np.array([1.0, 0.8, 2.5, 1.0]), np.array([True, True, False, False])
+    predicted = stationary_distribution(rewards, 16, baseline="mean", success=success)
+    assert predicted[2] > 0.2
+    method, seeds = IPS(scale="none"), 4
+    p = simulate(rewards, 16, method, success=success, lr=1.0, iterations=2000, seeds=seeds)
+    error = p.std(0, ddof=1) / np.sqrt(seeds)
+    # .02: the lesser wrong one falls like 1/t, and is not gone
+    assert (np.abs(p.mean(0) - predicted) < SIGMAS * error + 0.02).all()
+    assert (error < 0.01).all()
+
+
+def test_with_one_right_answer_success_is_grpo():
+    """A group has two rewards then, and a standard deviation takes their size away."""
+    rewards, success = CASES["correct + .2 format"]
+    settings = {"lr": 0.2, "iterations": 151, "averaged": 1, "groups": 8, "seeds": 4}
+    ours = simulate(rewards, 16, IPS(), success=success, **settings)
+    grpo = simulate(rewards, 16, GRPO(), **settings)
+    # std_eps beside the deviation .1 of rewards of sum 1: a part in a thousand of each step
+    np.testing.assert_allclose(ours, grpo, atol=0.005)
+    assert (ours[:, 0] > 0.95).all()
 
 
 # --- the group that is needed ---------------------------------------------------------------------
@@ -217,7 +289,10 @@ def test_an_unreachable_distance_is_refused(target_l1):
 
 def test_advice_is_an_object_of_plain_values():
     advice = advise(np.array([1.0, 1.0, 0.1]), 16)
-    names = ["distribution", "floor_l1", "extinct", "needed_group_size", "recommendation"]
+    names = [
+        "distribution", "target", "floor_l1", "extinct", "needed_group_size",
+        "wrong_as_published", "recommendation",
+    ]  # fmt: skip
     assert [field.name for field in fields(Advice)] == names
     assert json.loads(json.dumps(asdict(advice))) == asdict(advice)
     assert type(advice.floor_l1) is float
@@ -302,6 +377,66 @@ def test_rewards_at_the_ends_of_float64_keep_their_meaning(rewards):
     target /= target.sum()
     distance = np.abs(np.array(advice.distribution) - target).sum()
     assert advice.floor_l1 == pytest.approx(distance, abs=1e-9)
+
+
+def test_advice_of_wrong_answers_that_earn_something():
+    rewards = CASES["correct + .2 format"][0]
+    advice = advise(rewards, 16, success_above=1.0)
+    as_published = stationary_distribution(rewards, 16)
+    assert advice.wrong_as_published == pytest.approx(1 - as_published[0])
+    assert (advice.distribution, advice.target) == ([1, *[0] * 9], [1, *[0] * 9])
+    assert (advice.floor_l1, advice.extinct) == (0, [])
+    assert "1 of 10 outcomes are right" in advice.recommendation
+    assert "wrong ones keep a probability of 0.460: write success_above=1" in advice.recommendation
+    without = advise(rewards, 16)
+    assert without.wrong_as_published is None
+    assert "success" not in without.recommendation
+
+
+@given(
+    st.lists(st.floats(0, 5), min_size=2, max_size=6).filter(lambda rewards: max(rewards) > 0),
+    st.integers(2, 32),
+    st.sampled_from([0.0, 0.1, 0.5]),
+)
+def test_below_a_threshold_on_the_reward_nothing_lives(rewards, size, eps):
+    """C >= the best reward, for f(p) >= p; and that is a right one."""
+    rewards = np.array(rewards)
+    threshold = np.sort(rewards)[len(rewards) // 2]
+    threshold = threshold if threshold < rewards.max() else 0.0
+    right = rewards > threshold
+    p = stationary_distribution(rewards, size, eps=eps, success=right)
+    assert (p[~right] == 0).all()
+
+
+def test_penalties_of_wrong_answers_need_success():
+    advice = advise(np.array([1.0, 1.0, -0.5]), 8, success_above=0.0)
+    assert advice.wrong_as_published is None
+    assert_close(np.array(advice.distribution), np.array([0.5, 0.5, 0.0]))
+    assert "refuses rewards below 0: write success_above=0" in advice.recommendation
+
+
+def test_right_outcomes_keep_their_floor():
+    """.1 below C/G = 2.3/16 dies out beside two of 1, whatever wrong ones earn."""
+    advice = advise(np.array([1, 1, 0.1, 0.05, 0.05]), 16, success_above=0.05)
+    assert advice.extinct == [2]
+    assert "1 of 3 right outcomes will die out" in advice.recommendation
+    assert advice.needed_group_size == needed_group_size(np.array([1, 1, 0.1]))
+    assert "die out with success, and also without" in advice.recommendation
+
+
+@pytest.mark.parametrize("threshold", [1.2, 5.0, np.nan])
+def test_a_threshold_above_all_rewards_is_refused(threshold):
+    with pytest.raises(InvalidInput, match="no outcome is both right and rewarded"):
+        advise(np.array([1.2, 0.2]), 8, success_above=threshold)
+
+
+def test_no_group_is_enough_for_a_wrong_outcome_above_the_sum_of_right_ones():
+    right = np.array([True, True, False])
+    assert needed_group_size(np.array([1.0, 1.0, 2.5]), success=right) is None
+    needed = needed_group_size(np.array([1.0, 1.0, 1.9]), success=right)
+    assert needed is not None
+    # it dies out iff 2 (1 - 2^-G) > 1.9, and .1 of total L1 is lost a little before
+    assert needed in (4, 5)
 
 
 # --- rewards as a user names them -----------------------------------------------------------------

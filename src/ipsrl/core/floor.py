@@ -7,7 +7,10 @@ so the expected update of outcome i under group-frequency scaling is
 
 with N = G without a baseline, and N = G - 1 with the mean of the group as baseline.  It rests
 where r_i f(p_i) / p_i = C for every outcome.  Because f(p)/p is bounded, by N for small eps, every
-outcome with r_i < C/N goes extinct.  docs/theory.md has the proof; these are our results, not the
+outcome with r_i < C/N goes extinct.
+
+Where only right samples are scaled (`Group.success`), a wrong outcome contributes r_w p_w N/G, and
+lives only where that is C p_w.  docs/theory.md has the proofs; these are our results, not the
 paper's.
 """
 
@@ -18,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from ipsrl.core.arrays import Array, check_clip, is_count, to_numpy
+from ipsrl.core.arrays import Array, as_mask, check_clip, check_same_shape, is_count, to_numpy
 from ipsrl.errors import InvalidInput
 
 
@@ -67,33 +70,35 @@ def stationary_distribution(
     *,
     eps: float = 0.0,
     baseline: Literal["none", "mean"] = "none",
+    success: Array | None = None,
 ) -> np.ndarray:
     """Where group-frequency IPS settles when every outcome starts with some probability.
 
         r_i f(p_i) / p_i = C for the survivors, p_i = 0 for the rest, sum p = 1
 
-    As G grows it tends to the target r / sum r.
+    As G grows it tends to `target_distribution`.  With `success` this holds of right outcomes, and
+    those wrong ones survive that earn most, if r_w N/G > C without them; then C = r_w N/G, and the
+    right ones leave them 1 - sum p.  How wrong ones of equal reward divide that among themselves
+    depends on the start, which is uniform here: in equal parts.
 
     Args:
-      rewards: rewards >= 0 of all outcomes [K], at least one positive.
+      rewards: rewards of all outcomes [K], >= 0 where right, and at least one of those positive.
       group_size: G >= 1.
       eps: clip of the group frequency.
       baseline: see `presence`.
+      success: True for the outcomes that are right, and so scaled [K]; None for all.
     Returns:
       the distribution [K], float64.
     Raises:
-      InvalidInput: for negative, non-finite or all-zero rewards, or a group or clip that cannot be.
+      InvalidInput: for non-finite rewards, negative ones of right outcomes or none above 0 of them,
+        or a group or clip that cannot be.
     """
-    rewards = to_numpy(rewards, float)
-    if not (np.isfinite(rewards).all() and (rewards >= 0).all() and rewards.max(initial=0) > 0):
-        raise InvalidInput(
-            "rewards must be finite and non-negative, with at least one above 0: "
-            "they define the distribution that IPS should reach."
-        )
+    rewards, right = _checked(rewards, success)
     trials = _trials(group_size, eps, baseline)
     rewards = rewards / rewards.max()  # only ratios matter, and products could overflow
-    levels, which = np.unique(rewards, return_inverse=True)
-    count = np.bincount(which.ravel(), minlength=len(levels))
+    levels, which = np.unique(rewards[right], return_inverse=True)
+    count = np.bincount(which, minlength=len(levels))
+    wrong = np.where(right, 0.0, rewards)
 
     def settled(c: float) -> np.ndarray:
         """Probability of one outcome per reward level at constant C: invert f(p)/p = C / r."""
@@ -104,17 +109,42 @@ def stationary_distribution(
             low, high = np.where(gain > c * middle, (middle, high), (low, middle))
         return np.where(high < 1e-14, 0.0, (low + high) / 2)  # 2^-50 is 1e-15: never left zero
 
-    c_low, c_high = 0.0, float(levels.max()) * trials / max(1.0, eps * group_size)
-    for _ in range(60):
-        c = (c_low + c_high) / 2
-        if count @ settled(c) > 1:
-            c_low = c
-        else:
-            c_high = c
-    p = settled(c_high)
-    if not p.any():  # f(p)/p is constant in groups of one: equal rewards rest anywhere
-        p = settled(c_low)
-    return (p / (count @ p))[which].reshape(rewards.shape)
+    # C is not below what wrong outcomes earn; at a tie they die out, which 1e-12 decides.
+    c_low = (1 - 1e-12) * float(wrong.max()) * trials / group_size
+    p = settled(c_low)
+    left = 1 - count @ p
+    if left <= 1e-12:  # rounding: 50 halvings leave 1e-15 of every level
+        left = 0.0
+        c_high = float(levels.max()) * trials / max(1.0, eps * group_size)
+        for _ in range(60):
+            c = (c_low + c_high) / 2
+            if count @ settled(c) > 1:
+                c_low = c
+            else:
+                c_high = c
+        p = settled(c_high)
+        if not p.any():  # f(p)/p is constant in groups of one: equal rewards rest anywhere
+            p = settled(c_low)
+        p = p / (count @ p)
+    alive = (wrong > 0) & (wrong == wrong.max())
+    distribution = np.where(alive, left / max(1, alive.sum()), 0.0)
+    distribution[right] = p[which]
+    return distribution
+
+
+def target_distribution(rewards: Array, *, success: Array | None = None) -> np.ndarray:
+    """What IPS tends to as groups grow: r / sum r of the right outcomes, and 0 of the wrong [K].
+
+    Args:
+      rewards: rewards of all outcomes [K], >= 0 where right.
+      success: True for the outcomes that are right, and so scaled [K]; None for all.
+    Raises:
+      InvalidInput: see `stationary_distribution`.
+    """
+    rewards, right = _checked(rewards, success)
+    # Their sum could overflow; a division by a power of two is exact.
+    wanted = np.where(right, np.ldexp(rewards, -np.frexp(rewards.max())[1]), 0.0)
+    return wanted / wanted.sum()
 
 
 def floor_l1(
@@ -123,16 +153,15 @@ def floor_l1(
     *,
     eps: float = 0.0,
     baseline: Literal["none", "mean"] = "none",
+    success: Array | None = None,
 ) -> float:
-    """Total L1 between `stationary_distribution` and the target r / sum r.
+    """Total L1 between `stationary_distribution` and `target_distribution`.
 
     More training does not get below it; a larger group or another estimator does.
     """
-    rewards = to_numpy(rewards, float)
-    stationary = stationary_distribution(rewards, group_size, eps=eps, baseline=baseline)
-    # Their sum could overflow; a division by a power of two is exact.
-    rewards = np.ldexp(rewards, -np.frexp(rewards.max())[1])
-    return float(np.abs(stationary - rewards / rewards.sum()).sum())
+    settings = {"eps": eps, "baseline": baseline}
+    stationary = stationary_distribution(rewards, group_size, success=success, **settings)
+    return float(np.abs(stationary - target_distribution(rewards, success=success)).sum())
 
 
 def clip_is_noop(group_size: int, eps: float) -> bool:
@@ -166,3 +195,22 @@ def _trials(group_size: int, eps: float, baseline: str) -> int:
             "A group has at least 1 member, and 2 to be compared with their mean."
         )
     return int(trials)
+
+
+def _checked(rewards: Array, success: Array | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards, and which of the outcomes are right; some right one has a reward."""
+    rewards = to_numpy(rewards, float)
+    right = np.ones(rewards.shape, bool) if success is None else to_numpy(as_mask(success))
+    check_same_shape("rewards and success", rewards, right)
+    finite = np.isfinite(rewards).all() and (rewards[right] >= 0).all()
+    if not finite or (success is None and rewards.max(initial=0) == 0):
+        raise InvalidInput(
+            "rewards must be finite and non-negative, with at least one above 0: "
+            "they define the distribution that IPS should reach."
+        )
+    if not (rewards[right] > 0).any():
+        raise InvalidInput(
+            "no outcome is both right and rewarded, so none is scaled, and training ends on the "
+            "best of the wrong ones. Lower the threshold of success, or reward right outcomes."
+        )
+    return rewards, right

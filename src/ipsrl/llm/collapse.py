@@ -19,6 +19,7 @@ from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.llm.completions import Completions
 from ipsrl.llm.grouping import group_numbers
+from ipsrl.llm.success import WrongAnswers, reward_levels, wrong_answers
 
 TOP = 8  # outcomes that are followed over time
 WINDOWS = 12  # spans of steps, at most, in which they are counted
@@ -70,6 +71,10 @@ class Diagnosis:
     end: float
     """Effective outcomes in the first steps and in the last, of groups with several outcomes, see
     `diagnose_completions`."""
+    reward_levels: list[float]
+    """The rewards above 0 where they are few and far apart, see `reward_levels`."""
+    wrong: WrongAnswers | None
+    """What wrong outcomes would keep under IPS; None where nothing says which are wrong."""
 
     def json(self) -> str:
         """As JSON, which `ipsrl.report.collapse` draws."""
@@ -157,7 +162,11 @@ def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
 
 
 def diagnose_completions(
-    rows: Completions, keys: Sequence[Hashable | None], *, group_size: int | None = None
+    rows: Completions,
+    keys: Sequence[Hashable | None],
+    *,
+    group_size: int | None = None,
+    success_above: float | None = None,
 ) -> Diagnosis:
     """What became of the outcomes of a run.
 
@@ -176,11 +185,12 @@ def diagnose_completions(
       keys: outcome key of each, None for none.
       group_size: cut the completions of a prompt at a step into groups of this size; needed where
         these are several groups.
+      success_above: rewards above this are right, see `wrong_answers`; None if unknown.
     Returns:
       the diagnosis, the same for every order of the rows if steps tell the groups.
     Raises:
-      InvalidInput: for keys that are not keys; if no group has two completions with an outcome; or
-        see `group_numbers`.
+      InvalidInput: for keys that are not keys; if no group has two completions with an outcome; for
+        `success_above` without rewards; or see `group_numbers` and `wrong_answers`.
     """
     if len(keys) != len(rows.prompts):
         raise InvalidInput(
@@ -193,11 +203,17 @@ def diagnose_completions(
             "Check the outcome function on a completion that you know."
         )
     prompt_R, group_R = group_numbers(rows.prompts, rows.steps, group_size)
+    if success_above is not None and rows.rewards is None:
+        raise InvalidInput(
+            "the completions have no reward, so none is above --success-above. Name the column of "
+            "the rewards: --reward NAME."
+        )
     rewards_R = np.full(len(ids_R), np.nan) if rows.rewards is None else rows.rewards
     steps_R = group_R if rows.steps is None else rows.steps  # without, every group is one
     # Sums of floats depend on their order, which must not be that of the rows.
     order = np.lexsort((rewards_R, ids_R, group_R))
     prompt_R, group_R, ids_R = prompt_R[order], group_R[order], ids_R[order]
+    rewards_R = rewards_R[order]
     steps_T, step_R = np.unique(steps_R[order], return_inverse=True)
     T, size_P, groups = len(steps_T), np.bincount(group_R), int(group_R[-1]) + 1
     per_group = _per_group(_runs(group_R, ids_R), groups)
@@ -212,19 +228,20 @@ def diagnose_completions(
     def over_groups(values_P: np.ndarray) -> list[float | None]:
         return _means(step_P[has], values_P[has], T)
 
-    scored, valid_R = np.isfinite(rewards_R[order]), ids_R != NO_OUTCOME
+    scored, valid_R = np.isfinite(rewards_R), ids_R != NO_OUTCOME
+    both = scored & valid_R
     verdict, collapsed_at, start, end = _judge(
         steps_T, step_P[compared], per_group.effective[compared]
     )
     outcomes, windows, shares = _top(ids_R[valid_R], step_R[valid_R], T)
     prompts = int(prompt_R.max()) + 1
-    quarter = max(1, T // 4)
+    quarter, size = max(1, T // 4), int(np.bincount(size_P).argmax())
     return Diagnosis(
         rows=len(ids_R),
         prompts=prompts,
         visits=len(np.unique(prompt_R * T + step_R)) / prompts,
         groups=groups,
-        group_size=int(np.bincount(size_P).argmax()),
+        group_size=size,
         alone=int((size_P == 1).sum()),
         reward_name=rows.reward_name,
         steps=steps_T.tolist(),
@@ -232,7 +249,7 @@ def diagnose_completions(
         distinct_share=over_groups(per_group.distinct / size_P),
         top_share=over_groups(per_group.largest / np.maximum(per_group.valid, 1)),
         valid_share=_means(step_R, valid_R, T),
-        reward=_means(step_R[scored], rewards_R[order][scored], T),
+        reward=_means(step_R[scored], rewards_R[scored], T),
         inert_groups=_mean((per_group.distinct == per_group.valid)[has] & compared[has]),
         coverage={
             "first": _coverage(prompt_R, ids_R, step_R < quarter),
@@ -246,6 +263,10 @@ def diagnose_completions(
         collapsed_at=collapsed_at,
         start=start,
         end=end,
+        reward_levels=reward_levels(rewards_R[both]),
+        wrong=None
+        if success_above is None
+        else wrong_answers(prompt_R[both], ids_R[both], rewards_R[both], size, success_above),
     )
 
 

@@ -44,6 +44,8 @@ def diagnose(argv: list[str]) -> int:
         """Column of the rewards; raw_reward, reward or the sum of TRL's columns if not given."""
         group_size: int | None = None
         """Samples per prompt, G; needed where a step holds several groups of one prompt."""
+        success_above: float | None = None
+        """Rewards above this are right: how much would IPS as published leave wrong answers?"""
         out: Path | None = None
         """Directory for diagnosis.json and the figure diagnosis.png."""
         json: bool = False
@@ -67,7 +69,9 @@ def diagnose(argv: list[str]) -> int:
         rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
         keys = outcome_keys(rows, outcome_fn)
     rows = replace(rows, completions=[], columns={})  # most of the memory
-    diagnosis = diagnose_completions(rows, keys, group_size=options.group_size)
+    diagnosis = diagnose_completions(
+        rows, keys, group_size=options.group_size, success_above=options.success_above
+    )
     print(diagnosis.json() if options.json else summary(diagnosis))
     if options.out is not None:
         from ipsrl.report.collapse import write_figure

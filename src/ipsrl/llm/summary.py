@@ -49,7 +49,7 @@ def summary(d: Diagnosis) -> str:
     for quarter, curve in d.coverage.items():
         values = "".join(f"{value:8.2f}" for value in curve["distinct"][:_SAMPLES])
         lines.append(f"{quarter + ' quarter':>15}{values}")
-    return "\n".join([*lines, "", *advice(d)])
+    return "\n".join([*lines, "", *advice(d), *_of_wrong_answers(d)])
 
 
 def advice(d: Diagnosis) -> list[str]:
@@ -94,6 +94,33 @@ def advice(d: Diagnosis) -> list[str]:
         lines.append(
             "Every prompt was seen at one step only, so the change over the steps compares "
             "different prompts."
+        )
+    return lines
+
+
+def _of_wrong_answers(d: Diagnosis) -> list[str]:
+    """What IPS would make of wrong answers that earn something; or how to ask."""
+    if d.wrong is None:
+        if not d.reward_levels:
+            return []
+        levels = ", ".join(f"{level:g}" for level in d.reward_levels)
+        return [
+            f"Rewards above 0 are {levels}. If the lower ones are of wrong answers (a format "
+            "reward, partial credit), IPS makes those proportional too: ask how much with "
+            f"--success-above {sum(d.reward_levels[-2:]) / 2:g}."
+        ]
+    w = d.wrong
+    lines = [
+        f"Outcomes that earn {w.success_above:g} or less, taken as wrong, have {w.target:.0%} of "
+        f"the target r / sum r of plain IPS, and would keep a probability of {w.kept:.0%} in "
+        f"groups of {d.group_size}: predicted from the outcomes and mean rewards of this log, mean "
+        f"of {w.prompts} prompts with a right one. The log does not show what was never sampled, "
+        "nor eps and success_above of the run."
+    ]
+    if w.kept > 0.1:
+        lines.append(
+            f"Train with success_above={w.success_above:g}: then only right answers are scaled, "
+            "and wrong ones die out."
         )
     return lines
 

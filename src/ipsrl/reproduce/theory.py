@@ -1,4 +1,7 @@
-"""The theorems as figures: log-ratios, simplex trajectories, and the floor of finite groups."""
+"""The theorems as figures: log-ratios, simplex trajectories, and the floor of finite groups.
+
+And a table: what wrong answers that earn something keep, with and without success.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ from rich.table import Table
 from safetensors.numpy import save
 
 from ipsrl.config import shipped_configs
-from ipsrl.core.floor import floor_l1
+from ipsrl.core.floor import floor_l1, stationary_distribution
+from ipsrl.core.methods import GRPO, IPS
 from ipsrl.grids import Config, HyperGrid, train
 from ipsrl.report.page import write_page
 from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
 from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, Run
 from ipsrl.theory.flows import Flow, solve
+from ipsrl.theory.groups import simulate
 
 REWARDS = np.array([1.0, 0.7, 0.3])
 # Numbered, because the arrays of a file are sorted by name.
@@ -29,12 +34,21 @@ FLOWS = {
     "4: IPS (Theorem 4.1)": Flow(REWARDS),
     "5: IPS + KL (Eq. 8)": Flow(REWARDS, beta=1.0, reference=np.array([0.1, 0.2, 0.7])),
 }
+# Ten answers, of which wrong ones earn something: reward and number of right ones, reward of wrong.
+WRONG_ANSWERS = {
+    "correct + .2 format": (1.2, 1, 0.2),
+    "correct + 1 format": (2.0, 1, 1.0),
+    "correct 1, wrong .1": (1.0, 1, 0.1),
+    "three correct + 1 format": (2.0, 3, 1.0),
+}
+STEPS, GROUP = 150, 16
 TIMES = np.concatenate([[0.0], np.geomspace(0.01, 3000.0, 400)])
 
 
 def reproduce(name: str, preset: str, out: Path) -> None:
     """Integrate the flows, train the hyper-grids of the floor, draw a figure per statement."""
     flows = out / "flows.safetensors"
+    Folder.make(out).claim("success.json")
     Folder.make(out).write(flows.name, save(_integrate()))
 
     runs = {}
@@ -70,12 +84,62 @@ def reproduce(name: str, preset: str, out: Path) -> None:
             trained, str(row["seeds"]),
         )  # fmt: skip
     show(table)
+    success = _success(2 if preset == "quick" else 5)
+    write_rows(out, success, "success.json")
+    _show_success(success)
     figures = {
         "Theorems 3.1 and 4.1: measured and predicted slopes": ("slopes", log_ratio_slopes(flows)),
         "Three outcomes under five objectives": ("simplex", simplex_trajectories(flows)),
         "The floor of finite groups": ("floor", finite_group_floor(floor, rows)),
     }
     write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
+
+
+def _success(seeds: int) -> list[dict[str, Any]]:
+    """Probability of right answers after training, of the least of them, and at rest."""
+    rows = []
+    for case, (reward, number, other) in WRONG_ANSWERS.items():
+        right = np.arange(10) < number
+        rewards = np.where(right, reward, other)
+        for name, method, success in (
+            ("GRPO", GRPO(), None),
+            ("IPS", IPS(), None),
+            ("IPS with success", IPS(), right),
+        ):
+            p = simulate(
+                rewards, GROUP, method, success=success, lr=0.2, groups=8,
+                iterations=STEPS + 1, averaged=1, seeds=seeds,
+            )  # fmt: skip
+            rest = None  # GRPO ends on one of the best, as chance leads it
+            if isinstance(method, IPS):
+                at_rest = stationary_distribution(rewards, GROUP, success=success)
+                rest = float(at_rest[right].sum())
+            rows.append(
+                {
+                    "case": case,
+                    "method": name,
+                    "predicted": rest,
+                    "right": interval(p[:, right].sum(-1).tolist()),
+                    "least_right": interval(p[:, right].min(-1).tolist()),
+                    "seeds": seeds,
+                }
+            )
+    return rows
+
+
+def _show_success(rows: list[dict[str, Any]]) -> None:
+    table = Table(title=f"ten answers, G = {GROUP}, {STEPS} steps: probability of right ones")
+    headings = ("case", "method", "at rest", "after training", "least right one", "seeds")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in headings[:2] else "right")
+    for row in rows:
+        predicted = "" if row["predicted"] is None else f"{row['predicted']:.3f}"
+        measured = [
+            f"{v['median']:.3f} \\[{v['low']:.3f}, {v['high']:.3f}]"
+            for v in (row["right"], row["least_right"])
+        ]
+        table.add_row(row["case"], row["method"], predicted, *measured, str(row["seeds"]))
+    show(table)
 
 
 def _integrate() -> dict[str, np.ndarray]:

@@ -28,24 +28,31 @@ def advise(argv: list[str]) -> int:
         """Clip of the share."""
         target_l1: float = 0.1
         """Total L1 to the reward-proportional distribution that is good enough."""
+        success_above: float | None = None
+        """Outcomes with a reward above this are right, and only they are scaled.  For wrong answers
+        that earn something, such as a format reward: as published IPS keeps them in proportion,
+        and their rewards alone do not tell them from right ones."""
         json: bool = False
         """Print an object instead of text."""
 
     options = tyro.cli(Options, args=argv, prog="ipsrl advise")
     rewards = groups.parse_rewards(options.rewards, options.outcomes, options.reward_ratio)
     advice = groups.advise(
-        rewards, options.group_size, eps=options.eps, target_l1=options.target_l1
+        rewards,
+        options.group_size,
+        eps=options.eps,
+        target_l1=options.target_l1,
+        success_above=options.success_above,
     )
     if options.json:
         print(json.dumps(asdict(advice), indent=2))
         return 0
-    target = rewards / rewards.sum()
     print("outcome   reward   target   predicted")
     shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
     for i in shown:
         dies = "  dies out" if i % len(rewards) in advice.extinct else ""
         print(
-            f"{i % len(rewards):7} {rewards[i]:8.4g} {target[i]:8.4f} "
+            f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
             f"{advice.distribution[i]:11.4f}{dies}"
         )
     print(f"total L1 {advice.floor_l1:.4f}; needed group size {advice.needed_group_size or 'none'}")

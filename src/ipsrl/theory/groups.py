@@ -16,7 +16,10 @@ from ipsrl.core.floor import (
     clip_is_noop,
     presence,
     stationary_distribution,
+    target_distribution,
 )
+from ipsrl.core.group import Group
+from ipsrl.core.methods import Method
 from ipsrl.errors import InvalidInput
 
 LARGEST_GROUP = 2**16
@@ -31,22 +34,25 @@ def expected_update(
     estimator: Literal["group", "exact"] = "group",
     eps: float = 0.0,
     baseline: Literal["none", "mean"] = "mean",
+    success: np.ndarray | None = None,
 ) -> np.ndarray:
     """Expected gradient of mean_g A_g log p(o_g) with respect to the logits of a softmax bandit.
 
         u_i = r_i f(p_i) - p_i sum_j r_j f(p_j)
 
     with f = `presence` for the group frequency, and f(p) = min(1, p / eps), times (G - 1)/G for the
-    mean as baseline, for exact probabilities: then u = r - p R without a clip (Theorem 4.1).
+    mean as baseline, for exact probabilities: then u = r - p R without a clip (Theorem 4.1).  A
+    wrong outcome, which is not scaled, has f(p) = p, times the same (G - 1)/G.
     Advantages are not divided by a standard deviation.
 
     Args:
       p: current distribution [K].
-      rewards: r >= 0 [K].
+      rewards: r [K], >= 0 where right.
       group_size: G.
       estimator: how p^ is obtained.
       eps: clip of p^.
       baseline: what a reward is compared with.
+      success: True for the outcomes that are right, and so scaled [K]; None for all.
     Returns:
       u [K].
     Raises:
@@ -55,45 +61,47 @@ def expected_update(
     p, rewards = np.asarray(p, float), np.asarray(rewards, float)
     check_same_shape("p and rewards", p, rewards)
     check_distribution("p", p)
-    check_rewards(rewards)
+    right = np.ones(p.shape, bool) if success is None else np.asarray(success, bool)
+    check_same_shape("p and success", p, right)
+    check_rewards(rewards, right)
     if baseline not in ("none", "mean") or not 0 <= eps <= 1:
         raise InvalidInput(
             f"baseline is {baseline!r} and eps {eps}. Use 'none' or 'mean', and eps in [0, 1]."
         )
+    others = (group_size - 1) / group_size if baseline == "mean" else 1.0
     if estimator == "group":
         f = presence(p, group_size, eps=eps, baseline=baseline)
     elif estimator == "exact":
-        f = np.minimum(1.0, p / eps) if eps > 0 else np.ones_like(p)
-        f = f * ((group_size - 1) / group_size if baseline == "mean" else 1.0)
+        f = (np.minimum(1.0, p / eps) if eps > 0 else np.ones_like(p)) * others
     else:
         raise InvalidInput(f"estimator is {estimator!r}. Use 'group' or 'exact'.")
-    gain = rewards * f
+    gain = rewards * np.where(right, f, p * others)
     return gain - p * gain.sum()
 
 
 def simulate(
     rewards: np.ndarray,
     group_size: int,
+    method: Method,
     *,
-    eps: float = 0.0,
-    baseline: Literal["mean", "leave-one-out", "none"] = "mean",
-    scale: Literal["group", "batch", "none"] = "group",
+    success: np.ndarray | None = None,
     lr: float = 0.02,
     iterations: int = 20_000,
+    averaged: int | None = None,
     groups: int = 16,
     seeds: int = 5,
     seed: int = 0,
 ) -> np.ndarray:
-    """Train a softmax bandit with the functions that train everything else, and see where it stays.
+    """Train a softmax bandit with the method that trains everything else, and see where it stays.
 
     Args:
-      rewards: r >= 0 [K].
+      rewards: r [K], of positive sum, to which they are normalised: the scale "none" needs a unit.
       group_size: G.
-      eps: clip of the group frequency.
-      baseline: of `group_advantage`.
-      scale: of `group_advantage`; rewards are normalised to sum 1 first, which matters for "none".
+      method: what makes advantages of a group.
+      success: True for the outcomes that are right, and so scaled [K]; None for all.
       lr: step of plain gradient ascent.
-      iterations: steps; the distribution is averaged over the second half.
+      iterations: steps.
+      averaged: of how many steps at the end the distributions are averaged; half if None.
       groups: groups per step.
       seeds: independent runs, side by side.
       seed: the first of them.
@@ -103,20 +111,19 @@ def simulate(
     import jax
     import jax.numpy as jnp
 
-    from ipsrl.core.advantage import group_advantage
-    from ipsrl.core.scaling import ips_rewards
-
+    right = None if success is None else jnp.asarray(success)
+    averaged = (iterations + 1) // 2 if averaged is None else averaged
     r = jnp.asarray(np.asarray(rewards, float) / np.sum(rewards), jnp.float32)
 
     def step(carry, key):
         theta, total, i = carry
         p = jax.nn.softmax(theta)
         ids = jax.random.categorical(key, theta, shape=(groups, group_size))
-        scaled = ips_rewards(r[ids], ids, eps=eps)
-        advantages, _ = group_advantage(scaled, baseline=baseline, scale=scale)
+        known = None if right is None else right[ids]
+        advantages, _ = method(Group(rewards=r[ids], ids=ids, success=known))
         drawn = jnp.zeros_like(p).at[ids.reshape(-1)].add(advantages.reshape(-1))
         theta = theta + lr * (drawn / ids.size - p * advantages.mean())
-        return (theta, total + jnp.where(2 * (i + 1) > iterations, p, 0.0), i + 1), None
+        return (theta, total + jnp.where(i >= iterations - averaged, p, 0.0), i + 1), None
 
     def one(key):
         zeros = jnp.zeros(len(r))
@@ -129,16 +136,22 @@ def simulate(
 
 
 def needed_group_size(
-    rewards: np.ndarray, *, eps: float = 0.0, target_l1: float = 0.1
+    rewards: np.ndarray,
+    *,
+    eps: float = 0.0,
+    target_l1: float = 0.1,
+    success: np.ndarray | None = None,
 ) -> int | None:
-    """Smallest G at which every rewarded outcome survives within `target_l1` of the target.
+    """Smallest G at which all that have a target survive, within `target_l1` of it.
 
     Args:
       rewards: r >= 0 [K].
       eps: clip of the group frequency.
       target_l1: total L1 that is good enough.
+      success: True for the outcomes that are right, and so scaled [K]; None for all.
     Returns:
-      G >= 2, or None if no group of up to 2^16 is enough: eps above the least target probability.
+      G >= 2, or None if no group of up to 2^16 is enough: eps above the least target probability,
+      or a wrong outcome that earns well above all right ones together.
     Raises:
       InvalidInput: for a target that cannot be reached, or rewards that cannot be.
     """
@@ -147,12 +160,12 @@ def needed_group_size(
             f"target_l1 is {target_l1}, which no finite group reaches. Use a positive distance, "
             "such as 0.1."
         )
-    rewards = np.asarray(rewards, float)
+    target = target_distribution(rewards, success=success)
 
     def enough(group_size: int) -> bool:
-        p = stationary_distribution(rewards, group_size, eps=eps)
-        alive = (p[rewards > 0] > 0).all()
-        return bool(alive and np.abs(p - rewards / rewards.sum()).sum() <= target_l1)
+        p = stationary_distribution(rewards, group_size, eps=eps, success=success)
+        alive = (p[target > 0] > 0).all()
+        return bool(alive and np.abs(p - target).sum() <= target_l1)
 
     def smallest(low: int, high: int) -> int:
         """By bisection between a size that is not enough and one that is."""
@@ -172,7 +185,7 @@ def needed_group_size(
             if enough(group_size):
                 return group_size
         # For large groups f(p) tends to min(1, p / eps), which keeps target shares >= eps only.
-        if eps > rewards[rewards > 0].min() / rewards.sum():
+        if eps > target[target > 0].min():
             return None
     high = 2 * low
     while high <= LARGEST_GROUP:
@@ -188,33 +201,46 @@ class Advice:
 
     Attributes:
       distribution: predicted stationary distribution [K].
-      floor_l1: its total L1 to r / sum r.
-      extinct: indices of the rewarded outcomes that die out.
+      target: what it tends to as groups grow [K].
+      floor_l1: total L1 between the two.
+      extinct: indices of the outcomes with a target that die out.
       needed_group_size: smallest sufficient G at this eps; None if there is none.
+      wrong_as_published: probability that wrong outcomes keep if they are scaled like right ones;
+        None if nothing says which are wrong, or one has a reward below 0, which cannot be scaled.
+        Unscaled they keep none (docs/theory.md).
       recommendation: what to do, in a few sentences.
     """
 
     distribution: list[float]
+    target: list[float]
     floor_l1: float
     extinct: list[int]
     needed_group_size: int | None
+    wrong_as_published: float | None
     recommendation: str
 
 
 def advise(
-    rewards: np.ndarray, group_size: int, *, eps: float = 0.0, target_l1: float = 0.1
+    rewards: np.ndarray,
+    group_size: int,
+    *,
+    eps: float = 0.0,
+    target_l1: float = 0.1,
+    success_above: float | None = None,
 ) -> Advice:
     """Predict whether IPS-GRPO will keep all outcomes, and say what to change if not.
 
     Args:
-      rewards: r >= 0 of every outcome of one prompt [K].
+      rewards: r of every outcome of one prompt [K], >= 0 where right.
       group_size: G.
       eps: clip of the group frequency.
       target_l1: total L1 that is good enough.
+      success_above: outcomes with a reward above this are right, and only they are scaled; all if
+        None.
     Returns:
       the advice.
     Raises:
-      InvalidInput: for rewards, a group or a clip that cannot be.
+      InvalidInput: for rewards, a group or a clip that cannot be, or if no outcome is right.
     """
     rewards = np.asarray(rewards, float)
     if group_size == 1:
@@ -225,16 +251,36 @@ def advise(
             f"most {MOST_OUTCOMES} outcomes and groups of {LARGEST_GROUP}: fewer outcomes with the "
             "same ratio of rewards show the same."
         )
-    p = stationary_distribution(rewards, group_size, eps=eps)
-    rewards = rewards / rewards.max()  # only ratios matter, and a sum could overflow
-    floor = float(np.abs(p - rewards / rewards.sum()).sum())
-    needed = needed_group_size(rewards, eps=eps, target_l1=target_l1)
-    extinct = np.flatnonzero((rewards > 0) & (p == 0)).tolist()
-    rewarded = rewards[rewards > 0]
+    success = None if success_above is None else rewards > success_above
+    p = stationary_distribution(rewards, group_size, eps=eps, success=success)
+    target = target_distribution(rewards, success=success)
+    floor = float(np.abs(p - target).sum())
+    needed = needed_group_size(rewards, eps=eps, target_l1=target_l1, success=success)
+    extinct = np.flatnonzero((target > 0) & (p == 0)).tolist()
+    kept = int((target > 0).sum())
 
     said = []
+    published = None
+    if success is not None:
+        said.append(f"{success.sum()} of {len(rewards)} outcomes are right.")
+        if rewards.min() >= 0:
+            as_published = stationary_distribution(rewards, group_size, eps=eps)
+            published = float(as_published[~success].sum())
+        if published is None:
+            said.append(
+                "Without success IPS refuses rewards below 0: "
+                f"write success_above={success_above:g}, with which wrong ones die out."
+            )
+        elif published > 0:
+            said.append(
+                f"Without success, as published, wrong ones keep a probability of {published:.3f}: "
+                f"write success_above={success_above:g}, with which they die out."
+            )
+        else:
+            said.append("Wrong ones die out with success, and also without.")
     if extinct:
-        said.append(f"{len(extinct)} of {len(rewarded)} rewarded outcomes will die out.")
+        what = "rewarded" if success is None else "right"
+        said.append(f"{len(extinct)} of {kept} {what} outcomes will die out.")
     if floor <= target_l1 and not extinct:
         said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
     else:
@@ -251,13 +297,13 @@ def advise(
         )
     if eps > 0 and clip_is_noop(group_size, eps):
         said.append(f"eps = {eps:g} has no effect at or below 1/G = {1 / group_size:.3g}.")
-    if len(rewarded) > group_size:
+    if kept > group_size:
         said.append(
-            f"With {len(rewarded)} outcomes and groups of {group_size} most weights are equal: the "
+            f"With {kept} outcomes and groups of {group_size} most weights are equal: the "
             f"force towards the target shrinks like G(G - 1) / (2 K^2) = "
-            f"{group_size * (group_size - 1) / (2 * len(rewarded) ** 2):.2g}."
+            f"{group_size * (group_size - 1) / (2 * kept**2):.2g}."
         )
-    return Advice(p.tolist(), floor, extinct, needed, " ".join(said))
+    return Advice(p.tolist(), target.tolist(), floor, extinct, needed, published, " ".join(said))
 
 
 def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.ndarray:
