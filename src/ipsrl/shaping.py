@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any, ClassVar, Literal, Self, cast, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args, get_type_hints
 
 import pydantic
+import tyro
 from pydantic import create_model, model_validator
 
 from ipsrl.config import StrictConfig
@@ -123,26 +124,45 @@ def shaped(
       without: options that are not its own, such as those of a host.
       defaults: of options, where they differ from core's.
     """
-    made: dict[str, Any] = {}
-    for table in (METHODS, ESTIMATORS):
-        for name, kind in table.items():
-            hints = get_type_hints(kind)
-            for one in fields(cast(Any, kind)):
-                key = option_key(name, one.name)
-                if "help" in one.metadata and key not in without:
-                    about = pydantic.Field(default=None, description=one.metadata["help"])
-                    made[key] = (hints[one.name] | None, about)
-    estimators = tuple(name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(knows))
-    for key, names, default in (
-        ("method", (*METHODS, *losses), "ips-grpo"),
-        ("estimator", (*estimators, None), None),
-    ):
-        about = Shaped.model_fields[key].description
-        made[key] = (Literal[names], pydantic.Field(default=default, description=about))
+    types: dict[str, Any] = {}
+    helps: dict[str, str] = {}
+    usual: dict[str, dict[str, Any]] = {}  # of each option: its default for each reader
+    for name, kind in (METHODS | ESTIMATORS).items():
+        hints = get_type_hints(kind)
+        for one in fields(cast(Any, kind)):
+            key = option_key(name, one.name)
+            if "help" in one.metadata and key not in without:
+                types[key], helps[key] = hints[one.name], one.metadata["help"]
+                default = (defaults or {}).get(key, one.default)
+                usual.setdefault(key, {})[name] = default
+    made: dict[str, Any] = {
+        key: _optional(kind, helps[key], f"default: {_told(usual[key])}")
+        for key, kind in types.items()
+    }
+    names = Literal[(*METHODS, *losses)]
+    about = {key: Shaped.model_fields[key].description or "" for key in Shaped.model_fields}
+    made["method"] = (names, pydantic.Field(default="ips-grpo", description=about["method"]))
+    known = tuple(name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(knows))
+    made["estimator"] = _optional(Literal[known], about["estimator"], "default: group")
+    made["success_above"] = _optional(float, about["success_above"], "default: none")
     base = create_model("Shaped", __base__=_Described, **made)
     base.model_config["use_attribute_docstrings"] = True
     base.losses, base.defaults = losses, defaults or {}
     return base
+
+
+def _told(usual: Mapping[str, Any]) -> str:
+    if len(set(usual.values())) == 1:
+        return str(next(iter(usual.values())))
+    return ", ".join(f"{default} with {reader}" for reader, default in usual.items())
+
+
+def _optional(kind: Any, text: str, default: str) -> tuple[Any, Any]:
+    """Type and field of an option that may be left out; its help says what that means."""
+    choices = get_args(kind)
+    metavar = f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()
+    shown = tyro.conf.arg(metavar=metavar, help_behavior_hint=f"({default})")
+    return Annotated[kind | None, shown], pydantic.Field(default=None, description=text)
 
 
 def option_key(name: str, option: str) -> str:
