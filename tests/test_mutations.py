@@ -27,8 +27,8 @@ from ipsrl.config import toml
 from ipsrl.errors import ConfigError
 from ipsrl.grids.config import Config as GridConfig
 from ipsrl.grids.lattice import LatticeConfig
-from ipsrl.hypospace.config import DOMAINS
 from ipsrl.hypospace.config import Config as HypoSpaceConfig
+from ipsrl.hypospace.domains import DOMAINS
 from ipsrl.llm.config import Config as LLMConfig
 from ipsrl.molecules.config import Config as MoleculesConfig
 from ipsrl.runs import Run

@@ -14,10 +14,10 @@ from ipsrl.reproduce import ITEMS, Item, grids, reproduce
 from ipsrl.reproduce.grids import Cells
 from ipsrl.runs import Run
 
-TOY = Config(
-    side=4, policy="tabular", group_size=8, batch=8, iterations=4, eval_every=1,
-    checkpoint_every=2, seeds=3, lr=0.1,
-)  # fmt: skip
+TOY = {
+    "side": 4, "policy": "tabular", "group_size": 8, "batch": 8, "iterations": 4, "eval_every": 1,
+    "checkpoint_every": 2, "seeds": 3, "lr": 0.1,
+}  # fmt: skip
 CELLS = {"2d-ips-grpo": "ips-grpo", "2d-grpo": "grpo", "2d-ours": "flowrl", "4d-other": "grpo"}
 PAPER = {"2d-grpo": 2.8e-2, "2d-ips-grpo": 3.0e-3, "2d-absent": 1.0}
 
@@ -36,7 +36,7 @@ def toy_item(monkeypatch, tmp_path):
     folder = tmp_path / "configs"
     folder.mkdir()
     for cell, method in CELLS.items():
-        (folder / f"{cell}.toml").write_text(TOY.model_copy(update={"method": method}).dump())
+        (folder / f"{cell}.toml").write_text(Config(**TOY, method=method).dump())
     toy = Cells("toy", cells="2d-*", paper=PAPER, quick={"2d-ours": {"seeds": 2}})
     monkeypatch.setattr(grids, "TOY", toy, raising=False)
     monkeypatch.setitem(ITEMS, "toy", Item("a toy", "grids:TOY"))
@@ -77,8 +77,8 @@ def test_the_papers_numbers_stand_beside_ours(toy_item, tmp_path, capsys):
 def test_the_quick_preset_changes_only_what_it_says(toy_item, tmp_path):
     reproduce("toy", "quick", tmp_path / "out")
     configs = {p.name: Run.open(p).config(Config) for p in (tmp_path / "out").glob("2d-*")}
-    assert configs["2d-ours"] == TOY.model_copy(update={"method": "flowrl", "seeds": 2})
-    assert configs["2d-grpo"] == TOY.model_copy(update={"method": "grpo"})
+    assert configs["2d-ours"] == Config(**{**TOY, "method": "flowrl", "seeds": 2})
+    assert configs["2d-grpo"] == Config(**TOY, method="grpo")
 
 
 def test_finished_runs_are_used_again(toy_item, tmp_path):
@@ -139,7 +139,7 @@ def test_a_run_of_another_configuration_is_not_mixed_in(toy_item, tmp_path):
     ],
 )
 def test_the_median_time_counts_seeds_that_never_arrive(reached, median, toy_item, tmp_path):
-    run = Run.create(tmp_path / "run", TOY.model_copy(update={"seeds": len(reached)}))
+    run = Run.create(tmp_path / "run", Config(**{**TOY, "seeds": len(reached)}))
     zeros = [0.5] * len(reached)
     run.finish(
         {

@@ -6,19 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ipsrl.hypospace.boolean import Boolean, BooleanConfig
-from ipsrl.hypospace.causal import Causal, CausalConfig
-from ipsrl.hypospace.task import AnyTask
-from ipsrl.hypospace.voxel import Voxel, VoxelConfig
+from ipsrl.hypospace.domains import Domain, make_task
 from ipsrl.llm.config import FIELDS, PostTraining
-
-Domain = Literal["causal", "voxel", "boolean"]
-
-DOMAINS = {
-    "causal": (Causal, CausalConfig),
-    "voxel": (Voxel, VoxelConfig),
-    "boolean": (Boolean, BooleanConfig),
-}
 
 _TRL = {
     "num_generations": 16,
@@ -29,12 +18,6 @@ _TRL = {
     "beta": 0.01,
     "max_completion_length": 32,
 }
-
-
-def make_task(domain: str, options: dict[str, Any]) -> AnyTask:
-    """The domain of this name and size."""
-    task, config = DOMAINS[domain]
-    return task(config(**options))
 
 
 class Config(PostTraining):

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ipsrl.hypospace.config import Config, make_task
+from ipsrl.hypospace.config import Config
 from ipsrl.hypospace.datasets import ObservationSet, dataset
+from ipsrl.hypospace.domains import make_task
 from ipsrl.hypospace.lines import read_lines, write_dataset
 from ipsrl.hypospace.recovery import Evaluation, Response, chosen, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond

@@ -14,8 +14,9 @@ from scipy.stats import spearmanr
 
 from ipsrl.config import shipped_configs
 from ipsrl.core.floor import floor_l1, presence
-from ipsrl.hypospace.config import DOMAINS, Config, make_task
+from ipsrl.hypospace.config import Config
 from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.domains import DOMAINS, make_task
 from ipsrl.hypospace.lines import read_lines
 from ipsrl.hypospace.recovery import Response, evaluate
 from ipsrl.hypospace.task import judge
