@@ -9,13 +9,20 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Of this process and those it starts: another might read a file that is half written.
+COMPILED = TemporaryDirectory(prefix="compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models are slower on several threads
+    config.add_cleanup(COMPILED.cleanup)
     if "not slow" in config.option.markexpr:  # the slow tests run what XLA makes for users
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # Without these, Hypothesis fails where an example takes .2 s, or is made slowly.

@@ -3,9 +3,7 @@
 import json
 import math
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, train
@@ -35,22 +33,6 @@ def toy(config: Config) -> Config:
         "checkpoint_every": 2,
     }
     return Config(**{**config.model_dump(), **smaller})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """The real loop; but cells share what is equal."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    settings = {  # while these tests run, and the defaults
-        "jax_compilation_cache_dir": (folder, None),
-        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
-    }
-    for moment in (0, 1):
-        for name, values in settings.items():
-            jax.config.update(name, values[moment])
-        compilation_cache.reset_cache()
-        if moment == 0:
-            yield
 
 
 def test_there_are_28_and_no_folder_is_forgotten():

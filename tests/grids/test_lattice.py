@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, Lattice, LatticeConfig, train
@@ -18,29 +17,6 @@ from ipsrl.runs import Run
 
 A, B, STEPS = (4, 3), (6, 1), 7
 FLOAT32 = 1e-5  # products of seven probabilities, in two orders
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.fixture(autouse=True)
-def compiled_once(request, cache):
-    """Tests share what is equal."""
-    settings = {  # while these tests run, and the defaults
-        "jax_compilation_cache_dir": (cache, None),
-        "jax_persistent_cache_min_compile_time_secs": (0.0, 1.0),
-    }
-    if "slow" in request.keywords:
-        yield
-        return
-    for moment in (0, 1):
-        for name, values in settings.items():
-            jax.config.update(name, values[moment])
-        compilation_cache.reset_cache()
-        if moment == 0:
-            yield
 
 
 @pytest.fixture(params=[True, False], ids=["free", "restricted"])

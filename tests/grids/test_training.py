@@ -1,4 +1,8 @@
+import contextlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -111,3 +115,21 @@ def test_a_small_group_is_warned_of(capsys):
     warnings = capsys.readouterr().err
     assert "eps = 0.05 has no effect" in warnings
     assert "G - 1 = 15" in warnings
+
+
+def test_the_bar_of_a_terminal_says_that_it_compiles(tmp_path):
+    terminal, stderr = os.openpty()
+    words = [sys.executable, "-m", "ipsrl", "train", "hypergrid", "--side", "3"]
+    words += ["--iterations", "2", "--seeds", "1", "--out", str(tmp_path / "run")]
+    run = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=stderr, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(stderr)
+    shown = b""
+    with open(terminal, "rb", buffering=0) as screen, contextlib.suppress(OSError):  # EIO: the end
+        while part := screen.read(4096):
+            shown += part
+    assert run.wait() == 0
+    first, _, last = shown.decode().rpartition("compiling")
+    assert "100%" not in first
+    assert "100% total L1" in last

@@ -49,6 +49,7 @@ def test_sample_counts_what_it_writes(command, small_prior, corpus_file, tmp_pat
     seen = {canonical(text) for text in known.read_text().split()}
     assert len(drawn) == figures.pop("samples") == 70
     assert figures.pop("seconds") > 0
+    assert figures.pop("threads") == torch.get_num_threads()
     diversity = internal_diversity(list(set(valid)))
     assert figures.pop("internal_diversity") == pytest.approx(diversity)
     assert figures == {
@@ -67,6 +68,7 @@ def test_sample_repeats_with_its_seed(command, small_prior, tmp_path):
         assert code == 0
         assert {line.rsplit(maxsplit=1)[0] for line in shown.splitlines()} == {
             "samples", "validity", "uniqueness", "internal diversity", "seconds",
+            "threads",
         }  # fmt: skip
     drawn = [(tmp_path / name).read_text() for name in "abc"]
     assert drawn[0] == drawn[1] != drawn[2]

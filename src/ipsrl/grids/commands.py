@@ -9,6 +9,9 @@ def train(argv: list[str]) -> int:
     prog = "ipsrl train hypergrid"
     config, out, resume = training(argv, prog, Config)
 
+    from ipsrl.user_cache import keep_compiled
+
+    keep_compiled()
     from ipsrl.grids.training import train
 
     with stoppable(prog, out):

@@ -80,17 +80,19 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
 
     loop, grid = Loop(config), config.grid()
     seeds = jnp.arange(config.seed, config.seed + config.seeds)
-    carry = loop.init(seeds)
-    leaves, structure = jax.tree.flatten(carry)
-    done = 0
+    restored = run.restore() if run is not None and resume else None
+    done = 0 if restored is None else restored[0]
     # What the result needs of the evaluations; -1 stands for "not reached".
     summary = {"trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1)}
-    if run is not None and resume and (restored := run.restore()) is not None:
-        done, arrays = restored
-        leaves = [jnp.asarray(arrays.pop(f"carry.{i}")) for i in range(len(leaves))]
-        carry, summary = jax.tree.unflatten(structure, leaves), arrays
 
     with progress(f"{config.method} {grid.side}^{grid.dims}", config.iterations) as advance:
+        advance(done, "compiling")
+        carry = loop.init(seeds)
+        if restored is not None:
+            summary = restored[1]
+            leaves, structure = jax.tree.flatten(carry)
+            leaves = [jnp.asarray(summary.pop(f"carry.{i}")) for i in range(len(leaves))]
+            carry = jax.tree.unflatten(structure, leaves)
         while done < config.iterations:
             carry, chunk = loop.run(carry, seeds, done)
             ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every

@@ -13,6 +13,7 @@ from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError
 from ipsrl.hypospace.datasets import ObservationSet
 from ipsrl.hypospace.task import AnyTask
+from ipsrl.threads import one_thread
 
 
 def train(argv: list[str]) -> int:
@@ -20,6 +21,8 @@ def train(argv: list[str]) -> int:
 
     prog = "ipsrl train hypospace"
     config, out, resume = training(argv, prog, Config)
+    if config.model == "tiny":
+        one_thread()
 
     from ipsrl.hypospace.training import train
 
@@ -27,7 +30,9 @@ def train(argv: list[str]) -> int:
         result = train(config, out, resume=resume)
     for half, found in (("train", result.train), ("test", result.test)):
         print(f"{half}: {found.text()}\n")
-    print(f"written to {out}")
+    import torch
+
+    print(f"written to {out}; threads of PyTorch: {torch.get_num_threads()}")
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from ipsrl.errors import MissingExtra
 from ipsrl.hypospace.datasets import ObservationSet, numbered_sets
 from ipsrl.hypospace.task import AnyTask
 from ipsrl.runs import progress
+from ipsrl.user_cache import user_cache
 
 try:
     from datasets import Dataset
@@ -66,7 +66,7 @@ def start_model(
       a folder with model and tokenizer.
     """
     if cache is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipsrl"
+        cache = user_cache()
     test = [one.id for one in sets if one.split == "test"]
     recipe = [task.config.dump(), test, seed, steps, HIDDEN, LAYERS, BATCH, LEARNING_RATE]
     recipe += [WRONG, SKEW]

@@ -11,6 +11,7 @@ import tyro
 from ipsrl.command import stoppable, training
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config import Config, PretrainConfig, SynthesisConfig
+from ipsrl.threads import one_thread
 
 
 def train(argv: list[str]) -> int:
@@ -72,6 +73,8 @@ def sample(argv: list[str]) -> int:
         raise ConfigError(f"--seed {options.seed} is no seed. Choose one from 0 to 2,147,483,647.")
     if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
+    one_thread()
+
     from ipsrl.molecules.generator.quality import sample
     from ipsrl.runs import check_free
 

@@ -26,5 +26,9 @@ def reproduce(argv: list[str]) -> int:
         description=f"Run an item of the paper, or of ours, beside its numbers.\n\n{listed}",
     )  # fmt: skip
     out = options.out or Path("runs") / f"{options.item}-{options.preset}"
+
+    from ipsrl.user_cache import keep_compiled
+
+    keep_compiled()
     items.reproduce(options.item, options.preset, out)
     return 0

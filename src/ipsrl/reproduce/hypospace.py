@@ -24,6 +24,7 @@ from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid
 from ipsrl.report.page import write_page
 from ipsrl.reproduce.runs import show, train_once, write_rows
 from ipsrl.runs import Run
+from ipsrl.threads import one_thread
 
 # Table 2 of the paper: recovery rate in %.
 _TABLE_2 = {
@@ -112,6 +113,9 @@ def _chosen(method: str) -> dict[str, Any]:
 
 def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Train every cell of an item with every seed, print the table, draw the figures to `out`."""
+    if preset_name != "paper":
+        one_thread()
+
     from ipsrl.hypospace.training import train
 
     preset = presets()[preset_name]

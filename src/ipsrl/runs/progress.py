@@ -13,6 +13,7 @@ from typing import Any
 def progress(label: str, total: int) -> Iterator[Any]:
     """Yields `advance(done, note)`: a bar on a terminal, a line every two seconds elsewhere."""
     if sys.stderr.isatty():
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
@@ -21,7 +22,7 @@ def progress(label: str, total: int) -> Iterator[Any]:
             TextColumn("{task.percentage:3.0f}% {task.fields[note]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns) as bar:
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(label, total=total, note="")
             yield lambda done, note="": bar.update(task, completed=done, note=note)
         return

@@ -28,6 +28,7 @@ class Quality:
       novelty: distinct molecules that are not known already, among the distinct ones.
       internal_diversity: mean Tanimoto distance between distinct molecules (at most 1,000 of them).
       seconds: that drawing took.
+      threads: of PyTorch, on which it ran.
 
     Source: Polykovskiy et al. 2020 (10.3389/fphar.2020.565644).
     """
@@ -38,6 +39,7 @@ class Quality:
     novelty: float | None
     internal_diversity: float
     seconds: float
+    threads: int
 
 
 def sample(
@@ -72,4 +74,5 @@ def sample(
         novelty=None if seen is None else len(set(distinct) - seen) / max(len(distinct), 1),
         internal_diversity=internal_diversity([distinct[i] for i in chosen]),
         seconds=seconds,
+        threads=torch.get_num_threads(),
     )

@@ -1,0 +1,44 @@
+"""The user's cache folder: what would take long to make again, and may be deleted at any time."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PROGRAMS = 1000
+"""Compiled programs that are kept, about 100 kB each; a training of a grid compiles five."""
+
+
+def user_cache() -> Path:
+    """$XDG_CACHE_HOME/ipsrl, or ~/.cache/ipsrl."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipsrl"
+
+
+def keep_compiled() -> None:
+    """JAX, if it is imported after this, keeps in `user_cache()`/jax what it has compiled.
+
+    For commands: a library leaves the settings of JAX to whoever imports it.  Nothing is done where
+    JAX's own variables JAX_COMPILATION_CACHE_DIR or JAX_ENABLE_COMPILATION_CACHE are set, nor where
+    the folder cannot be written, or might be written by others: programs in it are executed.
+    """
+    if os.environ.keys() & {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"}:
+        return
+    try:
+        # Before 0.10.2, XLA takes hints to the compiler for missing features of the processor.
+        if [int(part) for part in re.findall(r"\d+", version("jaxlib"))] < [0, 10, 2]:
+            return
+        folder = user_cache() / "jax"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022 or not os.access(folder, os.W_OK):
+            return
+        programs = sorted(folder.glob("*-cache"), key=lambda path: path.stat().st_mtime)
+        for oldest in programs[:-PROGRAMS]:
+            oldest.unlink(missing_ok=True)
+    except (PackageNotFoundError, OSError, RuntimeError):  # the last: there is no home
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    # The default leaves out what compiles within a second: half of the time of a small grid.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
