@@ -33,6 +33,7 @@ from ipsrl.core.arrays import (
     placement,
     widened,
 )
+from ipsrl.core.counting import sum_over_equal
 from ipsrl.core.outcomes import has_outcome
 from ipsrl.errors import InvalidInput
 
@@ -57,9 +58,8 @@ def group_frequency(ids: Array, *, mask: Array | None = None) -> Array:
       InvalidInput: if the mask is not aligned with the ids, or ids have no group axis.
     """
     xp, ids, mask = _ids_and_mask(ids, mask)
-    dtype = default_float(xp, ids)
-    share = _share(xp, ids, ids, None if mask is None else xp.astype(mask, dtype), dtype)
-    return one_where_unscaled(share, ids, mask)
+    n, size = _counts(xp, ids, mask)
+    return _one_where_unscaled(xp, n / size, ids, mask)
 
 
 def leave_one_out_frequency(
@@ -83,13 +83,8 @@ def leave_one_out_frequency(
     """
     check_smoothing(smoothing)
     xp, ids, mask = _ids_and_mask(ids, mask)
-    dtype = default_float(xp, ids)
-    present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
-    size = xp.sum(present, axis=-1, keepdims=True)
-    others = _share(xp, ids, ids, present, dtype) * size - 1
-    # An empty group divides by something, and is masked.
-    share = (others + smoothing) / xp.clip(size - 1 + smoothing, min=smoothing)
-    return one_where_unscaled(share, ids, mask)
+    n, size = _counts(xp, ids, mask)
+    return _one_where_unscaled(xp, (n - 1 + smoothing) / (size - 1 + smoothing), ids, mask)
 
 
 def weighted_frequency(
@@ -105,15 +100,25 @@ def weighted_frequency(
       weights: w >= 0 [J]; None for 1 each.
       least: in samples; 1 for ids that may not be among those counted, and were seen once.
     Returns:
-      p^ [I]; 1 for what has no outcome.
+      p^ [I], in the dtype of the weights; 1 for what has no outcome.
+    Raises:
+      InvalidInput: for what is not ids, or ids of two dtypes.
     """
     xp, ids, among, weights = as_arrays(ids, among, weights)
-    dtype = default_float(xp, ids) if weights is None else weights.dtype
-    weights = xp.ones_like(among, dtype=dtype) if weights is None else weights
-    same = xp.astype(ids[:, None] == among[None, :], dtype)
-    total = xp.sum(weights)
-    share = xp.clip(xp.matmul(same, weights), min=least) / xp.where(total > 0, total, 1.0)
-    return one_where_unscaled(share, ids)
+    check_aligned(ids)
+    if ids.dtype != among.dtype:
+        raise InvalidInput(
+            f"ids of dtype {ids.dtype} are looked for among ids of dtype {among.dtype}, where the "
+            "same outcome may have another number. Convert both to the same dtype, such as int64."
+        )
+    if weights is None:
+        weights = xp.ones_like(among, dtype=default_float(xp, ids))
+    weights = as_float(xp, "weights", weights)
+    wide = widened(xp, weights)
+    total = xp.sum(wide)
+    share = xp.clip(sum_over_equal(xp, ids, among, wide), min=least)
+    share = xp.astype(share / xp.where(total > 0, total, 1.0), weights.dtype, copy=False)
+    return _one_where_unscaled(xp, share, ids, None)
 
 
 def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
@@ -231,14 +236,14 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
     return xp.exp(xp.clip(log_now - log_then, max=math.log(clip)))
 
 
-def _share(xp: Any, ids: Array, others: Array, weights: Array | None, dtype: Any) -> Array:
-    """Weighted share of `others` [..., J] that equals each of `ids` [..., I]."""
-    same = xp.astype(ids[..., :, None] == others[..., None, :], dtype)
-    if weights is None:
-        return xp.mean(same, axis=-1)
-    total = xp.sum(weights, axis=-1, keepdims=True)
-    matched = xp.matmul(same, weights[..., None])[..., 0]
-    return matched / xp.where(total > 0, total, xp.ones_like(total))
+def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Members of the group with the same outcome [..., G], and of any [..., 1], at least 1."""
+    dtype = default_float(xp, ids)
+    present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
+    present = widened(xp, present)  # PyTorch's default may have 16 bits, which do not count to 257
+    size = xp.sum(present, axis=-1, keepdims=True)
+    n = sum_over_equal(xp, ids, ids, present)
+    return n, xp.where(size > 0, size, xp.ones_like(size))
 
 
 def one_where_unscaled(p: Array, ids: Array, mask: Array | None = None) -> Array:
@@ -246,8 +251,12 @@ def one_where_unscaled(p: Array, ids: Array, mask: Array | None = None) -> Array
     xp, p, ids, mask = as_arrays(p, ids, as_mask(mask))
     check_aligned(ids, mask)
     check_same_shape("p and ids", p, ids)
-    scaled = has_outcome(ids)
-    return xp.where(scaled if mask is None else scaled & mask, p, xp.ones_like(p))
+    return _one_where_unscaled(xp, p, ids, mask)
+
+
+def _one_where_unscaled(xp: Any, p: Array, ids: Array, mask: Array | None) -> Array:
+    scaled = has_outcome(ids) if mask is None else has_outcome(ids) & mask
+    return xp.where(scaled, p, xp.ones_like(p))
 
 
 def check_aligned(ids: Array, mask: Array | None = None) -> None:
