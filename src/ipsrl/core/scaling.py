@@ -125,10 +125,10 @@ def _weights(p: Array, eps: float, alpha: float) -> Array:
     xp, p = as_arrays(p)
     check_clip(eps)
     check_exponent(alpha)
-    if not holds(xp.isfinite(p) & (p > 0)):
+    if not holds((p > 0) & (p < math.inf)):
         raise InvalidInput(
             "p has values that are 0, negative or not finite, so the weight 1/p is not defined. "
             "A sampled outcome has p > 0: count the sample itself, or smooth the estimate."
         )
-    p = xp.clip(p, min=eps)
+    p = xp.clip(p, min=eps) if eps > 0 else p
     return 1 / p if alpha == 1 else p**-alpha

@@ -16,6 +16,7 @@ import numpy as np
 
 from ipsrl.core.arrays import Array, check_has_group, check_ids, to_numpy
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
+from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 from ipsrl.llm.completions import Completions
 from ipsrl.llm.grouping import group_numbers
@@ -81,7 +82,7 @@ class Diagnosis:
         return json.dumps(asdict(self), allow_nan=False) + "\n"
 
 
-def outcome_statistics(ids_PG: Array) -> dict[str, float]:
+def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[str, float]:
     """How many outcomes the groups of a batch have; means over the groups.
 
         effective = exp(-sum_o q_o log q_o),   q_o = share of outcome o in the group
@@ -91,6 +92,7 @@ def outcome_statistics(ids_PG: Array) -> dict[str, float]:
 
     Args:
       ids_PG: outcome ids [P, G] of P groups; -1 for none.
+      p_PG: their `group_frequency`, where it is known already.
     Returns:
       distinct: different outcomes of a group.
       effective: equally frequent outcomes with the same entropy, 1 <= effective <= distinct.
@@ -109,22 +111,24 @@ def outcome_statistics(ids_PG: Array) -> dict[str, float]:
             "Reshape them to (groups, group_size)."
         )
     valid_PG = ids_PG != NO_OUTCOME
-    # Rows of the same outcome, the row itself included.
-    n_PG = (ids_PG[:, :, None] == ids_PG[:, None, :]).sum(axis=2)
+    p_PG = group_frequency(ids_PG) if p_PG is None else p_PG
+    # Rows of the same outcome, the row itself included; 1 where there is none.
+    n_PG = np.where(valid_PG, np.rint(p_PG * ids_PG.shape[1]), 1.0)
     valid_P = valid_PG.sum(axis=1)
-    has = valid_P > 0
-    valid_P = valid_P[has]
     # Every outcome of n rows adds n times 1/n.
-    distinct_P = np.where(valid_PG, 1 / n_PG, 0).sum(axis=1)[has].round()
+    distinct_P = np.rint((valid_PG / n_PG).sum(axis=1))
     # -sum_o (n_o / n) log(n_o / n) = log n - (sum over rows of log n_o) / n
-    logs_P = np.where(valid_PG, np.log(n_PG), 0).sum(axis=1)[has]
-    effective_P = np.minimum(np.exp(np.log(valid_P) - logs_P / valid_P), distinct_P)  # rounding
+    some_P = np.maximum(valid_P, 1)
+    effective_P = np.exp(np.log(some_P) - np.log(n_PG).sum(axis=1) / some_P)
+    effective_P = np.maximum(np.minimum(effective_P, distinct_P), 1)  # rounding
+    groups = max(np.count_nonzero(valid_P), 1)
+    single = np.count_nonzero(distinct_P == 1)
     return {
-        "distinct": _mean(distinct_P),
-        "effective": _mean(np.maximum(effective_P, 1)),
-        "inert_groups": _mean((distinct_P == valid_P) & (valid_P > 1)),
-        "single_outcome_groups": _mean(distinct_P == 1),
-        "no_outcome": _mean(~valid_PG),
+        "distinct": float(distinct_P.sum()) / groups,
+        "effective": float(effective_P[valid_P > 0].sum()) / groups,
+        "inert_groups": np.count_nonzero((distinct_P == valid_P) & (valid_P > 1)) / groups,
+        "single_outcome_groups": single / groups,
+        "no_outcome": 1 - np.count_nonzero(valid_PG) / valid_PG.size if valid_PG.size else 0.0,
     }
 
 

@@ -27,10 +27,11 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import pad
 
 from ipsrl.core.check import check_groups
-from ipsrl.core.estimators import ESTIMATORS, Estimator
+from ipsrl.core.estimators import ESTIMATORS, Estimator, GroupFrequency
 from ipsrl.core.group import Group
 from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
+from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import call, is_coroutine, name_of, one_each
 from ipsrl.llm.collapse import outcome_statistics
@@ -112,6 +113,7 @@ class IPSMixin(_Trainer):
         self.success = _success(success, self.reward_func_names)
         if isinstance(self.estimator, PromptHistory):
             self.add_callback(self.estimator)
+        self._weights_K = self.reward_weights.double().cpu().numpy()
         self._generations = self._problems = 0
         self._advantages_N: np.ndarray | None = None
 
@@ -126,17 +128,22 @@ class IPSMixin(_Trainer):
         G = self.num_generations
         if mode == "eval":
             G = getattr(self, "num_generations_eval", G)
-        keys = ids_PG = None
+        keys = ids_PG = p_PG = None
         metrics: dict[str, float] = {}
         if self.outcome_fn is not None:
             keys = self._outcomes(inputs, prompts, completions, completion_ids_list)
             ids_PG = self._whole(outcome_ids(keys), G)
-            metrics |= {f"outcomes/{key}": n for key, n in outcome_statistics(ids_PG).items()}
+            p_PG = group_frequency(ids_PG)
+            statistics = outcome_statistics(ids_PG, p_PG)
+            metrics |= {f"outcomes/{key}": value for key, value in statistics.items()}
         if mode == "train":
             raw_NK = rewards_NK.double().cpu().numpy()
-            group = self._group(raw_NK, ids_PG, prompts, completion_ids_list)
+            scored_NK = ~np.isnan(raw_NK)
+            raw_NK = np.where(scored_NK, raw_NK, 0.0)
+            group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
+            group = self._judged(group, raw_NK, prompts, completion_ids_list)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
-            metrics |= self._raw_metrics(raw_NK, group)
+            metrics |= self._raw_metrics(raw_NK, scored_NK, group)
             metrics["ips/weight_max"] = weights_N.max().item()
             self._log_columns(keys, group, weights_N, len(prompts))
         for name, value in metrics.items():
@@ -168,26 +175,26 @@ class IPSMixin(_Trainer):
                 "cannot be whole there. Use the TRL versions that ipsrl[llm] names."
             )
 
-    def _group(
-        self, raw_NK: np.ndarray, ids_PG: np.ndarray | None, prompts: Any, completion_ids: Any
-    ) -> Group:
-        """The evidence of the whole batch."""
-        scored_NK = ~np.isnan(raw_NK)
-        rewards_NK = np.where(scored_NK, raw_NK, 0.0)
-        totals_N = rewards_NK @ self.reward_weights.double().cpu().numpy()
-        totals_PG = totals_N.reshape(-1, self.num_generations)
+    def _group(self, raw_NK: np.ndarray, scored_NK: np.ndarray, group: Group) -> Group:
+        """The group with its rewards."""
+        totals_PG = (raw_NK @ self._weights_K).reshape(-1, self.num_generations)
         if not np.isfinite(totals_PG).all():
             raise InvalidInput(
                 "a completion has an infinite reward, which would take its whole group with it. "
                 "Return finite rewards, or None for what cannot be scored."
             )
-        group = Group(totals_PG, ids_PG)
-        if not isinstance(self.method, RewardMethod):  # else TRL leaves out what has no reward
-            group = group._replace(mask=scored_NK.any(axis=1).reshape(totals_PG.shape))
+        if isinstance(self.method, RewardMethod):  # TRL leaves out what has no reward
+            return group._replace(rewards=totals_PG)
+        scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
+        return group._replace(rewards=totals_PG, mask=scored_PG)
+
+    def _judged(self, group: Group, raw_NK: np.ndarray, prompts: Any, completion_ids: Any) -> Group:
+        """The group with what the method needs: what is right, and p^."""
         if not self.method.needs:
             return group
-        group = group._replace(success=self._right(rewards_NK, totals_PG))
-        if "p" in self.method.needs:
+        group = group._replace(success=self._right(raw_NK, group.rewards))
+        counted = isinstance(self.estimator, GroupFrequency) and group.success is None
+        if "p" in self.method.needs and not counted:
             group = group._replace(p=self._probability(group, prompts, completion_ids))
         self._generations += 1
         if self._generations & (self._generations - 1) == 0:  # 1, 2, 4, 8, ...
@@ -231,11 +238,12 @@ class IPSMixin(_Trainer):
         weights_N = torch.as_tensor(weights_PG.reshape(-1)).to(rewards_NK)
         return rewards_NK * weights_N[:, None], weights_N
 
-    def _raw_metrics(self, raw_NK: np.ndarray, group: Group) -> dict[str, float]:
-        scored_NK = ~np.isnan(raw_NK)
-        scored = scored_NK.any(axis=1).sum()
+    def _raw_metrics(
+        self, raw_NK: np.ndarray, scored_NK: np.ndarray, group: Group
+    ) -> dict[str, float]:
+        scored = np.count_nonzero(scored_NK.any(axis=1))
         metrics = {"raw_reward": group.rewards.sum() / scored if scored else np.nan}
-        totals_K, counts_K = np.nansum(raw_NK, axis=0), scored_NK.sum(axis=0)
+        totals_K, counts_K = raw_NK.sum(axis=0), scored_NK.sum(axis=0)
         for name, total, n in zip(self.reward_func_names, totals_K, counts_K, strict=True):
             metrics[f"raw_rewards/{name}/mean"] = total / n if n else np.nan
         return metrics
@@ -281,6 +289,8 @@ class IPSMixin(_Trainer):
 
     def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
         """Values of all processes [P, G]: groups are consecutive in the global batch."""
+        if self.accelerator.num_processes == 1:
+            return values_N.reshape(-1, G)
         values = torch.as_tensor(values_N, device=self.accelerator.device)
         return gather(values).cpu().numpy().reshape(-1, G)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -329,7 +339,7 @@ class IPSMixin(_Trainer):
 
     def _warn(self, group: Group) -> None:
         """Say what stands against scaling, and again only when there is more of it."""
-        p_PG = None if self.estimator == ESTIMATORS["group"]() else group.p
+        p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
         eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
         problems = check_groups(group.rewards, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
         if len(problems) > self._problems and self.accelerator.is_main_process:
