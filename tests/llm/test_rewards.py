@@ -16,8 +16,8 @@ from trl import GRPOTrainer
 
 from ipsrl.errors import InvalidInput
 from ipsrl.llm import CollapseMonitor, IPSGRPOTrainer, IPSRLOOTrainer
+from ipsrl.llm.reward_function import ips_reward
 from ipsrl.llm.rewards import checked, checked_all
-from ipsrl.llm.trl import ips_reward
 
 BATCH = {"prompts": ["?"] * 3, "completions": ["a", "b", "c"], "completion_ids": [[0]] * 3}
 

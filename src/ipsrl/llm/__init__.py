@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.replay import PromptHistory
+    from ipsrl.llm.reward_function import ips_reward
     from ipsrl.llm.training import Result, train
-    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, ips_reward
+    from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer
 
 _HOME = {
     "CollapseMonitor": "monitor",
@@ -22,7 +23,7 @@ _HOME = {
     "IPSRLOOTrainer": "trl",
     "PromptHistory": "replay",
     "Result": "training",
-    "ips_reward": "trl",
+    "ips_reward": "reward_function",
     "train": "training",
 }
 

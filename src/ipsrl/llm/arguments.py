@@ -16,8 +16,8 @@ try:
     from transformers import BitsAndBytesConfig
     from trl.trainer.grpo_config import GRPOConfig
 
+    from ipsrl.llm.given import check_config
     from ipsrl.llm.options import check_fields, check_start
-    from ipsrl.llm.trl import check_config
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 

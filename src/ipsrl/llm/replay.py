@@ -183,6 +183,17 @@ def prompt_ids(prompts: list[Any]) -> np.ndarray:
         ) from None
 
 
+def one_prompt(prompts_PG: np.ndarray) -> np.ndarray:
+    """The prompt of each group, which all of its members share."""
+    if (prompts_PG != prompts_PG[:, :1]).any():
+        raise InvalidInput(
+            "a group mixes prompts, so groups are not where TRL's sampler puts them. Use the "
+            "trainer's own sampler, which repeats each prompt num_generations times, and that "
+            "num_generations everywhere."
+        )
+    return prompts_PG[:, 0]
+
+
 def _joined(parts: Sequence[Any], dtype: Any) -> np.ndarray:
     return np.concatenate([np.asarray(part, dtype) for part in [(), *parts]])
 

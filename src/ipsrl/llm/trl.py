@@ -10,41 +10,40 @@ TRL's advantages.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
-from collections.abc import Callable, Hashable, Sequence
-from numbers import Real
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather, gather_object
 from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import pad
 
 from ipsrl.core.check import check_groups
-from ipsrl.core.estimators import ESTIMATORS, Estimator, GroupFrequency
+from ipsrl.core.estimators import Estimator, GroupFrequency
 from ipsrl.core.group import Group
-from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
+from ipsrl.core.methods import GRPO, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.functions import call, is_coroutine, name_of, one_each
+from ipsrl.functions import call
 from ipsrl.llm.collapse import outcome_statistics
-from ipsrl.llm.replay import PromptHistory, Tokens, prompt_ids
-from ipsrl.llm.rewards import checked, checked_all
-
-OutcomeFn = Callable[..., Sequence[Hashable | None]]
-"""outcome_fn(prompts, completions, completion_ids, **columns): one key per completion, or None."""
+from ipsrl.llm.given import (
+    OutcomeFn,
+    as_estimator,
+    as_method,
+    as_success,
+    check_config,
+    check_host,
+    check_outcome_fn,
+    keys_of,
+)
+from ipsrl.llm.replay import PromptHistory, Tokens, one_prompt, prompt_ids
+from ipsrl.llm.rewards import checked_all
 
 logger = logging.getLogger("ipsrl.llm")
-
-_HOOK = ["inputs", "prompts", "completions", "completion_ids_list"]
-
 
 _Trainer: Any = object  # whose methods come from the class that follows in the order of bases
 
@@ -94,13 +93,13 @@ class IPSMixin(_Trainer):
         negative_rewards: Literal["refuse", "keep"] = "refuse",
         **kwargs: Any,
     ) -> None:
-        self.method = _method(method, eps, alpha)
+        self.method = as_method(method, eps, alpha)
         if outcome_fn is not None or "ids" in self.method.needs:
-            _check_outcome_fn(outcome_fn)
-        self.estimator = _estimator(estimator)
+            check_outcome_fn(outcome_fn)
+        self.estimator = as_estimator(estimator)
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
-        _check_host(type(self), getattr(super(), "_calculate_rewards", None))
+        check_host(type(self), getattr(super(), "_calculate_rewards", None))
         if not isinstance(self.method, GRPO):
             check_config(kwargs.get("args", args[2] if len(args) > 2 else None), self.method)
         if "reward_funcs" in kwargs:
@@ -110,7 +109,7 @@ class IPSMixin(_Trainer):
         super().__init__(*args, **kwargs)
 
         self.outcome_fn, self.negative_rewards = outcome_fn, negative_rewards
-        self.success = _success(success, self.reward_func_names)
+        self.success = as_success(success, self.reward_func_names)
         if isinstance(self.estimator, PromptHistory):
             self.add_callback(self.estimator)
         self._weights_K = self.reward_weights.double().cpu().numpy()
@@ -285,7 +284,7 @@ class IPSMixin(_Trainer):
             batch = {"prompts": prompts, "completions": completions}
             outcome_fn: Any = self.outcome_fn
             keys = call(outcome_fn, **batch, completion_ids=completion_ids, **columns)
-        return _keys(keys, self.outcome_fn, len(prompts))  # type: ignore[arg-type]
+        return keys_of(keys, self.outcome_fn, len(prompts))  # type: ignore[arg-type]
 
     def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
         """Values of all processes [P, G]: groups are consecutive in the global batch."""
@@ -299,7 +298,7 @@ class IPSMixin(_Trainer):
         # Restoring a checkpoint may have put another history in the place of ours.
         history = next(c for c in self.callback_handler.callbacks if isinstance(c, PromptHistory))
         P, G = ids_PG.shape
-        prompts_P = _one_prompt(self._whole(prompt_ids(prompts), G))
+        prompts_P = one_prompt(self._whole(prompt_ids(prompts), G))
         if not history.log_probs:
             return history.estimate(prompts_P, ids_PG)
         tokens = zip(self._tokenize_prompts(prompts)[0], completion_ids, strict=True)
@@ -354,194 +353,3 @@ class IPSGRPOTrainer(IPSMixin, GRPOTrainer):
 
 class IPSRLOOTrainer(IPSMixin, RLOOTrainer):
     """TRL's `RLOOTrainer` with inverse probability scaling; see `IPSMixin`."""
-
-
-def ips_reward(
-    reward_fn: Callable[..., Sequence[float | None]],
-    outcome_fn: OutcomeFn,
-    num_generations: int,
-    *,
-    eps: float = 0.0,
-    alpha: float = 1.0,
-) -> Callable[..., list[float | None]]:
-    """A reward function that scales another, for scripts that cannot change the trainer.
-
-    The second choice: it scales in evaluation too, where TRL calls it alike, and each of several
-    reward functions would need its own.
-
-    Args:
-      reward_fn: TRL's kind of reward function; not a coroutine.
-      outcome_fn: as for `IPSMixin`.
-      num_generations: G of the trainer's configuration; an evaluation must use the same.
-      eps: lower clip of p^.
-      alpha: exponent.
-    Returns:
-      a reward function with the name of `reward_fn`.
-    Raises:
-      InvalidInput: for coroutines, a num_generations that is none; when called, for rewards that
-        are negative, not finite or not one per completion, or a batch of broken groups.
-    """
-    _check_outcome_fn(outcome_fn)
-    scaling = IPS(eps=eps, alpha=alpha)
-    if isinstance(outcome_fn, str):
-        raise InvalidInput(
-            f"outcome_fn is {outcome_fn!r}, but what a reward function logs is out of the reach of "
-            "another. Pass a function, or use IPSGRPOTrainer, which takes the name of a column."
-        )
-    if not isinstance(num_generations, int) or num_generations < 1:
-        raise InvalidInput(
-            f"num_generations is {num_generations!r}. Pass the trainer's, a positive integer."
-        )
-    if is_coroutine(reward_fn):
-        raise InvalidInput(
-            "reward_fn is a coroutine, which ips_reward cannot wrap: processes must gather their "
-            "outcomes in step. Use IPSGRPOTrainer, which takes coroutines."
-        )
-
-    rewards_of = checked(reward_fn)
-
-    @functools.wraps(rewards_of)
-    def scaled(*, prompts: Any, completions: Any, completion_ids: Any, **columns: Any) -> Any:
-        batch = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
-        rewards = rewards_of(**batch, **columns)
-        known = {name: values for name, values in columns.items() if isinstance(values, list)}
-        ids = outcome_ids(_keys(call(outcome_fn, **batch, **known), outcome_fn, len(prompts)))
-        if not all(reward is None or reward >= 0 for reward in rewards):
-            raise InvalidInput(
-                "reward_fn returned a reward that is negative, whose scaling would push rare "
-                "outcomes away, or NaN. Shift the rewards to be >= 0; return None for what cannot "
-                "be scored."
-            )
-        state = PartialState()
-        both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)
-        ids_N, prompts_N = gather(both).cpu().numpy().T  # pyright: ignore[reportAttributeAccessIssue]
-        if len(ids_N) % num_generations:
-            raise InvalidInput(
-                f"{len(ids_N)} completions are no whole groups of {num_generations}. Pass the "
-                "trainer's num_generations."
-            )
-        _one_prompt(prompts_N.reshape(-1, num_generations))
-        ids_PG = ids_N.reshape(-1, num_generations)
-        # Scaled rewards of 1 are the weights.
-        weights_N = scaling.rewards(Group(np.ones(ids_PG.shape), ids_PG)).reshape(-1)
-        mine = weights_N[state.process_index * len(prompts) :][: len(prompts)].tolist()
-        return [None if r is None else r * w for r, w in zip(rewards, mine, strict=True)]
-
-    return scaled
-
-
-def _method(method: Method | None, eps: object, alpha: object) -> Method:
-    for name, value in (("eps", eps), ("alpha", alpha)):
-        if not isinstance(value, Real):
-            raise ConfigError(f"{name} is {value!r}. Pass a number.")
-    if method is None:
-        scaling = IPS(eps=eps, alpha=alpha)  # type: ignore[arg-type]  # it checks the range
-        return scaling if alpha else GRPO()
-    if not isinstance(method, Method):
-        raise ConfigError(f"method is {method!r}. Pass an instance, such as ipsrl.GRPO().")
-    if (eps, alpha) != (0.0, 1.0):
-        raise ConfigError(
-            "eps and alpha are options of IPS. Give them to the method: IPS(eps=..., alpha=...)."
-        )
-    usual = (GRPO.scale, GRPO.baseline, GRPO.std_eps)
-    if isinstance(method, RewardMethod) and usual != (
-        method.scale, method.baseline, method.std_eps
-    ):  # fmt: skip
-        raise ConfigError(
-            "TRL computes the advantages of a method that changes rewards only, so scale, baseline "
-            "and std_eps have no effect. Set TRL's scale_rewards, or use IPSRLOOTrainer."
-        )
-    return method
-
-
-def _estimator(estimator: object) -> Estimator | PromptHistory:
-    if estimator == "replay":
-        return PromptHistory()
-    if isinstance(estimator, str) and estimator in ESTIMATORS:
-        estimator = ESTIMATORS[estimator]()
-    if isinstance(estimator, PromptHistory):
-        return estimator
-    if isinstance(estimator, Estimator) and not estimator.needs:
-        return estimator
-    known = [name for name, kind in ESTIMATORS.items() if not kind.needs]
-    raise ConfigError(
-        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))}, 'replay' or "
-        "PromptHistory(...): a trainer knows nothing but outcomes."
-    )
-
-
-def _success(success: object, names: Sequence[str]) -> float | list[int] | None:
-    """A threshold, or the columns of the reward functions that say what is right."""
-    if success is None:
-        return None
-    if isinstance(success, Real) and not isinstance(success, bool):
-        return float(success)
-    wanted = [success] if isinstance(success, str) else success
-    if not isinstance(wanted, Sequence) or not wanted or not set(wanted) <= set(names):
-        raise ConfigError(
-            f"success is {success!r}. Pass a number that right rewards exceed, or names of reward "
-            f"functions that are positive for what is right: {', '.join(names)}."
-        )
-    return [list(names).index(name) for name in wanted]
-
-
-def _check_outcome_fn(outcome_fn: object) -> None:
-    if isinstance(outcome_fn, str):
-        return
-    if not callable(outcome_fn) or is_coroutine(outcome_fn):
-        raise InvalidInput(
-            f"outcome_fn is {outcome_fn!r}. Pass a plain function of (prompts, completions, "
-            "completion_ids, **columns) that returns one key per completion, or the name of a "
-            "column that a reward function logs."
-        )
-
-
-def _keys(returned: Any, outcome_fn: OutcomeFn | str, count: int) -> list[Hashable | None]:
-    name = "the reward function" if isinstance(outcome_fn, str) else name_of(outcome_fn)
-    return one_each(returned, name, "outcomes", count, "completions")
-
-
-def _check_host(cls: type, hook: Callable[..., Any] | None) -> None:
-    """IPS hangs on one method of TRL; say so clearly when it is gone or changed."""
-    if hook is None:
-        raise ConfigError(
-            f"{cls.__name__} has no _calculate_rewards, the place where a group of completions is "
-            "whole (TRL's asynchronous GRPO computes advantages elsewhere). Derive from "
-            "(IPSMixin, GRPOTrainer) or (IPSMixin, RLOOTrainer)."
-        )
-    found = list(inspect.signature(hook).parameters)
-    if found != _HOOK:
-        raise ConfigError(
-            f"_calculate_rewards of {cls.__name__} takes {found}, but IPS was written for {_HOOK}. "
-            "Use the TRL versions that ipsrl[llm] names."
-        )
-
-
-def check_config(config: Any, method: Method) -> None:
-    """Refuse a GRPOConfig or RLOOConfig that would undo what the method does."""
-    if isinstance(config, RLOOConfig) and config.beta and not isinstance(method, RewardMethod):
-        raise ConfigError(
-            f"RLOO's KL penalty (beta = {config.beta:g}) is part of its reward, and "
-            f"{type(method).__name__} replaces what is made of it. Use IPSGRPOTrainer, or beta 0."
-        )
-    if getattr(config, "multi_objective_aggregation", None) == "normalize_then_sum":
-        raise ConfigError(
-            "multi_objective_aggregation='normalize_then_sum' normalises every reward column on "
-            "its own, which undoes the scaling. Use 'sum_then_normalize'."
-        )
-    if getattr(config, "reward_clip_range", None):
-        raise ConfigError(
-            "reward_clip_range would cut the scaled rewards, which reach up to G. "
-            "Clip in the reward function instead."
-        )
-
-
-def _one_prompt(prompts_PG: np.ndarray) -> np.ndarray:
-    """The prompt of each group, which all of its members share."""
-    if (prompts_PG != prompts_PG[:, :1]).any():
-        raise InvalidInput(
-            "a group mixes prompts, so groups are not where TRL's sampler puts them. Use the "
-            "trainer's own sampler, which repeats each prompt num_generations times, and that "
-            "num_generations everywhere."
-        )
-    return prompts_PG[:, 0]

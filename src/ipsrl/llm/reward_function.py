@@ -1,0 +1,95 @@
+"""IPS as a reward function, for scripts that cannot change the trainer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather
+
+from ipsrl.core.group import Group
+from ipsrl.core.methods import IPS
+from ipsrl.core.outcomes import outcome_ids
+from ipsrl.errors import InvalidInput
+from ipsrl.functions import call, is_coroutine
+from ipsrl.llm.given import OutcomeFn, check_outcome_fn, keys_of
+from ipsrl.llm.replay import one_prompt, prompt_ids
+from ipsrl.llm.rewards import checked
+
+
+def ips_reward(
+    reward_fn: Callable[..., Sequence[float | None]],
+    outcome_fn: OutcomeFn,
+    num_generations: int,
+    *,
+    eps: float = 0.0,
+    alpha: float = 1.0,
+) -> Callable[..., list[float | None]]:
+    """A reward function that scales another, for scripts that cannot change the trainer.
+
+    The second choice: it scales in evaluation too, where TRL calls it alike, and each of several
+    reward functions would need its own.
+
+    Args:
+      reward_fn: TRL's kind of reward function; not a coroutine.
+      outcome_fn: as for `IPSMixin`.
+      num_generations: G of the trainer's configuration; an evaluation must use the same.
+      eps: lower clip of p^.
+      alpha: exponent.
+    Returns:
+      a reward function with the name of `reward_fn`.
+    Raises:
+      InvalidInput: for coroutines, a num_generations that is none; when called, for rewards that
+        are negative, not finite or not one per completion, or a batch of broken groups.
+    """
+    check_outcome_fn(outcome_fn)
+    scaling = IPS(eps=eps, alpha=alpha)
+    if isinstance(outcome_fn, str):
+        raise InvalidInput(
+            f"outcome_fn is {outcome_fn!r}, but what a reward function logs is out of the reach of "
+            "another. Pass a function, or use IPSGRPOTrainer, which takes the name of a column."
+        )
+    if not isinstance(num_generations, int) or num_generations < 1:
+        raise InvalidInput(
+            f"num_generations is {num_generations!r}. Pass the trainer's, a positive integer."
+        )
+    if is_coroutine(reward_fn):
+        raise InvalidInput(
+            "reward_fn is a coroutine, which ips_reward cannot wrap: processes must gather their "
+            "outcomes in step. Use IPSGRPOTrainer, which takes coroutines."
+        )
+
+    rewards_of = checked(reward_fn)
+
+    @functools.wraps(rewards_of)
+    def scaled(*, prompts: Any, completions: Any, completion_ids: Any, **columns: Any) -> Any:
+        batch = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
+        rewards = rewards_of(**batch, **columns)
+        known = {name: values for name, values in columns.items() if isinstance(values, list)}
+        ids = outcome_ids(keys_of(call(outcome_fn, **batch, **known), outcome_fn, len(prompts)))
+        if not all(reward is None or reward >= 0 for reward in rewards):
+            raise InvalidInput(
+                "reward_fn returned a reward that is negative, whose scaling would push rare "
+                "outcomes away, or NaN. Shift the rewards to be >= 0; return None for what cannot "
+                "be scored."
+            )
+        state = PartialState()
+        both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)
+        ids_N, prompts_N = gather(both).cpu().numpy().T  # pyright: ignore[reportAttributeAccessIssue]
+        if len(ids_N) % num_generations:
+            raise InvalidInput(
+                f"{len(ids_N)} completions are no whole groups of {num_generations}. Pass the "
+                "trainer's num_generations."
+            )
+        one_prompt(prompts_N.reshape(-1, num_generations))
+        ids_PG = ids_N.reshape(-1, num_generations)
+        # Scaled rewards of 1 are the weights.
+        weights_N = scaling.rewards(Group(np.ones(ids_PG.shape), ids_PG)).reshape(-1)
+        mine = weights_N[state.process_index * len(prompts) :][: len(prompts)].tolist()
+        return [None if r is None else r * w for r, w in zip(rewards, mine, strict=True)]
+
+    return scaled
