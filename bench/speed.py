@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ipsrl import group_advantage, ips_rewards, outcome_ids
+from ipsrl import group_advantage, group_frequency, ips_rewards, outcome_ids
 from ipsrl.core.floor import floor_l1
 from ipsrl.hypospace import Boolean, Causal, Voxel, dataset, judge, judge_lines, write_dataset
 from ipsrl.llm.collapse import outcome_statistics
@@ -46,6 +46,12 @@ def help_of(*words: str) -> Callable[[], object]:
     return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
+def steps(rewards: np.ndarray, ids: np.ndarray) -> None:
+    """What a language model waits for in 100 steps."""
+    for _ in range(100):
+        group_advantage(ips_rewards(rewards, ids))
+
+
 class Row(NamedTuple):
     name: str
     run: Callable[[], Any]
@@ -60,11 +66,18 @@ def rows(folder: Path) -> list[Row]:
     rewards = torch.rand((1024, 64))
     ids = torch.randint(0, 2**62, (8,))[torch.randint(0, 8, (1024, 64))]
     logged = outcome_ids(range(9))[rng.integers(0, 9, (4096, 16))]
+    large = rng.integers(0, 2**62, (16, 4096))
+    small = rng.random((4, 4)), rng.integers(0, 3, (4, 4))
+    answers = [f"answer {i % 8}" for i in range(65_536)]
     ratio = np.geomspace(1, 1 / 20, 500)
     found = [
         Row("help of the command", help_of(), 2.5, imports),
         Row("help of hypospace evaluate", help_of("hypospace", "evaluate"), 2.5, imports),
         Row("advantages, 1024 x 64", lambda: group_advantage(ips_rewards(rewards, ids)), 0.7),
+        Row("shares of outcomes, 1024 x 64", lambda: group_frequency(ids), 0.45),
+        Row("shares of outcomes, 16 x 4096", lambda: group_frequency(large), 1.0),
+        Row("100 times advantages, 4 x 4", lambda: steps(*small), 2.2),
+        Row("65,536 outcome ids, 8 different", lambda: outcome_ids(answers), 1.0),
         Row("outcome statistics, 4096 x 16", lambda: outcome_statistics(logged), 0.7),
         Row("floor of a group of 65,536", lambda: floor_l1([0.1] * 6 + [0.3] * 2, 2**16), 700.0),
         Row("advice for 500 outcomes", lambda: advise(ratio, 16, eps=0.2), 350.0, tries=3),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import HANGS, seconds_where_promised, steps
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from strategies import outcome_keys
 
 from ipsrl import NO_OUTCOME, outcome_ids
@@ -83,6 +84,36 @@ def test_numpy_integers_are_integers(number):
 def test_true_is_one():
     assert one(True) == one(1)
     assert one(False) == one(0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(outcome_keys(), max_size=8), st.randoms())
+def test_an_id_does_not_depend_on_the_keys_beside_it(keys, random):
+    keys = [*keys, *keys, "a", b"a", 1, True, np.int64(1), (1,), (True,)]
+    random.shuffle(keys)
+    assert outcome_ids(keys).tolist() == [one(key) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("seen", "equal"), [(1, 1.0), ((1,), (1.0,)), (frozenset({1}), frozenset({1.0})), (True, 1.0)]
+)
+def test_what_is_refused_is_refused_after_an_equal_key(seen, equal):
+    assert hash(seen) == hash(equal)
+    with pytest.raises(InvalidInput, match="'float'"):
+        outcome_ids([seen, seen, equal])
+
+
+def test_text_of_another_type_is_text():
+    class Name(str):
+        pass
+
+    assert outcome_ids(["a", Name("a"), np.str_("a")]).tolist() == [one("a")] * 3
+
+
+def test_repeated_keys_cost_a_look():
+    """Work of 1,000 equal keys over that of 1,000 different ones."""
+    same, different = ["key"] * 1000, [f"key{i}" for i in range(1000)]
+    assert steps(lambda: outcome_ids(same)) < steps(lambda: outcome_ids(different)) / 2
 
 
 def test_none_has_no_outcome():

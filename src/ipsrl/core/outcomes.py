@@ -40,7 +40,18 @@ def outcome_ids(keys: Iterable[Hashable | None]) -> np.ndarray:
             f"outcome_ids got the single key {keys[:40]!r}, whose characters would be keys. "
             "Pass a list with one key per sample."
         )
-    return np.fromiter((_id(key) for key in keys), dtype=np.int64)
+    # Of exactly these types equal keys are the same key; (1,) equals (1.0,), which is refused.
+    known: dict[type, dict[Hashable, int]] = {str: {}, bytes: {}, int: {}}
+
+    def id_of(key: Hashable | None) -> int:
+        ids = known.get(type(key))
+        if ids is None:
+            return _id(key)
+        if (found := ids.get(key)) is None:
+            found = ids[key] = _id(key)
+        return found
+
+    return np.fromiter(map(id_of, keys), dtype=np.int64)
 
 
 def has_outcome(ids: Array) -> Array:

@@ -111,13 +111,12 @@ def weighted_frequency(
             f"ids of dtype {ids.dtype} are looked for among ids of dtype {among.dtype}, where the "
             "same outcome may have another number. Convert both to the same dtype, such as int64."
         )
-    if weights is None:
-        weights = xp.ones_like(among, dtype=default_float(xp, ids))
-    weights = as_float(xp, "weights", weights)
-    wide = widened(xp, weights)
+    ones = xp.ones_like(among, dtype=default_float(xp, ids))
+    given = ones if weights is None else as_float(xp, "weights", weights)
+    wide = widened(xp, given)
     total = xp.sum(wide)
     share = xp.clip(sum_over_equal(xp, ids, among, wide), min=least)
-    share = xp.astype(share / xp.where(total > 0, total, 1.0), weights.dtype, copy=False)
+    share = xp.astype(share / xp.where(total > 0, total, 1.0), given.dtype, copy=False)
     return _one_where_unscaled(xp, share, ids, None)
 
 
