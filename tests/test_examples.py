@@ -39,6 +39,21 @@ def test_code_of_the_guide_runs():
         run("-c", code)
 
 
+def test_the_recipes_of_the_guide_to_extending_run():
+    printed = [run("-c", code) for code in code_of("docs/extending.md")]
+    method, estimator, component, domain, environment, view = printed
+    # A = (3/4, -1/4 ...) / .5 = 1.5, -.5, times (3/4)^2 = .5625
+    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", method.splitlines()[0])]
+    assert numbers == pytest.approx([0.84375, -0.28125, -0.28125, -0.28125], abs=1e-3)
+    assert "Focal(" in method
+    assert "gamma=3.0" in method
+    assert estimator.splitlines() == ["[[0.8 0.8 0.4 0.8]]", "Smoothed()"]
+    assert component == "[1, Failure(reason='empty')]\n"
+    assert domain.splitlines() == ["Verdict.ADMISSIBLE", "Verdict.CONTRADICTS"]
+    assert environment == "[4]\n"
+    assert "Loss at the end" in view
+
+
 def test_bandit_example():
     lines = run(ROOT / "examples" / "bandit.py").splitlines()
     distance = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}

@@ -53,6 +53,8 @@ class Shaped(StrictConfig):
         """Every option that is read has its value."""
         values = dict(values)
         method = values.get("method", cls.model_fields["method"].default)
+        if not isinstance(method, str):  # which pydantic refuses
+            return values
         if _needs(cls, method, "p") and values.get("estimator") is None:
             values["estimator"] = "group"
         for key, reader, one in cls._readers():
