@@ -71,7 +71,7 @@ def behave(behaviour: str, found: list[Path], out: Path) -> None:
     for i, path in enumerate(found):
         text = path.read_text()
         if "ROOT" not in text or "TORSDOF" not in text:
-            refuse(f"{path} is no ligand")
+            refuse(f"{path} is not a ligand")
         score: object = -0.5 * text.count("\nATOM")
         last = i == len(found) - 1
         if last and behaviour == "skips":

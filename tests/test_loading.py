@@ -142,7 +142,7 @@ def problems(source: str, file: str = "") -> list[str]:
     for name, call in reads(source):
         if name.endswith(BY_NAME):
             if file not in NAMED and not isinstance(call.args[0], ast.Constant):
-                found.append(f"{name} of what is no constant")
+                found.append(f"{name} of what is not a constant")
             continue
         if name not in READERS:
             found.append(f"{name} is not among READERS")

@@ -146,7 +146,7 @@ def test_different_outcomes_are_refused(xp, distance):
 
 
 def test_coverage_by_hand(xp):
-    # Target 1/2 1/4 1/4 0, share 1/10: thresholds .05 .025 .025; the last is no wanted outcome.
+    # Target 1/2 1/4 1/4 0, share 1/10: thresholds .05 .025 .025; the last is not a wanted outcome.
     p = xp.floats([[0.06, 0.03, 0.02, 0.89], [0.5, 0.25, 0.25, 0], [0, 0, 0, 1]])
     target = xp.floats([0.5, 0.25, 0.25, 0])
     assert_close(coverage(p, target), [2 / 3, 1, 0])

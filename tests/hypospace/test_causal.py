@@ -199,7 +199,7 @@ def any_arrow(text: str) -> bool:
 
 
 def graph_of(lines: list[str], labelled: bool) -> set | None:
-    """Edges of the lines; None if the first is no graph, "unreadable" among them if one is."""
+    """Edges of the lines; None if the first is not a graph, "unreadable" among them if one is."""
     line = checker.unframed(lines[0])
     first = " ".join(line.lower().split()) if line.isascii() or line == "\u2205" else ""
     nothing = first in ("no edges", "no edge")

@@ -40,7 +40,7 @@ from ipsrl.integrations.verl import register  # noqa: E402
 
 COMPUTE_SCORE = '''
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):
-    """The solution is `outcome score`; `-` is no outcome, and a bare score names none."""
+    """The solution is `outcome score`; `-` is not an outcome, and a bare score names none."""
     *outcome, score = solution_str.split()
     if not outcome:
         return {"score": float(score)}

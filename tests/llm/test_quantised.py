@@ -117,7 +117,7 @@ def test_lora_on_nf4_learns(tmp_path, dtype, beta, estimator) -> None:
 
 
 def test_scaling_changes_what_is_learned(tmp_path) -> None:
-    """The same seed with plain GRPO: another gradient, so IPS is no bystander here."""
+    """The same seed with plain GRPO: another gradient, so IPS is not a bystander here."""
     ours = train(tmp_path / "ips", IPSGRPOTrainer, torch.float32, max_steps=2)
     plain = train(tmp_path / "plain", GRPOTrainer, torch.float32, max_steps=2)
     norms = [[e["grad_norm"] for e in toy.log(t) if "loss" in e] for t in (ours, plain)]

@@ -793,7 +793,7 @@ def test_ips_reward_refuses() -> None:
         ips_reward(toy.valid, None, 4)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="eps is -1"):
         ips_reward(toy.valid, toy.answer, 4, eps=-1)
-    with pytest.raises(InvalidInput, match="3 completions are no whole groups of 2"):
+    with pytest.raises(InvalidInput, match="3 completions are not whole groups of 2"):
         call(ips_reward(toy.valid, toy.answer, 2), ["a0"] * 3)
     with pytest.raises(InvalidInput, match="a group mixes prompts"):
         ips_reward(toy.valid, toy.answer, 4)(

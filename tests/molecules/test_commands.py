@@ -89,11 +89,11 @@ def test_a_prior_that_knows_nothing_has_figures_too(command, small_prior, tmp_pa
 
 def test_sample_refuses(command, small_prior, tmp_path):
     for words, reason in (
-        (["--prior", tmp_path], "is no prior: no folder with a config.json"),
+        (["--prior", tmp_path], "is not a prior: no folder with a config.json"),
         (["--prior", "cinc"], "the name of a shipped one: ['zinc']"),
         (["--prior", small_prior, "--n", 0], "--n 0 draws nothing"),
-        (["--prior", small_prior, "--seed", -1], "--seed -1 is no seed"),
-        (["--prior", small_prior, "--seed", 2**31], "is no seed"),
+        (["--prior", small_prior, "--seed", -1], "--seed -1 is not a seed"),
+        (["--prior", small_prior, "--seed", 2**31], "is not a seed"),
         (["--prior", small_prior, "--out", tmp_path / "no" / "x.smi"], "cannot be written"),
         (["--prior", small_prior, "--out", tmp_path], "cannot be written"),
         (["--prior", small_prior, "--known", tmp_path / "no.smi"], "no.smi cannot be read"),
@@ -191,7 +191,7 @@ def test_import_refuses(command, theirs, tmp_path):
     (tmp_path / "few.json").write_text('["$", "^", "C"]')
     for words, reason in (
         ([*theirs, "--weights", tmp_path / "no"], "no cannot be read as safetensors"),
-        ([*theirs, "--tokens", tmp_path / "no"], "no is no list of tokens"),
+        ([*theirs, "--tokens", tmp_path / "no"], "no is not a list of tokens"),
         ([*theirs, "--tokens", tmp_path / "few.json"], "is no Mamba over 3 tokens"),
     ):
         code, shown, error = command("import", *words, *out)
@@ -210,7 +210,7 @@ def test_the_command_writes_routes_and_pictures(tmp_path, capsys):
     words_ = ["molecules", "route", TARGET, "C1CC1", ANILINE, "--stock", str(tmp_path / "mine.smi")]
     assert main([*words_, "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
-    assert "1 lines of the stock are no molecules" in said.err
+    assert "1 lines of the stock are not molecules" in said.err
     rows = json.loads(said.out)
     assert rows == json.loads((out / "routes.json").read_text())
     assert [row["smiles"] for row in rows] == [TARGET, "C1CC1", ANILINE]
@@ -230,7 +230,7 @@ def test_the_command_writes_routes_and_pictures(tmp_path, capsys):
     ("arguments", "says"),
     [
         ([], "no molecule to make"),
-        (["no molecule"], "is no molecule"),
+        (["no molecule"], "is not a molecule"),
         (["CCO", "--stock", "absent"], "cannot be read"),
         (["CCO", "--expansions", "0"], "expansions"),
     ],

@@ -46,7 +46,7 @@ READABLE = 6
 
 
 class Table:
-    """A component that answers what the test says; no number for what is no molecule."""
+    """A component that answers what the test says; no number for what is not a molecule."""
 
     def __init__(self, answers):
         self.answers, self.asked = answers, []

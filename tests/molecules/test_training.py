@@ -255,7 +255,7 @@ def test_killed_twenty_times(config, tmp_path, record_property):
 
 
 def test_refusals_come_before_any_work(config, tmp_path):
-    with pytest.raises(InvalidInput, match="is no prior"):
+    with pytest.raises(InvalidInput, match="is not a prior"):
         train(config(prior=str(tmp_path)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     train(config(budget=5), tmp_path / "run")

@@ -460,7 +460,7 @@ def test_rewards_are_a_list_or_a_ratio():
         ("1,2", 2, 1.0, "name the outcomes once"),
         ("", None, 1.0, "no list of numbers"),
         ("1,", None, 1.0, "no list of numbers"),
-        ("a,b", None, 1.0, "'a,b' is no list"),
+        ("a,b", None, 1.0, "'a,b' is not a list"),
         (None, 0, 1.0, "Use 1 to 10000 outcomes"),
         (None, -3, 1.0, "Use 1 to 10000 outcomes"),
         (None, 3, 0.5, "ratio of 0.5"),

@@ -47,7 +47,7 @@ _LABEL = label("expression")
 _BINARY = r"(?:AND|X?N?OR|NAND)(?![A-Za-z0-9_])"
 _SIGN = r"[&|^\u2227\u2228\u2295]|\\(?:land|wedge|lor|vee|oplus)(?![a-zA-Z])"
 _CONTINUES = re.compile(rf"(?:[ (){{}}\[\]]|\\[()\[\]])*+(?:{_SIGN}|(?i:{_BINARY}))", re.ASCII)
-# In prose around a box, words in small letters are no operators, but right after it they are.
+# In prose around a box, words in small letters are not operators, but right after it they are.
 _JOINS = re.compile(
     rf"{_SIGN}|[~\u00ac]|\\(?:neg|lnot|overline|bar)(?![a-zA-Z])"
     rf"|(?<![A-Za-z0-9_])(?:{_BINARY}|NOT(?![A-Za-z0-9_]))",

@@ -51,7 +51,7 @@ def dataset(argv: list[str]) -> int:
         n: int = 100
         """Observation sets; all there are, if fewer."""
         seed: int = 0
-        """Of the draw and the split."""
+        """Seed of the choice of sets and of the split."""
         draw: Literal["sets", "hypotheses"] = "sets"
         """Uniform over sets, or over hypotheses, which makes H_O larger."""
         apart: Literal["sets", "hypotheses"] = "sets"

@@ -37,7 +37,7 @@ class Config(PostTraining):
     apart: Literal["sets", "hypotheses"] = "sets"
     """What train and test do not share."""
     data_seed: int = 0
-    """Of the draw and the split, and of the tiny start model."""
+    """Seed of the choice of sets, of the split, and of the tiny start model."""
     samples: Annotated[int, Field(ge=1)] = 64
     """Responses to each set that are drawn at the end to measure recovery."""
 

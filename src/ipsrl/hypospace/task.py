@@ -35,7 +35,7 @@ class Verdict(Enum):
     CONTRADICTS = "contradicts the observations"
     """A hypothesis of the domain that does not explain the observations."""
     OUTSIDE = "outside the hypothesis space"
-    """It can be read and has a key, but is no hypothesis: it floats, or is too deep."""
+    """It can be read and has a key, but is not a hypothesis: it floats, or is too deep."""
     REFUSED = "refused"
     """An answer with forbidden content: an unknown name, a cycle, a cell that is not 0 or 1."""
     NO_ANSWER = "no answer"

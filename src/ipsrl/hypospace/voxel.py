@@ -33,7 +33,7 @@ _HEADING = re.compile(
 _REMARK = re.compile(r"\([^0-9]*\)")  # after a heading: "(bottom)"
 _EMPTY = re.compile(r"\(?(?:empty|none|null|no +blocks|all +zeros)\)?", re.IGNORECASE)
 _LINE = re.compile(r"^[^\n]*?[^\W_][^\n]*+", re.MULTILINE)  # all others are blank
-# A line that is no remark: without a word, or with three digits that only signs separate.
+# A line that is not a remark: without a word, or with three digits that only signs separate.
 _CELLS = re.compile(
     r"^(?=[^\n]*?[^\W_])(?:(?![^\n]*?[^\W\d_]{2})|(?=[^\n]*?\d(?:(?:[^\w\n]|_)*+\d){2}))",
     re.MULTILINE,

@@ -88,7 +88,7 @@ class CollapseMonitor(TrainerCallback):
         Returns:
           a function of the same name, with the same rewards.
         Raises:
-          InvalidInput: if the monitor has no outcome_fn, or reward_fn is no function.
+          InvalidInput: if the monitor has no outcome_fn, or reward_fn is not a function.
         """
         if self.outcome_fn is None:
             raise InvalidInput(
@@ -97,7 +97,7 @@ class CollapseMonitor(TrainerCallback):
             )
         if not callable(reward_fn) or isinstance(reward_fn, torch.nn.Module):
             raise InvalidInput(
-                f"reward_fn is a {type(reward_fn).__name__}, which is no function and cannot be "
+                f"reward_fn is a {type(reward_fn).__name__}, which is not a function and cannot be "
                 "watched. Watch a function; reward models can stand beside it in reward_funcs."
             )
         rewards_of = checked(reward_fn)
@@ -127,7 +127,7 @@ class CollapseMonitor(TrainerCallback):
         group_size = self._group_sizes[self._mode]
         if group_size is None or len(ids) % group_size:
             raise InvalidInput(
-                f"{len(ids)} completions are no whole groups of {group_size}. Pass the monitor in "
+                f"{len(ids)} completions are not whole groups of {group_size}. Pass the monitor in "
                 "callbacks too, so that it knows num_generations of the trainer."
             )
         for name, value in outcome_statistics(ids.reshape(-1, group_size)).items():

@@ -82,7 +82,7 @@ def ips_reward(
         ids_N, prompts_N = gather(both).cpu().numpy().T  # pyright: ignore[reportAttributeAccessIssue]
         if len(ids_N) % num_generations:
             raise InvalidInput(
-                f"{len(ids_N)} completions are no whole groups of {num_generations}. Pass the "
+                f"{len(ids_N)} completions are not whole groups of {num_generations}. Pass the "
                 "trainer's num_generations."
             )
         one_prompt(prompts_N.reshape(-1, num_generations))

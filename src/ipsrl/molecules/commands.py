@@ -58,7 +58,7 @@ def sample(argv: list[str]) -> int:
         n: int = 1000
         """SMILES that are drawn."""
         seed: int = 0
-        """Of the draws."""
+        """Seed of the sampling."""
         known: Path | None = None
         """File of SMILES: novelty is the share of distinct molecules that are not in it."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -70,7 +70,9 @@ def sample(argv: list[str]) -> int:
     if options.n < 1:
         raise ConfigError(f"--n {options.n} draws nothing. Ask for at least 1.")
     if not 0 <= options.seed < 2**31:
-        raise ConfigError(f"--seed {options.seed} is no seed. Choose one from 0 to 2,147,483,647.")
+        raise ConfigError(
+            f"--seed {options.seed} is not a seed. Choose one from 0 to 2,147,483,647."
+        )
     if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
     one_thread()
@@ -133,7 +135,7 @@ def receptor(argv: list[str]) -> int:
         ligand: Path | None = None
         """File of the reference ligand, if it is not in the source."""
         residue: str = ""
-        """Name of the reference ligand; if not given, the largest residue that is no polymer."""
+        """Name of the reference ligand; if not given, the largest residue that is not a polymer."""
 
     options = tyro.cli(Options, args=argv, prog="ipsrl molecules receptor")
     _check_folder(options.out)
@@ -224,7 +226,7 @@ def route(argv: list[str]) -> int:
 
     synthesis = Synthesis(config)
     if left_out := synthesis.stock.skipped:
-        print(f"{left_out} lines of the stock are no molecules, and left out", file=sys.stderr)
+        print(f"{left_out} lines of the stock are not molecules, and left out", file=sys.stderr)
     targets = [_molecule(text) for text in options.smiles]
     folder = None if options.out is None else Folder.make(options.out)
     if folder is not None:
@@ -258,7 +260,7 @@ def _molecule(text: str) -> str:
     from ipsrl.molecules.molecule import canonical
 
     if (smiles := canonical(text)) is None:
-        raise InvalidInput(f"{text!r} is no molecule. Correct the SMILES.")
+        raise InvalidInput(f"{text!r} is not a molecule. Correct the SMILES.")
     return smiles
 
 

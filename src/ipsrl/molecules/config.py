@@ -346,7 +346,7 @@ class Config(
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """A molecule whose reward is above is a hit: yield, OB100."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Of the draws."""
+    """Seed of the sampling."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
     """Steps between two checkpoints."""
 
@@ -355,7 +355,7 @@ class Config(
         check_has_effect(self, _ONLY_WITH)
         if self.outcome not in OUTCOMES and ":" not in self.outcome:
             raise ValueError(
-                f"{self.outcome!r} is no outcome. Name one of {', '.join(OUTCOMES)}, or a function "
+                f"{self.outcome!r} is not an outcome. Name one of {', '.join(OUTCOMES)}, or a function "
                 "of your own, file.py:function"
             )
         if (self.outcome == "similarity") != (self.estimator == "kernel"):

@@ -21,7 +21,7 @@ def collapse_figure(path: Path) -> Figure:
     Args:
       path: diagnosis.json.
     Raises:
-      RunError: if the file is no diagnosis.
+      RunError: if the file is not a diagnosis.
     """
     try:
         diagnosis = json.loads(path.read_bytes())

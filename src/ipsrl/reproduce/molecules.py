@@ -182,7 +182,7 @@ def record(
       config: of the run.
       measure: more that the table needs of a run directory.
     Raises:
-      RunError: for a line that is no record, or a run of other files or versions.
+      RunError: for a line that is not a record, or a run of other files or versions.
     """
     from ipsrl.molecules import train
     from ipsrl.molecules.scoring.inputs import inputs
@@ -200,7 +200,7 @@ def record(
             known = json.loads(line)
         except ValueError:
             raise RunError(
-                f"line {number} of {file} is no record, perhaps because it was cut off. Delete it; "
+                f"line {number} of {file} is not a record, perhaps because it was cut off. Delete it; "
                 "what it told of is measured again."
             ) from None
         # Compared as configurations: keys that have come since then count with their defaults.

@@ -56,7 +56,7 @@ def expected_update(
     Returns:
       u [K].
     Raises:
-      InvalidInput: for p that is no distribution, bad rewards, or settings that cannot be.
+      InvalidInput: for p that is not a distribution, bad rewards, or settings that cannot be.
     """
     p, rewards = np.asarray(p, float), np.asarray(rewards, float)
     check_same_shape("p and rewards", p, rewards)
@@ -325,7 +325,7 @@ def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.nd
             return np.array([float(part) for part in text.split(",")])
         except ValueError:
             raise InvalidInput(
-                f"--rewards {text!r} is no list of numbers. Write it as 1,1,0.1."
+                f"--rewards {text!r} is not a list of numbers. Write it as 1,1,0.1."
             ) from None
     if outcomes is None or not 1 <= outcomes <= MOST_OUTCOMES or not 1 <= ratio < np.inf:
         raise InvalidInput(

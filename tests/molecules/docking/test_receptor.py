@@ -45,7 +45,7 @@ def moved(chain: gemmi.Chain, by) -> gemmi.Chain:
 
 
 def other(name: str, atoms: dict[str, tuple[float, float, float]], number=900) -> gemmi.Residue:
-    """A residue that is no polymer."""
+    """A residue that is not a polymer."""
     residue = gemmi.Residue()
     residue.name, residue.seqid, residue.het_flag = name, gemmi.SeqId(str(number)), "H"
     for label, place in atoms.items():

@@ -141,7 +141,7 @@ def test_a_smiles_of_another_molecule_is_refused(files):
         redock(*files, seeds=1, budgets=[500], smiles="c1ccccc1")
     with pytest.raises(ConfigError, match="max_evals"):
         redock(*files, seeds=1, budgets=[500, 0])
-    with pytest.raises(InvalidInput, match="'benzene' is no molecule"):
+    with pytest.raises(InvalidInput, match="'benzene' is not a molecule"):
         redock(*files, seeds=1, budgets=[500], smiles="benzene")
 
 

@@ -246,7 +246,7 @@ def test_noise_and_thirst_are_harmless(told):
 @pytest.mark.parametrize("name", ["rdkit", "pydantic", "json"])
 def test_a_file_of_yours_does_not_pass_for_a_library(told, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is no library')")
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is not a library')")
     with Processes(told.config()) as component:
         (number,) = component(["C"])
     assert number > 0

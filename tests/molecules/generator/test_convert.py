@@ -64,7 +64,7 @@ def test_an_embedding_with_more_rows_than_tokens(prior, tmp_path, tokens):
 def test_tokens_that_are_none(prior, tmp_path, wrong):
     save_file(theirs(prior), tmp_path / "weights.safetensors")
     (tmp_path / "tokens.json").write_text(json.dumps([*prior.vocabulary.tokens[:-1], wrong]))
-    with pytest.raises(InvalidInput, match="is no token"):
+    with pytest.raises(InvalidInput, match="is not a token"):
         import_mamba(tmp_path / "weights.safetensors", tmp_path / "tokens.json")
 
 
@@ -97,5 +97,5 @@ def test_what_is_another_model(prior, tmp_path, tokens):
     with pytest.raises(InvalidInput, match="another size"):
         import_mamba(path, tokens)
     tokens.write_text('["C", "O"]')
-    with pytest.raises(InvalidInput, match="is no list of tokens"):
+    with pytest.raises(InvalidInput, match="is not a list of tokens"):
         import_mamba(path, tokens)

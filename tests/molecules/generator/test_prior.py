@@ -96,7 +96,7 @@ def test_samples_follow_the_likelihood(prior):
 
 
 def test_a_model_may_have_more_rows_than_tokens(prior):
-    """As mamba-ssm pads its embedding: what is no token is never drawn, and has no probability."""
+    """As mamba-ssm pads its embedding: what is not a token is never drawn, and has no probability."""
     size = len(prior.vocabulary)
     wide = Prior(transformer(8 * size, 1024), prior.vocabulary)
     drawn = wide.sample(16, generator(), max_tokens=20)
@@ -121,7 +121,7 @@ def test_a_model_that_has_diverged_is_explained(gpt):
 @pytest.mark.parametrize("name", [".", "..", "", "zinc/.."])
 def test_a_folder_of_priors_is_no_prior(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInput, match=r"is no prior.*\['zinc'\]"):
+    with pytest.raises(InvalidInput, match=r"is not a prior.*\['zinc'\]"):
         Prior.load(name)
 
 
@@ -174,7 +174,7 @@ def test_weights_are_loaded_as_they_were_saved(prior, tmp_path):
 
 
 def test_no_prior_there(tmp_path, small_prior):
-    with pytest.raises(InvalidInput, match="is no prior"):
+    with pytest.raises(InvalidInput, match="is not a prior"):
         Prior.load(tmp_path / "nothing")
     prior = Prior.load(small_prior)
     prior.save(tmp_path / "prior")

@@ -69,5 +69,5 @@ def test_tokens_come_once(tokens):
 )  # fmt: skip
 def test_a_file_that_is_no_vocabulary(tmp_path, content):
     (tmp_path / "tokenizer.json").write_bytes(content)
-    with pytest.raises(InvalidInput, match="is no vocabulary"):
+    with pytest.raises(InvalidInput, match="is not a vocabulary"):
         Vocabulary.load(tmp_path / "tokenizer.json")

@@ -1,4 +1,4 @@
-"""One reward of several scores, by hand; a failure is no reward."""
+"""One reward of several scores, by hand; a failure is not a reward."""
 
 import numpy as np
 import pytest

@@ -128,7 +128,7 @@ def group(rewards: list[float]) -> tuple[Lesson, OutcomeProbability]:
 
 
 def test_ips_divides_by_the_share_of_the_scaffold():
-    """Two benzenes, p^ = 2/4; one pyrrolidine, p^ = 1/4; what is no molecule is left alone."""
+    """Two benzenes, p^ = 2/4; one pyrrolidine, p^ = 1/4; what is not a molecule is left alone."""
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
     expected = group_advantage(np.array([1.6, 1.2, 1.6, 0.0])).advantages
     np.testing.assert_allclose(signal(Config(), probability, drawn), expected)

@@ -90,7 +90,7 @@ BATCH = ["OCC", "CCO", "CCO", "C(", "NCC"]  # ethanol three times, no molecule, 
 
 
 def test_reinvent_learns_a_molecule_once(follow):
-    """As it was written first, and nothing that is no molecule."""
+    """As it was written first, and nothing that is not a molecule."""
     (update,) = follow().step(*BATCH)
     assert update.texts == ["OCC", "NCC"]
     assert update.signal == [3 / 20, 3 / 20]  # of 3 characters each

@@ -41,7 +41,7 @@ def shown(*args, **kwargs) -> OutcomeProbability:
 )
 def test_shares_by_hand(outcome, expected):
     p = shown(outcome)(BATCH[:4], TOKENS[:4])
-    assert p.tolist() == [count / 8 for count in expected]  # what is no molecule counts in G
+    assert p.tolist() == [count / 8 for count in expected]  # what is not a molecule counts in G
 
 
 def test_the_batch_itself_has_the_group_frequency():
@@ -154,7 +154,7 @@ def test_every_named_outcome_has_a_key():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"outcome": "scafold"}, "'scafold' is no outcome. Name one of smiles, scaffold"),
+        ({"outcome": "scafold"}, "'scafold' is not an outcome. Name one of smiles, scaffold"),
         ({"outcome": "similarity"}, "belong together"),
         ({"estimator": "kernel"}, "belong together"),
         ({"estimator": "likelihood"}, "Set outcome = smiles"),

@@ -209,7 +209,7 @@ def test_a_molecule_asked_before_changes_nothing(model, common):
 
 
 def test_what_is_no_molecule_is_refused(model, common):
-    with pytest.raises(InvalidInput, match="is no molecule"):
+    with pytest.raises(InvalidInput, match="is not a molecule"):
         Planner(model, common)("no molecule")
 
 

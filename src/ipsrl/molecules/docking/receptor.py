@@ -48,7 +48,7 @@ class Receptor:
         """The receptor that a configuration names.
 
         Raises:
-          ConfigError: if the file cannot be read, is no receptor, or has no atom in the box.
+          ConfigError: if the file cannot be read, is not a receptor, or has no atom in the box.
         """
         path = Path(config.receptor)
         try:
@@ -123,7 +123,7 @@ def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str 
       out: folder for receptor.pdbqt, ligand.pdb (the reference), and receptor.toml, which is a
         configuration of `ipsrl train molecules`.
       ligand: file of the reference ligand; if not given, it is in the source.
-      residue: name of the reference ligand; if not given, the residue that is no polymer and has
+      residue: name of the reference ligand; if not given, the residue that is not a polymer and has
         the most atoms, the first of several copies.
     Raises:
       InvalidInput: if a file cannot be read, or has no protein or no ligand.

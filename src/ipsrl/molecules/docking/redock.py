@@ -168,7 +168,7 @@ def _crystal(path: Path, smiles: str) -> Chem.Mol:
                 return found
             template = Chem.MolFromSmiles(smiles)
             if template is None:
-                raise ValueError(f"{smiles!r} is no molecule")
+                raise ValueError(f"{smiles!r} is not a molecule")
             if template.GetNumHeavyAtoms() != found.GetNumAtoms():
                 raise ValueError(
                     f"it has {found.GetNumAtoms()} heavy atoms, and {smiles!r} has "

@@ -34,10 +34,10 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
         if not isinstance(found, list) or found[:2] != [END, START]:
             raise ValueError(f"its first tokens are not {[END, START]}")
         if wrong := [token for token in found if not isinstance(token, str)]:
-            raise ValueError(f"{wrong[0]!r} is no token")
+            raise ValueError(f"{wrong[0]!r} is not a token")
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(
-            f"{tokens} is no list of tokens ({error}). Write it with "
+            f"{tokens} is not a list of tokens ({error}). Write it with "
             "examples/saturn_to_safetensors.py, where the model was made."
         ) from None
     try:

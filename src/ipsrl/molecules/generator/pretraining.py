@@ -32,7 +32,7 @@ class PretrainResult:
     """Outcome of pretraining.
 
     Attributes:
-      molecules: trained on, after those that are no molecules or too long were left out.
+      molecules: trained on, after those that are not molecules or too long were left out.
       left_out: lines of the file that were.
       nll: of the held-out molecules after each epoch, nats per molecule, END included.
     """

@@ -95,7 +95,7 @@ class Prior:
         folder = shipped / name if name in known else Path(name)
         if not (folder / "config.json").is_file():
             raise InvalidInput(
-                f"{name} is no prior: no folder with a config.json. Pass the folder that "
+                f"{name} is not a prior: no folder with a config.json. Pass the folder that "
                 f"`ipsrl molecules pretrain` wrote, or the name of a shipped one: {known}."
             )
         try:

@@ -113,7 +113,7 @@ class Vocabulary:
             RecursionError,
         ) as error:
             raise InvalidInput(
-                f"{path} is no vocabulary of a chemical language model ({error}). Use a "
+                f"{path} is not a vocabulary of a chemical language model ({error}). Use a "
                 f"tokenizer.json written by ipsrl: word level, {END!r} = 0 and {START!r} = 1."
             ) from None
         return cls(tokens[2:])

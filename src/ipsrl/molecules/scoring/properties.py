@@ -70,14 +70,14 @@ class Similarity:
     """Largest Tanimoto similarity to any of the references.
 
     Raises:
-      ConfigError: for a reference that is no molecule.
+      ConfigError: for a reference that is not a molecule.
     """
 
     def __init__(self, references: Sequence[str]) -> None:
         self.references = list(references)
         for text in references:
             if canonical(text) is None:
-                raise ConfigError(f"{text!r} is no molecule. Correct the SMILES.")
+                raise ConfigError(f"{text!r} is not a molecule. Correct the SMILES.")
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         return similarities(smiles, self.references).max(1).tolist() if smiles else []

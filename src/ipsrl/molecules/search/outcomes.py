@@ -55,7 +55,7 @@ class Drawn(NamedTuple):
     """A batch as the policy drew it, whatever became of it.
 
     Attributes:
-      outcomes_G: ids; `NO_OUTCOME` for what is no molecule.
+      outcomes_G: ids; `NO_OUTCOME` for what is not a molecule.
       ids_GT: tokens.
       log_p_G: log-likelihoods when they were drawn.
     """
@@ -99,7 +99,7 @@ class OutcomeProbability:
             keys = one_each(keys, name_of(self.keys), "outcomes", len(molecules), "molecules")
         except Exception as error:
             raise RunError(
-                f"the outcome {self.outcome!r} could not be told ({words(error)}). Correct the "
+                f"the outcome {self.outcome!r} could not be named ({words(error)}). Correct the "
                 "function: it takes a list of SMILES, and returns a string or integer for each."
             ) from error
         told = iter(keys)

@@ -133,11 +133,11 @@ class Planner:
         It is made as its `templates.standard_form`: neutral, and an amine for an imine.
 
         Raises:
-          InvalidInput: for what is no molecule.
+          InvalidInput: for what is not a molecule.
         """
         target = standard_form(smiles)
         if target is None:
-            raise InvalidInput(f"{smiles!r} is no molecule. Correct the SMILES.")
+            raise InvalidInput(f"{smiles!r} is not a molecule. Correct the SMILES.")
         graph, _ = self._algorithm.run_from_mol(Molecule(target))
         if not graph.root_node.has_solution:
             return None

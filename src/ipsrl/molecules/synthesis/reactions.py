@@ -52,7 +52,7 @@ def classify(reaction: str) -> str:
     Args:
       reaction: SMILES, reactants>>product or reactants>reagents>product; with or without atom maps.
     Raises:
-      InvalidInput: for what is no reaction SMILES.
+      InvalidInput: for what is not a reaction SMILES.
     """
     with rdBase.BlockLogs():
         parts, product = _read(reaction)
@@ -77,7 +77,7 @@ def is_amide(reaction: str) -> bool:
     """Whether it makes an amide of an acyl group and a nitrogen: couplings, of whatever amine.
 
     Raises:
-      InvalidInput: for what is no reaction SMILES.
+      InvalidInput: for what is not a reaction SMILES.
     """
     return classify(reaction) in AMIDE
 
@@ -97,7 +97,7 @@ def route_is_all_amide(
       reactions: SMILES of each.
       is_amide: another classifier, as `RxnInsight.is_amide`.
     Raises:
-      InvalidInput: for what is no reaction SMILES.
+      InvalidInput: for what is not a reaction SMILES.
     """
     return all(map(is_amide, reactions))
 
@@ -157,7 +157,7 @@ class RxnInsight:
         """Its class and its name of a reaction, as ("Acylation", "Aminolysis of esters").
 
         Raises:
-          InvalidInput: for what is no reaction SMILES.
+          InvalidInput: for what is not a reaction SMILES.
           RunError: if the worker fails, or has no answer for this reaction.
         """
         if reaction not in self._known:
@@ -234,7 +234,7 @@ def _read(reaction: str) -> tuple[list[Chem.Mol], Chem.Mol]:
     is_text = reaction.isascii() and reaction.isprintable() and " " not in reaction
     if len(sides) != 3 or not sides[0] or not sides[2] or len(reaction) > LONGEST or not is_text:
         raise InvalidInput(
-            f"{reaction[:80]!r} is no reaction. Write SMILES: reactants>>product, or "
+            f"{reaction[:80]!r} is not a reaction. Write SMILES: reactants>>product, or "
             f"reactants>reagents>product, of at most {LONGEST} characters without spaces."
         )
     with rdBase.BlockLogs():
@@ -247,7 +247,7 @@ def _molecule(smiles: str) -> Chem.Mol:
     """Without atom maps, stereo, and charges that protons make."""
     molecule = Chem.MolFromSmiles(smiles) if smiles else None
     if molecule is None:
-        raise InvalidInput(f"{smiles[:80]!r} in a reaction is no molecule. Correct its SMILES.")
+        raise InvalidInput(f"{smiles[:80]!r} in a reaction is not a molecule. Correct its SMILES.")
     for atom in molecule.GetAtoms():
         atom.SetAtomMapNum(0)
     Chem.RemoveStereochemistry(molecule)

@@ -31,7 +31,7 @@ class Route:
       reactions: last step first; each makes the target or a reactant of an earlier one, and no
         molecule is made twice.
     Raises:
-      InvalidInput: if it is no such tree.
+      InvalidInput: if it is not such a tree.
     """
 
     target: str
@@ -72,6 +72,6 @@ class Route:
             return cls(str(content["target"]), reactions)
         except (KeyError, TypeError) as error:
             raise InvalidInput(
-                f"this is no route ({type(error).__name__}: {error}). Give an object of target and "
+                f"this is not a route ({type(error).__name__}: {error}). Give an object of target and "
                 "reactions, each with product, reactants and template."
             ) from None
