@@ -150,8 +150,8 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
     in_range = holds((similarity >= 0) & (similarity <= 1 + 1e-6))  # 1e-6: a float32 cosine of 1
     if not in_range or not holds(abs(own - 1) <= 1e-5):
         raise InvalidInput(
-            "similarity must lie in [0, 1] with 1 on the diagonal, or the mean is not a probability. "
-            "Rescale the kernel (a cosine c becomes (1 + c) / 2)."
+            "similarity must lie in [0, 1] with 1 on the diagonal, or the mean is not a "
+            "probability. Rescale the kernel (a cosine c becomes (1 + c) / 2)."
         )
     size = similarity.shape[-1]
     if mask is not None:
