@@ -87,7 +87,9 @@ def judge(tmp_path_factory):
     """verl's reward manager with the user's compute_score; answer -> (score, extra info)."""
     path = tmp_path_factory.mktemp("user") / "reward.py"
     path.write_text(COMPUTE_SCORE)
-    words = sorted({word for _, answer in ANSWERS for word in answer.split()} | {"-1", "q"})
+    words = sorted(
+        {word for _, answer in ANSWERS for word in answer.split()} | {"-1", "q", "w", ".2"}
+    )
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
@@ -272,6 +274,25 @@ def test_an_answer_without_an_outcome_keeps_its_reward(path):
     # p = 2/3 2/3 for x, weight 1 for None: r~ = 3/2 3/2 1; mean 4/3: 1/6 1/6 -1/3.
     found = path([("g", "x 1"), ("g", "x 1"), ("g", "- 1")], "+algorithm.ips_eps=0.2", CENTRE)
     np.testing.assert_allclose(found, [1 / 6, 1 / 6, -1 / 3], **TOLERANCE)
+
+
+def test_another_method_replaces_the_advantages(path):
+    # MaxRL, a: all 0.  b: 1 0, mean 1/2: 1 -1.  c: 1/2 1/2 1, mean 2/3: -1/4 -1/4 1/2.
+    by_hand = [0, 1, 0, -1 / 4, 0, -1, 0, -1 / 4, 1 / 2]
+    found = path(ANSWERS, "+algorithm.ips_method=maxrl")
+    np.testing.assert_allclose(found, by_hand, **TOLERANCE)
+
+
+def test_only_what_is_right_is_scaled(path):
+    # x 1 twice of four, y 1 once, w .2 is wrong: r~ = 2 2 4 .2, mean 2.05.
+    answers = [("g", "x 1"), ("g", "x 1"), ("g", "y 1"), ("g", "w .2")]
+    found = path(answers, "+algorithm.ips_success_above=0.5", CENTRE)
+    np.testing.assert_allclose(found, [-0.05, -0.05, 1.95, -1.85], **TOLERANCE)
+
+
+def test_an_unknown_method_is_refused(path):
+    with pytest.raises(ConfigError, match="ips_method is 'ppo'.*maxrl"):
+        path(ANSWERS, "+algorithm.ips_method=ppo")
 
 
 def test_compute_score_without_an_outcome_is_told_what_to_return(path):

@@ -355,8 +355,8 @@ class Config(
         check_has_effect(self, _ONLY_WITH)
         if self.outcome not in OUTCOMES and ":" not in self.outcome:
             raise ValueError(
-                f"{self.outcome!r} is not an outcome. Name one of {', '.join(OUTCOMES)}, or a function "
-                "of your own, file.py:function"
+                f"{self.outcome!r} is not an outcome. Name one of {', '.join(OUTCOMES)}, or a "
+                "function of your own, file.py:function"
             )
         if (self.outcome == "similarity") != (self.estimator == "kernel"):
             raise ValueError(

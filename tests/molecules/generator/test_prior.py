@@ -96,7 +96,7 @@ def test_samples_follow_the_likelihood(prior):
 
 
 def test_a_model_may_have_more_rows_than_tokens(prior):
-    """As mamba-ssm pads its embedding: what is not a token is never drawn, and has no probability."""
+    """As mamba-ssm pads its embedding: what is not a token is never drawn, and has p = 0."""
     size = len(prior.vocabulary)
     wide = Prior(transformer(8 * size, 1024), prior.vocabulary)
     drawn = wide.sample(16, generator(), max_tokens=20)

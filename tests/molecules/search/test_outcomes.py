@@ -142,7 +142,7 @@ def test_a_function_that_cannot_answer_is_refused_at_once(mine, name, message):
 
 def test_a_function_that_fails_later_is_named(mine):
     probability = made(mine("broken"))
-    with pytest.raises(RunError, match="mine.py:broken' could not be told .*ZeroDivisionError"):
+    with pytest.raises(RunError, match="mine.py:broken' could not be named .*ZeroDivisionError"):
         probability.ids(["CCO", "C"])
 
 

@@ -72,6 +72,6 @@ class Route:
             return cls(str(content["target"]), reactions)
         except (KeyError, TypeError) as error:
             raise InvalidInput(
-                f"this is not a route ({type(error).__name__}: {error}). Give an object of target and "
-                "reactions, each with product, reactants and template."
+                f"this is not a route ({type(error).__name__}: {error}). Give an object of target "
+                "and reactions, each with product, reactants and template."
             ) from None
