@@ -293,7 +293,7 @@ _ONLY_WITH = {
 class Config(
     shaped(
         losses={"reinvent": None, "flowrl": GRPO},
-        knows=("ids", "p", "log_pf", "similarity", "history_log_pf"),
+        knows=("ids", "log_pf", "similarity", "history_log_pf"),
         without=("scale",),
         defaults={"replay_batches": 4},
     )

@@ -1,0 +1,112 @@
+from dataclasses import fields
+
+import pytest
+
+from ipsrl.core.estimators import ESTIMATORS, Replay
+from ipsrl.core.methods import GRPO, IPS, METHODS, MaxRL
+from ipsrl.errors import ConfigError
+from ipsrl.grids.config import Config as Grids
+from ipsrl.hypospace.config import Config as HypoSpace
+from ipsrl.llm.config import Config as LLM
+from ipsrl.molecules.config import Config as Molecules
+from ipsrl.shaping import option_key
+
+FAMILIES = {
+    "grids": (Grids, {}),
+    "llm": (LLM, {"dataset": "d.jsonl", "reward": "r.py:r", "outcome": "r.py:o"}),
+    "hypospace": (HypoSpace, {"domain": "causal"}),
+    "molecules": (Molecules, {}),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    model, given = FAMILIES[request.param]
+    return lambda **options: model(**{**given, **options})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_runs_in_every_family(family, name):
+    method = family(method=name).shaping()
+    assert type(method) is METHODS[name]
+    assert method == METHODS[name]()
+
+
+def test_options_reach_the_method(family):
+    config = family(eps=0.25, alpha=0.5, advantage_clip=2.0)
+    assert config.shaping() == IPS(eps=0.25, alpha=0.5, advantage_clip=2.0)
+
+
+def test_every_option_of_a_method_and_an_estimator_is_a_key():
+    for name, kind in (METHODS | ESTIMATORS).items():
+        for one in fields(kind):
+            if "help" in one.metadata:
+                assert option_key(name, one.name) in Grids.model_fields
+
+
+def test_a_loss_of_the_family_builds_on_grpo(family):
+    assert family(method="flowrl").shaping() == GRPO()
+
+
+def test_the_resolved_configuration_lists_what_is_read(family):
+    text = family(eps=0.25).dump()
+    assert "eps = 0.25\n" in text
+    assert "alpha = 1.0\n" in text
+    assert 'estimator = "group"\n' in text
+    other = family(method="maxrl").dump()
+    assert not [word for word in ("eps =", "alpha =", "estimator =") if f"\n{word}" in other]
+
+
+def test_a_configuration_reads_back_what_it_dumps(tmp_path):
+    for config in (Grids(estimator="replay"), Grids(method="maxrl"), Grids(method="tb")):
+        (tmp_path / "config.toml").write_text(config.dump())
+        assert Grids.load(tmp_path / "config.toml") == config
+
+
+def test_an_estimator_has_its_size_and_each_family_its_own():
+    sizes = {Grids: 64, LLM: 8, HypoSpace: 8, Molecules: 4}
+    for model, given in FAMILIES.values():
+        assert model(**given, estimator="replay").estimates() == Replay(batches=sizes[model])
+    assert Grids(estimator="replay", replay_batches=3).estimates() == Replay(batches=3)
+
+
+def test_estimators_are_those_that_the_samples_have_evidence_for():
+    for model, name in ((Grids, "kernel"), (Molecules, "exact"), (LLM, "likelihood")):
+        given = next(given for kind, given in FAMILIES.values() if kind is model)
+        with pytest.raises(ConfigError, match=f"estimator = '{name}'"):
+            model(**given, estimator=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "grpo", "eps": 0.2}, "eps has no effect with method grpo, only with ips-grpo"),
+        ({"method": "maxrl", "estimator": "group"}, "estimator has no effect with method maxrl"),
+        (
+            {"method": "grpo", "success_above": 0.5},
+            "success_above has no effect.*only with ips-grpo",
+        ),
+        ({"replay_batches": 3}, "replay_batches has no effect.*only with replay"),
+        ({"eps": 1.5}, "eps is 1.5.*clips a probability"),
+        ({"alpha": -1.0}, "alpha is -1.0"),
+        ({"advantage_clip": -1.0}, "advantage_clip is -1.0"),
+        ({"method": "ppo"}, "method = 'ppo'.*maxrl"),
+        ({"method": ["grpo"]}, "method"),
+    ],
+    ids=str,
+)
+def test_what_has_no_effect_or_cannot_be_is_refused(family, options, says):
+    with pytest.raises(ConfigError, match=says):
+        family(**options)
+
+
+def test_success_is_a_threshold_on_the_reward(family):
+    assert family(success_above=0.5).success_above == 0.5
+    assert family().success_above is None
+
+
+def test_maxrl_takes_no_scale():
+    """It has none: a standard deviation of its own would change what it is."""
+    assert "scale" not in {one.name for one in fields(MaxRL)}
+    with pytest.raises(ConfigError, match="scale has no effect with method maxrl"):
+        Grids(method="maxrl", scale="none")
