@@ -58,12 +58,11 @@ class Group(NamedTuple):
         p(o) is then the probability to be right with outcome o, and a wrong sample keeps its
         reward, which therefore does not make its outcome proportional (docs/theory.md).
         """
-        xp, ids, mask, success = as_arrays(
-            self.needed("ids", by), as_mask(self.mask), as_mask(self.success)
-        )
-        check_aligned(ids, mask)
-        if success is None:
+        ids = self.needed("ids", by)
+        if self.success is None:
             return ids
+        xp, ids, success = as_arrays(ids, as_mask(self.success))
+        check_aligned(ids)
         check_same_shape("ids and success", ids, success)
         if xp.isdtype(ids.dtype, "unsigned integer"):
             raise InvalidInput(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -17,6 +18,7 @@ from ipsrl.errors import InvalidInput
 NO_OUTCOME = -1
 """Id of a sample without an outcome (it does not parse): IPS leaves its reward alone."""
 
+_SHORT = 256  # characters of a key that is remembered: at most 16 million in all
 _MAX_DEPTH = 100  # of nested tuples and frozensets; far below Python's recursion limit
 
 
@@ -40,18 +42,7 @@ def outcome_ids(keys: Iterable[Hashable | None]) -> np.ndarray:
             f"outcome_ids got the single key {keys[:40]!r}, whose characters would be keys. "
             "Pass a list with one key per sample."
         )
-    # Of exactly these types equal keys are the same key; (1,) equals (1.0,), which is refused.
-    known: dict[type, dict[Hashable, int]] = {str: {}, bytes: {}, int: {}}
-
-    def id_of(key: Hashable | None) -> int:
-        ids = known.get(type(key))
-        if ids is None:
-            return _id(key)
-        if (found := ids.get(key)) is None:
-            found = ids[key] = _id(key)
-        return found
-
-    return np.fromiter(map(id_of, keys), dtype=np.int64)
+    return np.fromiter(map(_id_of, keys), dtype=np.int64)
 
 
 def has_outcome(ids: Array) -> Array:
@@ -62,10 +53,19 @@ def has_outcome(ids: Array) -> Array:
     return ids != NO_OUTCOME
 
 
-def _id(key: Hashable | None) -> int:
-    if key is None:
-        return NO_OUTCOME
+def _id_of(key: Hashable | None) -> int:
+    # Of exactly these types equal keys are the same key; (1,) equals (1.0,), which is refused.
+    kind = type(key)
+    if kind is int or ((kind is str or kind is bytes) and len(key) <= _SHORT):  # type: ignore[arg-type]
+        return _remembered(key)
+    return NO_OUTCOME if key is None else _id(key)
+
+
+def _id(key: Hashable) -> int:
     return int.from_bytes(_digest(key, 0), "big") >> 1
+
+
+_remembered = lru_cache(maxsize=2**16, typed=True)(_id)  # a policy repeats its answers
 
 
 def _digest(key: object, depth: int) -> bytes:

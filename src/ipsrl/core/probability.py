@@ -235,13 +235,15 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
     return xp.exp(xp.clip(log_now - log_then, max=math.log(clip)))
 
 
-def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Array]:
-    """Members of the group with the same outcome [..., G], and of any [..., 1], at least 1."""
+def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Any]:
+    """Members of the group with the same outcome [..., G], and of any [..., 1] or G, at least 1."""
     dtype = default_float(xp, ids)
     present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
     present = widened(xp, present)  # PyTorch's default may have 16 bits, which do not count to 257
-    size = xp.sum(present, axis=-1, keepdims=True)
     n = sum_over_equal(xp, ids, ids, present)
+    if mask is None:
+        return n, ids.shape[-1]
+    size = xp.sum(present, axis=-1, keepdims=True)
     return n, xp.where(size > 0, size, xp.ones_like(size))
 
 

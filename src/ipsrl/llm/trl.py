@@ -143,7 +143,7 @@ class IPSMixin(_Trainer):
             group = self._judged(group, raw_NK, prompts, completion_ids_list)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
             metrics |= self._raw_metrics(raw_NK, scored_NK, group)
-            metrics["ips/weight_max"] = weights_N.max().item()
+            metrics["ips/weight_max"] = weights_N.max()
             self._log_columns(keys, group, weights_N, len(prompts))
         for name, value in metrics.items():
             self._metrics[mode][name].append(float(value))
@@ -225,7 +225,7 @@ class IPSMixin(_Trainer):
             return self._replayed(group.scaled_ids(self.estimator), prompts, completion_ids)
         return self.estimator(group, self.estimator.init(group))[0]
 
-    def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
         """What TRL is to take for the rewards, and the weight of each completion [N]."""
         weights_PG = np.ones(group.rewards.shape)
         if isinstance(self.method, RewardMethod):
@@ -234,8 +234,8 @@ class IPSMixin(_Trainer):
             # All columns alike, which scales their weighted sum; None stays None.
         else:
             self._advantages_N = self.method(group).advantages.reshape(-1)
-        weights_N = torch.as_tensor(weights_PG.reshape(-1)).to(rewards_NK)
-        return rewards_NK * weights_N[:, None], weights_N
+        weights_N = weights_PG.reshape(-1)
+        return rewards_NK * torch.from_numpy(weights_N).to(rewards_NK)[:, None], weights_N
 
     def _raw_metrics(
         self, raw_NK: np.ndarray, scored_NK: np.ndarray, group: Group
@@ -247,7 +247,7 @@ class IPSMixin(_Trainer):
             metrics[f"raw_rewards/{name}/mean"] = total / n if n else np.nan
         return metrics
 
-    def _log_columns(self, keys: Any, group: Group, weights_N: torch.Tensor, count: int) -> None:
+    def _log_columns(self, keys: Any, group: Group, weights_N: np.ndarray, count: int) -> None:
         """Columns of TRL's table of completions."""
         if not self.log_completions:
             return
