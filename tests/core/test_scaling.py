@@ -328,16 +328,16 @@ def test_no_loop_runs_over_groups_or_members(xp):
         group_advantage(ips_rewards(rewards[:groups, :size], ids[:groups, :size]))
 
     run(4, 4), run(256, 64)  # the first call of a shape compiles
-    # 1,000 times as many members; JAX alone takes a few steps less or more, to cut them out.
-    assert steps(lambda: run(256, 64)) < 1.2 * steps(lambda: run(4, 4))
+    # 1,000 times as many members: sorting them takes a quarter more steps than comparing a few.
+    assert steps(lambda: run(256, 64)) < 1.4 * steps(lambda: run(4, 4))
 
 
-def test_memory_grows_with_the_pairs_within_a_group():
+def test_memory_grows_with_the_members():
     rng = np.random.default_rng(0)
-    rewards, ids = rng.random((256, 64)), rng.integers(0, 8, (256, 64))
+    rewards, ids = rng.random((4, 4096)), rng.integers(0, 8, (4, 4096))
     run = lambda: group_advantage(ips_rewards(rewards, ids))  # noqa: E731
     run()
-    assert peak_memory(run) < 10 * 64 * rewards.size  # 8 bytes for each pair, and a mask of 1
+    assert peak_memory(run) < 200 * rewards.size  # two dozen arrays of 8 bytes, and no pairs
 
 
 @pytest.mark.parametrize("kind", ["integers", "floats"])
