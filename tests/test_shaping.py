@@ -81,12 +81,12 @@ def test_estimators_are_those_that_the_samples_have_evidence_for():
     ("options", "says"),
     [
         ({"method": "grpo", "eps": 0.2}, "eps has no effect with method grpo, only with ips-grpo"),
-        ({"method": "maxrl", "estimator": "group"}, "estimator has no effect with method maxrl"),
+        ({"method": "maxrl", "estimator": "replay"}, "estimator has no effect with method maxrl"),
         (
             {"method": "grpo", "success_above": 0.5},
             "success_above has no effect.*only with ips-grpo",
         ),
-        ({"replay_batches": 3}, "replay_batches has no effect.*only with replay"),
+        ({"replay_batches": 3}, "replay_batches has no effect with estimator group, only with replay"),
         ({"eps": 1.5}, "eps is 1.5.*clips a probability"),
         ({"alpha": -1.0}, "alpha is -1.0"),
         ({"advantage_clip": -1.0}, "advantage_clip is -1.0"),

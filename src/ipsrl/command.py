@@ -80,16 +80,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> tuple[C, Path, b
     defaults = model.load(known.config) if known.config else None
     if defaults:  # a table on the command line adds to that of the file
         in_file = read(known.config)
-        # What the file leaves open may be filled in differently for another --method.
-        left_open = {
-            key: field.default for key, field in model.model_fields.items() if key not in in_file
-        }
-        filled, defaults = defaults, defaults.model_copy(update=left_open)
         words = others
         for key in tables:
             added = [pair for pairs in given[key] for pair in pairs]
             names = {pair.partition("=")[0] for pair in added}
-            table = {n: v for n, v in getattr(filled, key).items() if n in in_file.get(key, {})}
+            table = {n: v for n, v in getattr(defaults, key).items() if n in in_file.get(key, {})}
             kept = [f"{name}={toml(value)}" for name, value in table.items() if name not in names]
             words += [f"--{key}", *kept, *added]
     parsed: Any = tyro.cli(

@@ -6,8 +6,8 @@ estimator.  What core's tables gain is then a value of `--method` or `--estimato
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import MISSING, Field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args, get_type_hints
 
 import pydantic
@@ -38,37 +38,44 @@ class Shaped(StrictConfig):
     """Rewards above this are right, and only right samples are scaled; all if not given."""
 
     @classmethod
-    def _readers(cls) -> Iterator[tuple[str, str, Field]]:
-        """Each option: its key, who reads it, and the field of the dataclass."""
-        for name, method in (METHODS | dict(cls.losses)).items():
-            for one in fields(method) if method else ():
-                yield one.name, name, one
-        for name, estimator in ESTIMATORS.items():
-            for one in fields(cast(Any, estimator)):
-                yield option_key(name, one.name), name, one
+    def _usual(cls) -> dict[str, dict[str, Any]]:
+        """Of each option that is a key: its default for each method or estimator that reads it."""
+        usual: dict[str, dict[str, Any]] = {}
+        for name, kind in (METHODS | dict(cls.losses) | ESTIMATORS).items():
+            for one in fields(cast(Any, kind)) if kind else ():
+                key = option_key(name, one.name)
+                if key in cls.model_fields:
+                    usual.setdefault(key, {})[name] = cls.defaults.get(key, one.default)
+        return usual
 
     @model_validator(mode="before")
     @classmethod
     def _resolved(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Every option that is read has its value."""
+        """Every option that is read has its value, and no other has one."""
         values = dict(values)
         method = values.get("method", cls.model_fields["method"].default)
         if not isinstance(method, str):  # which pydantic refuses
             return values
-        if _needs(cls, method, "p") and values.get("estimator") is None:
-            values["estimator"] = "group"
-        for key, reader, one in cls._readers():
-            known = key in cls.model_fields and one.default is not MISSING
-            if known and reader in (method, values.get("estimator")) and values.get(key) is None:
-                values[key] = cls.defaults.get(key, one.default)
+        usual = cls._usual()
+        counts = _needs(cls, method, "p")
+        estimator = values.get("estimator") or "group"
+        if counts:
+            values["estimator"] = estimator
+        elif estimator == "group":  # as another method left it
+            values.pop("estimator", None)
+        chosen = (method, values.get("estimator"))
+        for key, defaults in usual.items():
+            read = [default for reader, default in defaults.items() if reader in chosen]
+            if read and values.get(key) is None:
+                values[key] = read[0]
+            elif not read and values.get(key) in defaults.values():
+                values.pop(key, None)
         return values
 
     @model_validator(mode="after")
     def _has_effect(self) -> Self:
         """An option that nothing reads is a mistake, not a wish."""
-        readers: dict[str, list[str]] = {}
-        for key, reader, _ in self._readers():
-            readers.setdefault(key, []).append(reader)
+        readers = {key: list(defaults) for key, defaults in self._usual().items()}
         names = METHODS | dict(self.losses)
         for key, need in (("estimator", "p"), ("success_above", "ids")):
             readers[key] = [name for name in names if _needs(type(self), name, need)]
@@ -76,9 +83,9 @@ class Shaped(StrictConfig):
             given = getattr(self, key, None) is not None
             if given and not {self.method, self.estimator} & set(those):
                 kind = "method" if set(those) <= set(names) else "estimator"
-                chosen = f"method {self.method}" if kind == "method" else "this estimator"
                 raise ValueError(
-                    f"{key} has no effect with {chosen}, only with {', '.join(those)}. Leave it out"
+                    f"{key} has no effect with {kind} {getattr(self, kind)}, only with "
+                    f"{', '.join(those)}. Leave it out"
                 )
         try:
             self.shaping()
