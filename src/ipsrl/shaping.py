@@ -58,18 +58,17 @@ class Shaped(StrictConfig):
             return values
         usual = cls._usual()
         counts = _needs(cls, method, "p")
-        estimator = values.get("estimator") or "group"
-        if counts:
-            values["estimator"] = estimator
-        elif estimator == "group":  # as another method left it
-            values.pop("estimator", None)
+        if counts and values.get("estimator") is None:
+            values["estimator"] = "group"
+        elif not counts and values.get("estimator") == "group":  # as another method left it
+            del values["estimator"]
         chosen = (method, values.get("estimator"))
         for key, defaults in usual.items():
             read = [default for reader, default in defaults.items() if reader in chosen]
             if read and values.get(key) is None:
                 values[key] = read[0]
-            elif not read and values.get(key) in defaults.values():
-                values.pop(key, None)
+            elif not read and any(_same(values.get(key), each) for each in defaults.values()):
+                del values[key]
         return values
 
     @model_validator(mode="after")
@@ -177,6 +176,10 @@ def _optional(kind: Any, text: str, default: str) -> tuple[Any, Any]:
 def option_key(name: str, option: str) -> str:
     """Key of an option; those of estimators begin with its name, as several have a size."""
     return f"{name.replace('-', '_')}_{option}" if name in ESTIMATORS else option
+
+
+def _same(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and value == default  # True is not 1.0
 
 
 def _needs(config: type[Shaped], method: str, field: str) -> bool:

@@ -37,7 +37,7 @@ def expected_update(loop, carry, trajectories):
     def update(index):
         rollout = trajectories.rollout(index)
         log_old = view.taken(log_pi, rollout.steps)
-        signal, _, _ = loop._signal(carry, log_pi, log_old, rollout)
+        signal, _ = loop._signal(carry, log_pi, log_old, rollout)
         gradient = jax.grad(loop._loss)(
             log_pi, carry.log_z, rollout.steps, log_old, log_old, signal
         )
@@ -149,8 +149,8 @@ def test_replay_of_one_batch_is_the_group_frequency(two_by_two):
     carry = carry_of(group)
     log_pi, _, rollout = group.view.sample(carry.policy, key, 4)
     log_old = group.view.taken(log_pi, rollout.steps)
-    by_group, _, _ = group._signal(carry, log_pi, log_old, rollout)
-    by_replay, _, _ = replay._signal(carry_of(replay), log_pi, log_old, rollout)
+    by_group, _ = group._signal(carry, log_pi, log_old, rollout)
+    by_replay, _ = replay._signal(carry_of(replay), log_pi, log_old, rollout)
     np.testing.assert_allclose(by_group, by_replay, atol=FLOAT32)
 
 

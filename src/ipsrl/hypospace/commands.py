@@ -32,7 +32,7 @@ def train(argv: list[str]) -> int:
         print(f"{half}: {found.text()}\n")
     import torch
 
-    print(f"written to {out}; threads of PyTorch: {torch.get_num_threads()}")
+    print(f"threads of PyTorch: {torch.get_num_threads()}\nwritten to {out}")
     return 0
 
 
