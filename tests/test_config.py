@@ -79,7 +79,8 @@ def mutations():
         for typo in typos(key):
             path = next(bases)
             values = tomllib.loads(path.read_text())
-            values[typo] = values.pop(key, Config.model_fields[key].default)
+            default = Config.model_fields[key].default
+            values[typo] = values.pop(key, 1 if default is None else default)
             yield pytest.param(values, typo, key, id=f"{path.stem}-{typo}-for-{key}")
 
 
@@ -150,7 +151,7 @@ def test_one_wrong_key_is_refused_before_any_work(
 )  # fmt: skip
 def test_the_model_has_the_bounds_that_the_mathematics_needs(key, value):
     """Written out, because the mutations above believe the model."""
-    with pytest.raises(ConfigError, match=f"{key} = {value}"):
+    with pytest.raises(ConfigError, match=f"{key} (=|is) {value}"):
         Config(**{key: value})
 
 
@@ -405,7 +406,8 @@ def test_a_shipped_configuration_survives_dump_and_load(path, tmp_path):
     copy = tmp_path / "copy.toml"
     copy.write_text(config.dump())
     assert Config.load(copy) == config
-    assert set(tomllib.loads(config.dump())) == set(KEYS)
+    read = {key for key in KEYS if getattr(config, key) is not None}
+    assert set(tomllib.loads(config.dump())) == read
 
 
 def test_an_integer_where_a_number_is_wanted_is_that_number():

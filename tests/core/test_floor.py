@@ -1,5 +1,6 @@
 import itertools
 import math
+import os
 
 import numpy as np
 import pytest
@@ -167,8 +168,10 @@ def test_larger_groups_take_no_more_steps():
         run(8)  # the first call imports
         assert steps(lambda run=run: run(4096)) <= 1.2 * steps(lambda run=run: run(64))
         assert peak_memory(lambda run=run: run(4096)) < 8 * 8 * 4096  # a few arrays of it
-    # 60 halvings for the constant, 60 for p within each, and some 25 steps for a value of f.
-    assert steps(lambda: floor_l1(rewards, 4096, eps=0.2)) < 500_000
+    # 60 halvings for the constant, 60 for p within each, and some 25 steps for a value of f; where
+    # `make mutation` looks, its switch takes several more in every call.
+    most = 5_000_000 if "MUTANT_UNDER_TEST" in os.environ else 500_000
+    assert steps(lambda: floor_l1(rewards, 4096, eps=0.2)) < most
 
 
 # The stationary distribution.
