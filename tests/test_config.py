@@ -9,7 +9,8 @@ import re
 import tomllib
 from itertools import cycle
 from pathlib import Path
-from typing import get_args
+from types import NoneType, UnionType
+from typing import Union, get_args, get_origin
 
 import annotated_types
 import pytest
@@ -49,11 +50,13 @@ def typos(key: str) -> list[str]:
 def forbidden_values(key: str) -> list:
     """Values that the field's own annotation excludes."""
     field = Config.model_fields[key]
-    wrong = ["", [1], True]
-    if get_args(field.annotation):  # a Literal
+    kind, wrong = field.annotation, ["", [1], True]
+    if get_origin(kind) in (Union, UnionType):  # with None, where it is not given
+        (kind,) = (part for part in get_args(kind) if part is not NoneType)
+    if get_args(kind):  # a Literal
         return [*wrong, "no-such-choice", 1, math.nan]
     wrong += ["1", math.nan, math.inf, -math.inf]
-    if field.annotation is int:
+    if kind is int:
         wrong += [1.5, 1.0]
     for bound in field.metadata:
         match bound:

@@ -86,7 +86,7 @@ def test_estimators_are_those_that_the_samples_have_evidence_for():
             {"method": "grpo", "success_above": 0.5},
             "success_above has no effect.*only with ips-grpo",
         ),
-        ({"replay_batches": 3}, "replay_batches has no effect with estimator group, only with replay"),
+        ({"replay_batches": 3}, "replay_batches has no effect with estimator group.* with replay"),
         ({"eps": 1.5}, "eps is 1.5.*clips a probability"),
         ({"alpha": -1.0}, "alpha is -1.0"),
         ({"advantage_clip": -1.0}, "advantage_clip is -1.0"),

@@ -26,7 +26,7 @@ def toy(config: Config) -> Config:
         "hidden": 4,
         "group_size": config.group_size // 8,
         "batch": config.batch // 8,
-        "replay_batches": 2,
+        "replay_batches": 2 if config.estimator == "replay" else None,
         "iterations": 2,
         "seeds": 1,
         "eval_every": 1,

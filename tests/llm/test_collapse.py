@@ -94,9 +94,10 @@ def test_statistics_loop_over_no_group_and_no_member() -> None:
     ids_PG = outcome_ids(range(9))[np.random.default_rng(0).integers(0, 9, (4096, 16))]
     outcome_statistics(ids_PG)  # the first call imports
     few = steps(lambda: outcome_statistics(ids_PG[:4, :4]))
-    assert steps(lambda: outcome_statistics(ids_PG)) == few
-    # One byte for every pair within a group, and a few arrays of 8 bytes for every id.
-    assert peak_memory(lambda: outcome_statistics(ids_PG)) < (16 + 8 * 8) * ids_PG.size
+    # Many ids are sorted, a few are compared, which takes fewer steps.
+    assert steps(lambda: outcome_statistics(ids_PG)) < 2 * few
+    # A dozen arrays of 8 bytes for every id.
+    assert peak_memory(lambda: outcome_statistics(ids_PG)) < 12 * 8 * ids_PG.size
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,8 @@ def test_the_report_draws_searches_and_refuses_what_it_cannot_draw(small_prior, 
     write_report({"mine": tmp_path / "search"}, tmp_path / "page.html")
     assert "hits by oracle calls" in (tmp_path / "page.html").read_text()
     assert (tmp_path / "page-hits.png").read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "search" / "result.json").write_text('{"reward": 1.0}')
+    file = tmp_path / "search" / "environment.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "family": "llm"}))
     with pytest.raises(RunError, match="has no figures of"):
         write_report({"mine": tmp_path / "search"}, tmp_path / "page.html")
 

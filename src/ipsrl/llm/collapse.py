@@ -128,7 +128,7 @@ def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[st
         "effective": float(effective_P[valid_P > 0].sum()) / groups,
         "inert_groups": np.count_nonzero((distinct_P == valid_P) & (valid_P > 1)) / groups,
         "single_outcome_groups": single / groups,
-        "no_outcome": 1 - np.count_nonzero(valid_PG) / valid_PG.size if valid_PG.size else 0.0,
+        "no_outcome": np.count_nonzero(~valid_PG) / max(valid_PG.size, 1),
     }
 
 
