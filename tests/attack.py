@@ -25,7 +25,7 @@ def reward(completions, **columns):
 def outcome(completions, **columns):
     return [str(text) for text in completions]
 """
-ZINC = Path(priors.__file__).parent / "priors" / "zinc"
+ZINC = Path(priors.__file__).parents[1] / "priors" / "zinc"
 
 
 class Runs:
