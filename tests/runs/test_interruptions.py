@@ -6,7 +6,6 @@ same bytes as the one that was left in peace.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -21,7 +20,6 @@ from run_families import NAMES, contents, resumed, started
 
 from ipsrl.cli import main
 from ipsrl.runs import Run
-from ipsrl.runs.lock import Lock
 
 HANGS = 300  # seconds after which a process that should have gone on is given up
 
@@ -246,24 +244,3 @@ def test_a_finished_run_says_again_how_it_ended(name, families, in_peace, tmp_pa
     assert len(told) > 1
     assert contents(out) == before
     assert Run.open(out).finished
-
-
-def test_a_lock_in_one_process_is_for_one_run(tmp_path):
-    lock = Lock(tmp_path)
-    with pytest.raises(Exception, match="written by this process already"):
-        Lock(tmp_path)
-    lock.release()
-    lock.release()  # twice is once
-    Lock(tmp_path).release()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lock_of_another_machine_is_not_taken(tmp_path):
-    (tmp_path / "lock.json").write_text(
-        json.dumps({"process": 7, "machine": "elsewhere", "since": "2026-01-01T00:00:00+00:00"})
-    )
-    with pytest.raises(Exception, match=r"process 7 on elsewhere.*delete .*lock\.json"):
-        Lock(tmp_path)
-    assert "elsewhere" in (tmp_path / "lock.json").read_text()
-    (tmp_path / "lock.json").write_text("{")  # a death while it was written
-    Lock(tmp_path).release()
