@@ -24,15 +24,13 @@ from ipsrl.hypospace import (
     BooleanConfig,
     Causal,
     ObservationSet,
-    Voxel,
     dataset,
     read_lines,
 )
 from ipsrl.hypospace import training as module
 from ipsrl.hypospace.config import Config
 from ipsrl.hypospace.recovery import Response, evaluate
-from ipsrl.hypospace.responses import Sampling, collect, local_model, respond
-from ipsrl.hypospace.tiny import start_model
+from ipsrl.hypospace.responses import respond
 from ipsrl.hypospace.training import outcome, read_result, reward, train
 from ipsrl.llm import tiny
 from ipsrl.runs import Run
@@ -196,22 +194,6 @@ def test_another_configuration_cannot_go_on_with_a_run(finished, beginner) -> No
     assert train(small(beginner), finished, resume=True) == read_result(Run.open(finished))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        ({"domain": "boolean", "size": {"nodes": 4}}, "nodes"),
-        ({"domain": "voxel", "size": {"min_blocks": 3, "max_blocks": 2}}, "blocks"),
-        ({"domain": "chess"}, "domain"),
-        ({"domain": "causal", "samples": 0}, "samples"),
-        ({"domain": "causal", "method": "grpo", "eps": 0.2}, "eps"),
-        ({"domain": "causal", "trl": {"seed": 3}}, "seed"),
-    ],
-)
-def test_a_wrong_configuration_is_refused(wrong, words) -> None:
-    with pytest.raises(ConfigError, match=words):
-        Config(**wrong)
-
-
 def test_a_responses_file_cut_in_a_line_is_gone_on_with(finished, beginner) -> None:
     before = files(finished)  # in place: the run names its data by their absolute path
     for left in (before["responses.jsonl"][:-7], b""):
@@ -288,61 +270,3 @@ def test_the_papers_run_works_on_a_model_of_gemmas_shape(tmp_path) -> None:
     steps = [row for row in Run.open(out / "rl").metrics() if "loss" in row]
     assert [row["step"] for row in steps] == [1, 2]
     assert all("kl" in row for row in steps)
-
-
-# --- start model ----------------------------------------------------------------------------------
-
-
-def test_a_start_model_is_always_the_same_and_kept(tmp_path) -> None:
-    task = Boolean()
-    model, again = (
-        start_model(task, dataset(task), steps=2, cache=tmp_path / name) for name in ("a", "b")
-    )
-    names = [path.name for path in sorted(model.iterdir())]
-    assert names == [path.name for path in sorted(again.iterdir())]
-    assert (again / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
-    stamp = os.stat(again / "model.safetensors").st_mtime_ns
-    assert start_model(task, dataset(task), steps=2, cache=tmp_path / "b") == again
-    assert os.stat(again / "model.safetensors").st_mtime_ns == stamp
-    assert start_model(task, dataset(task, seed=1), steps=2, cache=tmp_path / "b") != again
-
-
-def test_a_start_model_never_sees_the_test_half(tmp_path, monkeypatch) -> None:
-    """Views of one cell only: if all but one are in the test half, all answers are to that one."""
-    task = Voxel()
-    sets = dataset(task, count=129)
-    seen: list[str] = []
-    from trl.trainer.sft_trainer import SFTTrainer
-
-    original = SFTTrainer.__init__
-
-    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        seen.extend(kwargs["train_dataset"]["prompt"])
-        original(self, *args, **kwargs)
-
-    monkeypatch.setattr(SFTTrainer, "__init__", remember)
-    start_model(task, sets, steps=2, cache=tmp_path)
-    assert set(seen) <= {one.prompt for one in sets if one.split == "train"}
-    assert len(set(seen)) > 30
-
-
-@pytest.mark.slow
-def test_a_start_model_is_like_a_base_model(tmp_path) -> None:
-    """Right at times, on both halves; and biased: its commonest answer comes far too often."""
-    task = Boolean()
-    sets = dataset(task)
-    model = start_model(task, sets)  # of the user's cache, where the other slow tests need it too
-    complete = local_model(str(model), Sampling(max_tokens=32))
-    collect(tmp_path / "responses.jsonl", respond(task, complete, sets, 64))
-    responses = read_lines(tmp_path / "responses.jsonl", Response)
-    for half in ("train", "test"):
-        found = evaluate(task, sets, responses, split=half)
-        assert 0.4 < found.valid_rate[0] < 0.9  # taught with 30 % of blind answers
-        assert found.recovery[2][0] < 0.9 * found.uniform[2]  # at N = 4
-
-
-def test_nothing_is_left_of_a_start_model_that_was_stopped(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(tiny, "build", lambda *args, **kwargs: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        start_model(Boolean(), dataset(Boolean()), cache=tmp_path)
-    assert list(tmp_path.iterdir()) == []
