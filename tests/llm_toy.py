@@ -16,6 +16,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
+from ipsrl.llm import IPSGRPOTrainer, IPSMixin
+
 SKEW = 4.0  # nats between the first and the last valid answer at the start
 
 
@@ -68,6 +70,10 @@ def valid(completions, **columns) -> list[float]:
     return [float(text.strip().startswith("a")) for text in completions]
 
 
+async def valid_later(completions: list[str], **columns: Any) -> list[float]:
+    return valid(completions)
+
+
 def answer(completions, **columns) -> list[str | None]:
     """The valid answer, or None."""
     return [text.strip() if text.strip().startswith("a") else None for text in completions]
@@ -118,6 +124,32 @@ def make(
         processing_class=words,
         **(trainer_options or {}),
     )
+
+
+def ips(**options: Any) -> dict[str, Any]:
+    return {"outcome_fn": answer, **options}
+
+
+def rewards_of(trainer: Any, completions: list[Any], **columns: list[Any]) -> torch.Tensor:
+    """The hook as TRL calls it, for completions of our choice."""
+    inputs = [
+        {"prompt": "name one", **{name: values[i] for name, values in columns.items()}}
+        for i in range(len(completions))
+    ]
+    tokens = [[i] for i in range(len(completions))]
+    prompts = [row["prompt"] for row in inputs]
+    return trainer._calculate_rewards(inputs, prompts, completions, tokens)
+
+
+def small(folder: Path, trainer: type = IPSGRPOTrainer, **options: Any) -> Any:
+    """A trainer with groups of four."""
+    if issubclass(trainer, IPSMixin):
+        options["trainer_options"] = ips(**options.get("trainer_options", {}))
+    made = make(
+        folder, trainer, **{"num_generations": 4, "per_device_train_batch_size": 4, **options}
+    )
+    made.model.train()
+    return made
 
 
 def train(folder: Path, trainer: type = GRPOTrainer, *, resume: Path | None = None, **options):

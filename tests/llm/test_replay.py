@@ -242,6 +242,11 @@ def test_wrong_settings(wrong) -> None:
         PromptHistory(**wrong)
 
 
+def test_history_is_checked() -> None:
+    with pytest.raises(InvalidInput, match="batches=0"):
+        PromptHistory(batches=0)
+
+
 # --- in a trainer -------------------------------------------------------------------------------
 
 

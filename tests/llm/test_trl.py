@@ -10,7 +10,6 @@ import math
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import llm_toy as toy
@@ -21,20 +20,17 @@ import torch
 import trl
 from helpers import TOLERANCE, assert_same
 from llm_laws import assert_closed_form, grpo, rloo
+from llm_toy import ips, rewards_of, small, valid_later
 from packaging.version import Version
 from trl import GRPOTrainer, RLOOTrainer
 
-from ipsrl import GRPO, IPS, Group, GroupAdvantage, Likelihood, MaxRL, Method
+from ipsrl import GRPO, IPS, Group, GroupAdvantage, MaxRL, Method
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
+from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory
 
 G = 16
 OURS = {"raw_reward", "ips/weight_max"}
 TRL = Version(trl.__version__)
-
-
-def ips(**options: Any) -> dict[str, Any]:
-    return {"outcome_fn": toy.answer, **options}
 
 
 def ours(name: str) -> bool:
@@ -45,28 +41,6 @@ def last_table(trainer: Any) -> pd.DataFrame:
     """The completions of the last step; RLOOTrainer writes no files."""
     extra = {name: list(values) for name, values in trainer._logs["extra"].items()}
     return pd.DataFrame({**extra, "advantage": list(trainer._logs["advantages"])}, dtype=object)
-
-
-def rewards_of(trainer: Any, completions: list[Any], **columns: list[Any]) -> torch.Tensor:
-    """The hook as TRL calls it, for completions of our choice."""
-    inputs = [
-        {"prompt": "name one", **{name: values[i] for name, values in columns.items()}}
-        for i in range(len(completions))
-    ]
-    tokens = [[i] for i in range(len(completions))]
-    prompts = [row["prompt"] for row in inputs]
-    return trainer._calculate_rewards(inputs, prompts, completions, tokens)
-
-
-def small(folder: Path, trainer: type = IPSGRPOTrainer, **options: Any) -> Any:
-    """A trainer with groups of four."""
-    if issubclass(trainer, IPSMixin):
-        options["trainer_options"] = ips(**options.get("trainer_options", {}))
-    made = toy.make(
-        folder, trainer, **{"num_generations": 4, "per_device_train_batch_size": 4, **options}
-    )
-    made.model.train()
-    return made
 
 
 # --- the law, in real steps ---------------------------------------------------------------------
@@ -344,10 +318,6 @@ def test_nobody_scores_anything(tmp_path) -> None:
         assert torch.equal(value, start[name]), name
 
 
-async def valid_later(completions: list[str], **columns: Any) -> list[float]:
-    return toy.valid(completions)
-
-
 def logged_outcome(completions: list[str], log_extra: Any, **columns: Any) -> list[float]:
     log_extra("answer", toy.answer(completions))
     return toy.valid(completions)
@@ -423,6 +393,23 @@ def test_a_penalty_inside_a_positive_total_is_scaled(tmp_path) -> None:
     trainer = small(tmp_path, rewards=[toy.valid, penalty], reward_weights=[1.0, 0.5])
     rewards = rewards_of(trainer, ["a0", "a0", "a1", "a1"])
     assert rewards.tolist() == [[2.0, -2.0]] * 4  # totals of .5, twice as much each
+
+
+@pytest.mark.parametrize("estimator", ["group", "replay"])
+def test_an_infinite_reward_is_refused_whenever_it_comes(tmp_path, estimator) -> None:
+    """Its group would have NaN for advantages, which TRL 1.16 takes for 0, without a word."""
+
+    def reward(completions, **columns):
+        return [math.inf if text == "a3" else 1.0 for text in completions]
+
+    trainer = small(
+        tmp_path, rewards=reward, trainer_options={"estimator": PromptHistory(log_probs=False)}
+        if estimator == "replay" else {},
+    )  # fmt: skip
+    for _ in range(2):
+        rewards_of(trainer, ["a0", "a0", "a1", "a1"])
+    with pytest.raises(InvalidInput, match="finite"):
+        rewards_of(trainer, ["a0", "a0", "a1", "a3"])
 
 
 # --- evaluation ---------------------------------------------------------------------------------
@@ -544,75 +531,6 @@ def test_a_reference_model(tmp_path) -> None:
     assert_closed_form(toy.table(tmp_path / "run"))
 
 
-# --- guards -------------------------------------------------------------------------------------
-
-
-async def answer_later(completions, **columns):
-    return toy.answer(completions)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"outcome_fn": 3}, InvalidInput, "outcome_fn is 3.*one key per completion"),
-        ({"outcome_fn": answer_later}, InvalidInput, "outcome_fn is .*Pass a plain function"),
-        ({"eps": 2.0}, InvalidInput, "eps is 2.0"),
-        ({"alpha": -1.0}, InvalidInput, "alpha is -1.0"),
-        ({"eps": "0.1"}, ConfigError, "eps is '0.1'. Pass a number"),
-        ({"alpha": None}, ConfigError, "alpha is None. Pass a number"),
-        ({"estimator": "grup"}, ConfigError, "estimator is 'grup'"),
-        ({"negative_rewards": "drop"}, ConfigError, "negative_rewards is 'drop'"),
-    ],
-)
-def test_wrong_options(options, error, message) -> None:
-    """Refused before any work: there is not even a model."""
-    with pytest.raises(error, match=message):
-        IPSGRPOTrainer(**{"outcome_fn": toy.answer, **options})
-
-
-def test_an_outcome_must_be_named() -> None:
-    with pytest.raises(InvalidInput, match="outcome_fn is None"):
-        IPSGRPOTrainer("model")
-
-
-def test_wrong_configurations(tmp_path) -> None:
-    apart = toy.config(tmp_path, multi_objective_aggregation="normalize_then_sum")
-    with pytest.raises(ConfigError, match="normalize_then_sum.*Use 'sum_then_normalize'"):
-        IPSGRPOTrainer(**ips(args=apart))
-    with pytest.raises(ConfigError, match="normalize_then_sum"):
-        IPSGRPOTrainer("model", toy.valid, apart, **ips())
-    clip = toy.config(tmp_path, trl.RLOOConfig, reward_clip_range=(0.0, 1.0))
-    with pytest.raises(ConfigError, match="reward_clip_range would cut the scaled rewards"):
-        IPSRLOOTrainer(**ips(args=clip))
-    # Without scaling, there is nothing to be undone.
-    toy.make(
-        tmp_path, IPSGRPOTrainer, trainer_options=ips(alpha=0.0),
-        multi_objective_aggregation="normalize_then_sum",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ("a0 a", "keys returned a str for 4 completions"),
-        (["a0"] * 3, "keys returned 3 outcomes for 4 completions"),
-        (iter(["a0"] * 4), "keys returned a list_iterator for 4 completions"),
-        (np.zeros((4, 1), int), r"keys returned a ndarray of shape \[4, 1\] for 4 completions"),
-        (None, "keys returned a NoneType for 4 completions"),
-        ([0.5] * 4, "outcome key has type 'float'"),
-        ([["a"]] * 4, "outcome key has type 'list'"),
-    ],
-    ids=["text", "too few", "iterator", "array", "nothing", "floats", "lists"],
-)
-def test_wrong_outcomes(tmp_path, keys, message) -> None:
-    def returns_keys(**_):
-        return keys
-
-    trainer = small(tmp_path, trainer_options={"outcome_fn": returns_keys})
-    with pytest.raises(InvalidInput, match=message):
-        rewards_of(trainer, ["a0", "a0", "a1", "j0"])
-
-
 def test_a_column_that_nobody_logs(tmp_path) -> None:
     trainer = small(tmp_path, trainer_options={"outcome_fn": "answer"})
     with pytest.raises(InvalidInput, match=r"no reward function has logged the column 'answer'"):
@@ -656,20 +574,6 @@ def test_the_hook_returns_a_reward_per_completion_and_function(tmp_path, host) -
     assert_same(rewards, np.array([[1.0, math.nan], [0.0, 2.0], [1.0, 2.0], [0.0, 2.0]]))
 
 
-def test_a_hook_with_another_signature_is_refused() -> None:
-    class Newer(GRPOTrainer):
-        def _calculate_rewards(self, inputs, rollouts):
-            raise NotImplementedError
-
-    class IPSNewer(IPSMixin, Newer):
-        pass
-
-    with pytest.raises(
-        ConfigError, match=r"_calculate_rewards of IPSNewer takes \['inputs', 'rollouts'\], but IPS"
-    ):
-        IPSNewer("model", **ips())
-
-
 def test_a_hook_that_does_not_gather_is_refused(tmp_path) -> None:
     class Local(GRPOTrainer):
         def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
@@ -684,140 +588,12 @@ def test_a_hook_that_does_not_gather_is_refused(tmp_path) -> None:
         rewards_of(trainer, ["a0", "a0", "a1", "j0"])
 
 
-def test_a_trainer_without_the_hook_is_refused() -> None:
-    """TRL's asynchronous GRPO computes advantages in its rollout worker."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
-        async_grpo = pytest.importorskip(
-            "trl.experimental.async_grpo", reason="this TRL has none, or it needs more packages",
-            exc_type=ImportError,
-        )  # fmt: skip
-
-    class IPSAsync(IPSMixin, async_grpo.AsyncGRPOTrainer):
-        pass
-
-    with pytest.raises(ConfigError, match="IPSAsync has no _calculate_rewards"):
-        IPSAsync("model", **ips())
-
-
 def test_a_mixin_behind_its_trainer_is_refused() -> None:
     class Behind(GRPOTrainer, IPSMixin):
         pass
 
     with pytest.raises(TypeError, match="outcome_fn"):
         Behind("model", **ips())
-
-
-# --- the second door ----------------------------------------------------------------------------
-
-
-def test_ips_reward_trains_the_same_model(tmp_path) -> None:
-    """In one process, bit for bit: the reward is the same number."""
-    reference = toy.train(tmp_path / "a", IPSGRPOTrainer, max_steps=3, trainer_options=ips())
-    wrapped = ips_reward(toy.valid, toy.answer, G)
-    assert wrapped.__name__ == "valid"
-    other = toy.train(tmp_path / "b", GRPOTrainer, max_steps=3, rewards=wrapped)
-    weights = other.model.state_dict()
-    for name, value in reference.model.state_dict().items():
-        assert torch.equal(weights[name], value), name
-
-
-def call(fn: Any, texts: list[str], **columns: Any) -> Any:
-    n = len(texts)
-    return fn(prompts=["name one"] * n, completions=texts, completion_ids=[[0]] * n, **columns)
-
-
-def test_ips_reward_by_hand() -> None:
-    """G = 2, two groups: p^ = 1 and 1; then 1/2 and 1/2, of which one has no reward."""
-
-    def reward(completions, **columns):
-        return [None if text == "a3" else 1.0 for text in completions]
-
-    texts = ["a0", "a0", "a2", "a3"]
-    assert call(ips_reward(reward, toy.answer, 2), texts) == [1.0, 1.0, 2.0, None]
-    assert call(ips_reward(reward, toy.answer, 2, eps=0.8), texts) == [1.0, 1.0, 1.25, None]
-    assert call(ips_reward(reward, toy.answer, 2, alpha=2.0), texts) == [1.0, 1.0, 4.0, None]
-
-
-def test_ips_reward_passes_columns_on() -> None:
-    """The reward gets everything, the outcome function what belongs to completions."""
-
-    def reward(completions, row, trainer_state, **columns):
-        return [float(r) for r in row]
-
-    def outcome(prompts, completions, completion_ids, row):
-        return row
-
-    scaled = ips_reward(reward, outcome, 2)
-    assert call(scaled, ["a0", "a0"], row=[3, 4], trainer_state=object()) == [6.0, 8.0]
-
-
-@pytest.mark.parametrize("estimator", ["group", "replay"])
-def test_an_infinite_reward_is_refused_whenever_it_comes(tmp_path, estimator) -> None:
-    """Its group would have NaN for advantages, which TRL 1.16 takes for 0, without a word."""
-
-    def reward(completions, **columns):
-        return [math.inf if text == "a3" else 1.0 for text in completions]
-
-    trainer = small(
-        tmp_path, rewards=reward, trainer_options={"estimator": PromptHistory(log_probs=False)}
-        if estimator == "replay" else {},
-    )  # fmt: skip
-    for _ in range(2):
-        rewards_of(trainer, ["a0", "a0", "a1", "a1"])
-    with pytest.raises(InvalidInput, match="finite"):
-        rewards_of(trainer, ["a0", "a0", "a1", "a3"])
-
-
-class Later:
-    async def __call__(self, completions, **columns):
-        return toy.valid(completions)
-
-
-@pytest.mark.parametrize(
-    "reward",
-    [
-        valid_later,
-        functools.partial(valid_later),
-        Later(),
-    ],
-    ids=["function", "partial", "object"],
-)
-def test_ips_reward_refuses_coroutines(reward) -> None:
-    with pytest.raises(InvalidInput, match="reward_fn is a coroutine.*Use IPSGRPOTrainer"):
-        ips_reward(reward, toy.answer, 4)
-
-
-def test_ips_reward_refuses() -> None:
-    with pytest.raises(InvalidInput, match="outcome_fn is None"):
-        ips_reward(toy.valid, None, 4)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="eps is -1"):
-        ips_reward(toy.valid, toy.answer, 4, eps=-1)
-    with pytest.raises(InvalidInput, match="3 completions are not whole groups of 2"):
-        call(ips_reward(toy.valid, toy.answer, 2), ["a0"] * 3)
-    with pytest.raises(InvalidInput, match="a group mixes prompts"):
-        ips_reward(toy.valid, toy.answer, 4)(
-            prompts=["a", "a", "b", "b"], completions=["a0"] * 4, completion_ids=[[0]] * 4
-        )
-    with pytest.raises(InvalidInput, match="outcome_fn is 'answer'.*IPSGRPOTrainer"):
-        ips_reward(toy.valid, "answer", 4)
-    for wrong in (0, -4, "4", None):
-        with pytest.raises(InvalidInput, match="num_generations is .*positive integer"):
-            ips_reward(toy.valid, toy.answer, wrong)  # type: ignore[arg-type]
-    for wrong, message in ((math.inf, "returned inf .*not finite"), (math.nan, "or NaN")):
-        with pytest.raises(InvalidInput, match=message):
-            call(ips_reward(lambda r=wrong, **_: [r, 1.0], toy.answer, 2), ["a0"] * 2)
-    with pytest.raises(InvalidInput, match="returned 1 rewards for 2 completions"):
-        call(ips_reward(lambda **_: [1.0], toy.answer, 2), ["a0"] * 2)
-    with pytest.raises(InvalidInput, match="reward that is negative"):
-        call(ips_reward(lambda **_: [-1.0, 1.0], toy.answer, 2), ["a0"] * 2)
-    with pytest.raises(InvalidInput, match="returned 1 outcomes for 2 completions"):
-        call(ips_reward(toy.valid, lambda **_: ["a"], 2), ["a0"] * 2)
-
-
-def test_history_is_checked() -> None:
-    with pytest.raises(InvalidInput, match="batches=0"):
-        PromptHistory(batches=0)
 
 
 # --- methods --------------------------------------------------------------------------------------
@@ -889,31 +665,3 @@ def test_only_what_is_right_is_scaled(tmp_path, success) -> None:
 def everything(completions: list[str], **columns: Any) -> list[str]:
     """Wrong answers are outcomes too."""
     return [text.strip() for text in completions]
-
-
-@pytest.mark.parametrize("success", ["other", [], True, {"a": 1}], ids=str)
-def test_success_must_name_reward_functions(tmp_path, success) -> None:
-    with pytest.raises(ConfigError, match=r"success is .*reward functions.*valid"):
-        small(tmp_path, trainer_options={"success": success})
-
-
-@pytest.mark.parametrize(
-    ("options", "teaches"),
-    [
-        ({"method": "maxrl"}, "Pass an instance"),
-        ({"method": IPS(), "eps": 0.2}, "Give them to the method"),
-        ({"method": IPS(scale="none")}, "TRL's scale_rewards"),
-        ({"estimator": Likelihood()}, "knows nothing but outcomes"),
-        ({"estimator": "exact"}, "'leave-one-out'"),
-    ],
-    ids=str,
-)
-def test_methods_that_cannot_be(tmp_path, options, teaches) -> None:
-    with pytest.raises(ConfigError, match=teaches):
-        small(tmp_path, trainer_options=options)
-
-
-def test_rloo_keeps_its_penalty(tmp_path) -> None:
-    """It is part of the reward there, which a method that computes advantages does not see."""
-    with pytest.raises(ConfigError, match=r"beta = 0\.05.*MaxRL"):
-        small(tmp_path, IPSRLOOTrainer, beta=0.05, trainer_options={"method": MaxRL()})
