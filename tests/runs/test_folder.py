@@ -7,89 +7,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from run_families import NAMES, contents, resumed, started
+from small_runs import FOREIGN, Toy, advance, plant
 
 from ipsrl.cli import main
-from ipsrl.config import StrictConfig
 from ipsrl.errors import RunError
 from ipsrl.runs import Folder, Run, check_free
-
-FOREIGN = {
-    "mydata.parquet": None,  # without a column `step`
-    "notes.txt": b"mine",
-    "checkpoints/notes.txt": b"mine",
-    "checkpoints/my_model.safetensors": b"mine",
-    "checkpoints/step-000000000999.json": b'{"mine": true}',
-    "checkpoints/step-000000000999.safetensors": b"mine",
-    "trainer/checkpoint-999/trainer_state.json": b'{"mine": true}',
-    "trainer/checkpoint-mine/model.safetensors": b"mine",
-}
-
-
-class Toy(StrictConfig):
-    rate: float = 0.5
-
-
-def plant(directory: Path) -> dict[str, bytes]:
-    """Files of a user in a directory; their contents."""
-    table = pa.BufferOutputStream()
-    pq.write_table(pa.table({"mine": [1, 2]}), table)
-    for name, content in FOREIGN.items():
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_bytes(content or table.getvalue().to_pybytes())
-    return {name: (directory / name).read_bytes() for name in FOREIGN}
-
-
-def advance(run: Run, step: int) -> None:
-    run.log([{"step": step}])
-    run.log_outcomes(step, np.array([[1, 2]]), np.ones((1, 2)))
-    run.checkpoint(step, {"weights": np.arange(step)})
-
-
-# --- a folder that is not ours --------------------------------------------------------------------
-
-
-@pytest.mark.promise(number=22)
-@pytest.mark.parametrize("name", NAMES)
-def test_no_run_begins_in_a_folder_of_the_users(name, families, tmp_path, capsys, record_property):
-    out = tmp_path / "mine"
-    plant(out)
-    before = contents(out)
-    words = started(families[name], tmp_path / "run")[:-1]
-    assert main([*words, str(out)]) == 1
-    message = capsys.readouterr().err
-    assert f"{out} is not empty (it holds" in message
-    assert "Choose another --out" in message
-    assert main(resumed(families[name], out)) == 1
-    assert "not a run directory" in capsys.readouterr().err
-    assert contents(out) == before
-    record_property("figure", f"{name}: a folder with {len(before)} files is refused")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["config.toml", "environment.json", "metrics.jsonl", "result.json", "files.json", ".hidden",
-     "lock.json.bak", "checkpoints/step-000000000001.json", "config.toml.tmp"],
-)  # fmt: skip
-def test_a_single_foreign_file_is_enough_to_refuse(name, tmp_path):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("mine = 1")
-    before = contents(tmp_path)
-    with pytest.raises(RunError):
-        Run.create(tmp_path, Toy())
-    with pytest.raises(RunError):
-        Run.resume(tmp_path, Toy())
-    assert contents(tmp_path) == before
-
-
-def test_an_empty_folder_is_taken(tmp_path):
-    with Run.create(tmp_path, Toy()) as run:
-        advance(run, 1)
-    assert {"config.toml", "metrics.jsonl", "outcomes.parquet"} <= Folder(tmp_path).listed
-
 
 # --- a run of ours with files of the user's -------------------------------------------------------
 
@@ -167,21 +91,6 @@ def test_a_foreign_table_is_neither_read_nor_overwritten(tmp_path):
         with pytest.raises(RunError, match="is in the way"):
             run.log_outcomes(1, np.array([[1]]), np.ones((1, 1)))
     assert (tmp_path / "outcomes.parquet").read_text() == "mine"
-
-
-def test_a_run_without_its_configuration_is_not_begun_anew(tmp_path):
-    with Run.create(tmp_path, Toy()) as run:
-        for step in (1, 2):
-            advance(run, step)
-    content = (tmp_path / "config.toml").read_bytes()
-    (tmp_path / "config.toml").unlink()
-    before = contents(tmp_path)
-    with pytest.raises(RunError, match=r"config\.toml is missing.*Put config\.toml back"):
-        Run.create(tmp_path, Toy())
-    assert contents(tmp_path) == before
-    (tmp_path / "config.toml").write_bytes(content)
-    with Run.resume(tmp_path, Toy()) as run:
-        assert run.restore()[0] == 2
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints", "outcomes.parquet"])

@@ -5,16 +5,12 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from small_runs import Toy
 
 import ipsrl
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.runs import Run
-
-
-class Toy(StrictConfig):
-    rate: float = 0.5
-
 
 IDS = np.array([[7, 3, 7, 7], [3, 3, 3, 3]])
 REWARDS = np.array([[1.0, 4.0, 2.0, 3.0], [0.0, 0.0, 0.0, 2.0]])
