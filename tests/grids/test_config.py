@@ -1,0 +1,59 @@
+"""Options out of bounds, or that do not fit together, are refused."""
+
+import pytest
+
+from ipsrl.errors import ConfigError
+from ipsrl.grids import Config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dims", 0), ("side", 1), ("eps", 1.5), ("lr", 0.0), ("lr_log_z", 0.0), ("lr_end", -1e-3),
+        ("clip", 0.0), ("clip", 1.0), ("entropy", -0.1), ("kl", -0.1), ("alpha", -1.0),
+        ("beta", -1.0), ("r0", -0.1), ("group_size", 0), ("batch", 0), ("iterations", 0),
+        ("epochs", 0), ("seeds", 0), ("seed", -1), ("eval_every", 0), ("hidden", 0),
+    ],
+)  # fmt: skip
+def test_the_model_has_the_bounds_that_the_mathematics_needs(key, value):
+    """Written out, because the mutations of tests/test_config.py believe the model."""
+    with pytest.raises(ConfigError, match=f"{key} (=|is) {value}"):
+        Config(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"batch": 100, "group_size": 64}, ["batch = 100", "group_size = 64"]),
+        ({"checkpoint_every": 15, "eval_every": 10}, ["checkpoint_every = 15", "eval_every = 10"]),
+        ({"r0": 0.0, "r1": 0.0, "r2": 0.0}, ["r0", "r1", "r2"]),
+        ({"r0": 0.0, "method": "tb"}, ["r0 = 0", "tb"]),
+        ({"r0": 0.0, "transform": "log"}, ["r0 = 0", "transform log"]),
+        ({"dims": 20, "side": 1000}, ["side^dims = 1000^20"]),
+        ({"dims": 6, "side": 20, "policy": "tabular"}, ["policy tabular"]),
+        ({"dims": 6, "side": 20, "estimator": "exact"}, ["exact"]),
+        ({"dims": 6, "side": 20, "estimator": "replay"}, ["replay"]),
+    ],
+)
+def test_keys_that_do_not_fit_together_are_named_together(values, named):
+    with pytest.raises(ConfigError) as raised:
+        Config(**values)
+    assert all(words in str(raised.value) for words in named)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"method": "grpo", "estimator": "exact"},
+        {"method": "grpo", "eps": 0.1},
+        {"method": "flowrl", "alpha": 2.0},
+        {"method": "tb", "scale": "none"},
+        {"method": "ips-grpo", "beta": 1.0},
+        {"method": "grpo", "lr_log_z": 0.2},
+    ],
+    ids=str,
+)
+def test_options_without_effect_are_refused(values):
+    (key,) = values.keys() - {"method"}
+    with pytest.raises(ConfigError, match=f"{key} has no effect with method {values['method']}"):
+        Config(**values)
