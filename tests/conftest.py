@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tiny_grid import TINY
 
 # Of this process and those it starts: another might read a file that is half written.
 COMPILED = TemporaryDirectory(prefix="compiled-")
@@ -65,3 +66,16 @@ def small_prior(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )  # fmt: skip
     pretrain(config, out)
     return out / "prior"
+
+
+# --- a run on a tiny grid -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    from ipsrl.cli import main
+
+    out = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", "hypergrid", *TINY, "--out", str(out)]) == 0
+    return out

@@ -1,0 +1,20 @@
+"""The command `ipsrl train hypergrid` says how it ended, and leaves a run that exists alone."""
+
+from tiny_grid import TINY, files
+
+from ipsrl.cli import main
+
+
+def test_training_prints_each_seed_and_where_it_wrote(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "hypergrid", *TINY, "--seed", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "seed 3: total L1 " in printed
+    assert f"written to {out}" in printed
+
+
+def test_an_existing_run_is_refused_and_untouched(finished, capsys):
+    before = files(finished)
+    assert main(["train", "hypergrid", *TINY, "--out", str(finished)]) == 1
+    assert f"--resume {finished}" in capsys.readouterr().err
+    assert files(finished) == before

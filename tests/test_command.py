@@ -1,0 +1,92 @@
+"""Commands that train: options win over the file, and --resume goes on with a run as it was."""
+
+import shutil
+import tomllib
+
+import pytest
+from tiny_grid import TINY, files
+
+from ipsrl.cli import main
+from ipsrl.grids import Config
+
+
+def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path):
+    file, out = tmp_path / "some.toml", tmp_path / "run"
+    file.write_text('lr = 0.25\nr2 = 3.0\nmethod = "grpo"\n')
+    words = [*TINY, "--config", str(file), "--lr", "0.5", "--out", str(out)]
+    assert main(["train", "hypergrid", *words]) == 0
+    written = tomllib.loads((out / "config.toml").read_text())
+    assert (written["lr"], written["r2"], written["method"]) == (0.5, 3.0, "grpo")
+    assert written["r1"] == Config().r1
+    assert written["side"] == 3
+
+
+def test_without_out_the_directory_is_named_after_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "hypergrid", *TINY]) == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name == "hypergrid-" + Config.load(made / "config.toml").digest()
+
+
+def test_resume_uses_the_configuration_of_the_run(finished, capsys):
+    before = (finished / "result.json").read_bytes()
+    assert main(["train", "hypergrid", "--resume", str(finished)]) == 0
+    assert (finished / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--lr", "0.5"],
+        ["--out", "elsewhere"],
+        ["--config", "some.toml"],
+        ["--iterations", str(Config().iterations)],  # the default, but not what this run has
+        ["--config=some.toml"],
+    ],
+    ids=" ".join,
+)
+def test_resume_refuses_other_options_because_it_would_ignore_them(
+    words, finished, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.toml").write_text("lr = 0.25\n")
+    before = files(finished)
+    assert main(["train", "hypergrid", "--resume", str(finished), *words]) == 1
+    assert "--resume continues a run as it was configured" in capsys.readouterr().err
+    assert files(finished) == before
+
+
+def test_resume_refuses_a_configuration_that_was_edited(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    config = Config.load(run / "config.toml")
+    (run / "config.toml").write_text(config.model_copy(update={"seeds": 2}).dump())
+    before = files(run)
+    assert main(["train", "hypergrid", "--resume", str(run)]) == 1
+    assert "config.toml is not what the run was started with" in capsys.readouterr().err
+    assert files(run) == before
+
+
+def test_resume_names_the_family_of_the_run(finished, capsys):
+    before = files(finished)
+    assert main(["train", "llm", "--resume", str(finished)]) == 1
+    assert "is a run of the family grids, not of llm" in capsys.readouterr().err
+    assert files(finished) == before
+
+
+def test_resume_of_nothing_is_explained(tmp_path, capsys):
+    assert main(["train", "hypergrid", "--resume", str(tmp_path / "none")]) == 1
+    assert "is not a run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_an_interrupted_training_says_how_to_go_on(began, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        if began:
+            (tmp_path / "config.toml").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ipsrl.grids.training.train", interrupted)
+    assert main(["train", "hypergrid", "--out", str(tmp_path)]) == 130
+    told = f"continue with: ipsrl train hypergrid --resume {tmp_path}"
+    assert (told if began else "nothing had begun") in capsys.readouterr().err
