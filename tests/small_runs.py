@@ -21,6 +21,8 @@ FOREIGN = {
     "trainer/checkpoint-999/trainer_state.json": b'{"mine": true}',
     "trainer/checkpoint-mine/model.safetensors": b"mine",
 }
+IDS = np.array([[7, 3, 7, 7], [3, 3, 3, 3]])
+REWARDS = np.array([[1.0, 4.0, 2.0, 3.0], [0.0, 0.0, 0.0, 2.0]])
 
 
 class Toy(StrictConfig):

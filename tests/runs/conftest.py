@@ -1,4 +1,4 @@
-"""Runs that nothing happened to."""
+"""Runs that nothing happened to, and one that has just begun."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from run_families import Family, families_in, started
+from small_runs import Toy
 
 from ipsrl.cli import main
+from ipsrl.runs import Run
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,8 @@ def in_peace(families, tmp_path_factory) -> dict[str, Path]:
             return out
 
     return Runs()
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run.create(tmp_path / "run", Toy())

@@ -5,20 +5,12 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_runs import Toy
+from small_runs import IDS, REWARDS, Toy
 
 import ipsrl
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.runs import Run
-
-IDS = np.array([[7, 3, 7, 7], [3, 3, 3, 3]])
-REWARDS = np.array([[1.0, 4.0, 2.0, 3.0], [0.0, 0.0, 0.0, 2.0]])
-
-
-@pytest.fixture
-def run(tmp_path):
-    return Run.create(tmp_path / "run", Toy())
 
 
 def advance(run: Run, step: int) -> None:
@@ -68,22 +60,6 @@ def test_a_run_of_another_kind_is_refused(run):
         run.config(Other)
 
 
-def test_outcomes_are_counted_per_seed(run):
-    """Seed 0 drew 7 three times, mean (1 + 2 + 3) / 3, and 3 once; seed 1 drew 3 four times."""
-    run.log_outcomes(10, IDS, REWARDS)
-    assert pq.read_table(run.outcomes_path).to_pylist() == [
-        {"step": 10, "seed": 0, "outcome": 3, "count": 1, "mean_reward": 4.0},
-        {"step": 10, "seed": 0, "outcome": 7, "count": 3, "mean_reward": 2.0},
-        {"step": 10, "seed": 1, "outcome": 3, "count": 4, "mean_reward": 0.5},
-    ]
-
-
-def test_outcome_ids_of_63_bits_survive(run):
-    ids = np.array([[2**63 - 1, 2**62 + 1]])
-    run.log_outcomes(1, ids, np.ones((1, 2)))
-    assert pq.read_table(run.outcomes_path)["outcome"].to_pylist() == sorted(ids[0].tolist())
-
-
 def test_restore_returns_the_newest_checkpoint(run):
     for step in (1, 2, 3):
         advance(run, step)
@@ -93,23 +69,6 @@ def test_restore_returns_the_newest_checkpoint(run):
     assert arrays["weights"].dtype == np.float32
     assert [row["step"] for row in run.metrics()] == [1, 2, 3]
     assert steps_of_outcomes(run) == [1, 2, 3]
-
-
-STRIDED = {
-    "column": np.arange(6.0).reshape(2, 3)[:, -1],
-    "transposed": np.arange(6.0).reshape(2, 3).T,
-    "backwards": np.arange(6.0)[::-1],
-    "scalar": np.array(0.5),
-    "empty": np.zeros((0, 3)),
-}
-
-
-@pytest.mark.parametrize("name", STRIDED)
-def test_arrays_of_any_layout_in_memory_survive(name, run):
-    run.checkpoint(1, {name: STRIDED[name]})
-    np.testing.assert_array_equal(run.restore()[1][name], STRIDED[name])
-    run.finish({}, {name: STRIDED[name]})
-    np.testing.assert_array_equal(run.arrays()[name], STRIDED[name])
 
 
 def test_restore_drops_what_came_after_the_checkpoint(run):
