@@ -261,7 +261,7 @@ def test_what_cannot_be_watched() -> None:
     with pytest.raises(InvalidInput, match="no outcome_fn"):
         CollapseMonitor().watch(reward)
     for model in (torch.nn.Linear(2, 1), "some/reward-model"):
-        with pytest.raises(InvalidInput, match="no function and cannot be watched"):
+        with pytest.raises(InvalidInput, match="not a function and cannot be watched"):
             CollapseMonitor(outcome).watch(model)
 
 

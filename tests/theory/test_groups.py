@@ -458,8 +458,8 @@ def test_rewards_are_a_list_or_a_ratio():
     [
         (None, None, 1.0, "--rewards 1,1,0.1 or --outcomes"),
         ("1,2", 2, 1.0, "name the outcomes once"),
-        ("", None, 1.0, "no list of numbers"),
-        ("1,", None, 1.0, "no list of numbers"),
+        ("", None, 1.0, "not a list of numbers"),
+        ("1,", None, 1.0, "not a list of numbers"),
         ("a,b", None, 1.0, "'a,b' is not a list"),
         (None, 0, 1.0, "Use 1 to 10000 outcomes"),
         (None, -3, 1.0, "Use 1 to 10000 outcomes"),

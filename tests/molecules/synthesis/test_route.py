@@ -23,7 +23,7 @@ def test_smiles_of_a_reaction():
     "content", [None, [], {}, {"target": "C"}, {"target": "C", "reactions": [1]}]
 )
 def test_what_is_no_route_is_refused(content):
-    with pytest.raises(InvalidInput, match="no route"):
+    with pytest.raises(InvalidInput, match="not a route"):
         Route.from_json(content)
 
 
