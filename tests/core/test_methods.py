@@ -136,6 +136,11 @@ class RewardMethodSuite(MethodSuite):
         expected = group_advantage(shaped, scale=self.method.scale, baseline=self.method.baseline)
         assert_same(self.method(group).advantages, expected.advantages)
 
+    def test_rewards_times_weights_are_the_shaped_rewards(self, xp):
+        group = on(xp, self.group())
+        assert_close(self.method.weights(group) * group.rewards, self.method.rewards(group))
+        assert (numpy_of(self.method.weights(group))[REWARDS == 0] == 1).all()
+
     def test_a_reward_of_zero_stays_zero(self, xp):
         shaped = numpy_of(self.method.rewards(on(xp, self.group())))
         assert (shaped[REWARDS == 0] == 0).all()

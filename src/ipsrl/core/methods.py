@@ -76,6 +76,12 @@ class RewardMethod(Method):
     def rewards(self, group: Group) -> Array:
         """Shaped rewards [..., G]."""
 
+    def weights(self, group: Group) -> Array:
+        """What a host multiplies its rewards by [..., G]: r~ / r, and 1 where r is 0."""
+        xp, rewards, shaped = as_arrays(group.needed("rewards", self), self.rewards(group))
+        earns, ones = rewards != 0, xp.ones_like(shaped)
+        return xp.where(earns, shaped / xp.where(earns, rewards, ones), ones)
+
     def advantages(self, group: Group) -> GroupAdvantage:
         return group_advantage(
             self.rewards(group),

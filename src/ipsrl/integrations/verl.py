@@ -102,12 +102,9 @@ def shape(
         mask=rows(np.ones(len(row_N), bool)),
         success=rows(right_N),
     )
-    weights_N = np.ones(len(scores))
     if not isinstance(method, RewardMethod):
-        return Shaped(weights_N, method(group).advantages[row_N, column_N])
-    shaped_N = method.rewards(group)[row_N, column_N]
-    np.divide(shaped_N, scores, out=weights_N, where=scores != 0)
-    return Shaped(weights_N, None)
+        return Shaped(np.ones(len(scores)), method(group).advantages[row_N, column_N])
+    return Shaped(method.weights(group)[row_N, column_N], None)
 
 
 def _method(algorithm: Any) -> Method:

@@ -9,7 +9,7 @@ from typing import Any
 
 from trl.trainer.rloo_config import RLOOConfig
 
-from ipsrl.core.estimators import ESTIMATORS, Estimator
+from ipsrl.core.estimators import ESTIMATORS, Estimator, Replay
 from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import is_coroutine, name_of, one_each
@@ -50,6 +50,8 @@ def as_estimator(estimator: object) -> Estimator | PromptHistory:
         return PromptHistory()
     if isinstance(estimator, str) and estimator in ESTIMATORS:
         estimator = ESTIMATORS[estimator]()
+    if isinstance(estimator, Replay):  # a prompt's texts have lengths of their own
+        return PromptHistory(estimator.batches, clip=estimator.clip)
     if isinstance(estimator, PromptHistory):
         return estimator
     if isinstance(estimator, Estimator) and not estimator.needs:

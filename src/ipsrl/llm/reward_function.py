@@ -87,8 +87,7 @@ def ips_reward(
             )
         one_prompt(prompts_N.reshape(-1, num_generations))
         ids_PG = ids_N.reshape(-1, num_generations)
-        # Scaled rewards of 1 are the weights.
-        weights_N = scaling.rewards(Group(np.ones(ids_PG.shape), ids_PG)).reshape(-1)
+        weights_N = scaling.weights(Group(np.ones(ids_PG.shape), ids_PG)).reshape(-1)
         mine = weights_N[state.process_index * len(prompts) :][: len(prompts)].tolist()
         return [None if r is None else r * w for r, w in zip(rewards, mine, strict=True)]
 

@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ipsrl.core.estimators import Estimator, Replay
 from ipsrl.core.methods import GRPO
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
 from ipsrl.functions import check_takes, load_function
-from ipsrl.llm.config import Config, PostTraining
+from ipsrl.llm.config import Config
 from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_loaded
 from ipsrl.runs import Run, progress
 
@@ -36,7 +35,6 @@ try:
     from ipsrl.llm.datasets import read_dataset
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
-    from ipsrl.llm.replay import PromptHistory
     from ipsrl.llm.rewards import checked
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
 except ModuleNotFoundError as error:
@@ -211,7 +209,7 @@ def _trainer(
             **options,
             outcome_fn=outcome,
             method=config.shaping(),
-            estimator=_estimator(config),
+            estimator=config.estimates(),
             success=config.success_above,
             negative_rewards=config.negative_rewards,
         )
@@ -228,12 +226,6 @@ def _trainer(
             if weight.requires_grad:  # TRL makes adapters bfloat16, but resumes in float32
                 weight.data = weight.data.float()
     return trainer
-
-
-def _estimator(config: PostTraining) -> Estimator | PromptHistory:
-    """Core's, but for replay, whose texts have lengths of their own."""
-    estimator = config.estimates()
-    return PromptHistory(estimator.batches) if isinstance(estimator, Replay) else estimator
 
 
 class _Recorder(TrainerCallback):

@@ -227,14 +227,11 @@ class IPSMixin(_Trainer):
 
     def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
         """What TRL is to take for the rewards, and the weight of each completion [N]."""
-        weights_PG = np.ones(group.rewards.shape)
-        if isinstance(self.method, RewardMethod):
-            shaped_PG, total_PG = self.method.rewards(group), group.rewards
-            np.divide(shaped_PG, total_PG, out=weights_PG, where=total_PG != 0)
-            # All columns alike, which scales their weighted sum; None stays None.
-        else:
+        if not isinstance(self.method, RewardMethod):
             self._advantages_N = self.method(group).advantages.reshape(-1)
-        weights_N = weights_PG.reshape(-1)
+            return rewards_NK, np.ones(len(rewards_NK))
+        weights_N = self.method.weights(group).reshape(-1)
+        # All columns alike, which scales their weighted sum; None stays None.
         return rewards_NK * torch.from_numpy(weights_N).to(rewards_NK)[:, None], weights_N
 
     def _raw_metrics(

@@ -23,7 +23,7 @@ class Result:
       timeouts: calls that a component has no value for within its limit.
       samples: SMILES drawn: calls, repeats and `invalid` ones, and those that the cut of the last
         batch left out.
-      invalid: SMILES drawn that are no molecule; they cost no call.
+      invalid: SMILES drawn that are not molecules; they cost no call.
       steps: batches.
       hits: distinct molecules with a reward above the threshold (yield).
       ob100: calls until 100 hits; None if there are fewer.

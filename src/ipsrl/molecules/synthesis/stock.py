@@ -22,7 +22,7 @@ class Stock(BaseMolInventory):
 
     Attributes:
       smiles: in `templates.standard_form`.
-      skipped: lines that were left out, because they are no molecule or a polymer (`*`).
+      skipped: lines that were left out, because they are not a molecule, or are a polymer (`*`).
     """
 
     def __init__(self, smiles: Iterable[str]) -> None:
