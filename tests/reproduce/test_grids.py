@@ -1,12 +1,10 @@
 """An item of the paper: its numbers beside ours, from runs that are used again and never mixed."""
 
-import functools
 import json
 import statistics
 
 import pytest
 
-import ipsrl.grids.loop
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config
@@ -14,20 +12,14 @@ from ipsrl.reproduce import ITEMS, Item, grids, reproduce
 from ipsrl.reproduce.grids import Cells
 from ipsrl.runs import Run
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 TOY = {
     "side": 4, "policy": "tabular", "group_size": 8, "batch": 8, "iterations": 4, "eval_every": 1,
     "checkpoint_every": 2, "seeds": 3, "lr": 0.1,
 }  # fmt: skip
 CELLS = {"2d-ips-grpo": "ips-grpo", "2d-grpo": "grpo", "2d-ours": "flowrl", "4d-other": "grpo"}
 PAPER = {"2d-grpo": 2.8e-2, "2d-ips-grpo": 3.0e-3, "2d-absent": 1.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled():
-    """The real loop, compiled once per configuration."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ipsrl.grids.loop, "Loop", functools.cache(ipsrl.grids.loop.Loop))
-        yield
 
 
 @pytest.fixture

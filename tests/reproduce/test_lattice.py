@@ -1,14 +1,10 @@
 """`ipsrl reproduce figure-3`: table and page say the same as the runs."""
 
-import functools
 import json
 import statistics
-from io import BytesIO
 
 import pytest
-from PIL import Image
 
-import ipsrl.grids.loop
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError
 from ipsrl.grids import LatticeConfig
@@ -24,16 +20,8 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled():
-    """The real loop, compiled once per configuration."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ipsrl.grids.loop, "Loop", functools.cache(ipsrl.grids.loop.Loop))
-        yield
-
-
 @pytest.fixture(scope="module")
-def figure_3(tmp_path_factory):
+def figure_3(compiled, tmp_path_factory):
     """Small configurations in place of the shipped ones; everything behind them is real."""
     folder, out = tmp_path_factory.mktemp("configs"), tmp_path_factory.mktemp("figure-3")
     for name, changes in VARIANTS.items():
@@ -46,12 +34,6 @@ def figure_3(tmp_path_factory):
 
 def contents(directory):
     return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in directory.rglob("*") if p.is_file()}
-
-
-def pictures(directory):
-    for path in directory.glob("*.png"):
-        Image.open(BytesIO(path.read_bytes())).verify()
-    return {path.name for path in directory.glob("*.png")}
 
 
 def test_the_table_counts_the_seeds_of_every_variant(figure_3):
@@ -71,7 +53,7 @@ def test_the_table_counts_the_seeds_of_every_variant(figure_3):
         }  # fmt: skip
 
 
-def test_figure_3_leaves_its_figures_and_a_page_of_them(figure_3):
+def test_figure_3_leaves_its_figures_and_a_page_of_them(figure_3, pictures):
     assert pictures(figure_3) == {"index-figure-3.png", "index-variants.png"}
     page = (figure_3 / "index.html").read_text()
     assert all(name in page for name in VARIANTS)

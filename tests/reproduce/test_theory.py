@@ -1,16 +1,12 @@
 """`ipsrl reproduce theory`: arrays, table and page say the same as the runs."""
 
-import functools
 import json
 import statistics
-from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors.numpy import load_file
 
-import ipsrl.grids.loop
 from ipsrl.core.floor import floor_l1, stationary_distribution
 from ipsrl.grids import Config, HyperGrid
 from ipsrl.reproduce import reproduce, theory
@@ -25,16 +21,8 @@ CLIPS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled():
-    """The real loop, compiled once per configuration."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ipsrl.grids.loop, "Loop", functools.cache(ipsrl.grids.loop.Loop))
-        yield
-
-
 @pytest.fixture(scope="module")
-def theorems(tmp_path_factory):
+def theorems(compiled, tmp_path_factory):
     """Small configurations in place of the shipped ones; everything behind them is real."""
     root, out = tmp_path_factory.mktemp("configs"), tmp_path_factory.mktemp("theory")
     for folder, cells in CLIPS.items():
@@ -48,13 +36,7 @@ def theorems(tmp_path_factory):
     return out
 
 
-def pictures(directory):
-    for path in directory.glob("*.png"):
-        Image.open(BytesIO(path.read_bytes())).verify()
-    return {path.name for path in directory.glob("*.png")}
-
-
-def test_theory_leaves_a_figure_per_statement(theorems):
+def test_theory_leaves_a_figure_per_statement(theorems, pictures):
     assert pictures(theorems) == {"index-slopes.png", "index-simplex.png", "index-floor.png"}
     assert (theorems / "index.html").read_text().count("data:image/png;base64,") == 3
 
