@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import functools
 import inspect
 import logging
 import math
+import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -27,14 +29,14 @@ from trl import GRPOTrainer, RLOOTrainer
 from ipsrl import GRPO, IPS, Group, GroupAdvantage, MaxRL, Method
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory
+from ipsrl.llm.evidence import Evidence
 
 G = 16
-OURS = {"raw_reward", "ips/weight_max"}
 TRL = Version(trl.__version__)
 
 
 def ours(name: str) -> bool:
-    return name in OURS or name.startswith(("outcomes/", "raw_rewards/"))
+    return name.startswith(("outcomes/", "ips/"))
 
 
 def last_table(trainer: Any) -> pd.DataFrame:
@@ -67,8 +69,6 @@ def test_a_group_by_hand(tmp_path) -> None:
     torch.testing.assert_close(rewards, torch.tensor([[4 / 3], [4 / 3], [4.0], [4 / 3]]))
     logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
     assert logged == {
-        "raw_reward": 1.0,
-        "raw_rewards/valid/mean": 1.0,
         "ips/weight_max": 4.0,
         "outcomes/distinct": 2.0,
         # exp of the entropy of (3/4, 1/4) = exp(.2158 + .3466) = exp(.5623)
@@ -129,7 +129,8 @@ def test_scaling_off_is_trl_bit_for_bit(
 def test_nothing_else_of_trl_is_overridden() -> None:
     """Neither methods nor attributes of TRL, also not by an accident of names."""
     for host in (GRPOTrainer, RLOOTrainer):
-        common = {name for name in vars(IPSMixin) if hasattr(host, name)} - set(vars(object))
+        added = {**vars(Evidence), **vars(IPSMixin)}
+        common = {name for name in added if hasattr(host, name)} - set(vars(object))
         common -= {"__module__", "__dict__", "__weakref__"}
         assert common == {"_calculate_rewards", "_generate_and_score_completions"}
         for trainer in (IPSGRPOTrainer, IPSRLOOTrainer):
@@ -137,10 +138,10 @@ def test_nothing_else_of_trl_is_overridden() -> None:
 
 
 def test_no_attribute_of_trl_is_overwritten(tmp_path) -> None:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(IPSMixin)))
     stored = {
         node.attr
-        for node in ast.walk(tree)
+        for mixin in (IPSMixin, Evidence)
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(mixin))))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
     assert {"outcome_fn", "method", "estimator"} <= stored
@@ -163,15 +164,49 @@ def test_logs_are_the_table_summed_up(tmp_path) -> None:
         q = np.array(list(n.values())) / sum(n.values())
         assert raw.tolist() == toy.valid(part["completion"])
         assert list(part["outcome"]) == toy.answer(part["completion"])
-        assert entry["raw_reward"] == entry["raw_rewards/valid/mean"] == raw.mean()
+        assert part["valid"].tolist() == raw.tolist()
+        assert entry["reward"] == entry["rewards/valid/mean"] == raw.mean()
+        scaled = raw * weights
         # float32 means of 16 values up to 16
-        assert entry["reward"] == pytest.approx((raw * weights).mean(), rel=TOLERANCE["float32"])
-        assert entry["rewards/valid/mean"] == entry["reward"]
+        assert entry["ips/reward"] == pytest.approx(scaled.mean(), rel=TOLERANCE["float32"])
+        assert entry["ips/reward_std"] == pytest.approx(scaled.std(), rel=TOLERANCE["float32"])
+        assert entry["ips/rewards/valid/mean"] == entry["ips/reward"]
         assert entry["ips/weight_max"] == weights.max() == G / min(n.values())
         assert entry["outcomes/distinct"] == len(n)
         # float64, tens of terms
         assert entry["outcomes/effective"] == pytest.approx(np.exp(-q @ np.log(q)), rel=1e-12)
         assert entry["outcomes/no_outcome"] == 1 - sum(n.values()) / G
+
+
+@pytest.mark.parametrize(
+    ("plain", "trainer", "settings"),
+    [
+        (GRPOTrainer, IPSGRPOTrainer, {}),
+        (GRPOTrainer, IPSGRPOTrainer, {"scale_rewards": "batch", "reward_weights": [0.5, 2.0]}),
+        (RLOOTrainer, IPSRLOOTrainer, {}),
+    ],
+    ids=["grpo", "batch", "rloo"],
+)
+def test_what_trl_logs_is_what_it_would_log(tmp_path, plain, trainer, settings) -> None:
+    """Of a model that does not learn, all numbers and rewards in the table, to the last bit."""
+
+    def some(completions, **columns):
+        return [None if text == "a3" else 0.3 for text in completions]
+
+    settings = {
+        "rewards": [toy.valid, some], "learning_rate": 0.0, "max_steps": 3, "num_generations": 4,
+        **settings,
+    }  # fmt: skip
+    alone = toy.train(tmp_path / "alone", plain, **settings)
+    scaled = toy.train(tmp_path / "scaled", trainer, trainer_options=ips(), **settings)
+    for ours_, theirs in zip(toy.log(scaled)[:3], toy.log(alone)[:3], strict=True):
+        rest = {name: value for name, value in ours_.items() if not ours(name)}
+        learned = {"loss", "grad_norm"}
+        assert {n for n in rest if rest[n] != theirs[n]} <= learned
+        assert rest.keys() == theirs.keys()
+        assert ours_["ips/reward"] > ours_["reward"]
+    for name, column in alone._logs["rewards"].items():
+        np.testing.assert_array_equal(list(scaled._logs["rewards"][name]), list(column))
 
 
 def test_columns_that_a_reward_function_logs_stay_as_they_are(tmp_path) -> None:
@@ -259,16 +294,16 @@ def test_several_rewards_with_weights(tmp_path) -> None:
     )  # fmt: skip
     rows = toy.table(tmp_path)
     first, second = toy.valid(rows["completion"]), by_letter(rows["completion"])
-    weights = rows["ips_weight"].astype(float)
-    # one product in float32
-    np.testing.assert_allclose(rows["valid"].astype(float), first * weights, rtol=1e-6)
-    np.testing.assert_allclose(rows["by_letter"].astype(float), second * weights, rtol=1e-6)
+    assert (list(rows["valid"]), list(rows["by_letter"])) == (first, second)
     expected = [0.5 * a + 2 * b for a, b in zip(first, second, strict=True)]
     assert list(rows["raw_reward"]) == expected  # quarters: exact
     assert_closed_form(rows)
     logged = toy.log(trainer)[0]
-    assert logged["raw_rewards/by_letter/mean"] == np.mean(second[:G])
-    assert logged["raw_reward"] == np.mean(expected[:G])
+    assert logged["rewards/by_letter/mean"] == np.mean(second[:G])
+    assert logged["reward"] == np.mean(expected[:G])
+    weights = rows["ips_weight"].astype(float)
+    scaled = (np.array(second) * weights)[:G].mean()
+    assert logged["ips/rewards/by_letter/mean"] == pytest.approx(scaled, rel=1e-6)  # in float32
 
 
 def test_none_rewards_stay_none(tmp_path, caplog) -> None:
@@ -285,8 +320,6 @@ def test_none_rewards_stay_none(tmp_path, caplog) -> None:
     nan = math.nan
     # p^ = 2/4, 1/4, 2/4
     assert_same(rewards, np.array([[2.0, 4.0], [nan, 8.0], [2.0, 4.0], [nan, nan]]))
-    assert trainer._metrics["train"]["raw_reward"] == [pytest.approx(8 / 3)]  # (3 + 2 + 3) / 3
-    assert trainer._metrics["train"]["raw_rewards/some/mean"] == [1.0]
     assert trainer._metrics["train"]["ips/weight_max"] == [4.0]
 
 
@@ -328,9 +361,17 @@ def own_outcome(completions: list[str], log_extra: Any, **columns: Any) -> list[
     return toy.valid(completions)
 
 
-def exact_arguments(prompts, completions, completion_ids, row):
-    """Takes the column of the data set, and nothing that TRL gives to reward functions only."""
+def exact_arguments(
+    prompts, completions, completion_ids, row, trainer_state, log_extra, log_metric
+):
+    """Takes what TRL gives to a reward function, by name."""
     assert len(prompts) == len(completions) == len(completion_ids) == len(row)
+    log_metric("step", trainer_state.global_step)
+    return toy.answer(completions)
+
+
+async def answer_later(completions: list[str], **columns: Any) -> list[str | None]:
+    await asyncio.sleep(0)
     return toy.answer(completions)
 
 
@@ -351,8 +392,18 @@ class Named:
         (own_outcome, "outcome"),
         (Named(), functools.partial(toy.answer)),
         (toy.valid, exact_arguments),
+        (toy.valid, answer_later),
+        (valid_later, answer_later),
     ],
-    ids=["async reward", "column", "column outcome", "objects", "data column"],
+    ids=[
+        "async reward",
+        "column",
+        "column outcome",
+        "objects",
+        "all by name",
+        "async outcome",
+        "both async",
+    ],
 )
 def test_other_ways_to_say_the_same(tmp_path, rewards, outcome_fn) -> None:
     """Losses and weights are those of a plain reward and a plain outcome function."""
@@ -367,6 +418,13 @@ def test_other_ways_to_say_the_same(tmp_path, rewards, outcome_fn) -> None:
     weights = other.model.state_dict()
     for name, value in reference.model.state_dict().items():
         assert torch.equal(weights[name], value), name
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_outcomes_may_be_an_array(tmp_path, kind) -> None:
+    trainer = small(tmp_path, trainer_options={"outcome_fn": lambda **_: kind([7, 7, 0, 7])})
+    rewards = rewards_of(trainer, ["a0"] * 4)
+    torch.testing.assert_close(rewards, torch.tensor([[4 / 3], [4 / 3], [4.0], [4 / 3]]))
 
 
 def test_an_unscaled_penalty(tmp_path) -> None:
@@ -395,21 +453,49 @@ def test_a_penalty_inside_a_positive_total_is_scaled(tmp_path) -> None:
     assert rewards.tolist() == [[2.0, -2.0]] * 4  # totals of .5, twice as much each
 
 
+@pytest.mark.parametrize(
+    ("reward", "teaches", "then"),
+    [
+        (-1.0, r"total reward -1\. .*negative_rewards='keep'", [2.0, 2.0, -1.0, 4.0]),
+        # Its group would have NaN for advantages, which TRL 1.16 takes for 0, without a word.
+        (math.inf, "infinite reward.*Return finite", [2.0, 2.0, math.nan, 4.0]),
+        (-math.inf, "infinite reward.*Return finite", [2.0, 2.0, math.nan, 4.0]),
+    ],
+)
 @pytest.mark.parametrize("estimator", ["group", "replay"])
-def test_an_infinite_reward_is_refused_whenever_it_comes(tmp_path, estimator) -> None:
-    """Its group would have NaN for advantages, which TRL 1.16 takes for 0, without a word."""
+def test_what_cannot_be_scaled_is_refused_at_first_and_left_alone_later(
+    tmp_path, caplog, reward, teaches, then, estimator
+) -> None:
+    """A run of days does not end by one penalty; one warning says what was done."""
 
-    def reward(completions, **columns):
-        return [math.inf if text == "a3" else 1.0 for text in completions]
+    def rewards(completions, **columns):
+        return [reward if text == "a1" else 1.0 for text in completions]
 
-    trainer = small(
-        tmp_path, rewards=reward, trainer_options={"estimator": PromptHistory(log_probs=False)}
-        if estimator == "replay" else {},
-    )  # fmt: skip
-    for _ in range(2):
-        rewards_of(trainer, ["a0", "a0", "a1", "a1"])
-    with pytest.raises(InvalidInput, match="finite"):
-        rewards_of(trainer, ["a0", "a0", "a1", "a3"])
+    history = PromptHistory(batches=1, log_probs=False)
+    options = {"estimator": history if estimator == "replay" else "group"}
+    trainer = small(tmp_path, rewards=rewards, trainer_options=options)
+    texts = ["a0", "a0", "a1", "a2"]
+    with pytest.raises(InvalidInput, match=teaches):
+        rewards_of(trainer, texts)
+    trainer.state.global_step = 1
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        for _ in range(2):
+            assert_same(rewards_of(trainer, texts)[:, 0], np.array(then))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert ("left out" if math.isinf(reward) else "left unscaled") in said
+
+
+def test_training_goes_on_after_an_infinite_reward(tmp_path) -> None:
+    def reward(completions, trainer_state, **columns):
+        infinite = trainer_state.global_step == 1
+        return [math.inf if infinite and i == 3 else 1.0 for i in range(len(completions))]
+
+    trainer = toy.train(
+        tmp_path, IPSGRPOTrainer, rewards=reward, max_steps=3, trainer_options=ips()
+    )
+    assert all(math.isfinite(entry["grad_norm"]) for entry in toy.log(trainer)[:3])
+    assert all(weight.isfinite().all() for weight in trainer.model.parameters())
+    assert [entry["reward"] for entry in toy.log(trainer)[:3]] == [1.0] * 3
 
 
 # --- evaluation ---------------------------------------------------------------------------------
@@ -424,10 +510,9 @@ def test_evaluation_is_not_scaled(tmp_path) -> None:
     (entry,) = [entry for entry in toy.log(trainer) if "eval_reward" in entry]
     assert 0 < entry["eval_reward"] <= 1  # with weights it would read up to 4
     assert 1 <= entry["eval_outcomes/effective"] <= entry["eval_outcomes/distinct"] <= 4
-    assert "eval_ips/weight_max" not in entry
-    assert "eval_raw_reward" not in entry
+    assert not [name for name in entry if name.startswith("eval_ips/")]
     (step,) = [entry for entry in toy.log(trainer) if "reward" in entry]
-    assert step["reward"] > step["raw_reward"]
+    assert step["ips/reward"] > step["reward"]
 
 
 # --- other ways to train ------------------------------------------------------------------------
@@ -537,6 +622,13 @@ def test_a_column_that_nobody_logs(tmp_path) -> None:
         rewards_of(trainer, ["a0", "a0", "a1", "j0"])
 
 
+def test_a_column_that_two_reward_functions_log(tmp_path) -> None:
+    rewards = [logged_outcome, functools.partial(logged_outcome)]
+    trainer = small(tmp_path, rewards=rewards, trainer_options={"outcome_fn": "answer"})
+    with pytest.raises(InvalidInput, match=r"'answer'.*8 values for 4 completions\. Let one"):
+        rewards_of(trainer, ["a0", "a0", "a1", "j0"])
+
+
 def test_groups_that_mix_prompts(tmp_path) -> None:
     """A history belongs to one prompt."""
     data = toy.dataset(8).map(lambda row: {"prompt": "name one" if row["row"] % 2 else "one more"})
@@ -636,6 +728,55 @@ def test_a_bound_of_the_advantage_holds_for_methods_that_change_rewards(tmp_path
     inputs = [{"prompt": "name one"} for _ in range(trainer.args.per_device_train_batch_size)]
     advantages = trainer._generate_and_score_completions(inputs)["advantages"]
     assert advantages.abs().max() == 0.25
+
+
+@pytest.mark.parametrize(
+    ("rewards", "texts", "says"),
+    [
+        # 1.2 for a0 and a1, .2 for j0 and j1: .4 of 2.8
+        (["valid", "formatted"], ["a0", "a1", "j0", "j1"], r"0\.2 of 1\.2\) have 14% of .*"
+         r"success=\['valid'\], or success=0\.7 .*--success-above 0\.7.*success=0\."),
+        (["partial"], ["a0", "a0", "a1", "a1"], r"0\.5 of 1\) have 33% of .*right: success=0\.75"),
+    ],
+)  # fmt: skip
+def test_rewards_of_wrong_answers_are_warned_of(tmp_path, caplog, rewards, texts, says) -> None:
+    functions = {"valid": toy.valid, "formatted": formatted, "partial": partial_credit}
+    for success, said in ((None, 1), (0.0, 0)):
+        caplog.clear()
+        trainer = small(
+            tmp_path, rewards=[functions[name] for name in rewards],
+            trainer_options={"outcome_fn": everything, "success": success},
+        )  # fmt: skip
+        with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+            for _ in range(2):
+                rewards_of(trainer, texts)
+        messages = [r.getMessage() for r in caplog.records if "target" in r.getMessage()]
+        assert len(messages) == said
+        assert all(re.search(says, message) for message in messages)
+
+
+def test_the_first_right_answer_brings_the_warning(tmp_path, caplog) -> None:
+    """Until it comes nothing says that the others are wrong."""
+    trainer = small(
+        tmp_path, rewards=[toy.valid, formatted], trainer_options={"outcome_fn": everything}
+    )
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        for _ in range(2):
+            rewards_of(trainer, ["j0", "j0", "j1", "j1"])
+        assert not caplog.records
+        rewards_of(trainer, ["j0", "j0", "j1", "a0"])  # the third, when nothing else is looked at
+    assert ["25% of the target" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_binary_rewards_are_not_warned_of(tmp_path, caplog) -> None:
+    trainer = small(tmp_path, trainer_options={"outcome_fn": everything})
+    with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
+        rewards_of(trainer, ["a0", "a0", "a1", "j0"])
+    assert not caplog.records
+
+
+def partial_credit(completions: list[str], **columns: Any) -> list[float]:
+    return [1.0 if text == "a0" else 0.5 for text in completions]
 
 
 def formatted(completions: list[str], **columns: Any) -> list[float]:

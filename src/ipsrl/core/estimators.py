@@ -29,6 +29,7 @@ from ipsrl.core.probability import (
     leave_one_out_frequency,
     likelihood,
     one_where_unscaled,
+    summed_likelihood,
     weighted_frequency,
 )
 from ipsrl.errors import InvalidInput
@@ -108,7 +109,10 @@ class Kernel(_Stateless):
 
 @dataclass(frozen=True)
 class Likelihood(_Stateless):
-    """`likelihood` of `Group.log_pf` and `Group.log_pb`."""
+    """`likelihood` of `Group.log_pf` and `Group.log_pb`; `summed_likelihood` with `Group.samples`.
+
+    The latter is for outcomes that different samples have in common, such as texts with one answer.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ("log_pf",)
 
@@ -117,6 +121,9 @@ class Likelihood(_Stateless):
         if group.mask is not None:
             log_pf = _zero_outside(group.mask, log_pf)
             log_pb = None if log_pb is None else _zero_outside(group.mask, log_pb)
+        if group.samples is not None:
+            ids = group.scaled_ids(self)
+            return summed_likelihood(ids, log_pf, group.samples, mask=group.mask), state
         p = likelihood(log_pf, log_pb)
         return one_where_unscaled(p, group.scaled_ids(self), group.mask), state
 

@@ -22,6 +22,7 @@ class Group(NamedTuple):
       p: p(outcome) of each sample [..., G]: exact, or by an `Estimator`.
       log_pf: log-probability of each trajectory under the policy that drew it [..., G].
       log_pb: log-probability of each trajectory given its outcome [..., G]; None for strings.
+      samples: ids of whole samples [..., G]: the same where two are the same sample.
       similarity: pairwise similarities [..., G, G].
       trajectories: what `Replay` is to store: an array or a named tuple of arrays.
       history_log_pf: log-probability, under the current policy, of what `Replay` has stored
@@ -35,6 +36,7 @@ class Group(NamedTuple):
     p: Array = None
     log_pf: Array = None
     log_pb: Array = None
+    samples: Array = None
     similarity: Array = None
     trajectories: Any = None
     history_log_pf: Array = None

@@ -8,6 +8,7 @@ Inverse probability scaling is as good as its estimate of p.  The paper counts w
     kernel         mean similarity to the group   continuous or fuzzy outcomes
     replay         importance-weighted counts     over the last batches of the same prompt
     likelihood     P_F(tau) / P_B(tau | o)        one sample is enough; strings have P_B = 1
+                   sum of pi(y) in the group      texts that have their outcome in common
     exact          given                          enumerable outcomes
 
 Functions do the arithmetic; `ipsrl.core.estimators` has them as objects with a state.
@@ -39,6 +40,9 @@ from ipsrl.errors import InvalidInput
 
 LOG_P_MIN = -40.0
 """Least log of a likelihood: what is rarer is never seen twice, and 1/p^2 must fit a float32."""
+
+LOG_P_LONG = -30.0
+"""Log of a likelihood below which a sample is too long for it to be that of its outcome."""
 
 
 def group_frequency(ids: Array, *, mask: Array | None = None) -> Array:
@@ -210,6 +214,44 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
             "is of the same trajectory as log_pf."
         )
     return p
+
+
+def summed_likelihood(
+    ids: Array, log_p: Array, samples: Array, *, mask: Array | None = None
+) -> Array:
+    """Probability of the different samples of the group that have the same outcome.
+
+        p^(o) = sum pi(y) over the different y of the group with outcome o
+
+    It is below p(o) by what the group has not sampled, which is little where answers are short.
+    Where a scaled sample of the group is less likely than e^-30, texts are so long that pi says
+    nothing of their outcome: `group_frequency` takes its place in the whole group, as only weights
+    of one kind can be compared.
+
+    Args:
+      ids: outcome ids [..., G].
+      log_p: log-probabilities of the samples under the policy [..., G], at most 0.
+      samples: ids of the samples themselves [..., G], as of `outcome_ids`.
+      mask: True where a sample exists [..., G]; None for all.
+    Returns:
+      p^ in (0, 1] [..., G]; 1 for what has no outcome.
+    Raises:
+      InvalidInput: for ids or log-probabilities that are none, or of different shapes.
+    """
+    xp, ids, log_p, samples, mask = as_arrays(ids, log_p, samples, as_mask(mask))
+    check_aligned(ids, mask)
+    check_aligned(samples)
+    check_same_shape("ids and samples", ids, samples)
+    log_p = _log_probs(xp, "log_p", log_p)
+    check_same_shape("ids and log_p", ids, log_p)
+    scaled = has_outcome(ids) if mask is None else has_outcome(ids) & mask
+    present = xp.astype(scaled, log_p.dtype)
+    copies = sum_over_equal(xp, samples, samples, present)
+    weights = present * xp.exp(log_p) / xp.where(scaled, copies, xp.ones_like(copies))
+    p = xp.clip(sum_over_equal(xp, ids, ids, weights), max=1.0)
+    long = xp.any(scaled & (log_p < LOG_P_LONG), axis=-1, keepdims=True)
+    counted = xp.astype(group_frequency(ids, mask=mask), p.dtype, copy=False)
+    return _one_where_unscaled(xp, xp.where(long, counted, p), ids, mask)
 
 
 def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -> Array:

@@ -141,7 +141,7 @@ def outcome_keys(rows: Completions, outcome_fn: OutcomeFunction | None) -> list[
 
 
 def call_outcome_fn(
-    outcome_fn: OutcomeFunction, prompts: list[Any], completions: list[Any], **columns: list[Any]
+    outcome_fn: OutcomeFunction, prompts: list[Any], completions: list[Any], **columns: Any
 ) -> list[Hashable | None]:
     """Keys of all rows in one call, checked.
 
@@ -165,11 +165,13 @@ def call_outcome_fn(
     return one_each(keys, name, "keys", len(prompts), "completions")
 
 
-def _where(outcome_fn: OutcomeFunction, arguments: dict[str, list[Any]]) -> str:
+def _where(outcome_fn: OutcomeFunction, arguments: dict[str, Any]) -> str:
     """The first row on which the function raises by itself."""
+    lists = {name: values for name, values in arguments.items() if isinstance(values, list)}
     for row, completion in enumerate(arguments["completions"]):
         try:
-            outcome_fn(**{name: values[row : row + 1] for name, values in arguments.items()})
+            one = {name: values[row : row + 1] for name, values in lists.items()}
+            outcome_fn(**{**arguments, **one})
         except (Exception, SystemExit):
             return f" (at row {row}, completion {str(completion)[:80]!r})"
     return ""

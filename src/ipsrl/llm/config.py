@@ -6,7 +6,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import FailFast, Field, field_validator, model_validator
+from pydantic import BeforeValidator, FailFast, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import brief, check_has_effect, parse
@@ -53,7 +53,7 @@ FIELDS = PrimitiveConstructorSpec(
 class PostTraining(
     shaped(
         losses={"flowrl": GRPO},
-        knows=("ids", "history_log_pf"),
+        knows=("ids", "history_log_pf", "log_pf", "similarity"),
         without=("scale",),  # TRL's scale_rewards
         defaults={"replay_batches": 8},
     )
@@ -62,8 +62,10 @@ class PostTraining(
 
     model: Annotated[HubModel, Field(min_length=1)] = "tiny"
     """Folder or hub name; tiny is a small model made for the data set."""
+    similarity: Function = ""
+    """Function of outcome keys that returns their similarities [n, n]; for the estimator kernel."""
     negative_rewards: Literal["refuse", "keep"] = "refuse"
-    """keep leaves completions with a negative total reward unscaled."""
+    """A negative total in the first step is an error with refuse, and left unscaled with keep."""
     flowrl_beta: Annotated[float, Field(gt=0, le=1e6)] = 15.0
     """Inverse temperature."""
     flowrl_log_z: Literal["mlp", "table"] = "mlp"
@@ -112,6 +114,11 @@ class PostTraining(
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
+        if (self.estimator == "kernel") != bool(self.similarity):
+            raise ValueError(
+                "estimator kernel and similarity go together. Name a function of outcome keys "
+                'with similarity = "file.py:function", or leave both out'
+            )
         for key in ("lora_alpha", "lora_dropout", "lora_targets"):
             default = type(self).model_fields[key].default
             if not self.lora_rank and getattr(self, key) != default:
@@ -145,6 +152,13 @@ class PostTraining(
         return self
 
 
+_Named = Annotated[Function, Field(min_length=1)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class Config(PostTraining):
     """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
 
@@ -154,8 +168,10 @@ class Config(PostTraining):
     """Split of a hub data set."""
     eval_dataset: HubDataset = ""
     """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
-    reward: Annotated[Function, Field(min_length=1)]
-    """Reward function, module:function or file.py:function, as TRL calls it; >= 0."""
+    reward: Annotated[list[_Named], BeforeValidator(_as_list), Field(min_length=1)]
+    """Reward functions, module:function or file.py:function, as TRL calls them; >= 0."""
+    success: Annotated[list[str], FailFast()] = []  # noqa: RUF012 (frozen)
+    """Names of reward functions that are positive for what is right, and so scaled."""
     outcome: Function = ""
     """Outcome function, called as the reward is: one key per completion, None for none."""
     stop_below: Annotated[float, Field(ge=0)] = 0.0
@@ -172,6 +188,12 @@ class Config(PostTraining):
             raise ValueError(
                 f"{f'method {self.method}' if needed else 'stop_below'} needs to know "
                 'what a completion means. Name a function with outcome = "file.py:function"'
+            )
+        if self.success and (self.success_above is not None or not needed):
+            raise ValueError(
+                "success has no effect with success_above. Say in one of the two what is right"
+                if needed
+                else f"success has no effect with method {self.method}. Leave it out"
             )
         if 0 < self.stop_below <= 1:
             raise ValueError(

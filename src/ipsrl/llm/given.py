@@ -9,15 +9,18 @@ from typing import Any
 
 from trl.trainer.rloo_config import RLOOConfig
 
-from ipsrl.core.estimators import ESTIMATORS, Estimator, Replay
+from ipsrl.core.estimators import ESTIMATORS, Estimator, Kernel, Replay
 from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.functions import is_coroutine, name_of, one_each
 from ipsrl.llm.replay import PromptHistory
 
 OutcomeFn = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, completion_ids, **columns): one key per completion, or None."""
 
+SimilarityFn = Callable[[list[Hashable]], Any]
+"""similarity_fn(keys): similarities [n, n] of n different outcome keys, in [0, 1]."""
+
+_KNOWN = ("log_pf", "similarity", "history_log_pf")
 _HOOK = ["inputs", "prompts", "completions", "completion_ids_list"]
 
 
@@ -45,22 +48,44 @@ def as_method(method: Method | None, eps: object, alpha: object) -> Method:
     return method
 
 
-def as_estimator(estimator: object) -> Estimator | PromptHistory:
-    if estimator == "replay":
-        return PromptHistory()
+def as_estimator(estimator: object, similarity_fn: object) -> Estimator | PromptHistory:
     if isinstance(estimator, str) and estimator in ESTIMATORS:
         estimator = ESTIMATORS[estimator]()
+    if isinstance(estimator, Kernel) != (similarity_fn is not None):
+        raise ConfigError(
+            "estimator='kernel' and similarity_fn go together: the estimator takes the mean "
+            "similarity of an outcome to its group for p^. Pass both or neither."
+        )
+    if similarity_fn is not None and not callable(similarity_fn):
+        raise ConfigError(
+            f"similarity_fn is {similarity_fn!r}. Pass a function of outcome keys that returns "
+            "their similarities [n, n]."
+        )
     if isinstance(estimator, Replay):  # a prompt's texts have lengths of their own
         return PromptHistory(estimator.batches, clip=estimator.clip)
     if isinstance(estimator, PromptHistory):
         return estimator
-    if isinstance(estimator, Estimator) and not estimator.needs:
+    if isinstance(estimator, Estimator) and set(estimator.needs) <= set(_KNOWN):
         return estimator
-    known = [name for name, kind in ESTIMATORS.items() if not kind.needs]
+    known = [name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(_KNOWN)]
     raise ConfigError(
-        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))}, 'replay' or "
-        "PromptHistory(...): a trainer knows nothing but outcomes."
+        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))} or PromptHistory(...): a "
+        f"trainer knows nothing of a group but outcomes, {' and '.join(_KNOWN)}."
     )
+
+
+def check_inputs(trainer: Any, estimator: Estimator | PromptHistory) -> None:
+    """Refuse log-probabilities of texts that are not the model's alone."""
+    if isinstance(estimator, PromptHistory):
+        wanted, instead = estimator.log_probs, "PromptHistory(log_probs=False)"
+    else:
+        wanted, instead = "log_pf" in estimator.needs, "'group' or PromptHistory(log_probs=False)"
+    for name in ("tools", "environments", "rollout_func"):
+        if wanted and getattr(trainer, name, None):
+            raise ConfigError(
+                f"{type(estimator).__name__} needs the probability of each completion, but with "
+                f"{name} a part of it is not written by the model. Use estimator={instead}."
+            )
 
 
 def as_success(success: object, names: Sequence[str]) -> float | list[int] | None:
@@ -79,28 +104,36 @@ def as_success(success: object, names: Sequence[str]) -> float | list[int] | Non
 
 
 def check_outcome_fn(outcome_fn: object) -> None:
-    if isinstance(outcome_fn, str):
-        return
-    if not callable(outcome_fn) or is_coroutine(outcome_fn):
+    if not isinstance(outcome_fn, str) and not callable(outcome_fn):
         raise InvalidInput(
-            f"outcome_fn is {outcome_fn!r}. Pass a plain function of (prompts, completions, "
+            f"outcome_fn is {outcome_fn!r}. Pass a function of (prompts, completions, "
             "completion_ids, **columns) that returns one key per completion, or the name of a "
             "column that a reward function logs."
         )
 
 
-def keys_of(returned: Any, outcome_fn: OutcomeFn | str, count: int) -> list[Hashable | None]:
-    name = "the reward function" if isinstance(outcome_fn, str) else name_of(outcome_fn)
-    return one_each(returned, name, "outcomes", count, "completions")
+_WITHOUT_GROUPS = {
+    "A2POTrainer": "A*-PO samples one completion per prompt and compares it with an optimal value "
+    "that was estimated before, so there is no group whose outcomes could be counted",
+    "OnlineDPOTrainer": "online DPO only asks which of two completions is better, so it makes no "
+    "difference by how much, and there is no group whose outcomes could be counted",
+    "AsyncGRPOTrainer": "asynchronous GRPO computes advantages in its rollout worker, another "
+    "process, and the trainer sees neither rewards nor groups",
+}
 
 
 def check_host(cls: type, hook: Callable[..., Any] | None) -> None:
-    """IPS hangs on one method of TRL; say so clearly when it is gone or changed."""
+    """IPS hangs on one method of TRL; say so clearly where it is missing or another."""
+    for base in cls.__mro__:
+        if why := _WITHOUT_GROUPS.get(base.__name__):
+            raise ConfigError(
+                f"{cls.__name__} cannot be scaled: {why}. Derive from (IPSMixin, GRPOTrainer) or "
+                "(IPSMixin, RLOOTrainer)."
+            )
     if hook is None:
         raise ConfigError(
             f"{cls.__name__} has no _calculate_rewards, the place where a group of completions is "
-            "whole (TRL's asynchronous GRPO computes advantages elsewhere). Derive from "
-            "(IPSMixin, GRPOTrainer) or (IPSMixin, RLOOTrainer)."
+            "whole. Derive from (IPSMixin, GRPOTrainer) or (IPSMixin, RLOOTrainer)."
         )
     found = list(inspect.signature(hook).parameters)
     if found != _HOOK:

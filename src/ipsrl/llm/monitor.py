@@ -118,8 +118,7 @@ class CollapseMonitor(TrainerCallback):
         log_metric = columns.get("log_metric")
         if log_metric is None or self.outcome_fn is None:  # not called by a trainer
             return
-        lists = {name: values for name, values in columns.items() if isinstance(values, list)}
-        ids = outcome_ids(call_outcome_fn(self.outcome_fn, **lists))
+        ids = outcome_ids(call_outcome_fn(self.outcome_fn, **columns))
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             # A group may straddle processes.
             here = torch.as_tensor(ids, device=PartialState().device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +17,9 @@ from ipsrl.core.methods import IPS
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.functions import call, is_coroutine
-from ipsrl.llm.given import OutcomeFn, check_outcome_fn, keys_of
+from ipsrl.llm.given import OutcomeFn, check_outcome_fn
 from ipsrl.llm.replay import one_prompt, prompt_ids
-from ipsrl.llm.rewards import checked
+from ipsrl.llm.rewards import checked, keys_of
 
 
 def ips_reward(
@@ -57,11 +58,12 @@ def ips_reward(
         raise InvalidInput(
             f"num_generations is {num_generations!r}. Pass the trainer's, a positive integer."
         )
-    if is_coroutine(reward_fn):
-        raise InvalidInput(
-            "reward_fn is a coroutine, which ips_reward cannot wrap: processes must gather their "
-            "outcomes in step. Use IPSGRPOTrainer, which takes coroutines."
-        )
+    for what, function in (("reward_fn", reward_fn), ("outcome_fn", outcome_fn)):
+        if is_coroutine(function):
+            raise InvalidInput(
+                f"{what} is a coroutine, which ips_reward cannot wrap: processes must gather their "
+                "outcomes in step. Use IPSGRPOTrainer, which takes coroutines."
+            )
 
     rewards_of = checked(reward_fn)
 
@@ -69,13 +71,13 @@ def ips_reward(
     def scaled(*, prompts: Any, completions: Any, completion_ids: Any, **columns: Any) -> Any:
         batch = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
         rewards = rewards_of(**batch, **columns)
-        known = {name: values for name, values in columns.items() if isinstance(values, list)}
-        ids = outcome_ids(keys_of(call(outcome_fn, **batch, **known), outcome_fn, len(prompts)))
-        if not all(reward is None or reward >= 0 for reward in rewards):
+        keys = keys_of(call(outcome_fn, **batch, **columns), outcome_fn, len(prompts))
+        ids = outcome_ids(keys)
+        if not all(reward is None or 0 <= reward < math.inf for reward in rewards):
             raise InvalidInput(
                 "reward_fn returned a reward that is negative, whose scaling would push rare "
-                "outcomes away, or NaN. Shift the rewards to be >= 0; return None for what cannot "
-                "be scored."
+                "outcomes away, or infinite, or NaN. Shift the rewards to be >= 0; return None for "
+                "what cannot be scored."
             )
         state = PartialState()
         both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)

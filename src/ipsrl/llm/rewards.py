@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -16,8 +15,8 @@ from ipsrl.functions import call, calling, is_coroutine, name_of, number, one_ea
 def checked(reward_fn: Callable[..., Any]) -> Callable[..., Any]:
     """The same reward function; that it ends the process, or returns no rewards, is an error.
 
-    TRL takes the keys of a dict for rewards, waits for ever for a coroutine that calls
-    `sys.exit`, and trains on an infinite reward.
+    TRL takes the keys of a dict for rewards, and waits for ever for a coroutine that calls
+    `sys.exit`.
 
     Args:
       reward_fn: TRL's kind of reward function, a coroutine or not.
@@ -26,17 +25,43 @@ def checked(reward_fn: Callable[..., Any]) -> Callable[..., Any]:
       None for none.  It raises InvalidInput for anything else.
     """
     name = name_of(reward_fn)
+    return _taking(reward_fn, lambda returned, count: _numbers(returned, name, count))
 
-    def rewards(*args: Any, **columns: Any) -> list[float | None]:
-        return _numbers(call(reward_fn, *args, **columns), name, columns)
 
-    async def rewards_later(*args: Any, **columns: Any) -> list[float | None]:
+def recorded(outcome_fn: Callable[..., Any], keys: list[Hashable | None]) -> Callable[..., Any]:
+    """The outcome function as a reward function that returns None, and fills `keys`.
+
+    Raises:
+      InvalidInput: as `checked`, for what are not outcome keys.
+    """
+
+    def take(returned: Any, count: int) -> list[None]:
+        keys[:] = keys_of(returned, outcome_fn, count)
+        return [None] * count
+
+    return _taking(outcome_fn, take)
+
+
+def keys_of(returned: Any, outcome_fn: Callable[..., Any], count: int) -> list[Hashable | None]:
+    """One outcome key for each completion, also of an array or a tensor."""
+    return one_each(returned, name_of(outcome_fn), "outcomes", count, "completions")
+
+
+def _taking(
+    function: Callable[..., Any], take: Callable[[Any, int], list[Any]]
+) -> Callable[..., Any]:
+    """The function, a coroutine or not, with `take` of what it returns and of how many it is."""
+    name = name_of(function)
+
+    def now(*args: Any, **columns: Any) -> list[Any]:
+        return take(call(function, *args, **columns), len(columns["completions"]))
+
+    async def later(*args: Any, **columns: Any) -> list[Any]:
         with calling(name):
-            returned = await reward_fn(*args, **columns)
-        return _numbers(returned, name, columns)
+            returned = await function(*args, **columns)
+        return take(returned, len(columns["completions"]))
 
-    later = is_coroutine(reward_fn)
-    wrapper = functools.update_wrapper(rewards_later if later else rewards, reward_fn)
+    wrapper = functools.update_wrapper(later if is_coroutine(function) else now, function)
     wrapper.__name__ = name  # TRL's column; a partial has no name
     return wrapper
 
@@ -49,20 +74,14 @@ def checked_all(reward_funcs: Any) -> Any:
     return checked(reward_funcs) if is_function else reward_funcs
 
 
-def _numbers(returned: Any, name: str, columns: dict[str, Any]) -> list[float | None]:
-    count = len(columns["completions"])
+def _numbers(returned: Any, name: str, count: int) -> list[float | None]:
     rewards = one_each(returned, name, "rewards", count, "completions")
     for row, reward in enumerate(rewards):
         try:
             rewards[row] = None if reward is None else number(reward)
         except InvalidInput:
-            pass
-        else:
-            if reward is None or not math.isinf(rewards[row]):
-                continue
-        raise InvalidInput(
-            f"{name} returned {reward!r:.80} for completion {row} of {count}, which is not finite "
-            "or not a number, and would take its whole group with it. Return finite numbers, or "
-            "None for what cannot be scored."
-        )
+            raise InvalidInput(
+                f"{name} returned {reward!r:.80} for completion {row} of {count}, which is not a "
+                "number. Return numbers, or None for what cannot be scored."
+            ) from None
     return rewards

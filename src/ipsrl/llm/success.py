@@ -6,11 +6,14 @@ IPS as published scales every outcome, so wrong ones settle in proportion to wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ipsrl.core.check import wrong_share
 from ipsrl.core.floor import stationary_distribution
+from ipsrl.core.group import Group
 from ipsrl.errors import InvalidInput
 
 _PROMPTS = 50  # that are predicted, at most: each takes a tenth of a second
@@ -88,3 +91,43 @@ def reward_levels(rewards_R: np.ndarray) -> list[float]:
     levels = np.unique(rewards_R[rewards_R > 0].round(6))  # 6: sums of columns in float32
     clear = 2 <= len(levels) <= _LEVELS and levels[0] <= levels[-1] / 2
     return levels.tolist() if clear else []
+
+
+def warning_of_wrong(
+    group: Group, best: float, rewards_NK: np.ndarray, names: Sequence[str]
+) -> str | None:
+    """What to write where answers that are likely wrong would be kept in proportion.
+
+    Likely wrong is what earns at most half of the best: a format reward, or partial credit.
+
+    Args:
+      group: total rewards and outcome ids [P, G].
+      best: largest total reward so far.
+      rewards_NK: rewards of each function, 0 for none.
+      names: of the reward functions.
+    Returns:
+      a sentence if they have more than a tenth of the target, r / sum r; else None.
+    """
+    totals_N = group.rewards.reshape(-1)
+    wrong_N, right_N = (totals_N > 0) & (totals_N <= best / 2), totals_N > best / 2
+    wrong_PG = wrong_N.reshape(group.rewards.shape)
+    share = wrong_share(group.rewards, group.ids, wrong_PG, mask=group.mask)
+    if share <= 0.1:
+        return None
+    telling = [
+        name
+        for name, wrong, right in zip(
+            names, rewards_NK[wrong_N].T, rewards_NK[right_N].T, strict=True
+        )
+        if (wrong <= 0).all() and (right > 0).all()
+    ]
+    by_name = f"success={telling}, or " if telling and len(names) > 1 else ""
+    most = totals_N[wrong_N].max()
+    between = f"{(most + totals_N[right_N].min()) / 2:.3g}"
+    return (
+        f"Outcomes that earn at most half of the best reward ({most:g} of {best:g}) have "
+        f"{share:.0%} of the target of IPS, r / sum r, and so of the answers after training. If "
+        f"they are wrong, say what is right: {by_name}success={between} for total rewards above "
+        f"that (train llm: --success-above {between}). If they are to be kept in proportion, write "
+        "success=0."
+    )

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ipsrl.core.methods import GRPO
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
-from ipsrl.functions import check_takes, load_function
+from ipsrl.functions import check_takes, load_function, name_of
 from ipsrl.llm.config import Config
 from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_loaded
 from ipsrl.runs import Run, progress
@@ -27,15 +26,14 @@ try:
     from transformers import PrinterCallback, TrainerCallback
     from transformers.utils.logging import disable_progress_bar
     from trl.trainer.grpo_config import GRPOConfig
-    from trl.trainer.grpo_trainer import GRPOTrainer
 
     from ipsrl.llm import tiny
     from ipsrl.llm.arguments import arguments_of, check_arguments
     from ipsrl.llm.checkpoints import Checkpoints, Ended, disk_explained, newest_checkpoint
     from ipsrl.llm.datasets import read_dataset
     from ipsrl.llm.flowrl import FlowRLTrainer
+    from ipsrl.llm.given import as_success
     from ipsrl.llm.monitor import CollapseMonitor
-    from ipsrl.llm.rewards import checked
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
@@ -81,17 +79,18 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       InvalidInput: for functions that cannot be found.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    reward = load_function(config.reward)
+    rewards = [load_function(reward) for reward in config.reward]
     outcome = load_function(config.outcome) if config.outcome else None
+    similarity = load_function(config.similarity) if config.similarity else None
     arguments = arguments_of(config, out)
     dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = read_dataset(config.eval_dataset, config.split) if config.eval_dataset else None
     _check(config, arguments, dataset)
     columns = {"prompts", "completions", "completion_ids", *dataset.column_names}
     columns -= {"prompt", "completion"}
-    check_takes(reward, [*sorted(columns), *_TO_REWARDS])
-    if outcome is not None:
-        check_takes(outcome, sorted(columns))
+    for function in (*rewards, *([outcome] if outcome else [])):
+        check_takes(function, [*sorted(columns), *_TO_REWARDS])
+    _check_names(rewards, config.success)
 
     disable_progress_bar()  # of loading and saving; training has its own
     process = PartialState()
@@ -107,7 +106,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
             tiny.build(run.own_folder("tiny"), texts, seed=config.seed)
             run.files.claim_contents("tiny/")
         process.wait_for_everyone()
-        return _train(config, run, arguments, dataset, eval_dataset, reward, outcome, resume)
+        functions = {"reward_funcs": rewards, "outcome_fn": outcome, "similarity_fn": similarity}
+        return _train(config, run, arguments, dataset, eval_dataset, functions, resume)
 
 
 def _train(
@@ -116,8 +116,7 @@ def _train(
     arguments: Any,
     dataset: Dataset,
     eval_dataset: Dataset | None,
-    reward: Callable[..., Any],
-    outcome: Callable[..., Any] | None,
+    functions: dict[str, Any],
     resume: bool,
 ) -> Result:
     out, main = run.directory, PartialState().is_main_process
@@ -131,7 +130,7 @@ def _train(
         if main:
             run.own_folder("trainer")
         try:
-            trainer = _trainer(config, out, arguments, dataset, eval_dataset, reward, outcome)
+            trainer = _trainer(config, out, arguments, dataset, eval_dataset, functions)
         except IpsrlError:
             raise
         except (OSError, SafetensorError) as error:
@@ -167,6 +166,16 @@ def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
             check_template(tokenizer, config.model, prompt)
 
 
+def _check_names(rewards: list[Callable[..., Any]], success: list[str]) -> None:
+    names = [name_of(reward) for reward in rewards]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"two reward functions have one name ({', '.join(names)}), which TRL logs them by. "
+            "Rename one."
+        )
+    as_success(success or None, names)
+
+
 _TO_REWARDS = ("trainer_state", "log_extra", "log_metric")  # what TRL adds to the columns
 
 
@@ -176,12 +185,11 @@ def _trainer(
     arguments: GRPOConfig,
     dataset: Dataset,
     eval_dataset: Dataset | None,
-    reward: Callable[..., Any],
-    outcome: Callable[..., Any] | None,
+    functions: dict[str, Any],
 ) -> Any:
     options: dict[str, Any] = {
+        **functions,
         "model": str(out / "tiny") if config.model == "tiny" else config.model,
-        "reward_funcs": checked(reward),
         "args": arguments,
         "train_dataset": dataset,
         "eval_dataset": eval_dataset,
@@ -195,24 +203,17 @@ def _trainer(
             target_modules="all-linear" if config.lora_targets == ["all-linear"] else targets,
             task_type="CAUSAL_LM",
         )
+    kind: Any = IPSGRPOTrainer
     if config.method == "flowrl":
+        kind = _IPSFlowRLTrainer
         options |= {"beta": config.flowrl_beta, "log_z": config.flowrl_log_z}
-    plain, counting = (
-        (FlowRLTrainer, _IPSFlowRLTrainer)
-        if config.method == "flowrl"
-        else (GRPOTrainer, IPSGRPOTrainer)
+    trainer = kind(
+        **options,
+        method=config.shaping(),
+        estimator=config.estimates(),
+        success=config.success or config.success_above,
+        negative_rewards=config.negative_rewards,
     )
-    if outcome is None and isinstance(config.shaping(), GRPO):
-        trainer = plain(**options)
-    else:
-        trainer = counting(
-            **options,
-            outcome_fn=outcome,
-            method=config.shaping(),
-            estimator=config.estimates(),
-            success=config.success_above,
-            negative_rewards=config.negative_rewards,
-        )
     if config.stop_below:
         trainer.add_callback(CollapseMonitor(stop_below=config.stop_below))
     trainer.remove_callback(PrinterCallback)
@@ -243,7 +244,7 @@ class _Recorder(TrainerCallback):
         if _SUMMARY not in logs:  # whose mean loss is of what was trained since the last resume
             self.run.log([_row({**logs, "step": state.global_step})])
         if "reward" in logs:
-            note = f"reward {logs.get('raw_reward', logs['reward']):.3f}"
+            note = f"reward {logs['reward']:.3f}"
             if "outcomes/effective" in logs:
                 note += f", effective outcomes {logs['outcomes/effective']:.2f}"
             self.advance(state.global_step, note)
@@ -265,13 +266,13 @@ def _row(logs: dict[str, Any]) -> dict[str, Any]:
 def _result(state: Any) -> Result:
     rows = [row for row in state.log_history if "reward" in row][-_LAST:]
 
-    def mean(*keys: str) -> float | None:
-        values = [row[key] for key in keys for row in rows if row.get(key) is not None]
+    def mean(key: str) -> float | None:
+        values = [row[key] for row in rows if row.get(key) is not None]
         return sum(values) / len(values) if values else None
 
     return Result(
         steps=state.global_step,
-        reward=mean("raw_reward") if rows and "raw_reward" in rows[-1] else mean("reward"),
+        reward=mean("reward"),
         distinct=mean("outcomes/distinct"),
         effective=mean("outcomes/effective"),
     )

@@ -10,16 +10,16 @@ TRL's advantages.
 
 from __future__ import annotations
 
+import atexit
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate.utils import gather, gather_object
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
-from trl.trainer.utils import pad
+from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in_daemon
 
 from ipsrl.core.check import check_groups
 from ipsrl.core.estimators import Estimator, GroupFrequency
@@ -28,57 +28,65 @@ from ipsrl.core.methods import GRPO, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.functions import call
+from ipsrl.functions import is_coroutine
 from ipsrl.llm.collapse import outcome_statistics
+from ipsrl.llm.evidence import Evidence
 from ipsrl.llm.given import (
     OutcomeFn,
+    SimilarityFn,
     as_estimator,
     as_method,
     as_success,
     check_config,
     check_host,
+    check_inputs,
     check_outcome_fn,
-    keys_of,
 )
-from ipsrl.llm.replay import PromptHistory, Tokens, one_prompt, prompt_ids
-from ipsrl.llm.rewards import checked_all
+from ipsrl.llm.metrics import reward_metrics
+from ipsrl.llm.replay import PromptHistory
+from ipsrl.llm.rewards import checked_all, recorded
+from ipsrl.llm.success import warning_of_wrong
 
 logger = logging.getLogger("ipsrl.llm")
 
-_Trainer: Any = object  # whose methods come from the class that follows in the order of bases
 
-
-class IPSMixin(_Trainer):
+class IPSMixin(Evidence):
     """Shapes the rewards of a group-relative trainer by the probability of their outcomes.
 
         r~ = r / max(p^(outcome), eps)^alpha
 
     Put it in front of the trainer: `class MyTrainer(IPSMixin, GRPOTrainer)`.  Evaluation is not
-    scaled.  Logged beside TRL's metrics, whose rewards are the scaled ones: `raw_reward`,
-    `raw_rewards/NAME/mean`, `ips/weight_max` and `outcomes/...`.  Source: the paper, Eq. 9 and
-    Algorithm 1.
+    scaled.  TRL's metrics are of the rewards as they were; logged beside them are those of the
+    scaled ones, `ips/reward`, `ips/rewards/NAME/mean` and so on, `ips/weight_max` and
+    `outcomes/...`.  Source: the paper, Eq. 9 and Algorithm 1.
 
     Args:
-      outcome_fn: called as a reward function is, `outcome_fn(prompts=, completions=,
-        completion_ids=, **columns)`; returns one key per completion: a str, int, or a tuple or
-        frozenset of these; None where it has no outcome, whose reward is left alone.  Or the name
-        of a column that a reward function logs with `log_extra`.  Only a method that asks for no
-        outcomes, such as MaxRL, can do without.
+      outcome_fn: called by TRL as a reward function is, `outcome_fn(prompts=, completions=,
+        completion_ids=, **columns)`, also if it is async; returns one key per completion: a str,
+        int, or a tuple or frozenset of these; None where it has no outcome, whose reward is left
+        alone.  Or the name of a column that a reward function logs with `log_extra`.  Only a
+        method that asks for no outcomes, such as MaxRL, can do without.
       eps: lower clip of p^, in [0, 1]; at or below 1/G it has no effect on the group frequency.
       alpha: exponent >= 0; outcomes settle in proportion to r^(1/alpha), 0 leaves rewards alone.
       method: another method of `ipsrl.METHODS`, such as `GRPO()`, which only counts outcomes; IPS
         with this eps and alpha if not given.  What is compared with what is TRL's business under a
         method that changes rewards only (`scale_rewards`), and the method's under any other.
-      estimator: of p^, by its name: "group", the share of the group; "replay", importance-weighted
-        counts over the last visits of the prompt, for prompts with more outcomes than G; or a
-        `PromptHistory`, or an `Estimator` that needs nothing but outcomes.
+      estimator: of p^, by its name or as an object: "group", the share of the group, or, for
+        prompts with more outcomes than G: "likelihood", the sum of pi(y | x) over the different
+        completions of the group that have the outcome, for short answers (where one of them is
+        less likely than e^-30, its group is counted); "replay", importance-weighted counts over
+        the last visits of the prompt; "kernel", the mean similarity to the group.
+      similarity_fn: for the estimator "kernel": `similarity_fn(keys)` of n different outcome keys
+        returns their similarities [n, n], in [0, 1] and 1 for a key and itself.
       success: which completions are right, and so scaled: a total reward above this number, or
         positive rewards of all reward functions of these names.  All if not given.
-      negative_rewards: scaling a negative reward would push rare outcomes away, so it is refused.
-        "keep" leaves a completion unscaled whose total reward is negative (a penalty).
+      negative_rewards: scaling a negative reward would push rare outcomes away, so "refuse" raises
+        an error in the first step; later, so that no run of days ends, and with "keep" always, a
+        completion with a negative total reward (a penalty) is left unscaled.
     Raises:
       ConfigError: for a trainer or a configuration under which scaling would not be what it says.
-      InvalidInput: in training, for outcomes or rewards that cannot be scaled.
+      InvalidInput: in training, for outcomes that are none, and in its first step for rewards that
+        cannot be scaled.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class IPSMixin(_Trainer):
         alpha: float = 1.0,
         method: Method | None = None,
         estimator: str | Estimator | PromptHistory = "group",
+        similarity_fn: SimilarityFn | None = None,
         success: float | Sequence[str] | None = None,
         negative_rewards: Literal["refuse", "keep"] = "refuse",
         **kwargs: Any,
@@ -96,7 +105,7 @@ class IPSMixin(_Trainer):
         self.method = as_method(method, eps, alpha)
         if outcome_fn is not None or "ids" in self.method.needs:
             check_outcome_fn(outcome_fn)
-        self.estimator = as_estimator(estimator)
+        self.estimator = as_estimator(estimator, similarity_fn)
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
         check_host(type(self), getattr(super(), "_calculate_rewards", None))
@@ -108,58 +117,106 @@ class IPSMixin(_Trainer):
             args = (args[0], checked_all(args[1]), *args[2:])
         super().__init__(*args, **kwargs)
 
-        self.outcome_fn, self.negative_rewards = outcome_fn, negative_rewards
+        check_inputs(self, self.estimator)
+        self.outcome_fn, self.similarity_fn = outcome_fn, similarity_fn
+        self.negative_rewards = negative_rewards
         self.success = as_success(success, self.reward_func_names)
         if isinstance(self.estimator, PromptHistory):
             self.add_callback(self.estimator)
+        if callable(outcome_fn) and is_coroutine(outcome_fn) and not hasattr(self, "async_loop"):
+            # TRL starts one where a reward function is a coroutine.
+            thread, self.async_loop, ready = start_event_loop_in_daemon(name="outcome_fn")
+            ready.wait()
+            atexit.register(shutdown_event_loop_in_daemon, thread, self.async_loop)
         self._weights_K = self.reward_weights.double().cpu().numpy()
         self._generations = self._problems = 0
+        self._best, self._said = 0.0, set[str]()
         self._advantages_N: np.ndarray | None = None
+        self._raw_NK: torch.Tensor | None = None
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> torch.Tensor:
         """TRL's rewards [N, K] of all processes, shaped if the method does that."""
-        rewards_NK = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        batch = (inputs, prompts, completions, completion_ids_list)
+        rewards_NK, keys = self._rewards_and_outcomes(super()._calculate_rewards, batch)
         self._check_gathered(len(rewards_NK), len(prompts))
         mode = "train" if self.model.training else "eval"
         # An attribute of its own in newer TRL; older TRL evaluates with the same G.
         G = self.num_generations
         if mode == "eval":
             G = getattr(self, "num_generations_eval", G)
-        keys = ids_PG = p_PG = None
+        ids_PG = p_PG = None
         metrics: dict[str, float] = {}
-        if self.outcome_fn is not None:
-            keys = self._outcomes(inputs, prompts, completions, completion_ids_list)
+        if keys is not None:
             ids_PG = self._whole(outcome_ids(keys), G)
             p_PG = group_frequency(ids_PG)
             statistics = outcome_statistics(ids_PG, p_PG)
             metrics |= {f"outcomes/{key}": value for key, value in statistics.items()}
         if mode == "train":
+            rewards_NK = self._finite(rewards_NK)
             raw_NK = rewards_NK.double().cpu().numpy()
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
             group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
-            group = self._judged(group, raw_NK, prompts, completion_ids_list)
+            group = self._judged(group, raw_NK, keys, prompts, completion_ids_list)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
-            metrics |= self._raw_metrics(raw_NK, scored_NK, group)
             metrics["ips/weight_max"] = weights_N.max()
             self._log_columns(keys, group, weights_N, len(prompts))
         for name, value in metrics.items():
             self._metrics[mode][name].append(float(value))
         return rewards_NK
 
+    def _rewards_and_outcomes(
+        self, calculate: Callable[..., torch.Tensor], batch: tuple[Any, ...]
+    ) -> tuple[torch.Tensor, Sequence[Hashable | None] | None]:
+        """TRL's rewards [N, K] of all processes, and the outcome keys of this one.
+
+        To TRL the outcome function is one more reward function, so it gets all that they get.
+        """
+        if not callable(self.outcome_fn):
+            rewards_NK = calculate(*batch)
+            return rewards_NK, self.outcome_fn and self._logged(self.outcome_fn, len(batch[1]))
+        keys: list[Hashable | None] = []
+        lists = ("reward_funcs", "reward_processing_classes", "reward_func_names")
+        before = {name: getattr(self, name) for name in lists}
+        ours = (recorded(self.outcome_fn, keys), None, "outcome_fn")
+        for name, one in zip(lists, ours, strict=True):
+            setattr(self, name, [*before[name], one])
+        try:
+            rewards_NK = calculate(*batch)[:, :-1]
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+        return rewards_NK, keys
+
+    def _logged(self, column: str, count: int) -> list[Hashable | None]:
+        """The outcome keys that a reward function has logged."""
+        keys = self._pending_extra_logs.get(column)
+        if keys is None:
+            raise InvalidInput(
+                f"no reward function has logged the column {column!r}, which names the outcome. "
+                f"Call log_extra({column!r}, values) in one, or pass a function as outcome_fn."
+            )
+        if len(keys) != count:
+            raise InvalidInput(
+                f"the column {column!r}, which names the outcome, has {len(keys)} values for "
+                f"{count} completions. Let one reward function log it, once, with one value for "
+                "each completion; if two log it, rename one."
+            )
+        return list(keys)
+
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         """TRL's batch of this process, with the advantages of the method."""
         output = super()._generate_and_score_completions(inputs)
         advantages = output["advantages"]
+        if self._raw_NK is not None:
+            self._log_raw(self._raw_NK)
+            self._raw_NK = None
         if self._advantages_N is not None:
             whole = torch.as_tensor(self._advantages_N).to(advantages)
             output["advantages"] = whole[self._local(len(advantages))]
-            logged = self._logs["advantages"]
-            for _ in range(min(len(whole), len(logged))):
-                logged.pop()
-            logged.extend(whole.tolist())
+            _replace_last(self._logs["advantages"], whole.tolist())
             self._advantages_N = None
         elif (bound := self.method.advantage_clip) > 0 and self.model.training:
             output["advantages"] = advantages.clamp(-bound, bound)
@@ -174,30 +231,55 @@ class IPSMixin(_Trainer):
                 "cannot be whole there. Use the TRL versions that ipsrl[llm] names."
             )
 
+    def _finite(self, rewards_NK: torch.Tensor) -> torch.Tensor:
+        """Rewards, without infinite ones, whose group would have NaN for advantages."""
+        infinite_NK = torch.isinf(rewards_NK)
+        if not infinite_NK.any():
+            return rewards_NK
+        self._refuse(
+            "a completion has an infinite reward, which would take its whole group with it. "
+            "Return finite rewards, or None for what cannot be scored.",
+            later="It is left out, as None is.",
+        )
+        return torch.where(infinite_NK, torch.nan, rewards_NK)
+
+    def _refuse(self, problem: str, later: str) -> None:
+        """An error in the first step; then one warning, as a run of days must not end by it."""
+        if self.state.global_step == 0:
+            raise InvalidInput(problem)
+        self._say_once(later, f"{problem} {later}")
+
+    def _say_once(self, key: str, text: str) -> None:
+        if key not in self._said and self.accelerator.is_main_process:
+            logger.warning(text)
+        self._said.add(key)
+
     def _group(self, raw_NK: np.ndarray, scored_NK: np.ndarray, group: Group) -> Group:
         """The group with its rewards."""
         totals_PG = (raw_NK @ self._weights_K).reshape(-1, self.num_generations)
-        if not np.isfinite(totals_PG).all():
-            raise InvalidInput(
-                "a completion has an infinite reward, which would take its whole group with it. "
-                "Return finite rewards, or None for what cannot be scored."
-            )
         if isinstance(self.method, RewardMethod):  # TRL leaves out what has no reward
             return group._replace(rewards=totals_PG)
         scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
         return group._replace(rewards=totals_PG, mask=scored_PG)
 
-    def _judged(self, group: Group, raw_NK: np.ndarray, prompts: Any, completion_ids: Any) -> Group:
+    def _judged(
+        self, group: Group, raw_NK: np.ndarray, keys: Any, prompts: Any, completion_ids: Any
+    ) -> Group:
         """The group with what the method needs: what is right, and p^."""
         if not self.method.needs:
             return group
         group = group._replace(success=self._right(raw_NK, group.rewards))
         counted = isinstance(self.estimator, GroupFrequency) and group.success is None
         if "p" in self.method.needs and not counted:
-            group = group._replace(p=self._probability(group, prompts, completion_ids))
+            group = group._replace(p=self._probability(group, keys, prompts, completion_ids))
         self._generations += 1
-        if self._generations & (self._generations - 1) == 0:  # 1, 2, 4, 8, ...
+        due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
+        if due:
             self._warn(group)
+        if self.success is None and (due or group.rewards.max() > self._best):
+            self._best = max(self._best, group.rewards.max())
+            if problem := warning_of_wrong(group, self._best, raw_NK, self.reward_func_names):
+                self._say_once("wrong", problem)
         return group
 
     def _right(self, rewards_NK: np.ndarray, totals_PG: np.ndarray) -> np.ndarray | None:
@@ -210,20 +292,15 @@ class IPSMixin(_Trainer):
         negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)
         if not negative_PG.any():
             return right_PG
-        if self.negative_rewards == "keep":
-            return ~negative_PG if right_PG is None else right_PG & ~negative_PG
-        raise InvalidInput(
-            f"a completion has the total reward {totals_PG[negative_PG].min():g}. Scaling would "
-            "push rare outcomes with a negative reward away the most. Shift the rewards to be "
-            ">= 0, say which completions are right (success=...), or pass negative_rewards='keep' "
-            "to leave such completions unscaled."
-        )
-
-    def _probability(self, group: Group, prompts: Any, completion_ids: Any) -> np.ndarray:
-        """p^ [P, G]."""
-        if isinstance(self.estimator, PromptHistory):
-            return self._replayed(group.scaled_ids(self.estimator), prompts, completion_ids)
-        return self.estimator(group, self.estimator.init(group))[0]
+        if self.negative_rewards == "refuse":
+            self._refuse(
+                f"a completion has the total reward {totals_PG[negative_PG].min():g}. Scaling "
+                "would push rare outcomes with a negative reward away the most. Shift the rewards "
+                "to be >= 0, say which completions are right (success=...), or pass "
+                "negative_rewards='keep' to leave such completions unscaled.",
+                later="They are left unscaled.",
+            )
+        return ~negative_PG if right_PG is None else right_PG & ~negative_PG
 
     def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
         """What TRL is to take for the rewards, and the weight of each completion [N]."""
@@ -231,18 +308,25 @@ class IPSMixin(_Trainer):
             self._advantages_N = self.method(group).advantages.reshape(-1)
             return rewards_NK, np.ones(len(rewards_NK))
         weights_N = self.method.weights(group).reshape(-1)
+        if self.method.needs:  # it scales
+            self._raw_NK = rewards_NK
         # All columns alike, which scales their weighted sum; None stays None.
         return rewards_NK * torch.from_numpy(weights_N).to(rewards_NK)[:, None], weights_N
 
-    def _raw_metrics(
-        self, raw_NK: np.ndarray, scored_NK: np.ndarray, group: Group
-    ) -> dict[str, float]:
-        scored = np.count_nonzero(scored_NK.any(axis=1))
-        metrics = {"raw_reward": group.rewards.sum() / scored if scored else np.nan}
-        totals_K, counts_K = raw_NK.sum(axis=0), scored_NK.sum(axis=0)
-        for name, total, n in zip(self.reward_func_names, totals_K, counts_K, strict=True):
-            metrics[f"raw_rewards/{name}/mean"] = total / n if n else np.nan
-        return metrics
+    def _log_raw(self, raw_NK: torch.Tensor) -> None:
+        """Give TRL's metrics and columns to the raw rewards; those of the scaled are ours."""
+        scale = getattr(self, "scale_rewards", "group")  # RLOO has none
+        raw = reward_metrics(
+            raw_NK, self.reward_weights, self.reward_func_names, self.num_generations, scale
+        )
+        if isinstance(self, RLOOTrainer) and self.beta:  # its KL is a part of this one
+            del raw["frac_reward_zero_std"]
+        metrics = self._metrics["train"]
+        for name, value in raw.items():
+            metrics[f"ips/{name}"].append(metrics[name][-1])
+            metrics[name][-1] = value
+        for name, column in zip(self.reward_func_names, raw_NK.T.tolist(), strict=True):
+            _replace_last(self._logs["rewards"][name], column)
 
     def _log_columns(self, keys: Any, group: Group, weights_N: np.ndarray, count: int) -> None:
         """Columns of TRL's table of completions."""
@@ -255,84 +339,6 @@ class IPSMixin(_Trainer):
         logged["raw_reward"] = group.rewards.reshape(-1)[local].tolist()
         logged["ips_weight"] = weights_N[local].tolist()
 
-    def _local(self, count: int) -> slice:
-        """Rows of this process in the global batch."""
-        start = self.accelerator.process_index * count
-        return slice(start, start + count)
-
-    def _outcomes(
-        self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any
-    ) -> Sequence[Hashable | None]:
-        """Outcome keys of this process's completions."""
-        if isinstance(self.outcome_fn, str):
-            keys = self._pending_extra_logs.get(self.outcome_fn)
-            if keys is None:
-                raise InvalidInput(
-                    f"no reward function has logged the column {self.outcome_fn!r}, which names "
-                    f"the outcome. Call log_extra({self.outcome_fn!r}, values) in one, or pass a "
-                    "function as outcome_fn."
-                )
-        else:
-            columns = {
-                name: [row[name] for row in inputs]
-                for name in inputs[0]
-                if name not in ("prompt", "completion", "completion_ids")
-            }
-            batch = {"prompts": prompts, "completions": completions}
-            outcome_fn: Any = self.outcome_fn
-            keys = call(outcome_fn, **batch, completion_ids=completion_ids, **columns)
-        return keys_of(keys, self.outcome_fn, len(prompts))  # type: ignore[arg-type]
-
-    def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
-        """Values of all processes [P, G]: groups are consecutive in the global batch."""
-        if self.accelerator.num_processes == 1:
-            return values_N.reshape(-1, G)
-        values = torch.as_tensor(values_N, device=self.accelerator.device)
-        return gather(values).cpu().numpy().reshape(-1, G)  # pyright: ignore[reportAttributeAccessIssue]
-
-    def _replayed(self, ids_PG: np.ndarray, prompts: Any, completion_ids: Any) -> np.ndarray:
-        """p^ [P, G] from the history of each prompt, which is the same in every process."""
-        # Restoring a checkpoint may have put another history in the place of ours.
-        history = next(c for c in self.callback_handler.callbacks if isinstance(c, PromptHistory))
-        P, G = ids_PG.shape
-        prompts_P = one_prompt(self._whole(prompt_ids(prompts), G))
-        if not history.log_probs:
-            return history.estimate(prompts_P, ids_PG)
-        tokens = zip(self._tokenize_prompts(prompts)[0], completion_ids, strict=True)
-        rows = gather_object([(tuple(prompt), tuple(text)) for prompt, text in tokens])
-        completions_PG = [[text for _, text in rows[p * G : (p + 1) * G]] for p in range(P)]
-        return history.estimate(
-            prompts_P,
-            ids_PG,
-            completions_PG,
-            lambda pairs: self._log_probs([(rows[p * G][0], text) for p, text in pairs]),
-        )
-
-    @torch.no_grad()
-    def _log_probs(self, rows: list[tuple[Tokens, Tokens]]) -> np.ndarray:
-        """log pi(completion | prompt) [R] under the current policy; processes share the work."""
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        share = -(-len(rows) // processes)
-        mine = (rows + rows[-1:] * (share * processes - len(rows)))[rank * share :][:share]
-        prompt = pad([torch.tensor(p) for p, _ in mine], padding_side="left")
-        text = pad([torch.tensor(c, dtype=torch.long) for _, c in mine])
-        mask = pad([torch.ones(len(c)) for _, c in mine])
-        seen = pad([torch.ones(len(p), dtype=torch.long) for p, _ in mine], padding_side="left")
-        device = self.accelerator.device
-        self.model.eval()  # dropout would make the ratios noise, and draw random numbers
-        try:
-            log_probs = self._get_per_token_logps_and_entropies(
-                self.model,
-                torch.cat([prompt, text], dim=1).to(device),
-                torch.cat([seen, mask.long()], dim=1).to(device),
-                text.shape[1],
-                batch_size=self.args.per_device_train_batch_size,
-            )[0]
-        finally:
-            self.model.train()
-        totals = gather((log_probs * mask.to(device)).sum(dim=1).float())
-        return totals[: len(rows)].double().cpu().numpy()  # pyright: ignore
-
     def _warn(self, group: Group) -> None:
         """Say what stands against scaling, and again only when there is more of it."""
         p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
@@ -342,6 +348,13 @@ class IPSMixin(_Trainer):
             for problem in problems:
                 logger.warning(problem)
         self._problems = max(self._problems, len(problems))
+
+
+def _replace_last(logged: Any, values: list[float]) -> None:
+    """In the place of the values that TRL has just added."""
+    for _ in range(min(len(values), len(logged))):
+        logged.pop()
+    logged.extend(values)
 
 
 class IPSGRPOTrainer(IPSMixin, GRPOTrainer):

@@ -1,0 +1,151 @@
+"""What a trainer of TRL knows of its groups: who is in them, log-probabilities, similarities."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather, gather_object
+from trl.trainer.utils import pad
+
+from ipsrl.core.group import Group
+from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
+from ipsrl.errors import InvalidInput
+from ipsrl.functions import call, name_of
+from ipsrl.llm.replay import PromptHistory, Tokens, one_prompt, prompt_ids
+
+_Trainer: Any = object  # whose methods come from the class that follows in the order of bases
+_Rows = list[tuple[Tokens, Tokens]]
+
+
+class Evidence(_Trainer):
+    """Base of `IPSMixin`: a part of TRL's trainers that estimates p(outcome) in whole groups."""
+
+    def _local(self, count: int) -> slice:
+        """Rows of this process in the global batch."""
+        start = self.accelerator.process_index * count
+        return slice(start, start + count)
+
+    def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
+        """Values of all processes [P, G]: groups are consecutive in the global batch."""
+        if self.accelerator.num_processes == 1:
+            return values_N.reshape(-1, G)
+        values = torch.as_tensor(values_N, device=self.accelerator.device)
+        return gather(values).cpu().numpy().reshape(-1, G)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _probability(
+        self,
+        group: Group,
+        keys: Sequence[Hashable | None],
+        prompts: list[Any],
+        completion_ids: list[list[int]],
+    ) -> np.ndarray:
+        """p^ [P, G], by the estimator."""
+        estimator = self.estimator
+        if isinstance(estimator, PromptHistory):
+            return self._replayed(group.scaled_ids(estimator), prompts, completion_ids)
+        if "log_pf" in estimator.needs:
+            group = self._with_log_probs(group, prompts, completion_ids)
+        if "similarity" in estimator.needs:
+            ids_PG = group.scaled_ids(estimator)
+            group = group._replace(similarity=self._similarities(ids_PG, keys))
+        return estimator(group, estimator.init(group))[0]
+
+    def _with_log_probs(
+        self, group: Group, prompts: list[Any], completion_ids: list[list[int]]
+    ) -> Group:
+        """The group with the log-probabilities of what is scaled, equal completions once."""
+        rows, ids_PG = self._token_rows(prompts, completion_ids), group.scaled_ids(self.estimator)
+        scaled = np.flatnonzero(ids_PG != NO_OUTCOME)
+        log_p_N = np.zeros(len(rows))
+        if len(scaled):
+            distinct = list(dict.fromkeys(rows[n] for n in scaled))
+            log_p = dict(zip(distinct, self._log_probs(distinct), strict=True))
+            log_p_N[scaled] = [log_p[rows[n]] for n in scaled]
+        samples_N = outcome_ids(rows)
+        return group._replace(
+            log_pf=log_p_N.reshape(ids_PG.shape), samples=samples_N.reshape(ids_PG.shape)
+        )
+
+    def _similarities(self, ids_PG: np.ndarray, keys: Sequence[Hashable | None]) -> np.ndarray:
+        """Similarities [P, G, G]; what is not scaled is similar to itself only."""
+        everyone = keys if self.accelerator.num_processes == 1 else gather_object(list(keys))
+        G = ids_PG.shape[-1]
+        similarity_PGG = np.tile(np.eye(G), (len(ids_PG), 1, 1))
+        for p, (ids_G, similarity_GG) in enumerate(zip(ids_PG, similarity_PGG, strict=True)):
+            scaled_S = np.flatnonzero(ids_G != NO_OUTCOME)
+            _, first_K, which_S = np.unique(ids_G[scaled_S], return_index=True, return_inverse=True)
+            distinct = [everyone[p * G + g] for g in scaled_S[first_K]]
+            if distinct:
+                similarity_KK = self._similarity(distinct)
+                similarity_GG[np.ix_(scaled_S, scaled_S)] = similarity_KK[np.ix_(which_S, which_S)]
+        return similarity_PGG
+
+    def _similarity(self, keys: list[Any]) -> np.ndarray:
+        """What similarity_fn says of different outcome keys [K, K]."""
+        returned = call(self.similarity_fn, keys)
+        similarity = np.asarray(torch.as_tensor(returned).cpu(), float)
+        if similarity.shape != (len(keys), len(keys)):
+            raise InvalidInput(
+                f"{name_of(self.similarity_fn)} returned shape {list(similarity.shape)} for "
+                f"{len(keys)} outcome keys. Return the similarity of each to each, "
+                f"[{len(keys)}, {len(keys)}]."
+            )
+        return similarity
+
+    def _replayed(
+        self, ids_PG: np.ndarray, prompts: list[Any], completion_ids: list[list[int]]
+    ) -> np.ndarray:
+        """p^ [P, G] from the history of each prompt, which is the same in every process."""
+        # Restoring a checkpoint may have put another history in the place of ours.
+        history = next(c for c in self.callback_handler.callbacks if isinstance(c, PromptHistory))
+        P, G = ids_PG.shape
+        prompts_P = one_prompt(self._whole(prompt_ids(prompts), G))
+        if not history.log_probs:
+            return history.estimate(prompts_P, ids_PG)
+        rows = self._token_rows(prompts, completion_ids)
+        completions_PG = [[text for _, text in rows[p * G : (p + 1) * G]] for p in range(P)]
+        return history.estimate(
+            prompts_P,
+            ids_PG,
+            completions_PG,
+            lambda pairs: self._log_probs([(rows[p * G][0], text) for p, text in pairs]),
+        )
+
+    def _token_rows(self, prompts: list[Any], completion_ids: list[list[int]]) -> _Rows:
+        """Tokens of prompt and completion, of all processes [N]."""
+        prompt_tokens, images = self._tokenize_prompts(prompts)[:2]
+        if images is not None:
+            raise InvalidInput(
+                "the prompts have images, and the probability of a completion is computed of text "
+                "only. Use estimator='group', or PromptHistory(log_probs=False)."
+            )
+        tokens = zip(prompt_tokens, completion_ids, strict=True)
+        return gather_object([(tuple(prompt), tuple(text)) for prompt, text in tokens])
+
+    @torch.no_grad()
+    def _log_probs(self, rows: _Rows) -> np.ndarray:
+        """log pi(completion | prompt) [R] under the current policy; processes share the work."""
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        share = -(-len(rows) // processes)
+        mine = (rows + rows[-1:] * (share * processes - len(rows)))[rank * share :][:share]
+        prompt = pad([torch.tensor(p) for p, _ in mine], padding_side="left")
+        text = pad([torch.tensor(c, dtype=torch.long) for _, c in mine])
+        mask = pad([torch.ones(len(c)) for _, c in mine])
+        seen = pad([torch.ones(len(p), dtype=torch.long) for p, _ in mine], padding_side="left")
+        device = self.accelerator.device
+        self.model.eval()  # dropout would make the ratios noise, and draw random numbers
+        try:
+            log_probs = self._get_per_token_logps_and_entropies(
+                self.model,
+                torch.cat([prompt, text], dim=1).to(device),
+                torch.cat([seen, mask.long()], dim=1).to(device),
+                text.shape[1],
+                batch_size=self.args.per_device_train_batch_size,
+            )[0]
+        finally:
+            self.model.train()
+        totals = gather((log_probs * mask.to(device)).sum(dim=1).float())
+        return totals[: len(rows)].double().cpu().numpy()  # pyright: ignore
