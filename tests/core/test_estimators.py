@@ -282,6 +282,14 @@ class TestLikelihoodOfStrings(TestLikelihood):
         return {"log_pf": -3 * rng.random(ids.shape)}
 
 
+class TestLikelihoodOfTexts(TestLikelihood):
+    padding: ClassVar = {"log_pf": -np.inf, "samples": -1}
+
+    def fields(self, rng, ids):
+        samples = np.broadcast_to(np.arange(ids.shape[-1]), ids.shape).copy()
+        return {"log_pf": -3 * rng.random(ids.shape), "samples": samples}
+
+
 class TestExact(EstimatorSuite):
     estimator = Exact()
     padding: ClassVar = {"p": 0.0}

@@ -18,6 +18,7 @@ from ipsrl.core.probability import (
     kernel_frequency,
     leave_one_out_frequency,
     likelihood,
+    summed_likelihood,
 )
 from ipsrl.core.scaling import ips_rewards
 from ipsrl.errors import InvalidInput
@@ -142,6 +143,36 @@ def test_likelihood_of_strings_is_the_probability(xp):
 def test_likelihood_may_exceed_one(xp):
     # P_F = .5, P_B = .25:  p^ = 2
     assert_close(likelihood(xp.floats(np.log([0.5])), xp.floats(np.log([0.25]))), [2.0])
+
+
+def test_summed_likelihood_by_hand(xp):
+    """Outcome 4 by the texts 1 (twice, of probability .2) and 2 (.1); outcome 9 by text 3 (.05)."""
+    ids, texts = xp.integers([4, 4, 4, 9, -1]), xp.integers([1, 1, 2, 3, 8])
+    log_p = xp.like(np.log([0.2, 0.2, 0.1, 0.05, 0.5]))
+    assert_close(summed_likelihood(ids, log_p, texts), [0.3, 0.3, 0.3, 0.05, 1.0])
+    mask = xp.like(np.array([True, True, False, True, True]))
+    assert_close(summed_likelihood(ids, log_p, texts, mask=mask), [0.2, 0.2, 1.0, 0.05, 1.0])
+
+
+def test_summed_likelihood_of_all_texts_is_the_probability(xp):
+    """A group that holds every text, and one of them often."""
+    texts = np.array([0, 1, 2, 3, 4, 5, 5, 5])
+    outcome, p = np.array([7, 7, 7, 8, 8, 9]), np.array([0.1, 0.2, 0.05, 0.3, 0.15, 0.2])
+    ids, log_p = xp.integers(outcome[texts]), xp.like(np.log(p[texts]))
+    exact = np.array([p[outcome == o].sum() for o in outcome])
+    assert_close(summed_likelihood(ids, log_p, xp.integers(texts)), exact[texts])
+
+
+def test_a_group_of_long_texts_is_counted(xp):
+    """One text below e^-30 makes its group, and no other, a matter of counts."""
+    ids, texts = xp.integers([[4, 4, 9, 9]] * 3), xp.integers([[0, 1, 2, 3]] * 3)
+    log_p = xp.floats([[-1.0, -2.0, -3.0, -31.0], [-1.0, -2.0, -3.0, -29.0], [-50.0] * 4])
+    p = summed_likelihood(ids, log_p, texts)
+    assert numpy_of(p)[[0, 2]].tolist() == [[0.5] * 4] * 2
+    assert_close(p[1], [np.exp(-1) + np.exp(-2)] * 2 + [np.exp(-3) + np.exp(-29)] * 2)
+    # what is not scaled is not looked at
+    assert_close(summed_likelihood(xp.integers([4, 4, 9, -1]), log_p[0], texts[0])[:3],
+                 [np.exp(-1) + np.exp(-2)] * 2 + [np.exp(-3)])  # fmt: skip
 
 
 def test_importance_weights_by_hand(xp):

@@ -165,11 +165,11 @@ def wrong_share(rewards: Array, ids: Array, wrong: Array, *, mask: Array | None 
       InvalidInput: for arrays that are not aligned, or ids that are not ids.
     """
     rewards, ids, wrong = to_numpy(rewards, float), to_numpy(ids), to_numpy(as_mask(wrong))
+    mask = np.ones_like(ids, bool) if mask is None else to_numpy(as_mask(mask))
     p = group_frequency(ids, mask=mask)
     for name, other in (("rewards", rewards), ("wrong", wrong)):
         check_same_shape(f"ids and {name}", ids, other)
-    counts = (ids != NO_OUTCOME) & (rewards > 0)
-    counts &= np.True_ if mask is None else to_numpy(as_mask(mask))
+    counts = (ids != NO_OUTCOME) & (rewards > 0) & mask
     scaled = np.where(counts, rewards, 0.0) / p
     right, all_ = np.where(wrong, 0.0, scaled).sum(-1), scaled.sum(-1)
     known = right > 0
