@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tiny_grid import TINY
 
 # Of this process and those it starts: another might read a file that is half written.
 COMPILED = TemporaryDirectory(prefix="compiled-")
@@ -74,6 +73,8 @@ def small_prior(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
+    from tiny_grid import TINY  # here, for the mutants of core have few files beside them
+
     from ipsrl.cli import main
 
     out = tmp_path_factory.mktemp("cli") / "run"

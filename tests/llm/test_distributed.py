@@ -63,6 +63,16 @@ class IPSLocal(IPSMixin, Local):
     pass
 
 
+def alike(keys: list[str]) -> np.ndarray:
+    """Similarity 1 / (1 + |i - j|) of ai and aj."""
+    number_K = np.array([int(key[1:]) for key in keys])
+    return 1 / (1 + abs(number_K[:, None] - number_K))
+
+
+# That need more than outcomes.
+ESTIMATORS: dict[str, dict[str, Any]] = {"likelihood": {}, "kernel": {"similarity_fn": alike}}
+
+
 def ips(**options: Any) -> dict[str, Any]:
     return {"outcome_fn": toy.answer, **options}
 
@@ -98,6 +108,14 @@ def split_group(folder: Path, ranks: int) -> dict[str, Any]:
         made = toy.make(
             folder / name, IPSGRPOTrainer, net=net, words=words, max_steps=1, rewards=toy.valid,
             per_device_train_batch_size=share, trainer_options=ips(method=method()),
+        )  # fmt: skip
+        made.train()
+        result[f"{name} advantages"] = list(made._logs["advantages"])
+    for name, options in ESTIMATORS.items():
+        net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
+        made = toy.make(
+            folder / name, IPSGRPOTrainer, net=net, words=words, max_steps=1, rewards=toy.valid,
+            per_device_train_batch_size=share, trainer_options=ips(estimator=name, **options),
         )  # fmt: skip
         made.train()
         result[f"{name} advantages"] = list(made._logs["advantages"])
@@ -217,6 +235,12 @@ def assert_split_as_whole(ranks: list[dict[str, Any]], whole: dict[str, Any]) ->
     for name in METHODS:
         for rank in ranks:
             assert rank[f"{name} advantages"] == whole[f"{name} advantages"]
+    for name in ESTIMATORS:
+        for rank in ranks:
+            # Batches of another size may round otherwise, in float32.
+            assert rank[f"{name} advantages"] == pytest.approx(
+                whole[f"{name} advantages"], rel=1e-4, abs=1e-5
+            )
     assert [reward for rank in ranks for reward in rank["ips_reward"]] == whole["ips_reward"]
 
 
