@@ -44,9 +44,9 @@ def model(words: PreTrainedTokenizerFast, prompt: str = "name one", seed: int = 
         i for word, i in words.get_vocab().items() if word.startswith("a") and word[1:].isdigit()
     ]
     target = torch.full((len(words),), -4.0)  # specials and prompt words are rare
-    target[torch.tensor(sorted(valid))] = torch.linspace(SKEW, 0.0, len(valid))
+    target[torch.tensor(sorted(valid), dtype=torch.long)] = torch.linspace(SKEW, 0.0, len(valid))
     junk = [i for word, i in words.get_vocab().items() if word.startswith("j")]
-    target[torch.tensor(junk)] = 1.0
+    target[torch.tensor(junk, dtype=torch.long)] = 1.0
     with torch.no_grad():
         out = net(**words(prompt, return_tensors="pt"), output_hidden_states=True)
         hidden, logits = out.hidden_states[-1][0, -1], out.logits[0, -1]
