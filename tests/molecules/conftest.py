@@ -2,7 +2,6 @@
 
 import pytest
 from components import Told
-from faulty import assert_none_left
 from pocket import POCKET
 
 from ipsrl.molecules import ComponentConfig, Config
@@ -24,14 +23,6 @@ def config(small_prior):
         return Config(**ours | options)
 
     return make
-
-
-@pytest.fixture
-def mark(monkeypatch, tmp_path):
-    """In the environment of all that the test starts; none of it is left when the test ends."""
-    monkeypatch.setenv("MARK", str(tmp_path))
-    yield str(tmp_path)
-    assert_none_left(str(tmp_path))
 
 
 @pytest.fixture

@@ -7,18 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from faulty import assert_none_left, is_alive
+from faulty import is_alive
 from helpers import HANGS, has_begun, limits_from, peak_memory, wait_until
 
 from ipsrl.workers.group import Ended, run
 
-
-@pytest.fixture(autouse=True)
-def mark(monkeypatch, tmp_path):
-    """In the environment of all that a test starts; none of it is left when the test ends."""
-    monkeypatch.setenv("MARK", str(tmp_path))
-    yield
-    assert_none_left(str(tmp_path))
+pytestmark = pytest.mark.usefixtures("mark")
 
 
 def python(code: str) -> list[str]:

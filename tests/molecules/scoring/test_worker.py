@@ -73,4 +73,4 @@ def test_no_limit_runs_on_after_an_answer(component, answer):
     server = Server()
     server.component, server.timeout = component, float(HANGS)
     assert server({"smiles": PHENOL}) == answer
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.setitimer(signal.ITIMER_REAL, 0) == (0.0, 0.0)  # what was left of one
