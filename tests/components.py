@@ -1,11 +1,12 @@
-"""What every component of a reward keeps, and three molecules to ask it for."""
+"""What every component of a reward keeps, molecules to ask it for, and one that does as told."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ipsrl.molecules import Component, Failure
+from ipsrl.molecules import Component, ComponentConfig, Failure
 
 ASPIRIN, PHENOL, ETHANE = "CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CC"
 
@@ -59,3 +60,33 @@ class ComponentSuite(ABC):
 
     def test_nothing_in_nothing_out(self, component):
         assert list(component([])) == []
+
+
+# A component that does what the SMILES says: C its number, N what the test wrote into a file.
+TOLD = """
+import os, signal, subprocess, sys, time
+sys.path.insert(0, {tests!r})
+from faulty import nap, native_hang, time_is_up, write_to_pipes
+
+def value(smiles):
+    (text,) = smiles
+    if text == "N":
+        exec(open({todo!r}).read())
+    return [os.getpid()]
+"""
+
+
+class Told:
+    """The component; `todo` is what it shall do with N."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self._todo = folder / "told.py", folder / "todo"
+        tests = str(Path(__file__).parent)
+        self.file.write_text(TOLD.format(tests=tests, todo=str(self._todo)))
+
+    def todo(self, text: str) -> None:
+        self._todo.write_text(text)
+
+    def config(self, **options) -> ComponentConfig:
+        options = {"workers": 1, "timeout": 500.0} | options
+        return ComponentConfig(kind="function", function=f"{self.file}:value", **options)

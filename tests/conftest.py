@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from faulty import assert_none_left
 from hypothesis import HealthCheck, settings
 
 # Of this process and those it starts: another might read a file that is half written.
@@ -30,6 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "slow machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("slow machine")
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """In the environment of all that the test starts; none of it is left when the test ends."""
+    monkeypatch.setenv("MARK", str(tmp_path))
+    yield str(tmp_path)
+    assert_none_left(str(tmp_path))
 
 
 # --- a language of simple molecules, which a small prior learns in seconds ------------------------

@@ -187,8 +187,8 @@ def torn(part: Part, joins) -> bool:
         return ends_in_operator(own)
     line = part.before.rstrip(BEFORE_A_LINE + BRACKETS + ":\n").split("\n")[-1].split(":")[-1]
     some = False
-    while ends_in_operator(line):
-        some, line = True, without_operator(line).rstrip(" ([{")
+    while ends_in_operator(line.rstrip(" ([{")):
+        some, line = True, without_operator(line.rstrip(" ([{"))
     line = line.replace("\\(", "").replace("\\[", "")
     return some and not line.strip("- _#>\u2022([{")
 

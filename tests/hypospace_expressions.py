@@ -1,9 +1,14 @@
-"""The checker of Boolean expressions: text is split at the operators that bind least."""
+"""The checker of Boolean expressions: trees by brute force, and text as a tree.
+
+Text is split at the operators that bind least.
+"""
 
 from __future__ import annotations
 
 import string
-from itertools import pairwise
+from collections import Counter
+from functools import lru_cache
+from itertools import chain, pairwise
 
 import hypospace_checker as checker
 
@@ -18,6 +23,67 @@ WORDS = {
 } | {word: word for word in ["AND", "NOT", *LOOSE]}  # fmt: skip
 LETTERS = string.ascii_letters + "_"
 TOO_LONG = ("too long",)
+
+
+# --- trees ----------------------------------------------------------------------------------------
+
+# A name, ("NOT", tree) or (operator, tree, tree), raw; canonical ones have frozensets.
+
+ALL = frozenset({"AND", "OR", "NOT"})
+
+
+def raw(levels: int, operators: frozenset[str], names: str = "xy") -> list:
+    """All expressions up to a depth, before any two are called the same."""
+    space: list = list(names)
+    for _ in range(levels):
+        new = [("NOT", a) for a in space] if "NOT" in operators else []
+        binary = [name for name in ("AND", "OR", "NOR") if name in operators]
+        new += [(name, a, b) for a in space for b in space for name in binary]
+        space = list(dict.fromkeys([*space, *new]))
+    return space
+
+
+def canonical(tree, *, splice: bool = True, once: bool = True):
+    if isinstance(tree, str):
+        return tree
+    if tree[0] == "NOR":
+        return canonical(("NOT", ("OR", *tree[1:])), splice=splice, once=once)
+    children = [canonical(child, splice=splice, once=once) for child in tree[1:]]
+    if tree[0] == "NOT":
+        return ("NOT", children[0])
+    if splice:
+        spread = ([*c[1]] if not isinstance(c, str) and c[0] == tree[0] else [c] for c in children)
+        children = list(chain.from_iterable(spread))
+    if once:
+        children = list(set(children))
+        if len(children) == 1:
+            return children[0]
+        return (tree[0], frozenset(children))
+    return (tree[0], frozenset(Counter(children).items()))
+
+
+def text_of(tree) -> str:
+    if isinstance(tree, str):
+        return tree
+    children = [tree[1]] if tree[0] == "NOT" else tree[1]
+    return f"{tree[0]}({','.join(sorted(map(text_of, children)))})"
+
+
+def value(tree, inputs: dict[str, int]) -> int:
+    if isinstance(tree, str):
+        return inputs[tree]
+    if tree[0] == "NOT":
+        return 1 - value(tree[1], inputs)
+    return (min if tree[0] == "AND" else max)(value(child, inputs) for child in tree[1])
+
+
+@lru_cache
+def brute_force(levels: int, operators: frozenset[str], names: str = "xy") -> dict[str, tuple]:
+    """Canonical trees by key."""
+    return {text_of(tree): tree for tree in map(canonical, raw(levels, operators, names))}
+
+
+# --- text -----------------------------------------------------------------------------------------
 
 
 def refused(tree) -> bool:

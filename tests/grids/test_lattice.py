@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from policies import policy_of
 
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, Lattice, LatticeConfig, train
 from ipsrl.grids.loop import Loop
-from ipsrl.grids.policy import MLPPolicy, TabularPolicy
+from ipsrl.grids.policy import TabularPolicy
 from ipsrl.grids.rollout import Everywhere, WhereVisited
 from ipsrl.report.lattice import shares_of_a
 from ipsrl.runs import Run
@@ -43,13 +44,6 @@ def walks(lattice):
 
     walk((0, 0), ())
     return ends
-
-
-def policy_of(kind, lattice, seed=0):
-    if kind == "mlp":
-        return jax.tree.map(lambda x: 3 * x, MLPPolicy(lattice, 16, jax.random.key(seed)))
-    logits = jax.random.normal(jax.random.key(seed), (lattice.states, lattice.actions))
-    return jax.tree.map(lambda _: logits, TabularPolicy(lattice))
 
 
 def terminal(lattice, policy):

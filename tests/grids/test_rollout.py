@@ -2,36 +2,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from policies import policy_of
 
 from ipsrl.grids import HyperGrid
-from ipsrl.grids.policy import MLPPolicy, TabularPolicy
 from ipsrl.grids.rollout import Everywhere, WhereVisited
 
 GRID = HyperGrid(2, 5)
 FLOAT32 = 1e-5  # log-probabilities of some ten steps by two orders of summation
 
 
-def policy_of(kind, grid=GRID, seed=0):
-    if kind == "mlp":
-        policy = MLPPolicy(grid, 16, jax.random.key(seed))
-        # Away from uniform, so that a mix-up of states or actions would show.
-        return jax.tree.map(lambda x: 3 * x, policy)
-    logits = jax.random.normal(jax.random.key(seed), (grid.states, grid.actions))
-    return jax.tree.map(lambda _: logits, TabularPolicy(grid))
-
-
 @pytest.fixture(params=["mlp", "tabular"])
 def policy(request):
-    return policy_of(request.param)
-
-
-def test_table_equals_state_by_state(policy):
-    table = policy.table(GRID)
-    np.testing.assert_allclose(
-        table, policy.at(GRID, jnp.asarray(GRID.coordinates)), rtol=FLOAT32, atol=FLOAT32
-    )
-    np.testing.assert_allclose(jnp.exp(table).sum(-1), 1, rtol=FLOAT32)
-    assert (jnp.exp(table)[~GRID.legal] == 0).all()
+    return policy_of(request.param, GRID)
 
 
 def test_trajectories_follow_the_rules(policy):

@@ -1,74 +1,25 @@
 """Boolean expressions: counts of the specification, brute force, and an independent reader."""
 
-import math
 from collections import Counter
-from functools import lru_cache
-from itertools import chain, combinations, product
 
 import hypospace_checker as checker
 import pytest
-from hypospace_expressions import refused, torn, tree_of_line
+from hypospace_expressions import (
+    ALL,
+    brute_force,
+    canonical,
+    raw,
+    refused,
+    text_of,
+    torn,
+    tree_of_line,
+    value,
+)
 from hypospace_suite import TaskSuite
 
 from ipsrl.errors import InvalidInput
 from ipsrl.hypospace import Boolean, BooleanConfig, Verdict, dataset, judge
-from ipsrl.hypospace.boolean import depth, expressions
-
-# Trees: a name, ("NOT", tree) or (operator, tree, tree), raw; canonical ones have frozensets.
-
-
-def raw(levels: int, operators: frozenset[str], names: str = "xy") -> list:
-    """All expressions up to a depth, before any two are called the same."""
-    space: list = list(names)
-    for _ in range(levels):
-        new = [("NOT", a) for a in space] if "NOT" in operators else []
-        binary = [name for name in ("AND", "OR", "NOR") if name in operators]
-        new += [(name, a, b) for a in space for b in space for name in binary]
-        space = list(dict.fromkeys([*space, *new]))
-    return space
-
-
-def canonical(tree, *, splice: bool = True, once: bool = True):
-    if isinstance(tree, str):
-        return tree
-    if tree[0] == "NOR":
-        return canonical(("NOT", ("OR", *tree[1:])), splice=splice, once=once)
-    children = [canonical(child, splice=splice, once=once) for child in tree[1:]]
-    if tree[0] == "NOT":
-        return ("NOT", children[0])
-    if splice:
-        spread = ([*c[1]] if not isinstance(c, str) and c[0] == tree[0] else [c] for c in children)
-        children = list(chain.from_iterable(spread))
-    if once:
-        children = list(set(children))
-        if len(children) == 1:
-            return children[0]
-        return (tree[0], frozenset(children))
-    return (tree[0], frozenset(Counter(children).items()))
-
-
-def text_of(tree) -> str:
-    if isinstance(tree, str):
-        return tree
-    children = [tree[1]] if tree[0] == "NOT" else tree[1]
-    return f"{tree[0]}({','.join(sorted(map(text_of, children)))})"
-
-
-def value(tree, inputs: dict[str, int]) -> int:
-    if isinstance(tree, str):
-        return inputs[tree]
-    if tree[0] == "NOT":
-        return 1 - value(tree[1], inputs)
-    return (min if tree[0] == "AND" else max)(value(child, inputs) for child in tree[1])
-
-
-@lru_cache
-def brute_force(levels: int, operators: frozenset[str], names: str = "xy") -> dict[str, tuple]:
-    """Canonical trees by key."""
-    return {text_of(tree): tree for tree in map(canonical, raw(levels, operators, names))}
-
-
-ALL = frozenset({"AND", "OR", "NOT"})
+from ipsrl.hypospace.boolean import expressions
 
 
 class TestBoolean(TaskSuite):
@@ -197,20 +148,6 @@ def test_observation_sets_of_the_specification():
     assert [one.split for one in dataset(Boolean())] == ["train"] * 39 + ["test"] * 39
 
 
-def test_keys_by_hand():
-    """x AND (y AND x) splices to {x, y}; NOT x sorts before y, because "N" < "y"."""
-    line = ["(x=1, y=1) -> 1"]
-    assert judge(Boolean(), line, "Expression: x AND (y AND x)").key == "AND(x,y)"
-    assert judge(Boolean(), line, "Expression: y AND NOT x").key == "AND(NOT(x),y)"
-    assert judge(Boolean(), line, "Expression: x OR x").key == "x"
-    # No absorption, De Morgan, distributivity or double negation:
-    assert judge(Boolean(), line, "Expression: x OR (x AND y)").key == "OR(AND(x,y),x)"
-    assert judge(Boolean(), line, "Expression: NOT (x OR y)").key == "NOT(OR(x,y))"
-    assert judge(Boolean(), line, "Expression: NOT NOT x").key == "NOT(NOT(x))"
-    # AND binds more than OR, NOT more than AND.
-    assert judge(Boolean(), line, "Expression: x OR y AND NOT x").key == "OR(AND(NOT(x),y),x)"
-
-
 def test_a_function_by_hand():
     """f(0,0) = 0, f(1,0) = 0, f(1,1) = 1: y, x AND y and (x OR y) AND y agree; NOT x does not."""
     lines = ["(x=0, y=0) -> 0", "(x=1, y=0) -> 0", "(x=1, y=1) -> 1"]
@@ -218,22 +155,6 @@ def test_a_function_by_hand():
         assert judge(Boolean(), lines, f"Expression: {text}").valid, text
     for text in ("x", "NOT x", "x OR y", "NOT (x AND y)"):
         assert not judge(Boolean(), lines, f"Expression: {text}").valid, text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "x && !y",
-        "x & ~y",
-        "x ∧ ¬y",
-        "x \\land \\lnot y",
-        "AND(x, NOT(y))",
-        "x and not y",
-        "(x) AND NOT (y)",
-    ],
-)
-def test_forms_of_an_operator(text):
-    assert judge(Boolean(), ["(x=1, y=0) -> 1"], f"Expression: {text}").key == "AND(NOT(y),x)"
 
 
 @pytest.mark.parametrize(
@@ -350,35 +271,6 @@ def test_nor_is_the_negated_or():
     assert "NOR" in task.prompt(["(x=0, y=0) -> 1"])
 
 
-OPERATORS = [
-    frozenset(some) for n in range(1, 5) for some in combinations(("AND", "OR", "NOT", "NOR"), n)
-]
-
-
-@pytest.mark.parametrize("operators", OPERATORS, ids=lambda some: "-".join(sorted(some)))
-@pytest.mark.parametrize("names", ["xy", "xyz"])
-def test_depth_in_closed_form_is_the_level_at_which_brute_force_finds_it(operators, names):
-    """For every expression of depth 2 over all operators, inside and outside the space."""
-    level = {}
-    for d in (2, 1, 0):
-        level |= dict.fromkeys(brute_force(d, operators, names), d)
-    everything = BooleanConfig(variables=len(names), operators=["AND", "OR", "NOT", "NOR"])
-    for expression in expressions(everything):
-        found = depth(expression, operators)
-        assert (found if found <= 2 else math.inf) == level.get(expression.key, math.inf)
-
-
-def test_depth_three_in_closed_form():
-    """Our own generator, which knows nothing of the closed form, level by level."""
-    for operators in (["AND", "OR", "NOT"], ["AND", "NOR"], ["OR", "NOR"]):
-        level = {}
-        for d in (3, 2, 1, 0):
-            config = BooleanConfig(depth=d, operators=operators)
-            level |= dict.fromkeys((e.key for e in expressions(config)), d)
-        for expression in expressions(BooleanConfig(depth=3, operators=operators)):
-            assert depth(expression, frozenset(operators)) == level[expression.key]
-
-
 def test_larger_sizes():
     for options in ({"depth": 3}, {"variables": 3, "max_k": 2}, {"operators": ["AND", "NOR"]}):
         task = Boolean(BooleanConfig(**options))
@@ -386,17 +278,6 @@ def test_larger_sizes():
             for key in one.admissible[:20]:
                 judgement = judge(task, one.observations, task.answer(key))
                 assert (judgement.key, judgement.valid) == (key, True)
-
-
-def test_truth_tables_are_right():
-    """Against the values of the tree, input by input, for three variables."""
-    config = BooleanConfig(variables=3)
-    trees = brute_force(2, ALL, "xyz")
-    assert len(expressions(config)) == len(trees)
-    for expression in expressions(config):
-        for i, values in enumerate(product((0, 1), repeat=3)):
-            inputs = dict(zip("xyz", values, strict=True))
-            assert expression.table >> i & 1 == value(trees[expression.key], inputs)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,15 @@
 """What the domains share: verdicts, and prompts that show earlier answers."""
 
-import pytest
-
-from ipsrl.config import StrictConfig
 from ipsrl.hypospace import (
     Boolean,
     Causal,
-    CausalConfig,
     Verdict,
-    Voxel,
     dataset,
     judge,
     sequential_prompt,
 )
 from ipsrl.hypospace.task import LONGEST_RESPONSE
 
-TASKS = [Causal(), Voxel(), Boolean()]
 OBSERVED = ["Perturb(A) -> A:0 B:1 C:1", "Perturb(B) -> A:0 B:0 C:0"]
 
 
@@ -38,13 +32,6 @@ def test_a_sequential_prompt_leaves_out_what_is_too_deep_to_be_written():
     assert deep is not None
     assert sequential_prompt(task, "ask", [deep]) == "ask"
     assert sequential_prompt(task, "ask", [deep, "x"]).endswith("\n\nExpression: x")
-
-
-def test_configurations_are_strict():
-    for task in TASKS:
-        assert isinstance(task.config, StrictConfig)
-    with pytest.raises(ValueError, match="nearest key is 'nodes'"):
-        CausalConfig(node=3)
 
 
 def test_verdicts_and_reasons():

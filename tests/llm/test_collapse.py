@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import ENUMERATION, FLOAT32_DRIFT, assert_close, peak_memory, steps
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from llm_logs import ALL, Share, diagnosed, log_of, write
+from llm_logs import ALL, Share, diagnosed, log_of
 
 from ipsrl import outcome_ids
 from ipsrl.errors import InvalidInput
@@ -245,7 +244,6 @@ def test_neighbouring_groups_of_a_prompt_are_cut_by_their_size(tmp_path: Path) -
     [
         (log_of(lambda t: [None, None], 3), "none of the 12 completions has an outcome"),
         (log_of(lambda t: "a", 3), "each of the 6 groups has one completion"),
-        ([{"prompt": "p", "completion": "x"}] * 2, "no column 'outcome'.*--outcome mod:fn"),
     ],
 )
 def test_what_cannot_be_diagnosed(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
@@ -270,141 +268,6 @@ def test_diagnosis_needs_no_framework() -> None:
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-ROWS = [
-    {"step": 2, "prompt": "p", "completion": "b", "quality": 0.5, "style": None, "advantage": 0.0},
-    {"step": 2, "prompt": "p", "completion": "a", "quality": 1.0, "style": 0.25, "advantage": 0.0},
-    {"step": 1, "prompt": "p", "completion": "a", "quality": 0.0, "style": 0.25, "advantage": 0.0},
-]
-
-
-def test_one_file_several_and_folders_read_alike(tmp_path: Path) -> None:
-    lines = write(tmp_path / "log.jsonl", ROWS)
-    folder = tmp_path / "run" / "completions"
-    folder.mkdir(parents=True)
-    table = pa.Table.from_pylist(ROWS)
-    pq.write_table(table.slice(0, 2), folder / "completions_00002.parquet")
-    pq.write_table(table.slice(2), folder / "completions_00001.parquet")
-    (folder / "README.md").write_text("TRL's hub card")
-    for paths in ([lines], [folder], [folder.parent], [*folder.glob("*.parquet")], [folder] * 2):
-        rows = read_completions(paths)
-        assert rows.completions == ["a", "b", "a"]  # sorted by step
-        assert rows.steps is not None
-        assert rows.steps.tolist() == [1, 2, 2]
-        assert rows.reward_name == "quality + style"
-        np.testing.assert_array_equal(rows.rewards, [0.25, np.nan, 1.25])
-        assert set(rows.columns) == {"step", "quality", "style", "advantage"}
-
-
-def test_files_with_different_columns(tmp_path: Path) -> None:
-    old = write(tmp_path / "old.jsonl", [{"prompt": "p", "completion": "a", "reward": 1}])
-    new = write(tmp_path / "new.jsonl", [{"prompt": "p", "completion": "b", "outcome": "b"}])
-    rows = read_completions([old, new])
-    assert rows.columns == {"reward": [1, None], "outcome": [None, "b"]}
-
-
-def test_which_column_is_the_reward(tmp_path: Path) -> None:
-    def read(rows: list[dict[str, Any]], **options: Any) -> Any:
-        return read_completions([write(tmp_path / "log.jsonl", rows)], **options)
-
-    assert read([{**ROWS[0], "reward": 3}]).reward_name == "reward"
-    both = read([{**ROWS[0], "reward": 3, "raw_reward": 4}])
-    assert (both.reward_name, both.rewards.tolist()) == ("raw_reward", [4.0])
-    named = read(ROWS, reward="style")
-    assert named.reward_name == "style"
-    with pytest.raises(InvalidInput, match="no column 'stile'; the nearest is 'style'"):
-        read(ROWS, reward="stile")
-    with pytest.raises(InvalidInput, match="'completion' is 'b' in row 0. Write numbers"):
-        read(ROWS, reward="completion")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "hold no completions"),
-        ("\n\n", "hold no completions"),
-        ('{"prompt": "p", "completions": "x"}', "no column 'completion'; .* is 'completions'"),
-        ('{"prompts": "p", "completion": "x"}', "no column 'prompt'; .* is 'prompts'"),
-        ('{"prompt": "p", "completion": "x"}\n{"prompt"', "line 2 is not a JSON object: Expecting"),
-        ('["p", "x"]', "line 1 is not a JSON object"),
-        ('{"prompt": "p", "completion": "x", "step": null}', "row 0 has no step"),
-        ('{"prompt": "p", "completion": "x", "step": "1"}', "'step' is '1' in row 0"),
-    ],
-)
-def test_files_that_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "log.jsonl"
-    path.write_text(content)
-    with pytest.raises(InvalidInput, match=message):
-        read_completions([path])
-
-
-def test_files_that_are_not_there_or_broken(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="nowhere does not exist"):
-        read_completions([tmp_path / "nowhere"])
-    with pytest.raises(InvalidInput, match=r"has no \*.parquet or \*.jsonl"):
-        read_completions([tmp_path])
-    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InvalidInput, match="cannot be read as Parquet.*cut off"):
-        read_completions([tmp_path / "cut.parquet"])
-
-
-def no_columns(prompts: list[str], completions: list[str]) -> list[str]:
-    return completions
-
-
-def needs_more(prompts: list[str], completions: list[str], answer: list[str], **c: Any) -> list:
-    return answer
-
-
-def raises_at_b(prompts: list[str], completions: list[str], **columns: Any) -> list[int]:
-    return [{"a": 1}[completion] for completion in completions]
-
-
-@pytest.mark.parametrize(
-    ("outcome_fn", "message"),
-    [
-        (no_columns, r"no_columns cannot be called.*Take what you do not need as \*\*columns"),
-        (
-            needs_more,
-            "needs_more cannot be called: missing .*'answer'.*: prompts, completions, step, qual",
-        ),
-        (raises_at_b, "raises_at_b raised KeyError: 'b' .at row 1, completion 'b'"),
-        (lambda prompts, completions, **c: completions[1:], "returned 2 keys for 3 completions"),
-        (lambda prompts, completions, **c: "aba", "returned 3 keys|returned a str"),
-        (lambda prompts, completions, **c: None, "returned a NoneType for 3 completions"),
-    ],
-)
-def test_outcome_functions_that_fail(tmp_path: Path, outcome_fn: Any, message: str) -> None:
-    rows = read_completions([write(tmp_path / "log.jsonl", ROWS)])
-    with pytest.raises(InvalidInput, match=message):
-        outcome_keys(rows, outcome_fn)
-
-
-def test_an_outcome_function_gets_every_column(tmp_path: Path) -> None:
-    rows = read_completions([write(tmp_path / "log.jsonl", ROWS)])
-
-    def outcome(completions: list[str], quality: list[float], **columns: Any) -> list[Any]:
-        assert set(columns) == {"prompts", "step", "style", "advantage"}
-        return [(c, q > 0.4) for c, q in zip(completions, quality, strict=True)]
-
-    assert outcome_keys(rows, outcome) == [("a", False), ("b", True), ("a", True)]
-
-
-def test_logged_outcomes_are_keys(tmp_path: Path) -> None:
-    """pandas writes whole numbers beside None as floats, and JSON writes tuples as lists."""
-    logged = ["a", 3.0, math.nan, None, [1, 2], 0.5]
-    rows = read_completions(
-        [
-            write(
-                tmp_path / "log.jsonl",
-                [{"prompt": "p", "completion": "x", "outcome": key} for key in logged],
-            )
-        ]
-    )
-    assert outcome_keys(rows, None) == ["a", 3, None, None, (1, 2), "0.5"]
 
 
 # --- what TRL writes ----------------------------------------------------------------------------
@@ -441,26 +304,6 @@ def test_a_real_run_of_trl(tmp_path: Path) -> None:
         [log["outcomes/effective"] for log in logged], rel=FLOAT32_DRIFT
     )
     assert d.reward == pytest.approx([log["reward"] for log in logged], rel=FLOAT32_DRIFT)
-
-
-def test_conversations(tmp_path: Path) -> None:
-    """Prompts and completions that are lists of messages."""
-    table = pa.table(
-        {
-            "step": [1] * 4,
-            "prompt": [[{"role": "user", "content": f"q{i // 2}"}] for i in range(4)],
-            "completion": [[{"role": "assistant", "content": word}] for word in "aaab"],
-            "reward": [1.0] * 4,
-            "advantage": [0.0] * 4,
-        }
-    )
-    pq.write_table(table, tmp_path / "completions_00001.parquet")
-    rows = read_completions([tmp_path])
-    d = diagnose_completions(
-        rows, outcome_keys(rows, lambda completions, **c: [m[0]["content"] for m in completions])
-    )
-    assert (d.prompts, d.groups, d.group_size) == (2, 2, 2)
-    assert_close(d.effective, np.array([(1 + 2) / 2]))
 
 
 @FROM_TRL

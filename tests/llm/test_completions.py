@@ -1,4 +1,4 @@
-"""Strange files of completions: read as they are meant, or refused with one clear sentence."""
+"""Files of completions: read as they are meant, or refused with one clear sentence."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import assert_close
+from llm_logs import write
 
 from ipsrl.cli import main
 from ipsrl.errors import InvalidInput
@@ -42,6 +44,97 @@ def refusal(path: Path, **options: Any) -> str:
     message = str(refused.value)
     assert len(message) < 2000
     return message
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+ROWS = [
+    {"step": 2, "prompt": "p", "completion": "b", "quality": 0.5, "style": None, "advantage": 0.0},
+    {"step": 2, "prompt": "p", "completion": "a", "quality": 1.0, "style": 0.25, "advantage": 0.0},
+    {"step": 1, "prompt": "p", "completion": "a", "quality": 0.0, "style": 0.25, "advantage": 0.0},
+]
+
+
+def test_one_file_several_and_folders_read_alike(tmp_path: Path) -> None:
+    file = write(tmp_path / "log.jsonl", ROWS)
+    folder = tmp_path / "run" / "completions"
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pylist(ROWS)
+    pq.write_table(table.slice(0, 2), folder / "completions_00002.parquet")
+    pq.write_table(table.slice(2), folder / "completions_00001.parquet")
+    (folder / "README.md").write_text("TRL's hub card")
+    for paths in ([file], [folder], [folder.parent], [*folder.glob("*.parquet")], [folder] * 2):
+        rows = read_completions(paths)
+        assert rows.completions == ["a", "b", "a"]  # sorted by step
+        assert rows.steps is not None
+        assert rows.steps.tolist() == [1, 2, 2]
+        assert rows.reward_name == "quality + style"
+        np.testing.assert_array_equal(rows.rewards, [0.25, np.nan, 1.25])
+        assert set(rows.columns) == {"step", "quality", "style", "advantage"}
+
+
+def test_files_with_different_columns(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.jsonl", [{"prompt": "p", "completion": "a", "reward": 1}])
+    new = write(tmp_path / "new.jsonl", [{"prompt": "p", "completion": "b", "outcome": "b"}])
+    rows = read_completions([old, new])
+    assert rows.columns == {"reward": [1, None], "outcome": [None, "b"]}
+
+
+def test_which_column_is_the_reward(tmp_path: Path) -> None:
+    def read(rows: list[dict[str, Any]], **options: Any) -> Any:
+        return read_completions([write(tmp_path / "log.jsonl", rows)], **options)
+
+    assert read([{**ROWS[0], "reward": 3}]).reward_name == "reward"
+    both = read([{**ROWS[0], "reward": 3, "raw_reward": 4}])
+    assert (both.reward_name, both.rewards.tolist()) == ("raw_reward", [4.0])
+    named = read(ROWS, reward="style")
+    assert named.reward_name == "style"
+    with pytest.raises(InvalidInput, match="no column 'stile'; the nearest is 'style'"):
+        read(ROWS, reward="stile")
+    with pytest.raises(InvalidInput, match="'completion' is 'b' in row 0. Write numbers"):
+        read(ROWS, reward="completion")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "hold no completions"),
+        ("\n\n", "hold no completions"),
+        ('{"prompt": "p", "completions": "x"}', "no column 'completion'; .* is 'completions'"),
+        ('{"prompts": "p", "completion": "x"}', "no column 'prompt'; .* is 'prompts'"),
+        ('{"prompt": "p", "completion": "x"}\n{"prompt"', "line 2 is not a JSON object: Expecting"),
+        ('{"prompt": "p", "completion": "x", "step": null}', "row 0 has no step"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=message):
+        read_completions([path])
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "nowhere does not exist" in refusal(tmp_path / "nowhere")
+
+
+def test_conversations(tmp_path: Path) -> None:
+    """Prompts and completions that are lists of messages."""
+    table = pa.table(
+        {
+            "step": [1] * 4,
+            "prompt": [[{"role": "user", "content": f"q{i // 2}"}] for i in range(4)],
+            "completion": [[{"role": "assistant", "content": word}] for word in "aaab"],
+            "reward": [1.0] * 4,
+            "advantage": [0.0] * 4,
+        }
+    )
+    pq.write_table(table, tmp_path / "completions_00001.parquet")
+    rows = read_completions([tmp_path])
+    d = diagnose_completions(
+        rows, outcome_keys(rows, lambda completions, **c: [m[0]["content"] for m in completions])
+    )
+    assert (d.prompts, d.groups, d.group_size) == (2, 2, 2)
+    assert_close(d.effective, np.array([(1 + 2) / 2]))
 
 
 # --- JSON lines ----------------------------------------------------------------------------------
@@ -339,6 +432,71 @@ def test_folders_without_completions(tmp_path: Path) -> None:
     assert "cannot be read as Parquet" in refusal(tmp_path)
     (tmp_path / "completions" / "log.jsonl").mkdir()
     assert "log.jsonl cannot be read" in refusal(tmp_path)
+
+
+# --- outcomes -------------------------------------------------------------------------------------
+
+
+def no_columns(prompts: list[str], completions: list[str]) -> list[str]:
+    return completions
+
+
+def needs_more(prompts: list[str], completions: list[str], answer: list[str], **c: Any) -> list:
+    return answer
+
+
+def raises_at_b(prompts: list[str], completions: list[str], **columns: Any) -> list[int]:
+    return [{"a": 1}[completion] for completion in completions]
+
+
+@pytest.mark.parametrize(
+    ("outcome_fn", "message"),
+    [
+        (no_columns, r"no_columns cannot be called.*Take what you do not need as \*\*columns"),
+        (
+            needs_more,
+            "needs_more cannot be called: missing .*'answer'.*: prompts, completions, step, qual",
+        ),
+        (raises_at_b, "raises_at_b raised KeyError: 'b' .at row 1, completion 'b'"),
+        (lambda prompts, completions, **c: completions[1:], "returned 2 keys for 3 completions"),
+        (lambda prompts, completions, **c: "aba", "returned 3 keys|returned a str"),
+        (lambda prompts, completions, **c: None, "returned a NoneType for 3 completions"),
+    ],
+)
+def test_outcome_functions_that_fail(tmp_path: Path, outcome_fn: Any, message: str) -> None:
+    rows = read_completions([write(tmp_path / "log.jsonl", ROWS)])
+    with pytest.raises(InvalidInput, match=message):
+        outcome_keys(rows, outcome_fn)
+
+
+def test_an_outcome_function_gets_every_column(tmp_path: Path) -> None:
+    rows = read_completions([write(tmp_path / "log.jsonl", ROWS)])
+
+    def outcome(completions: list[str], quality: list[float], **columns: Any) -> list[Any]:
+        assert set(columns) == {"prompts", "step", "style", "advantage"}
+        return [(c, q > 0.4) for c, q in zip(completions, quality, strict=True)]
+
+    assert outcome_keys(rows, outcome) == [("a", False), ("b", True), ("a", True)]
+
+
+def test_logged_outcomes_are_keys(tmp_path: Path) -> None:
+    """pandas writes whole numbers beside None as floats, and JSON writes tuples as lists."""
+    logged = ["a", 3.0, math.nan, None, [1, 2], 0.5]
+    rows = read_completions(
+        [
+            write(
+                tmp_path / "log.jsonl",
+                [{"prompt": "p", "completion": "x", "outcome": key} for key in logged],
+            )
+        ]
+    )
+    assert outcome_keys(rows, None) == ["a", 3, None, None, (1, 2), "0.5"]
+
+
+def test_without_a_function_the_outcome_must_be_logged(tmp_path: Path) -> None:
+    rows = read_completions([write(tmp_path / "log.jsonl", ROWS)])
+    with pytest.raises(InvalidInput, match="no column 'outcome'.*--outcome mod:fn"):
+        outcome_keys(rows, None)
 
 
 # --- memory --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""A small search, and a receptor that needs no real one."""
+"""A small search, a receptor that needs no real one, and a component that does as told."""
 
 import pytest
+from components import Told
 from pocket import POCKET
 
 from ipsrl.molecules import ComponentConfig, Config
@@ -22,3 +23,8 @@ def config(small_prior):
         return Config(**ours | options)
 
     return make
+
+
+@pytest.fixture
+def told(tmp_path, mark):
+    return Told(tmp_path)

@@ -6,14 +6,12 @@ import re
 import resource
 import signal
 import stat
-import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import docking_program
 import pytest
+from faulty import is_alive
 from helpers import limits_from, wait_until
 
 from ipsrl.errors import ConfigError, InvalidInput
@@ -45,17 +43,6 @@ def config(behaviour="well", **changes) -> DockingConfig:
     command = [sys.executable, str(PROGRAM), *TOLD, "--behaviour", behaviour]
     values = {"receptor": "r.pdbqt", "engine": "command", "command": command} | BOX | changes
     return DockingConfig(**values)
-
-
-def is_alive(pid: int) -> bool:
-    with suppress(OSError):
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    return False
-
-
-def assert_gone(pids: list[int]) -> None:
-    """A killed process takes a moment to leave."""
-    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 # --- results --------------------------------------------------------------------------------------
@@ -187,34 +174,7 @@ def test_a_program_that_hangs_is_dead_with_its_children(receptor, tmp_path, monk
     assert last == Timeout("no answer in 0.5 s")
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
-    assert_gone(pids)
-
-
-def test_a_program_that_leaves_a_child_behind_is_cleaned_up(receptor, tmp_path, monkeypatch):
-    monkeypatch.setenv("CHILD", str(tmp_path / "pid"))
-    (pose,) = External(config("leaves a child"), receptor)([ETHANE])
-    assert pose.score == SCORES[0]
-    assert_gone([int((tmp_path / "pid").read_text())])
-
-
-def test_no_program_outlives_a_killed_process(tmp_path):
-    """As where a worker is killed: the program is not its child's child's problem."""
-    script = f"""
-import sys
-sys.path[:0] = {[str(PROGRAM.parent), str(Path(__file__).parent)]}
-from pocket import POCKET
-from test_engines import ETHANE, config
-from ipsrl.molecules.docking.engines import External
-from ipsrl.molecules.docking.receptor import Receptor
-External(config("hangs:{tmp_path / "pids"}"), Receptor(POCKET))([ETHANE])
-"""
-    ours = subprocess.Popen([sys.executable, "-c", script])
-    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
-        assert ours.poll() is None
-        time.sleep(0.05)
-    ours.kill()
-    ours.wait()
-    assert_gone([int(word) for word in (tmp_path / "pids").read_text().split()])
+    wait_until(lambda: not any(map(is_alive, pids)))  # what is killed takes a moment to leave
 
 
 def test_a_program_that_is_not_there_is_refused_at_once(receptor):

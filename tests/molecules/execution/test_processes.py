@@ -7,12 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import faulty
 import pytest
 from components import ETHANE, PHENOL, USER, ComponentSuite
-from faulty import assert_none_left, is_alive, marked
+from faulty import is_alive, marked
 from helpers import HANGS, clock_from, has_begun, promised, wait_until
 
 from ipsrl.errors import ConfigError, RunError
@@ -22,48 +20,6 @@ from ipsrl.molecules.execution.processes import GRACE, Processes, Worker
 from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.scoring.properties import PROPERTIES
 from ipsrl.workers import lines
-
-# A component that does what the SMILES says: C its number, N what the test wrote into a file.
-TOLD = """
-import os, signal, subprocess, sys, time
-sys.path.insert(0, {tests!r})
-from faulty import nap, native_hang, time_is_up, write_to_pipes
-
-def value(smiles):
-    (text,) = smiles
-    if text == "N":
-        exec(open({todo!r}).read())
-    return [os.getpid()]
-"""
-
-
-@pytest.fixture
-def mark(monkeypatch, tmp_path):
-    """In the environment of all that the test starts; none of it is left when the test ends."""
-    monkeypatch.setenv("MARK", str(tmp_path))
-    yield str(tmp_path)
-    assert_none_left(str(tmp_path))
-
-
-class Told:
-    """The component; `todo` is what it shall do with N."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file, self._todo = folder / "told.py", folder / "todo"
-        tests = str(Path(faulty.__file__).parent)
-        self.file.write_text(TOLD.format(tests=tests, todo=str(self._todo)))
-
-    def todo(self, text: str) -> None:
-        self._todo.write_text(text)
-
-    def config(self, **options) -> ComponentConfig:
-        options = {"workers": 1, "timeout": 500.0} | options
-        return ComponentConfig(kind="function", function=f"{self.file}:value", **options)
-
-
-@pytest.fixture
-def told(tmp_path, mark):
-    return Told(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -120,22 +76,6 @@ def kills_after(component: Processes, seconds: float) -> None:
     """From now on a worker is killed so long after it was asked."""
     for worker in component._workers:
         worker._lines.timeout = seconds
-
-
-def test_python_is_stopped_at_its_limit_and_lives_on(told, mark):
-    with Processes(told.config(timeout=400.0)) as component:
-        (pid,) = component(["C"])
-        before = set(marked(mark))
-        for todo in (
-            "time.sleep(600)",
-            "subprocess.run(['sh', '-c', 'sleep 600 & sleep 600'])",
-            # a handler of its own for all errors does not keep it alive
-            "while True:\n  try: time.sleep(600)\n  except Exception: pass",
-            "while True: pass",
-        ):
-            told.todo(f"time_is_up(400)\n{todo}")
-            assert component(["N", "C"]) == [Timeout("no answer in 400 s"), pid]
-            wait_until(lambda: not set(marked(mark)) - before)  # what it had started is gone
 
 
 def test_what_signals_do_not_reach_is_killed(told):

@@ -1,16 +1,12 @@
 """Functions and programs of one's own: one answer each, whatever they do."""
 
 import json
-import os
 import re
-import signal
 import sys
-import tracemalloc
 
 import pytest
 from components import ASPIRIN, ETHANE, PHENOL, USER, ComponentSuite
-from faulty import is_alive
-from helpers import limits_from, wait_until
+from helpers import limits_from
 
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import ComponentConfig, Failure
@@ -112,47 +108,10 @@ class TestProgram(ComponentSuite):
         told = f"the program wrote {count} lines in answer to 2 molecules"
         assert component([PHENOL, ETHANE]) == [Failure(f"{told}; it must write one for each")] * 2
 
-    def test_nothing_of_one_that_hangs_goes_on(self, tmp_path, monkeypatch):
-        """Nor its children."""
-        code = (
-            "import subprocess, sys, time; child = subprocess.Popen(['sleep', '6000']); "
-            f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(6000)"
-        )
-        limits_from(tmp_path / "pid", monkeypatch)
-        command = [sys.executable, "-c", code]
-        component = build(ComponentConfig(kind="program", command=command, timeout=0.5))
-        assert component([PHENOL]) == [Timeout("no answer in 0.5 s")]
-        pid = int((tmp_path / "pid").read_text())
-        wait_until(lambda: not is_alive(pid))  # what is killed takes a moment to die
-
-    def test_a_child_that_gets_away_does_not_keep_us(self, tmp_path, monkeypatch):
-        """In a session of its own, with the output: the limit holds all the same."""
-        code = (
-            "import subprocess, time; print('{\"value\": 7}', flush=True); "
-            "child = subprocess.Popen(['sleep', '600'], start_new_session=True); "
-            f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); time.sleep(600)"
-        )
-        limits_from(tmp_path / "pid", monkeypatch)
-        command = [sys.executable, "-c", code]
-        component = build(ComponentConfig(kind="program", command=command, timeout=0.5))
-        assert component([PHENOL, ETHANE]) == [7, Timeout("no answer in 0.5 s")]
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it lives; nobody waited
-
-    def test_one_that_prints_without_end_does_not_fill_the_memory(self):
-        code = f"for _ in range({3 * LONGEST // 2**20}): print('x' * 2**20)"
+    def test_one_that_prints_too_much(self):
+        code = f"import sys; sys.stdout.write('x' * {LONGEST + 1})"
         component = build(ComponentConfig(kind="program", command=[sys.executable, "-c", code]))
-        tracemalloc.start()
-        (answer,) = component([PHENOL])
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert answer == Failure(f"the program wrote more than {LONGEST} bytes")
-        assert most < 2.5 * LONGEST  # what is kept, and a copy of it
-
-    def test_one_that_reads_nothing(self):
-        """Of more than fits into a pipe."""
-        command = [sys.executable, "-c", "print('{\"value\": 7}\\n' * 9000, end='')"]
-        component = build(ComponentConfig(kind="program", command=command))
-        assert component([ASPIRIN] * 9000) == [7] * 9000
+        assert component([PHENOL]) == [Failure(f"the program wrote more than {LONGEST} bytes")]
 
     def test_a_script_in_a_word_is_no_file(self):
         code = "print('{\"value\": 7}')" + "#" * 300
