@@ -46,6 +46,14 @@ def interrupted(completions, **columns):
     return reward(completions, **columns)
 
 
+def correct(completions, **columns):
+    return [float(text(c).strip()[:1] == "a") for c in completions]
+
+
+def alike(keys):
+    return [[1.0 if a == b else 0.5 for b in keys] for a in keys]
+
+
 def narrow(completions):
     return [1.0 for c in completions]
 
@@ -99,6 +107,8 @@ def words(config: Config) -> list[str]:
         found.append(f"--{key.replace('_', '-')}")
         if isinstance(value, dict):
             found += [f"{name}={json.dumps(part)}" for name, part in value.items()]
+        elif isinstance(value, list):
+            found += value
         else:
             found.append(str(value))
     return found

@@ -71,7 +71,7 @@ def test_an_estimator_has_its_size_and_each_family_its_own():
 
 
 def test_estimators_are_those_that_the_samples_have_evidence_for():
-    for model, name in ((Grids, "kernel"), (Molecules, "exact"), (LLM, "likelihood")):
+    for model, name in ((Grids, "kernel"), (Molecules, "exact"), (LLM, "exact")):
         given = next(given for kind, given in FAMILIES.values() if kind is model)
         with pytest.raises(ConfigError, match=f"estimator = '{name}'"):
             model(**given, estimator=name)

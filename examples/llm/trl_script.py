@@ -37,8 +37,8 @@ def main(steps: int = 200) -> None:
             ),
         )
         trainer.train()
-        log = [row for row in trainer.state.log_history if "raw_reward" in row][-1]
-        print(f"raw reward {log['raw_reward']:.2f}, effective {log['outcomes/effective']:.2f} of 5")
+        log = [row for row in trainer.state.log_history if "reward" in row][-1]
+        print(f"reward {log['reward']:.2f}, effective {log['outcomes/effective']:.2f} of 5")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_diagnose_finds_what_the_run_has_logged(home, finished, capsys) -> None:
         ("effective", "outcomes/effective", 1),
         ("distinct_share", "outcomes/distinct", 8),
         ("valid_share", "outcomes/no_outcome", -1),
-        ("reward", "raw_reward", 1),
+        ("reward", "reward", 1),
     ):
         expected = [row[key] / scale + (scale == -1) for row in logged]
         # rewards are float32 numbers of order 1; the others are the same computation

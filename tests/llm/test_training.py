@@ -42,8 +42,7 @@ def test_every_method_trains_and_leaves_a_run_directory(kind, home, finished) ->
     assert ("outcomes/effective" in steps[0]) == (not kind.endswith("-alone"))
     result = run.result()
     assert result["steps"] == 6
-    raw = "reward" if kind.endswith("-alone") else "raw_reward"
-    values = [row[raw] for row in steps]  # the last ten, here all of them
+    values = [row["reward"] for row in steps]  # the last ten, here all of them
     assert result["reward"] == pytest.approx(sum(values) / len(values), rel=1e-12)  # a sum of six
     assert 0 < result["reward"] < 1
     if kind.endswith("-alone"):
@@ -57,8 +56,35 @@ def test_every_method_trains_and_leaves_a_run_directory(kind, home, finished) ->
                                               ("flowrl-mlp", False), ("replay", True)])  # fmt: skip
 def test_only_ips_scales_rewards(kind, scaled, finished) -> None:
     steps = [row for row in Run.open(finished(kind)).metrics() if "reward" in row]
-    assert any(row["reward"] != row["raw_reward"] for row in steps) == scaled
+    assert any(row.get("ips/reward", row["reward"]) > row["reward"] for row in steps) == scaled
     assert any(row["ips/weight_max"] > 1 for row in steps) == scaled
+
+
+def test_several_rewards_of_which_one_says_what_is_right(home, tmp_path) -> None:
+    functions = [f"{home / 'task.py'}:{name}" for name in ("correct", "reward")]
+    config = task(home, reward=functions, success=["correct"], trl={**SHORT, "reward_weights": [1.0, 0.5]})
+    train(config, tmp_path / "run")
+    assert Run.open(tmp_path / "run").config(Config) == config
+    (row,) = [row for row in Run.open(tmp_path / "run").metrics() if "reward" in row]
+    mean = row["rewards/correct/mean"] + 0.5 * row["rewards/reward/mean"]
+    assert row["reward"] == pytest.approx(mean, rel=1e-6)  # float32 means of eight
+    rows = toy.table(tmp_path / "run" / "trainer")
+    wrong = rows["correct"] == 0
+    assert set(rows["ips_weight"][wrong]) == {1.0}
+    n = rows["outcome"][~wrong].value_counts()
+    expected = [8 / n[outcome] for outcome in rows["outcome"][~wrong]]
+    assert rows["ips_weight"][~wrong].tolist() == pytest.approx(expected)
+
+
+def test_similarities_are_a_function_of_outcome_keys(home, tmp_path) -> None:
+    """Half the weight of what is unlike counts too: p = (1 + n / G) / 2."""
+    similarity = f"{home / 'task.py'}:alike"
+    train(task(home, estimator="kernel", similarity=similarity, trl=SHORT), tmp_path / "run")
+    rows = toy.table(tmp_path / "run" / "trainer")
+    n = rows["outcome"].value_counts()
+    assert len(n) > 1
+    expected = [2 / (1 + n[outcome] / 8) for outcome in rows["outcome"]]
+    assert rows["ips_weight"].tolist() == pytest.approx(expected)
 
 
 def test_the_weights_move_and_the_model_can_be_loaded(home, finished) -> None:
