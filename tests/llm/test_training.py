@@ -62,7 +62,9 @@ def test_only_ips_scales_rewards(kind, scaled, finished) -> None:
 
 def test_several_rewards_of_which_one_says_what_is_right(home, tmp_path) -> None:
     functions = [f"{home / 'task.py'}:{name}" for name in ("correct", "reward")]
-    config = task(home, reward=functions, success=["correct"], trl={**SHORT, "reward_weights": [1.0, 0.5]})
+    config = task(
+        home, reward=functions, success=["correct"], trl={**SHORT, "reward_weights": [1.0, 0.5]}
+    )
     train(config, tmp_path / "run")
     assert Run.open(tmp_path / "run").config(Config) == config
     (row,) = [row for row in Run.open(tmp_path / "run").metrics() if "reward" in row]
