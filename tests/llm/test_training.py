@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import llm_toy as toy
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -359,6 +360,20 @@ def test_functions_of_other_arguments_are_refused_before_anything_is_written(
     with pytest.raises(InvalidInput, match="wanted cannot be called.*'shift'"):
         train(task(home, **{name: f"{home / 'task.py'}:wanted"}), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "success", "message"),
+    [
+        (["reward", "reward"], [], "two reward functions have one name.*Rename one"),
+        (["reward", "correct"], ["corect"], "success is .*reward functions.*reward, correct"),
+    ],
+)
+def test_names_that_do_not_tell_reward_functions_apart(
+    names, success, message, home, assert_refused
+) -> None:
+    functions = [f"{home / 'task.py'}:{name}" for name in names]
+    assert_refused({"reward": functions, "success": success}, message)
 
 
 @pytest.mark.parametrize("name", ["reward", "outcome"])
