@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -110,8 +111,6 @@ class IPSMixin(_Trainer):
 
         self.outcome_fn, self.negative_rewards = outcome_fn, negative_rewards
         self.success = as_success(success, self.reward_func_names)
-        if isinstance(self.estimator, PromptHistory):
-            self.add_callback(self.estimator)
         self._weights_K = self.reward_weights.double().cpu().numpy()
         self._generations = self._problems = 0
         self._advantages_N: np.ndarray | None = None
@@ -140,7 +139,7 @@ class IPSMixin(_Trainer):
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
             group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
-            group = self._judged(group, raw_NK, prompts, completion_ids_list)
+            group = self._judged(group, raw_NK, inputs, prompts, completion_ids_list)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
             metrics |= self._raw_metrics(raw_NK, scored_NK, group)
             metrics["ips/weight_max"] = weights_N.max()
@@ -187,14 +186,16 @@ class IPSMixin(_Trainer):
         scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
         return group._replace(rewards=totals_PG, mask=scored_PG)
 
-    def _judged(self, group: Group, raw_NK: np.ndarray, prompts: Any, completion_ids: Any) -> Group:
+    def _judged(
+        self, group: Group, raw_NK: np.ndarray, inputs: Any, prompts: Any, completion_ids: Any
+    ) -> Group:
         """The group with what the method needs: what is right, and p^."""
         if not self.method.needs:
             return group
         group = group._replace(success=self._right(raw_NK, group.rewards))
         counted = isinstance(self.estimator, GroupFrequency) and group.success is None
         if "p" in self.method.needs and not counted:
-            group = group._replace(p=self._probability(group, prompts, completion_ids))
+            group = group._replace(p=self._probability(group, inputs, prompts, completion_ids))
         self._generations += 1
         if self._generations & (self._generations - 1) == 0:  # 1, 2, 4, 8, ...
             self._warn(group)
@@ -219,10 +220,13 @@ class IPSMixin(_Trainer):
             "to leave such completions unscaled."
         )
 
-    def _probability(self, group: Group, prompts: Any, completion_ids: Any) -> np.ndarray:
+    def _probability(
+        self, group: Group, inputs: Any, prompts: Any, completion_ids: Any
+    ) -> np.ndarray:
         """p^ [P, G]."""
         if isinstance(self.estimator, PromptHistory):
-            return self._replayed(group.scaled_ids(self.estimator), prompts, completion_ids)
+            ids_PG = group.scaled_ids(self.estimator)
+            return self._replayed(self.estimator, ids_PG, inputs, prompts, completion_ids)
         return self.estimator(group, self.estimator.init(group))[0]
 
     def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
@@ -290,15 +294,26 @@ class IPSMixin(_Trainer):
         values = torch.as_tensor(values_N, device=self.accelerator.device)
         return gather(values).cpu().numpy().reshape(-1, G)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _replayed(self, ids_PG: np.ndarray, prompts: Any, completion_ids: Any) -> np.ndarray:
+    def _replayed(
+        self,
+        history: PromptHistory,
+        ids_PG: np.ndarray,
+        inputs: Any,
+        prompts: Any,
+        completion_ids: Any,
+    ) -> np.ndarray:
         """p^ [P, G] from the history of each prompt, which is the same in every process."""
-        # Restoring a checkpoint may have put another history in the place of ours.
-        history = next(c for c in self.callback_handler.callbacks if isinstance(c, PromptHistory))
         P, G = ids_PG.shape
-        prompts_P = one_prompt(self._whole(prompt_ids(prompts), G))
+        prompts_P = one_prompt(self._whole(prompt_ids(prompts, inputs, history.columns), G))
         if not history.log_probs:
             return history.estimate(prompts_P, ids_PG)
-        tokens = zip(self._tokenize_prompts(prompts)[0], completion_ids, strict=True)
+        prompt_tokens, images = self._tokenize_prompts(prompts)[:2]
+        if images is not None:
+            raise InvalidInput(
+                "the prompts have images, and the probability of a completion is computed of text "
+                "only. Use estimator='group', or PromptHistory(log_probs=False)."
+            )
+        tokens = zip(prompt_tokens, completion_ids, strict=True)
         rows = gather_object([(tuple(prompt), tuple(text)) for prompt, text in tokens])
         completions_PG = [[text for _, text in rows[p * G : (p + 1) * G]] for p in range(P)]
         return history.estimate(
@@ -332,6 +347,22 @@ class IPSMixin(_Trainer):
             self.model.train()
         totals = gather((log_probs * mask.to(device)).sum(dim=1).float())
         return totals[: len(rows)].double().cpu().numpy()  # pyright: ignore
+
+    # Between the model and trainer_state.json, which the trainer writes last.
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if isinstance(self.estimator, PromptHistory) and self.args.should_save:
+            self.estimator.save(Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not isinstance(self.estimator, PromptHistory):
+            return
+        if not self.estimator.load(Path(checkpoint)) and self.accelerator.is_main_process:
+            logger.warning(
+                "%s has no history of prompts, for it was written without one. Training goes on "
+                "with an empty history, as if no prompt had been visited yet.", checkpoint,
+            )  # fmt: skip
 
     def _warn(self, group: Group) -> None:
         """Say what stands against scaling, and again only when there is more of it."""
