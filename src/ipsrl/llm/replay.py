@@ -98,7 +98,8 @@ class PromptHistory:
 
         p_PG = np.ones(ids_PG.shape)
         for p_G, prompt, visit in zip(p_PG, prompts, present, strict=True):
-            visit = visit._replace(log_then=_log_now(prompt, visit, now))
+            if now:
+                visit = visit._replace(log_then=_log_now(prompt, visit, now))
             visits = [*self._visits.get(prompt, ()), visit][-self.batches :]
             self._visits[prompt] = visits
             weights = [
