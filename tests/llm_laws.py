@@ -13,6 +13,7 @@ from helpers import TOLERANCE
 
 from ipsrl.llm import PromptHistory
 from ipsrl.llm.replay import prompt_ids
+from ipsrl.llm.visits import unpacked
 
 G = 16
 
@@ -58,9 +59,9 @@ def assert_exact_log_probs(history: PromptHistory, prompts: list[str], temperatu
     net, done = toy.model(words).eval(), 0
     for prompt in prompts:
         start = words(prompt)["input_ids"]
-        for visit in history._history[int(prompt_ids([prompt])[0])]:
-            for completion, log_then in zip(visit.completions, visit.log_then, strict=True):
-                tokens = torch.tensor([*start, *completion])
+        for visit in history._visits[int(prompt_ids([prompt])[0])]:
+            for completion, log_then in zip(visit.texts, visit.log_then, strict=True):
+                tokens = torch.tensor([*start, *unpacked(completion)])
                 with torch.no_grad():
                     logits = net(tokens[None]).logits[0, len(start) - 1 : -1].double() / temperature
                 each = logits.log_softmax(-1).gather(1, tokens[len(start) :, None])

@@ -25,6 +25,7 @@ from ipsrl import METHODS
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import ConfigError
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
+from ipsrl.llm.replay import FILE
 
 G, RANKS = 16, 2
 SHARE = G // RANKS  # one group straddles both processes
@@ -134,14 +135,15 @@ def cheap(folder: Path) -> dict[str, Any]:
     """What takes no more than a few steps."""
     result = split_group(folder / "split", RANKS)
     settings = {"per_device_train_batch_size": SHARE, "max_steps": 3, "log_completions": True}
+    saving = {"save_strategy": "steps", "save_steps": 2, **settings}
     histories = {"group": "group", "replay": "replay", "counts": PromptHistory(log_probs=False)}
     for name, estimator in histories.items():
         trainer = toy.train(
-            folder / name, IPSGRPOTrainer, trainer_options=ips(estimator=estimator), **settings
+            folder / name, IPSGRPOTrainer, trainer_options=ips(estimator=estimator), **saving
         )
         assert torch.distributed.get_world_size() == RANKS
         if name != "group":
-            result[name] = trainer.estimator.packed
+            trainer.estimator.save(history_of(folder, name, PartialState().process_index))
         result[f"{name} weights"] = trainer.model.lm_head.weight.double().sum().item()
     still = toy.train(
         folder / "still", IPSGRPOTrainer, trainer_options=ips(estimator="replay"),
@@ -149,7 +151,13 @@ def cheap(folder: Path) -> dict[str, Any]:
         **{**settings, "per_device_train_batch_size": G, "max_steps": 2},
         data=toy.dataset(8).map(several_prompts),
     )  # fmt: skip
-    result["still"] = still.estimator.packed
+    still.estimator.save(history_of(folder, "still", PartialState().process_index))
+    resumed = toy.train(
+        folder / "resumed", IPSGRPOTrainer, resume=folder / "replay" / "checkpoint-2",
+        trainer_options=ips(estimator="replay"), **settings,
+    )  # fmt: skip
+    result["resumed weights"] = resumed.model.lm_head.weight.double().sum().item()
+    resumed.estimator.save(history_of(folder, "resumed", PartialState().process_index))
     toy.train(
         folder / "columns", IPSGRPOTrainer, rewards=own_columns, trainer_options=ips(), **settings
     )
@@ -169,6 +177,18 @@ def cheap(folder: Path) -> dict[str, Any]:
     except ConfigError as error:
         result["refused"] = str(error)
     return result
+
+
+def history_of(folder: Path, name: str, rank: int) -> Path:
+    """Where a process saves its history."""
+    return folder / "histories" / f"{name}-{rank}"
+
+
+def the_same_in_all(folder: Path, name: str) -> Path:
+    """Where a history is that all processes have, byte for byte."""
+    folders = [history_of(folder, name, rank) for rank in range(RANKS)]
+    assert len({(saved / FILE).read_bytes() for saved in folders}) == 1
+    return folders[0]
 
 
 def whole_toy(folder: Path) -> dict[str, Any]:
@@ -279,22 +299,27 @@ def test_advantages_of_straddling_groups(ranks, folder) -> None:
     assert_closed_form(rows)
 
 
-def test_all_processes_have_the_same_history_and_model(ranks) -> None:
+def test_all_processes_have_the_same_history_and_model(ranks, folder) -> None:
     for name in ("replay", "counts"):
-        assert ranks[0][name] == ranks[1][name]
-        restored = PromptHistory()
-        restored.packed = ranks[0][name]
-        (visits,) = restored._history.values()
+        history = PromptHistory()
+        history.load(the_same_in_all(folder, name))
+        (visits,) = history._visits.values()
         assert [len(visit.ids) for visit in visits] == [G] * 3
     for name in ("group", "replay", "counts"):
         assert ranks[0][f"{name} weights"] == ranks[1][f"{name} weights"]
 
 
-def test_processes_share_the_work_of_log_probs(ranks) -> None:
+def test_all_processes_read_the_history_that_one_has_written(ranks, folder) -> None:
+    """Resumed after two of three steps, it ends as that of the run that was not."""
+    assert ranks[0]["replay weights"] == ranks[0]["resumed weights"]
+    resumed, whole = (the_same_in_all(folder, name) / FILE for name in ("resumed", "replay"))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_processes_share_the_work_of_log_probs(ranks, folder) -> None:
     """Each computes a part of them, of padded prompts and completions; all have all."""
-    assert ranks[0]["still"] == ranks[1]["still"]
     history = PromptHistory()
-    history.packed = ranks[0]["still"]
+    history.load(the_same_in_all(folder, "still"))
     assert_exact_log_probs(history, ["name one", "name one more please"], 0.7)
 
 

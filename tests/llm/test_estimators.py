@@ -78,7 +78,7 @@ def start(right: np.ndarray, seed: int) -> Any:
 class Exact(IPSGRPOTrainer):
     """With p(outcome) of the model itself."""
 
-    def _probability(self, group, keys, prompts, completion_ids):
+    def _probability(self, group, keys, batch):
         known = [key for key in keys if key is not None]
         p = np.ones(len(keys))
         if known:

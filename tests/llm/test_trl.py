@@ -132,7 +132,10 @@ def test_nothing_else_of_trl_is_overridden() -> None:
         added = {**vars(Evidence), **vars(IPSMixin)}
         common = {name for name in added if hasattr(host, name)} - set(vars(object))
         common -= {"__module__", "__dict__", "__weakref__"}
-        assert common == {"_calculate_rewards", "_generate_and_score_completions"}
+        assert common == {
+            "_calculate_rewards", "_generate_and_score_completions",
+            "_save_optimizer_and_scheduler", "_load_optimizer_and_scheduler",
+        }  # fmt: skip
         for trainer in (IPSGRPOTrainer, IPSRLOOTrainer):
             assert not {name for name in vars(trainer) if not name.startswith("__")}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.functions import call, name_of
 from ipsrl.llm.replay import PromptHistory, Tokens, one_prompt, prompt_ids
+
+logger = logging.getLogger("ipsrl.llm")
 
 _Trainer: Any = object  # whose methods come from the class that follows in the order of bases
 _Rows = list[tuple[Tokens, Tokens]]
@@ -39,25 +43,22 @@ class Evidence(_Trainer):
         self,
         group: Group,
         keys: Sequence[Hashable | None],
-        prompts: list[Any],
-        completion_ids: list[list[int]],
+        batch: tuple[Any, ...],
     ) -> np.ndarray:
-        """p^ [P, G], by the estimator."""
+        """p^ [P, G], by the estimator; the batch is what TRL computes rewards of."""
         estimator = self.estimator
         if isinstance(estimator, PromptHistory):
-            return self._replayed(group.scaled_ids(estimator), prompts, completion_ids)
+            return self._replayed(estimator, group.scaled_ids(estimator), batch)
         if "log_pf" in estimator.needs:
-            group = self._with_log_probs(group, prompts, completion_ids)
+            group = self._with_log_probs(group, batch)
         if "similarity" in estimator.needs:
             ids_PG = group.scaled_ids(estimator)
             group = group._replace(similarity=self._similarities(ids_PG, keys))
         return estimator(group, estimator.init(group))[0]
 
-    def _with_log_probs(
-        self, group: Group, prompts: list[Any], completion_ids: list[list[int]]
-    ) -> Group:
+    def _with_log_probs(self, group: Group, batch: tuple[Any, ...]) -> Group:
         """The group with the log-probabilities of what is scaled, equal completions once."""
-        rows, ids_PG = self._token_rows(prompts, completion_ids), group.scaled_ids(self.estimator)
+        rows, ids_PG = self._token_rows(batch), group.scaled_ids(self.estimator)
         scaled = np.flatnonzero(ids_PG != NO_OUTCOME)
         log_p_N = np.zeros(len(rows))
         if len(scaled):
@@ -96,16 +97,15 @@ class Evidence(_Trainer):
         return similarity
 
     def _replayed(
-        self, ids_PG: np.ndarray, prompts: list[Any], completion_ids: list[list[int]]
+        self, history: PromptHistory, ids_PG: np.ndarray, batch: tuple[Any, ...]
     ) -> np.ndarray:
         """p^ [P, G] from the history of each prompt, which is the same in every process."""
-        # Restoring a checkpoint may have put another history in the place of ours.
-        history = next(c for c in self.callback_handler.callbacks if isinstance(c, PromptHistory))
+        inputs, prompts = batch[:2]
         P, G = ids_PG.shape
-        prompts_P = one_prompt(self._whole(prompt_ids(prompts), G))
+        prompts_P = one_prompt(self._whole(prompt_ids(prompts, inputs, history.columns), G))
         if not history.log_probs:
             return history.estimate(prompts_P, ids_PG)
-        rows = self._token_rows(prompts, completion_ids)
+        rows = self._token_rows(batch)
         completions_PG = [[text for _, text in rows[p * G : (p + 1) * G]] for p in range(P)]
         return history.estimate(
             prompts_P,
@@ -114,8 +114,9 @@ class Evidence(_Trainer):
             lambda pairs: self._log_probs([(rows[p * G][0], text) for p, text in pairs]),
         )
 
-    def _token_rows(self, prompts: list[Any], completion_ids: list[list[int]]) -> _Rows:
+    def _token_rows(self, batch: tuple[Any, ...]) -> _Rows:
         """Tokens of prompt and completion, of all processes [N]."""
+        _, prompts, _, completion_ids = batch
         prompt_tokens, images = self._tokenize_prompts(prompts)[:2]
         if images is not None:
             raise InvalidInput(
@@ -149,3 +150,19 @@ class Evidence(_Trainer):
             self.model.train()
         totals = gather((log_probs * mask.to(device)).sum(dim=1).float())
         return totals[: len(rows)].double().cpu().numpy()  # pyright: ignore
+
+    # Between the model and trainer_state.json, which the trainer writes last.
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if isinstance(self.estimator, PromptHistory) and self.args.should_save:
+            self.estimator.save(Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not isinstance(self.estimator, PromptHistory):
+            return
+        if not self.estimator.load(Path(checkpoint)) and self.accelerator.is_main_process:
+            logger.warning(
+                "%s has no history of prompts, for it was written without one. Training goes on "
+                "with an empty history, as if no prompt had been visited yet.", checkpoint,
+            )  # fmt: skip

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load, save
-from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import importance_weights, weighted_frequency
 from ipsrl.errors import InvalidInput
+from ipsrl.llm.visits import Tokens, Visit, packed, read_visits, unpacked, write_visits
 
-Tokens = tuple[int, ...]
-
-
-class _Visit(NamedTuple):
-    """One group of a prompt; without log-probabilities no completions are kept."""
-
-    ids: np.ndarray  # [G]
-    log_then: np.ndarray  # [G], under the policy that drew them
-    completions: tuple[Tokens, ...]  # G
+FILE = "prompt_history.safetensors"
 
 
-class PromptHistory(TrainerCallback, ExportableState):
+class PromptHistory:
     """Weighted outcome counts of every prompt over its last visits, the present one included.
 
         p^(o) = sum_j w_j 1[o_j = o] / sum_j w_j,   w_j = decay^age min(pi_now / pi_then, clip)
 
     One group bounds p^ from below by 1/G; here `batches` groups do.  It helps a prompt from its
-    second visit on.  `ipsrl.Replay` is the same estimate where trajectories are arrays.  As a
-    callback it is saved and restored with the trainer's checkpoints.
+    second visit on.  `ipsrl.Replay` is the same estimate where trajectories are arrays.
 
     Args:
       batches: how many visits are remembered, one group each.
@@ -44,20 +32,33 @@ class PromptHistory(TrainerCallback, ExportableState):
         (batches - 1) G of them at each visit (equal ones once).  Without, the estimate lags
         behind a policy that changes within these visits; a smaller decay forgets sooner.
       clip: upper bound of pi_now / pi_then.
+      columns: names of columns of the data set that, beside the prompt, tell histories apart:
+        where the same text comes with different images or targets.
     Raises:
       InvalidInput: for settings out of range.
     """
 
     def __init__(
-        self, batches: int = 8, decay: float = 1.0, log_probs: bool = True, clip: float = 10.0
+        self,
+        batches: int = 8,
+        decay: float = 1.0,
+        log_probs: bool = True,
+        clip: float = 10.0,
+        columns: Sequence[str] = (),
     ) -> None:
         if not (batches >= 1 and 0 < decay <= 1 and clip > 0):
             raise InvalidInput(
                 f"PromptHistory got batches={batches}, decay={decay} and clip={clip}. It remembers "
                 "at least one group, decays by a factor in (0, 1], and clips at a positive number."
             )
+        if isinstance(columns, str):
+            raise InvalidInput(
+                f"PromptHistory got columns={columns!r}, whose characters would be names of "
+                f"columns. Pass a tuple of names, such as ({columns!r},)."
+            )
         self.batches, self.decay, self.log_probs, self.clip = batches, decay, log_probs, clip
-        self._history: dict[int, list[_Visit]] = {}
+        self.columns = tuple(columns)
+        self._visits: dict[int, list[Visit]] = {}
 
     def estimate(
         self,
@@ -77,110 +78,119 @@ class PromptHistory(TrainerCallback, ExportableState):
         Returns:
           p^ in (0, 1] [P, G]; 1 for samples without an outcome.
         """
-        if log_probs is None:
-            completions_PG = [()] * len(ids_PG)
-        present = [
-            _Visit(ids, np.zeros(len(ids)), tuple(texts))
-            for ids, texts in zip(ids_PG, completions_PG, strict=True)
-        ]
-        now: dict[tuple[int, Tokens], float] = {}
+        prompts = prompts_P.tolist()
+        present = [Visit(np.array(ids_G, np.int64)) for ids_G in ids_PG]
+        now: dict[tuple[int, bytes], float] = {}
         if log_probs is not None:
-            place = {prompt: p for p, prompt in reversed(list(enumerate(prompts_P.tolist())))}
-            pairs = {
-                (prompt, text): (place[prompt], text)
-                for prompt, visit in zip(prompts_P.tolist(), present, strict=True)
-                for stored in (*self._history.get(prompt, []), visit)
-                for text in stored.completions
-            }
-            now = dict(zip(pairs, log_probs(list(pairs.values())).tolist(), strict=True))
+            present = [
+                visit._replace(texts=tuple(map(packed, texts)))
+                for visit, texts in zip(present, completions_PG, strict=True)
+            ]
+            place = {prompt: p for p, prompt in reversed(list(enumerate(prompts)))}
+            texts = dict.fromkeys(
+                (prompt, text)
+                for prompt, visit in zip(prompts, present, strict=True)
+                for stored in (*self._visits.get(prompt, ()), visit)
+                for text in stored.texts
+            )
+            pairs: list[tuple[int, Tokens]] = [
+                (place[prompt], unpacked(text)) for prompt, text in texts
+            ]
+            now = dict(zip(texts, log_probs(pairs).tolist(), strict=True))
 
         p_PG = np.ones(ids_PG.shape)
-        for p_G, prompt, visit in zip(p_PG, prompts_P.tolist(), present, strict=True):
-            visit = visit._replace(log_then=self._log_now(prompt, visit, now))
-            visits = [*self._history.get(prompt, []), visit][-self.batches :]
-            self._history[prompt] = visits
+        for p_G, prompt, visit in zip(p_PG, prompts, present, strict=True):
+            if now:
+                visit = visit._replace(log_then=_log_now(prompt, visit, now))
+            visits = [*self._visits.get(prompt, ()), visit][-self.batches :]
+            self._visits[prompt] = visits
             weights = [
-                self.decay**age
-                * importance_weights(
-                    self._log_now(prompt, stored, now), stored.log_then, clip=self.clip
-                )
+                self.decay**age * self._ratios(prompt, stored, now)
                 for age, stored in enumerate(reversed(visits))
             ]
             ids = np.concatenate([stored.ids for stored in reversed(visits)])
             p_G[:] = weighted_frequency(visit.ids, ids, np.concatenate(weights))
         return p_PG
 
-    @staticmethod
-    def _log_now(prompt: int, visit: _Visit, now: dict[tuple[int, Tokens], float]) -> np.ndarray:
-        """Of a visit's completions [G]; as they were, where nothing is known."""
-        if not now:
-            return visit.log_then
-        return np.array([now[prompt, text] for text in visit.completions])
+    def _ratios(self, prompt: int, visit: Visit, now: Mapping[tuple[int, bytes], float]) -> Any:
+        """min(pi_now / pi_then, clip) of a visit [G]; 1 where nothing is known."""
+        if not (now and visit.texts):
+            return np.ones(len(visit.ids))
+        return importance_weights(_log_now(prompt, visit, now), visit.log_then, clip=self.clip)
 
-    # --- checkpoints ----------------------------------------------------------------------------
+    def save(self, checkpoint: Path) -> None:
+        """Write the history to a file of its own, as a whole or not at all.
 
-    def state(self) -> dict[str, Any]:
-        """What the trainer writes to trainer_state.json, last of all files of a checkpoint."""
-        names = ("batches", "decay", "log_probs", "clip")
-        return {
-            "args": {name: getattr(self, name) for name in names},
-            "attributes": {"packed": self.packed},
-        }
+        Args:
+          checkpoint: folder of the trainer's checkpoint.
+        """
+        write_visits(checkpoint / FILE, self._visits)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the history of the checkpoint that training goes on from, if there is one."""
-        # A checkpoint that was written without a history has no entry, which saving would miss.
-        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
-        self.packed = saved["attributes"]["packed"]
+    def load(self, checkpoint: Path) -> bool:
+        """Take the history of a checkpoint in the place of this one.
 
-    @property
-    def packed(self) -> str:
-        """The history as text: compressed safetensors in base64."""
-        rows = [(prompt, visit) for prompt, visits in self._history.items() for visit in visits]
-        texts = [text for _, visit in rows for text in visit.completions]
-        arrays = {
-            "prompt": np.array([prompt for prompt, _ in rows], np.int64),
-            "size": np.array([len(visit.ids) for _, visit in rows], np.int64),
-            "kept": np.array([len(visit.completions) for _, visit in rows], np.int64),
-            "ids": _joined([visit.ids for _, visit in rows], np.int64),
-            "log_then": _joined([visit.log_then for _, visit in rows], np.float64),
-            "length": np.array([len(text) for text in texts], np.int64),
-            "tokens": _joined(texts, np.int32),
-        }
-        return base64.b64encode(zlib.compress(save(arrays))).decode()
-
-    @packed.setter
-    def packed(self, text: str) -> None:
-        arrays = load(zlib.decompress(base64.b64decode(text)))
-        tokens = _split(arrays["tokens"], arrays["length"])
-        completions = [tuple(map(int, text)) for text in tokens]
-        self._history = {}
-        first = 0
-        for prompt, ids, log_then, kept in zip(
-            arrays["prompt"].tolist(),
-            _split(arrays["ids"], arrays["size"]),
-            _split(arrays["log_then"], arrays["size"]),
-            arrays["kept"].tolist(),
-            strict=True,
-        ):
-            visit = _Visit(ids, log_then, tuple(completions[first : first + kept]))
-            self._history.setdefault(prompt, []).append(visit)
-            first += kept
+        Args:
+          checkpoint: folder of the trainer's checkpoint.
+        Returns:
+          whether it has one; without, the history is empty.
+        Raises:
+          RunError: if its file is damaged, or another one.
+        """
+        path = checkpoint / FILE
+        found = path.exists()
+        self._visits = read_visits(path) if found else {}
+        return found
 
 
-def prompt_ids(prompts: list[Any]) -> np.ndarray:
+def _log_now(prompt: int, visit: Visit, now: Mapping[tuple[int, bytes], float]) -> np.ndarray:
+    """Log-probabilities of a visit's completions under the current policy [G]."""
+    return np.array([now[prompt, text] for text in visit.texts])
+
+
+def prompt_ids(
+    prompts: Sequence[Any], rows: Sequence[Mapping[str, Any]] = (), columns: Sequence[str] = ()
+) -> np.ndarray:
     """63-bit integers that are equal for equal prompts, in every process and run.
 
+    Args:
+      prompts: texts or lists of messages [N].
+      rows: of the data set [N]; needed with columns only.
+      columns: names of columns whose values count too; images within prompts then do not.
+    Returns:
+      int64 [N].
     Raises:
-      InvalidInput: for a prompt that is neither text nor messages of text.
+      InvalidInput: for a prompt that is neither text nor messages of text, unless columns tell
+        prompts apart; for a column that does not exist, or whose values are not text or numbers.
     """
+    if columns:
+        return outcome_ids([_key(*pair, columns) for pair in zip(prompts, rows, strict=True)])
     try:
         return outcome_ids([json.dumps(prompt, sort_keys=True) for prompt in prompts])
     except TypeError as error:
         raise InvalidInput(
             f"estimator='replay' keeps a history per prompt, but a prompt is not plain text "
-            f"({error}). Use estimator='group' for prompts with images."
+            f"({error}). For prompts with images, name columns that tell these apart, such as "
+            "PromptHistory(log_probs=False, columns=('image_id',)), or use estimator='group'."
         ) from None
+
+
+def _key(prompt: Any, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """The text of a prompt, without its images, and the values of columns."""
+    parts = [json.dumps(prompt, sort_keys=True, default=lambda _: None)]
+    for name in columns:
+        if name not in row:
+            raise InvalidInput(
+                f"PromptHistory is to tell prompts apart by the column {name!r}, which the data "
+                f"set does not have. It has: {', '.join(row)}."
+            )
+        try:
+            parts.append(json.dumps(row[name], sort_keys=True))
+        except TypeError as error:
+            raise InvalidInput(
+                f"PromptHistory cannot tell prompts apart by the column {name!r} ({error}). Name "
+                "a column of texts, numbers or lists of them, such as the name of an image."
+            ) from None
+    return tuple(parts)
 
 
 def one_prompt(prompts_PG: np.ndarray) -> np.ndarray:
@@ -192,11 +202,3 @@ def one_prompt(prompts_PG: np.ndarray) -> np.ndarray:
             "num_generations everywhere."
         )
     return prompts_PG[:, 0]
-
-
-def _joined(parts: Sequence[Any], dtype: Any) -> np.ndarray:
-    return np.concatenate([np.asarray(part, dtype) for part in [(), *parts]])
-
-
-def _split(flat: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    return np.split(flat, np.cumsum(sizes)[:-1]) if len(sizes) else []

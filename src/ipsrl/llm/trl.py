@@ -121,8 +121,6 @@ class IPSMixin(Evidence):
         self.outcome_fn, self.similarity_fn = outcome_fn, similarity_fn
         self.negative_rewards = negative_rewards
         self.success = as_success(success, self.reward_func_names)
-        if isinstance(self.estimator, PromptHistory):
-            self.add_callback(self.estimator)
         if callable(outcome_fn) and is_coroutine(outcome_fn) and not hasattr(self, "async_loop"):
             # TRL starts one where a reward function is a coroutine.
             thread, self.async_loop, ready = start_event_loop_in_daemon(name="outcome_fn")
@@ -159,7 +157,7 @@ class IPSMixin(Evidence):
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
             group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
-            group = self._judged(group, raw_NK, keys, prompts, completion_ids_list)
+            group = self._judged(group, raw_NK, keys, batch)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
             metrics["ips/weight_max"] = weights_N.max()
             self._log_columns(keys, group, weights_N, len(prompts))
@@ -262,16 +260,14 @@ class IPSMixin(Evidence):
         scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
         return group._replace(rewards=totals_PG, mask=scored_PG)
 
-    def _judged(
-        self, group: Group, raw_NK: np.ndarray, keys: Any, prompts: Any, completion_ids: Any
-    ) -> Group:
+    def _judged(self, group: Group, raw_NK: np.ndarray, keys: Any, batch: tuple[Any, ...]) -> Group:
         """The group with what the method needs: what is right, and p^."""
         if not self.method.needs:
             return group
         group = group._replace(success=self._right(raw_NK, group.rewards))
         counted = isinstance(self.estimator, GroupFrequency) and group.success is None
         if "p" in self.method.needs and not counted:
-            group = group._replace(p=self._probability(group, keys, prompts, completion_ids))
+            group = group._replace(p=self._probability(group, keys, batch))
         self._generations += 1
         due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
         if due:

@@ -1,8 +1,16 @@
 """Run directories: what a run leaves behind, and how it goes on after an interruption."""
 
 from ipsrl.runs.environment import differences, installed_versions
-from ipsrl.runs.folder import Folder, check_free
+from ipsrl.runs.folder import Folder, check_free, write_whole
 from ipsrl.runs.progress import progress
 from ipsrl.runs.run import Run
 
-__all__ = ["Folder", "Run", "check_free", "differences", "installed_versions", "progress"]
+__all__ = [
+    "Folder",
+    "Run",
+    "check_free",
+    "differences",
+    "installed_versions",
+    "progress",
+    "write_whole",
+]

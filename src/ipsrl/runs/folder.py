@@ -69,7 +69,7 @@ class Folder:
         """
         new = [name for name in names if name not in self.listed]
         for name in new:
-            for path in (self.path / name, self._temporary(name)):
+            for path in (self.path / name, _temporary(self.path / name)):
                 if path.exists() or path.is_symlink():
                     raise RunError(
                         f"{path} is in the way, and was not made by ipsrl, so it is not "
@@ -82,7 +82,7 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Replace a file as a whole, or leave it as it was."""
         self.claim(name)
-        self._replace(name, content)
+        write_whole(self.path / name, content)
 
     def claim_contents(self, name: str) -> None:
         """List the files that a library has put into a listed folder."""
@@ -101,7 +101,7 @@ class Folder:
                 _remove_empty(path)
                 continue
             path.unlink(missing_ok=True)
-            self._temporary(name).unlink(missing_ok=True)
+            _temporary(path).unlink(missing_ok=True)
         self.listed -= {name for name in gone if not (self.path / name).exists()}
         self._list()
 
@@ -122,7 +122,8 @@ class Folder:
                     )
 
     def _list(self) -> None:
-        self._replace(LIST, json.dumps({"files": sorted(self.listed)}, indent=1).encode() + b"\n")
+        content = json.dumps({"files": sorted(self.listed)}, indent=1).encode() + b"\n"
+        write_whole(self.path / LIST, content)
 
     def _read(self) -> set[str]:
         path = self.path / LIST
@@ -137,22 +138,26 @@ class Folder:
             ) from None
         return set(names)
 
-    def _temporary(self, name: str) -> Path:
-        return self.path / f"{name.rstrip('/')}.tmp"
 
-    def _replace(self, name: str, content: bytes) -> None:
-        path, temporary = self.path / name, self._temporary(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # the rename itself must survive a power cut
-        finally:
-            os.close(directory)
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, or leave it as it was.
+
+    Args:
+      path: of the file; its folder is made if needed.
+      content: all of it.
+    """
+    temporary = _temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the rename itself must survive a power cut
+    finally:
+        os.close(directory)
 
 
 def check_free(path: Path) -> None:
@@ -165,6 +170,10 @@ def check_free(path: Path) -> None:
     """
     if path.exists() and path.name not in Folder(path.parent):
         raise RunError(f"{path} exists, and would be overwritten. Delete it, or name another file.")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp")
 
 
 def _is_inside(name: str) -> bool:
