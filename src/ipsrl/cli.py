@@ -1,5 +1,6 @@
 """The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -94,6 +95,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 for an error, 2 for a wrong call, 130 for Ctrl-C."""
+    # While it is imported it asks for a package that only makes 4-bit weights faster on a CPU.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -45,7 +45,12 @@ def test_ragged_groups_are_the_smaller_groups(xp):
         ([[1, 1, 1]], [[1, 1, 1]], 0.0, r"100% of the groups have a single outcome.*more randomly"),
         ([[1, 1, 1]], [[1, 1, 2]], 0.3, r"eps = 0\.3 has no effect.*eps > 0\.333"),
         ([[1, 1, 2]], [[1, 1, 2]], 0.0, r"factor of 2, but G - 1 = 2.*larger groups"),
-        ([[1, 1]], [[-1, -1]], 0.0, r"100% of the samples have no outcome.*outcome function"),
+        (
+            [[1, 1]],
+            [[-1, -1]],
+            0.0,
+            r"100% of the rewarded samples have no outcome.*outcome function",
+        ),
     ],
     ids=["distinct", "single", "clip", "minority", "none"],
 )
@@ -132,9 +137,14 @@ def test_warnings_are_true_and_do_not_contradict_each_other(library, batch, eps,
     size = max(map(len, groups))
     with_outcome = sum(1 for _, known in pairs if known)
     if none:
-        few = sum(1 for group, known in pairs if len(group) > 1 and len(set(known)) <= 1)
-        missing = sum(len(group) - len(known) for group, known in pairs)
-        assert 2 * few > len(pairs) - groups.count([]) or missing > 0.9 * sum(map(len, groups))
+        earn = [group[there & (r > 0)] for group, there, r in zip(ids, mask, rewards, strict=True)]
+        few = sum(
+            1
+            for (group, known), earning in zip(pairs, earn, strict=True)
+            if len(group) > 1 and len(set(known)) <= 1 and (earning < 0).any()
+        )
+        missing = sum((earning < 0).sum() for earning in earn)
+        assert 2 * few > len(pairs) - groups.count([]) or missing > 0.9 * sum(map(len, earn))
     if alone:
         assert 2 * sum(len(group) == 1 for group in groups) > len(groups) - groups.count([])
     if differ:
@@ -161,11 +171,11 @@ def test_warnings_are_true_and_do_not_contradict_each_other(library, batch, eps,
 @pytest.mark.parametrize(
     ("ids", "warns"),
     [
-        ([[3, -1, -1, -1]], ["75% of the samples have no outcome"]),
-        ([[3, 3] + [-1] * 6], ["75% of the samples have no outcome"]),
-        ([[3, -1]], ["50% of the samples have no outcome"]),
-        ([[3] * 4] + [[-1] * 4] * 19, ["95% of the samples have no outcome"]),
-        ([[1, 2] + [-1] * 38], ["95% of the samples have no outcome"]),
+        ([[3, -1, -1, -1]], ["75% of the rewarded samples have no outcome"]),
+        ([[3, 3] + [-1] * 6], ["75% of the rewarded samples have no outcome"]),
+        ([[3, -1]], ["50% of the rewarded samples have no outcome"]),
+        ([[3] * 4] + [[-1] * 4] * 19, ["95% of the rewarded samples have no outcome"]),
+        ([[1, 2] + [-1] * 38], ["95% of the rewarded samples have no outcome"]),
         ([[3, 3, -1, -1]], ["100% of the groups have a single outcome"]),
         ([[3, 3, 3, -1], [4, 4, 4, 4], [-1] * 4], ["100% of the groups have a single outcome"]),
         ([[3], [4]], ["A group of one"]),
@@ -176,6 +186,15 @@ def test_few_outcomes_are_no_collapse_where_most_have_none(xp, ids, warns):
     assert len(d.warnings) == len(warns)
     for warning, start in zip(d.warnings, warns, strict=True):
         assert warning.startswith(start)
+
+
+def test_a_model_that_cannot_do_the_task_yet_is_not_warned_of():
+    """Nothing has an outcome and nothing earns; but what earns should have one."""
+    ids = np.array([[-1] * 15 + [3]])
+    assert check_groups((ids >= 0).astype(float), ids).warnings == ()
+    assert check_groups(np.zeros((1, 4)), [[-1] * 4]).warnings == ()
+    (warning,) = check_groups(np.ones((1, 16)), ids).warnings
+    assert warning.startswith("94% of the rewarded samples have no outcome")
 
 
 def test_a_masked_sample_is_in_no_group():

@@ -20,8 +20,8 @@ def test_the_command_says_how_it_ended_and_where_it_wrote(home, tmp_path, capsys
     assert main(["train", "llm", *words(task(home, trl=SHORT)), "--out", str(out)]) == 0
     result = Run.open(out).result()
     assert capsys.readouterr().out == (
-        f"1 steps: reward {result['reward']:.3f}, {result['effective']:.2f} effective of "
-        f"{result['distinct']:.2f} outcomes per group\nwritten to {out}\n"
+        f"1 steps: reward {result['reward']:.3f}; outcomes per group: {result['distinct']:.2f} "
+        f"different, {result['effective']:.2f} effective\nwritten to {out}\n"
     )
 
 

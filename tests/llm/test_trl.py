@@ -251,12 +251,13 @@ def test_warnings(tmp_path, caplog, texts, options, message) -> None:
     [
         (["a0", "a1", "a2", "a3"], "All outcomes differ in 100%"),
         (["a0", "a0", "a0", "a0"], "100% of the groups have a single outcome"),
-        (["j0", "j0", "j1", "j0"], "100% of the samples have no outcome"),
+        (["j0", "j0", "j1", "j0"], "100% of the rewarded samples have no outcome"),
     ],
 )
 def test_replay_warns_too(tmp_path, caplog, texts, message) -> None:
     history = PromptHistory(log_probs=False)
-    trainer = small(tmp_path, trainer_options={"estimator": history, "eps": 0.2})
+    options = {"estimator": history, "eps": 0.2}
+    trainer = small(tmp_path, rewards=lambda **_: [1.0] * 4, trainer_options=options)
     with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
         rewards_of(trainer, texts)
         rewards_of(trainer, texts)

@@ -87,7 +87,11 @@ def check_groups(
     distinct = (known > 0) + changes.sum(-1)
     inert = (distinct == known) & (known > 1)
     collapsed = (distinct == 1) & (known > 1) & (2 * known >= samples)
-    silent = (distinct <= 1) & (samples > 1) & ~collapsed  # for want of outcomes
+    # A model that cannot do the task yet says nothing of outcomes; a reward without one does.
+    earns = mask & (rewards > 0)
+    lost = earns & ~valid
+    wanting = lost.reshape(-1, width).any(-1)
+    silent = (distinct <= 1) & (samples > 1) & ~collapsed & wanting
     if p is not None:
         p = to_numpy(p, float)
         check_same_shape("ids and p", ids, p)
@@ -110,10 +114,10 @@ def check_groups(
     )
 
     warnings = []
-    no_outcome, silence = _share(~valid, mask), _share(silent, samples > 0)
+    no_outcome, silence = _share(lost, earns), _share(silent, samples > 0)
     if no_outcome > 0.9 or silence > 0.5:
         warnings.append(
-            f"{no_outcome:.0%} of the samples have no outcome, and are not scaled; in "
+            f"{no_outcome:.0%} of the rewarded samples have no outcome, and are not scaled; in "
             f"{silence:.0%} of the groups too few have one to be compared. Check the outcome "
             "function on a sample that you know."
         )

@@ -25,7 +25,8 @@ def train(argv: list[str]) -> int:
     reward = "none" if result.reward is None else f"{result.reward:.3f}"
     line = f"{result.steps} steps: reward {reward}"
     if result.effective is not None:
-        line += f", {result.effective:.2f} effective of {result.distinct:.2f} outcomes per group"
+        effective, distinct = result.effective, result.distinct
+        line += f"; outcomes per group: {distinct:.2f} different, {effective:.2f} effective"
     print(f"{line}\nwritten to {out}")
     return 0
 
