@@ -13,7 +13,7 @@ from ipsrl.theory import advise
 
 KEYS = [
     "distribution", "target", "floor_l1", "extinct", "needed_group_size", "wrong_as_published",
-    "recommendation",
+    "estimator", "recommendation",
 ]  # fmt: skip
 TYPICAL = {
     "list": ["--rewards", "1,1,0.1", "--group-size", "16"],

@@ -291,7 +291,7 @@ def test_advice_is_an_object_of_plain_values():
     advice = advise(np.array([1.0, 1.0, 0.1]), 16)
     names = [
         "distribution", "target", "floor_l1", "extinct", "needed_group_size",
-        "wrong_as_published", "recommendation",
+        "wrong_as_published", "estimator", "recommendation",
     ]  # fmt: skip
     assert [field.name for field in fields(Advice)] == names
     assert json.loads(json.dumps(asdict(advice))) == asdict(advice)
@@ -337,6 +337,27 @@ def test_a_sufficient_group_is_told_so():
     assert (advice.extinct, advice.floor_l1) == ([], pytest.approx(0, abs=1e-9))
     assert "Group frequency is enough" in advice.recommendation
     assert "likelihood" not in advice.recommendation
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "size", "tokens", "estimator"),
+    [
+        (8, 8, 1, "group"), (8, 16, 300, "group"), (8, 16, None, "group"),
+        (32, 8, 4, "likelihood"), (128, 8, 4, "likelihood"), (128, 8, 10, "likelihood"),
+        (128, 8, 300, "replay"), (512, 16, 4, "replay"), (128, 8, None, None),
+    ],
+)  # fmt: skip
+def test_the_estimator_goes_by_outcomes_per_sample_and_length(outcomes, size, tokens, estimator):
+    """As measured in tests/llm/test_estimators.py and docs/llm.md."""
+    advice = advise(np.ones(outcomes), size, answer_tokens=tokens)
+    assert advice.estimator == estimator
+    assert ("Group frequency is enough" in advice.recommendation) == (estimator == "group")
+    if estimator in ("likelihood", "replay"):
+        assert f"or estimator='{estimator}'." in advice.recommendation
+    with pytest.raises(InvalidInput, match="answer_tokens is 0"):
+        advise(np.ones(outcomes), size, answer_tokens=0)
+    if estimator is None:
+        assert "by likelihood where" in advice.recommendation
 
 
 @pytest.mark.parametrize(

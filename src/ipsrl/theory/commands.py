@@ -32,6 +32,8 @@ def advise(argv: list[str]) -> int:
         """Outcomes with a reward above this are right, and only they are scaled.  For wrong answers
         that earn something, such as a format reward: as published IPS keeps them in proportion,
         and their rewards alone do not tell them from right ones."""
+        answer_tokens: int | None = None
+        """Usual length of a completion in tokens, on which the best estimator depends."""
         json: bool = False
         """Print an object instead of text."""
 
@@ -43,6 +45,7 @@ def advise(argv: list[str]) -> int:
         eps=options.eps,
         target_l1=options.target_l1,
         success_above=options.success_above,
+        answer_tokens=options.answer_tokens,
     )
     if options.json:
         print(json.dumps(asdict(advice), indent=2))

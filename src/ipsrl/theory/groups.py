@@ -208,6 +208,8 @@ class Advice:
       wrong_as_published: probability that wrong outcomes keep if they are scaled like right ones;
         None if nothing says which are wrong, or one has a reward below 0, which cannot be scaled.
         Unscaled they keep none (docs/theory.md).
+      estimator: of p(outcome), by its name; None where it depends on the length of answers, and
+        that was not given.
       recommendation: what to do, in a few sentences.
     """
 
@@ -217,7 +219,12 @@ class Advice:
     extinct: list[int]
     needed_group_size: int | None
     wrong_as_published: float | None
+    estimator: str | None
     recommendation: str
+
+
+SHORT_ANSWER = 10
+"""Tokens of a completion up to which its likelihood is near that of its outcome."""
 
 
 def advise(
@@ -227,6 +234,7 @@ def advise(
     eps: float = 0.0,
     target_l1: float = 0.1,
     success_above: float | None = None,
+    answer_tokens: int | None = None,
 ) -> Advice:
     """Predict whether IPS-GRPO will keep all outcomes, and say what to change if not.
 
@@ -237,6 +245,8 @@ def advise(
       target_l1: total L1 that is good enough.
       success_above: outcomes with a reward above this are right, and only they are scaled; all if
         None.
+      answer_tokens: usual length of a completion of a language model; None if it is not one, or
+        not known.
     Returns:
       the advice.
     Raises:
@@ -250,6 +260,11 @@ def advise(
             f"{rewards.size} outcomes in groups of {group_size} take too long to predict. Use at "
             f"most {MOST_OUTCOMES} outcomes and groups of {LARGEST_GROUP}: fewer outcomes with the "
             "same ratio of rewards show the same."
+        )
+    if answer_tokens is not None and answer_tokens < 1:
+        raise InvalidInput(
+            f"answer_tokens is {answer_tokens}, and a completion has at least one. Leave it out if "
+            "you do not know it."
         )
     success = None if success_above is None else rewards > success_above
     p = stationary_distribution(rewards, group_size, eps=eps, success=success)
@@ -281,8 +296,18 @@ def advise(
     if extinct:
         what = "rewarded" if success is None else "right"
         said.append(f"{len(extinct)} of {kept} {what} outcomes will die out.")
-    if floor <= target_l1 and not extinct:
+    estimator = None
+    if answer_tokens is not None:
+        # Measured: docs/llm.md.  Longer texts have likelihoods that say nothing of their outcome,
+        # and far too many answers are known from earlier visits only.
+        short = answer_tokens <= SHORT_ANSWER and kept <= 16 * group_size
+        estimator = "likelihood" if short else "replay"
+    if floor <= target_l1 and not extinct and kept <= group_size:
+        estimator = "group"
         said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
+    elif floor <= target_l1 and not extinct:
+        said.append("A group holds less than all outcomes, so it counts badly.")
+        said.append("Use larger groups")
     else:
         said.append(f"Group frequency ends at a total L1 of about {floor:.3f}.")
         if needed is not None:
@@ -291,10 +316,13 @@ def advise(
             said.append(f"No group is large enough with eps = {eps:g}: lower it")
         else:
             said.append(f"No group of up to {LARGEST_GROUP} is enough: use more")
+    if estimator is None:
         said[-1] += (
-            ", or estimate p otherwise: by likelihood where an outcome has one trajectory or a "
-            "backward policy, else by replay."
+            ", or estimate p otherwise: by likelihood where an outcome has one trajectory, a "
+            "backward policy or short answers, else by replay."
         )
+    elif estimator != "group":
+        said[-1] += f", or estimator={estimator!r}."
     if eps > 0 and clip_is_noop(group_size, eps):
         said.append(f"eps = {eps:g} has no effect at or below 1/G = {1 / group_size:.3g}.")
     if kept > group_size:
@@ -303,7 +331,8 @@ def advise(
             f"force towards the target shrinks like G(G - 1) / (2 K^2) = "
             f"{group_size * (group_size - 1) / (2 * kept**2):.2g}."
         )
-    return Advice(p.tolist(), target.tolist(), floor, extinct, needed, published, " ".join(said))
+    told = (floor, extinct, needed, published, estimator, " ".join(said))
+    return Advice(p.tolist(), target.tolist(), *told)
 
 
 def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.ndarray:
