@@ -191,7 +191,7 @@ def test_logs_are_the_table_summed_up(tmp_path) -> None:
     ids=["grpo", "batch", "rloo"],
 )
 def test_what_trl_logs_is_what_it_would_log(tmp_path, plain, trainer, settings) -> None:
-    """Of a model that does not learn, all numbers and rewards in the table, to the last bit."""
+    """Of a model that does not learn, all numbers; and the rewards in the table."""
 
     def some(completions, **columns):
         return [None if text == "a3" else 0.3 for text in completions]
@@ -205,8 +205,9 @@ def test_what_trl_logs_is_what_it_would_log(tmp_path, plain, trainer, settings) 
     for ours_, theirs in zip(toy.log(scaled)[:3], toy.log(alone)[:3], strict=True):
         rest = {name: value for name, value in ours_.items() if not ours(name)}
         learned = {"loss", "grad_norm"}
-        assert {n for n in rest if rest[n] != theirs[n]} <= learned
         assert rest.keys() == theirs.keys()
+        for name in rest.keys() - learned:  # TRL's are means of 16 in float32
+            assert rest[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-6, nan_ok=True), name
         assert ours_["ips/reward"] > ours_["reward"]
     for name, column in alone._logs["rewards"].items():
         np.testing.assert_array_equal(list(scaled._logs["rewards"][name]), list(column))

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import torch
-from trl.trainer.utils import nanstd
+import numpy as np
 
 
 def reward_metrics(
-    rewards_NK: torch.Tensor, weights_K: torch.Tensor, names: Sequence[str], G: int, scale: str
+    rewards_NK: np.ndarray, weights_K: np.ndarray, names: Sequence[str], G: int, *, batch: bool
 ) -> dict[str, float]:
     """What `GRPOTrainer` logs of these rewards, by the names that it uses.
+
+    In float64, where TRL computes in float32, and with NumPy, which is faster for few numbers.
 
     Args:
       rewards_NK: of all processes, a column per reward function; NaN where it gave none.
       weights_K: of the reward functions.
       names: of the reward functions.
       G: group size.
-      scale: TRL's scale_rewards; "batch" takes the standard deviation of all rewards.
+      batch: True compares all rewards with one another (TRL's scale_rewards="batch").
     Returns:
       rewards/NAME/mean and rewards/NAME/std; and, of the weighted sums: reward, reward_std and
       frac_reward_zero_std, the share of groups in which all are equal.
     """
-    totals_N = (rewards_NK * weights_K.to(rewards_NK.device)).nansum(dim=1)
-    totals_N[rewards_NK.isnan().all(dim=1)] = torch.nan
-    spread = nanstd(totals_N) if scale == "batch" else nanstd(totals_N.view(-1, G), dim=1)
+    scored_NK = ~np.isnan(rewards_NK)
+    given_NK = np.where(scored_NK, rewards_NK, 0.0)
+    totals_N, scored_N = given_NK @ weights_K, scored_NK.any(axis=1)
     metrics = {}
-    for name, column in zip(names, rewards_NK.T, strict=True):
-        metrics[f"rewards/{name}/mean"] = column.nanmean().item()
-        metrics[f"rewards/{name}/std"] = nanstd(column).item()
-    return metrics | {
-        "reward": totals_N.nanmean().item(),
-        "reward_std": nanstd(totals_N).item(),
-        "frac_reward_zero_std": spread.isclose(torch.zeros_like(spread)).float().mean().item(),
-    }
+    for k, name in enumerate(names):
+        mean_and_std = _mean_and_std(given_NK[:, k], scored_NK[:, k])
+        metrics[f"rewards/{name}/mean"], metrics[f"rewards/{name}/std"] = mean_and_std
+    metrics["reward"], metrics["reward_std"] = _mean_and_std(totals_N, scored_N)
+    shape = (1, -1) if batch else (-1, G)
+    totals_PG, scored_PG = totals_N.reshape(shape), scored_N.reshape(shape)
+    least_P = np.where(scored_PG, totals_PG, math.inf).min(axis=1)
+    most_P = np.where(scored_PG, totals_PG, -math.inf).max(axis=1)
+    # Of less than two there is no standard deviation.
+    equal_P = (least_P == most_P) & (scored_PG.sum(axis=1) > 1)
+    metrics["frac_reward_zero_std"] = float(equal_P.mean())
+    return metrics
+
+
+def _mean_and_std(values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+    """Of what is known; NaN where TRL has NaN."""
+    count = int(known.sum())
+    if count == 0:
+        return math.nan, math.nan
+    mean = float(values.sum()) / count  # what is not known is 0
+    squares = float(np.square(values - mean) @ known)
+    return mean, math.sqrt(squares / (count - 1)) if count > 1 else math.nan

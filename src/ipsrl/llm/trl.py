@@ -121,6 +121,8 @@ class IPSMixin(Evidence):
         self.outcome_fn, self.similarity_fn = outcome_fn, similarity_fn
         self.negative_rewards = negative_rewards
         self.success = as_success(success, self.reward_func_names)
+        self._keys: list[Hashable | None] = []  # of the last completions
+        self._recorded = recorded(outcome_fn, self._keys) if callable(outcome_fn) else None
         if callable(outcome_fn) and is_coroutine(outcome_fn) and not hasattr(self, "async_loop"):
             # TRL starts one where a reward function is a coroutine.
             thread, self.async_loop, ready = start_event_loop_in_daemon(name="outcome_fn")
@@ -152,8 +154,10 @@ class IPSMixin(Evidence):
             statistics = outcome_statistics(ids_PG, p_PG)
             metrics |= {f"outcomes/{key}": value for key, value in statistics.items()}
         if mode == "train":
-            rewards_NK = self._finite(rewards_NK)
             raw_NK = rewards_NK.double().cpu().numpy()
+            if np.isinf(raw_NK).any():
+                rewards_NK = self._finite(rewards_NK)
+                raw_NK = rewards_NK.double().cpu().numpy()
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
             group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
@@ -175,10 +179,9 @@ class IPSMixin(Evidence):
         if not callable(self.outcome_fn):
             rewards_NK = calculate(*batch)
             return rewards_NK, self.outcome_fn and self._logged(self.outcome_fn, len(batch[1]))
-        keys: list[Hashable | None] = []
         lists = ("reward_funcs", "reward_processing_classes", "reward_func_names")
         before = {name: getattr(self, name) for name in lists}
-        ours = (recorded(self.outcome_fn, keys), None, "outcome_fn")
+        ours = (self._recorded, None, "outcome_fn")
         for name, one in zip(lists, ours, strict=True):
             setattr(self, name, [*before[name], one])
         try:
@@ -186,7 +189,7 @@ class IPSMixin(Evidence):
         finally:
             for name, value in before.items():
                 setattr(self, name, value)
-        return rewards_NK, keys
+        return rewards_NK, self._keys
 
     def _logged(self, column: str, count: int) -> list[Hashable | None]:
         """The outcome keys that a reward function has logged."""
@@ -231,15 +234,12 @@ class IPSMixin(Evidence):
 
     def _finite(self, rewards_NK: torch.Tensor) -> torch.Tensor:
         """Rewards, without infinite ones, whose group would have NaN for advantages."""
-        infinite_NK = torch.isinf(rewards_NK)
-        if not infinite_NK.any():
-            return rewards_NK
         self._refuse(
             "a completion has an infinite reward, which would take its whole group with it. "
             "Return finite rewards, or None for what cannot be scored.",
             later="It is left out, as None is.",
         )
-        return torch.where(infinite_NK, torch.nan, rewards_NK)
+        return torch.where(rewards_NK.isinf(), torch.nan, rewards_NK)
 
     def _refuse(self, problem: str, later: str) -> None:
         """An error in the first step; then one warning, as a run of days must not end by it."""
@@ -311,17 +311,16 @@ class IPSMixin(Evidence):
 
     def _log_raw(self, raw_NK: torch.Tensor) -> None:
         """Give TRL's metrics and columns to the raw rewards; those of the scaled are ours."""
-        scale = getattr(self, "scale_rewards", "group")  # RLOO has none
-        raw = reward_metrics(
-            raw_NK, self.reward_weights, self.reward_func_names, self.num_generations, scale
-        )
+        batch = getattr(self, "scale_rewards", "group") == "batch"  # RLOO has none
+        names, G = self.reward_func_names, self.num_generations
+        raw = reward_metrics(raw_NK.double().cpu().numpy(), self._weights_K, names, G, batch=batch)
         if isinstance(self, RLOOTrainer) and self.beta:  # its KL is a part of this one
             del raw["frac_reward_zero_std"]
         metrics = self._metrics["train"]
         for name, value in raw.items():
             metrics[f"ips/{name}"].append(metrics[name][-1])
             metrics[name][-1] = value
-        for name, column in zip(self.reward_func_names, raw_NK.T.tolist(), strict=True):
+        for name, column in zip(names, raw_NK.T.tolist(), strict=True):
             _replace_last(self._logs["rewards"][name], column)
 
     def _log_columns(self, keys: Any, group: Group, weights_N: np.ndarray, count: int) -> None:
