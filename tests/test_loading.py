@@ -23,9 +23,7 @@ PRETRAINED = {"trust_remote_code": False}
 READERS: dict[str, dict[str, object]] = {
     # Texts, tables and arrays: these formats hold no code.
     "argparse.ArgumentParser": {},
-    "base64.b64decode": {},
     "gzip.decompress": {},
-    "zlib.decompress": {},
     "json.loads": {},
     "json.JSONDecoder": {},
     "email.utils.parsedate_tz": {},

@@ -32,8 +32,7 @@ PATHS = [  # model, key, what is written, what of it is the path
     (LLMConfig, "dataset", "sub/d.parquet", "sub/d.parquet"),
     (LLMConfig, "dataset", "there", "there"),
     (LLMConfig, "eval_dataset", "../e.jsonl", "../e.jsonl"),
-    (LLMConfig, "reward", "r.py:Task.reward", "r.py"),
-    (LLMConfig, "outcome", "sub/o.py:outcome", "sub/o.py"),
+    (LLMConfig, "outcome", "sub/o.py:Task.outcome", "sub/o.py"),
     (LLMConfig, "model", "./m", "m"),
     (LLMConfig, "model", "folder", "folder"),
     (Config, "prior", "p/prior", "p/prior"),
@@ -47,7 +46,7 @@ NAMES = [
     (LLMConfig, "model", "tiny"),
     (LLMConfig, "model", "google/gemma-3-4b-it"),
     (LLMConfig, "dataset", "openai/gsm8k"),
-    (LLMConfig, "reward", "package.module:reward"),
+    (LLMConfig, "outcome", "package.module:outcome"),
     (LLMConfig, "eval_dataset", ""),
     (Config, "prior", "zinc"),
     (Config, "cache", ""),
@@ -89,6 +88,20 @@ def test_a_path_counts_from_the_file_or_the_working_directory(model, key, writte
         assert getattr(config, key) == f"{(folder / path).resolve()}{rest}"
         (mine.parent / "config.toml").write_text(config.dump())  # as in a run directory
         assert model.load(mine.parent / "config.toml") == config
+
+
+@pytest.mark.parametrize("written", ["r.py:Task.reward", ["r.py:Task.reward"]])
+def test_each_of_several_functions_counts_alike(written, places):
+    """One may be written without brackets."""
+    mine, elsewhere = places
+    both = ["r.py:Task.reward", "package.module:reward"]
+    for folder, config in (
+        (mine, lambda reward: loaded(LLMConfig, mine, reward=reward)),
+        (elsewhere, lambda reward: LLMConfig(**{**NEEDED[LLMConfig], "reward": reward})),
+    ):
+        first = f"{folder / 'r.py'}:Task.reward"
+        assert config(written).reward == [first]
+        assert config(both).reward == [first, "package.module:reward"]
 
 
 @pytest.mark.parametrize(("model", "key", "name"), NAMES)
