@@ -47,7 +47,7 @@ def test_the_recipes_of_the_guide_to_extending_run():
     assert numbers == pytest.approx([0.84375, -0.28125, -0.28125, -0.28125], abs=1e-3)
     assert "Focal(" in method
     assert "gamma=3.0" in method
-    assert estimator.splitlines() == ["[[0.8 0.8 0.4 0.8]]", "Smoothed()"]
+    assert estimator.splitlines() == ["[[0.875 0.875 0.625 0.875]]", "Smoothed()"]
     assert component == "[1, Failure(reason='empty')]\n"
     assert domain.splitlines() == ["Verdict.ADMISSIBLE", "Verdict.CONTRADICTS"]
     assert environment == "[4]\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def reward_metrics(
       rewards/NAME/mean and rewards/NAME/std; and, of the weighted sums: reward, reward_std and
       frac_reward_zero_std, the share of groups in which all are equal.
     """
-    scored_NK = ~np.isnan(rewards_NK)
+    scored_NK = np.isfinite(rewards_NK)
     given_NK = np.where(scored_NK, rewards_NK, 0.0)
     totals_N, scored_N = given_NK @ weights_K, scored_NK.any(axis=1)
     metrics = {}
@@ -43,7 +44,7 @@ def reward_metrics(
     return metrics
 
 
-def _mean_and_std(values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+def _mean_and_std(values: np.ndarray, known: Any) -> tuple[float, float]:
     """Of what is known; NaN where TRL has NaN."""
     count = int(known.sum())
     if count == 0:
