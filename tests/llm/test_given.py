@@ -9,7 +9,7 @@ import trl
 from llm_toy import ips, rewards_of, small
 from trl import GRPOTrainer
 
-from ipsrl import IPS, MaxRL
+from ipsrl import GRPO, IPS, MaxRL
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer
 
@@ -133,6 +133,9 @@ def test_success_must_name_reward_functions(tmp_path, success) -> None:
         ({"method": "maxrl"}, "Pass an instance"),
         ({"method": IPS(), "eps": 0.2}, "Give them to the method"),
         ({"method": IPS(scale="none")}, "TRL's scale_rewards"),
+        ({"method": MaxRL(), "success": 0.5}, "success has no effect with MaxRL"),
+        ({"method": GRPO(), "estimator": "replay"}, "estimator has no effect with GRPO"),
+        ({"method": GRPO(), "negative_rewards": "keep"}, "negative_rewards has no effect"),
         ({"estimator": "exact"}, "'leave-one-out'.*knows nothing of a group but outcomes"),
     ],
     ids=str,

@@ -48,6 +48,22 @@ def as_method(method: Method | None, eps: object, alpha: object) -> Method:
     return method
 
 
+def check_has_effect(
+    method: Method, *, estimator: object, success: object, negative_rewards: str
+) -> None:
+    """An option that the method does not read is a mistake, not a wish."""
+    for option, given, need in (
+        ("estimator", estimator != "group", "p"),
+        ("success", success is not None, "ids"),
+        ("negative_rewards", negative_rewards != "refuse", "ids"),
+    ):
+        if given and need not in method.needs:
+            raise ConfigError(
+                f"{option} has no effect with {type(method).__name__}, which scales nothing. "
+                "Leave it out."
+            )
+
+
 def as_estimator(estimator: object, similarity_fn: object) -> Estimator | PromptHistory:
     if isinstance(estimator, str) and estimator in ESTIMATORS:
         estimator = ESTIMATORS[estimator]()

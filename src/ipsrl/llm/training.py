@@ -210,7 +210,7 @@ def _trainer(
     trainer = kind(
         **options,
         method=config.shaping(),
-        estimator=config.estimates(),
+        estimator=config.estimates() if config.estimator else "group",
         success=config.success or config.success_above,
         negative_rewards=config.negative_rewards,
     )

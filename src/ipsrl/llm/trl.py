@@ -38,6 +38,7 @@ from ipsrl.llm.given import (
     as_method,
     as_success,
     check_config,
+    check_has_effect,
     check_host,
     check_inputs,
     check_outcome_fn,
@@ -103,6 +104,10 @@ class IPSMixin(Evidence):
         **kwargs: Any,
     ) -> None:
         self.method = as_method(method, eps, alpha)
+        if method is not None:  # alpha = 0 leaves all other options as they are, to compare with
+            check_has_effect(
+                method, estimator=estimator, success=success, negative_rewards=negative_rewards
+            )
         if outcome_fn is not None or "ids" in self.method.needs:
             check_outcome_fn(outcome_fn)
         self.estimator = as_estimator(estimator, similarity_fn)
