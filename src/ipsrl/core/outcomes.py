@@ -19,6 +19,7 @@ NO_OUTCOME = -1
 """Id of a sample without an outcome (it does not parse): IPS leaves its reward alone."""
 
 _SHORT = 256  # characters of a key that is remembered: at most 16 million in all
+_FEW = 8  # parts of a key that is remembered
 _MAX_DEPTH = 100  # of nested tuples and frozensets; far below Python's recursion limit
 
 
@@ -58,7 +59,18 @@ def _id_of(key: Hashable | None) -> int:
     kind = type(key)
     if kind is int or ((kind is str or kind is bytes) and len(key) <= _SHORT):  # type: ignore[arg-type]
         return _remembered(key)
-    return NO_OUTCOME if key is None else _id(key)
+    if key is None:
+        return NO_OUTCOME
+    if isinstance(key, np.integer):
+        return _remembered(int(key))
+    if (kind is tuple or kind is frozenset) and len(key) <= _FEW and all(map(_is_short, key)):  # type: ignore[arg-type]
+        return _remembered(key)
+    return _id(key)
+
+
+def _is_short(part: object) -> bool:
+    kind = type(part)
+    return kind is int or (kind is str and len(part) <= _SHORT // _FEW)  # type: ignore[arg-type]
 
 
 def _id(key: Hashable) -> int:
