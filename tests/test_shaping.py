@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -110,3 +112,41 @@ def test_maxrl_takes_no_scale():
     assert "scale" not in {one.name for one in fields(MaxRL)}
     with pytest.raises(ConfigError, match="scale has no effect with method maxrl"):
         Grids(method="maxrl", scale="none")
+
+
+FOREIGN = """
+from dataclasses import dataclass
+import numpy as np
+from ipsrl import METHODS, Group, GroupAdvantage, Method
+
+@dataclass(frozen=True)
+class Sure(Method):
+    needs = ("log_pf",)
+    def advantages(self, group):
+        log_pf = group.needed("log_pf", self)
+        return GroupAdvantage(log_pf - log_pf.mean(-1, keepdims=True), log_pf[..., 0] > 1)
+
+@dataclass(frozen=True)
+class Alike(Sure):
+    needs = ("similarity",)
+
+METHODS |= {"sure": Sure, "alike": Alike}
+"""
+
+
+def test_a_family_offers_methods_whose_evidence_it_has():
+    """And hands it over: a step of the grid with a method that looks at log-probabilities."""
+    code = f"""{FOREIGN}
+from typing import get_args
+from ipsrl.grids import Config, train
+from ipsrl.llm.config import Config as LLM
+from ipsrl.molecules.config import Config as Molecules
+for model in (Config, LLM, Molecules):
+    offered = get_args(model.model_fields["method"].annotation)
+    print([name for name in ("sure", "alike") if name in offered])
+tiny = dict(side=3, policy="tabular", group_size=4, batch=4, seeds=1, iterations=2, eval_every=1)
+train(Config(method="sure", **tiny))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[:3] == ["['sure']", "['sure', 'alike']", "['sure', 'alike']"]

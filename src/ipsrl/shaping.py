@@ -128,7 +128,8 @@ def shaped(
     Args:
       losses: methods that are losses of the family, and the method of core whose advantage each
         builds on; None for one without advantages.
-      knows: fields of `Group` that its samples have beside rewards and ids.
+      knows: fields of `Group` that its samples have beside rewards; it has those methods and
+        estimators that need no others.
       without: options that are not its own, such as those of a host.
       defaults: of options, where they differ from core's.
     """
@@ -147,7 +148,8 @@ def shaped(
         key: _optional(kind, helps[key], f"default: {_told(usual[key])}")
         for key, kind in types.items()
     }
-    names = Literal[(*METHODS, *losses)]
+    having = {*knows, "p"}
+    names = Literal[(*(n for n, kind in METHODS.items() if set(kind.needs) <= having), *losses)]
     about = {key: Shaped.model_fields[key].description or "" for key in Shaped.model_fields}
     made["method"] = (names, pydantic.Field(default="ips-grpo", description=about["method"]))
     known = tuple(name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(knows))

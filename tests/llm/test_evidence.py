@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import llm_toy as toy
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from llm_toy import ips, rewards_of, small
 
+from ipsrl import IPS, Group, GroupAdvantage, GroupFrequency, Method
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, PromptHistory
 
@@ -115,5 +117,44 @@ def test_a_text_that_a_tool_has_written_has_no_likelihood(tmp_path, estimator, m
     from ipsrl.llm.given import as_estimator, check_inputs
 
     with pytest.raises(ConfigError, match="with tools a part of it is not written by the model"):
-        check_inputs(trainer, as_estimator(estimator, None))
+        check_inputs(trainer, as_estimator(estimator, None, IPS()))
     check_inputs(trainer, PromptHistory(log_probs=False))
+
+
+@dataclass(frozen=True)
+class Surprise(Method):
+    """A = -log pi(y | x), of right samples."""
+
+    needs: ClassVar[tuple[str, ...]] = ("ids", "log_pf")
+
+    def advantages(self, group: Group) -> GroupAdvantage:
+        return GroupAdvantage(-group.needed("log_pf", self), np.zeros(len(group.rewards), bool))
+
+
+def test_a_method_gets_the_evidence_that_it_needs(tmp_path) -> None:
+    words = toy.tokenizer()
+    net = toy.model(words)
+    p_K = toy.distribution(net, words)
+    toy.train(
+        tmp_path, IPSGRPOTrainer, net=net, words=words, max_steps=1, log_completions=True,
+        trainer_options=ips(method=Surprise()),
+    )  # fmt: skip
+    rows = toy.table(tmp_path)
+    assert len(set(rows["completion"])) > 3
+    for text, advantage in zip(rows["completion"], rows["advantage"], strict=True):
+        known = text.strip()[:1] == "a"
+        expected = -np.log(p_K[int(text.strip()[1:])]) if known else 0.0
+        assert advantage == pytest.approx(expected, abs=1e-4)  # logits of up to 10 in float32
+
+
+class Counting(GroupFrequency):
+    """Remembers how often it was asked."""
+
+    def init(self, group: Group) -> int:
+        return 0
+
+
+def test_an_estimator_whose_state_would_be_lost_is_refused(tmp_path) -> None:
+    trainer = small(tmp_path, trainer_options={"estimator": Counting(), "success": 0.5})
+    with pytest.raises(InvalidInput, match="Counting starts from the state 0, which is lost here"):
+        rewards_of(trainer, ["a0", "a0", "a1", "j0"])

@@ -242,6 +242,20 @@ ESTIMATORS: dict[str, type[Estimator]] = {
 """All estimators, by the names that configurations and commands use."""
 
 
+def check_stateless(estimator: Estimator, group: Group) -> tuple[()]:
+    """The empty state, for a host that would neither keep another nor write it to checkpoints.
+
+    Raises:
+      InvalidInput: if the estimator wants to remember something.
+    """
+    if (state := estimator.init(group)) != ():
+        raise InvalidInput(
+            f"{type(estimator).__name__} starts from the state {state!r:.80}, which is lost here. "
+            "Use an estimator without a state, or replay, whose history is kept."
+        )
+    return ()
+
+
 def _mapped(function: Any, *trees: Any) -> Any:
     """The function of arrays, or of the arrays of named tuples one by one; None of None."""
     if trees[0] is None:

@@ -144,8 +144,9 @@ class Loop:
         rewards_PG, ids_PG = rewards_B.reshape(groups), rollout.final_B.reshape(groups)
         success_PG = None if above is None else rewards_PG > above
         group, estimator = Group(rewards_PG, ids_PG, success=success_PG), carry.estimator
-        if config.needs("p"):
+        if self.method.needs:
             group = self._evidence(group, estimator, log_pi, log_old_TB, rollout)
+        if config.needs("p"):
             p_PG, estimator = self.estimator(group, estimator)
             group = group._replace(p=p_PG)
         return self.method(group).advantages.reshape(-1), estimator
@@ -153,7 +154,7 @@ class Loop:
     def _evidence(
         self, group: Group, state: Any, log_pi: jax.Array, log_old_TB: jax.Array, rollout: Rollout
     ) -> Group:
-        """The group with what an estimator may look at."""
+        """The group with what an estimator or a method may look at."""
         shape, p_PG, history_log_pf = group.ids.shape, None, None
         if "p" in self.estimator.needs:
             p_S = self.grid.terminal_distribution(log_pi)

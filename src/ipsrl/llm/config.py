@@ -114,7 +114,8 @@ class PostTraining(
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
-        if (self.estimator == "kernel") != bool(self.similarity):
+        wanted = self.estimator == "kernel" or self.needs("similarity")
+        if wanted != bool(self.similarity):
             raise ValueError(
                 "estimator kernel and similarity go together. Name a function of outcome keys "
                 'with similarity = "file.py:function", or leave both out'

@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import gather, gather_object
 from trl.trainer.utils import pad
 
+from ipsrl.core.estimators import check_stateless
 from ipsrl.core.group import Group
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
@@ -49,12 +50,23 @@ class Evidence(_Trainer):
         estimator = self.estimator
         if isinstance(estimator, PromptHistory):
             return self._replayed(estimator, group.scaled_ids(estimator), batch)
-        if "log_pf" in estimator.needs:
+        group = self._with_evidence(group, estimator.needs, keys, batch)
+        return estimator(group, check_stateless(estimator, group))[0]
+
+    def _with_evidence(
+        self,
+        group: Group,
+        needs: Sequence[str],
+        keys: Sequence[Hashable | None] | None,
+        batch: tuple[Any, ...],
+    ) -> Group:
+        """The group with what a method or an estimator looks at besides rewards and ids."""
+        if "log_pf" in needs and group.log_pf is None:
             group = self._with_log_probs(group, batch)
-        if "similarity" in estimator.needs:
-            ids_PG = group.scaled_ids(estimator)
-            group = group._replace(similarity=self._similarities(ids_PG, keys))
-        return estimator(group, estimator.init(group))[0]
+        if "similarity" in needs and group.similarity is None:
+            ids_PG = group.scaled_ids(self.estimator)
+            group = group._replace(similarity=self._similarities(ids_PG, keys or ()))
+        return group
 
     def _with_log_probs(self, group: Group, batch: tuple[Any, ...]) -> Group:
         """The group with the log-probabilities of what is scaled, equal completions once."""

@@ -20,7 +20,7 @@ OutcomeFn = Callable[..., Sequence[Hashable | None]]
 SimilarityFn = Callable[[list[Hashable]], Any]
 """similarity_fn(keys): similarities [n, n] of n different outcome keys, in [0, 1]."""
 
-_KNOWN = ("log_pf", "similarity", "history_log_pf")
+_KNOWN = ("log_pf", "similarity")
 _HOOK = ["inputs", "prompts", "completions", "completion_ids_list"]
 
 
@@ -64,10 +64,13 @@ def check_has_effect(
             )
 
 
-def as_estimator(estimator: object, similarity_fn: object) -> Estimator | PromptHistory:
+def as_estimator(
+    estimator: object, similarity_fn: object, method: Method
+) -> Estimator | PromptHistory:
     if isinstance(estimator, str) and estimator in ESTIMATORS:
         estimator = ESTIMATORS[estimator]()
-    if isinstance(estimator, Kernel) != (similarity_fn is not None):
+    wanted = isinstance(estimator, Kernel) or "similarity" in method.needs
+    if wanted != (similarity_fn is not None):
         raise ConfigError(
             "estimator='kernel' and similarity_fn go together: the estimator takes the mean "
             "similarity of an outcome to its group for p^. Pass both or neither."
@@ -85,7 +88,8 @@ def as_estimator(estimator: object, similarity_fn: object) -> Estimator | Prompt
         return estimator
     known = [name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(_KNOWN)]
     raise ConfigError(
-        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))} or PromptHistory(...): a "
+        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))}, 'replay' or "
+        "PromptHistory(...): a "
         f"trainer knows nothing of a group but outcomes, {' and '.join(_KNOWN)}."
     )
 

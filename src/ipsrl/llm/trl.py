@@ -110,7 +110,7 @@ class IPSMixin(Evidence):
             )
         if outcome_fn is not None or "ids" in self.method.needs:
             check_outcome_fn(outcome_fn)
-        self.estimator = as_estimator(estimator, similarity_fn)
+        self.estimator = as_estimator(estimator, similarity_fn, self.method)
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")
         check_host(type(self), getattr(super(), "_calculate_rewards", None))
@@ -270,6 +270,7 @@ class IPSMixin(Evidence):
         if not self.method.needs:
             return group
         group = group._replace(success=self._right(raw_NK, group.rewards))
+        group = self._with_evidence(group, self.method.needs, keys, batch)
         counted = isinstance(self.estimator, GroupFrequency) and group.success is None
         if "p" in self.method.needs and not counted:
             group = group._replace(p=self._probability(group, keys, batch))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ipsrl.core.estimators import Likelihood
 from ipsrl.core.probability import group_frequency, kernel_frequency
 from ipsrl.errors import ConfigError, IpsrlError, RunError
 from ipsrl.molecules import Config
@@ -92,6 +93,25 @@ def test_kernel_is_the_mean_similarity():
     expected = kernel_frequency(similarities(batch, batch))
     np.testing.assert_allclose(probability(batch, TOKENS[: len(batch)]), expected)
     assert probability(["[Xe]"], TOKENS[:1]) == [1 / 7]  # like none: seen once
+
+
+def test_another_estimator_has_the_evidence_that_it_needs():
+    """Likelihood by another name; what is wrong has p^ = 1."""
+
+    class Other:
+        needs = ("log_pf", "similarity")
+
+        def init(self, group):
+            return ()
+
+        def __call__(self, group, state):
+            assert group.similarity.shape == (3, 3)
+            return Likelihood()(group, state)
+
+    probability = shown("smiles", log_p=np.array([-1.0, -2.0, -3.0]))
+    probability.estimator = Other()
+    p = probability(["CCO", "CO", "C"], TOKENS[:3], np.array([True, False, True]))
+    np.testing.assert_allclose(p, [np.exp(-1), 1, np.exp(-3)])
 
 
 def test_no_molecules_no_probabilities():

@@ -47,10 +47,14 @@ def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> n
     group = Group(rewards, success=None if above is None else rewards > above)
     if config.needs("ids"):
         group = group._replace(ids=probability.ids(lesson.smiles))
+    if config.needs("log_pf"):
+        group = group._replace(log_pf=probability.log_likelihood(lesson.ids_NT))
     if config.needs("p"):
         named = [i for i, text in enumerate(lesson.smiles) if text is not None]
         p = np.ones(len(rewards))
-        p[named] = probability([lesson.smiles[i] or "" for i in named], lesson.ids_NT[named])
+        right = None if group.success is None else group.success[named]
+        smiles = [lesson.smiles[i] or "" for i in named]
+        p[named] = probability(smiles, lesson.ids_NT[named], right)
         group = group._replace(p=p)
     return config.shaping()(group).advantages
 

@@ -23,7 +23,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ipsrl.core.estimators import GroupFrequency, Kernel, Likelihood, Replay
+from ipsrl.core.estimators import (
+    GroupFrequency,
+    Kernel,
+    Likelihood,
+    Replay,
+    check_stateless,
+)
 from ipsrl.core.group import Group
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import (
@@ -121,8 +127,10 @@ class OutcomeProbability:
         self.batches.append(Drawn(self.ids(smiles), ids_GT, log_p_G))
         del self.batches[: -self.remembered]
 
-    def __call__(self, smiles: Sequence[str], ids_NT: torch.Tensor) -> np.ndarray:
-        """p^ in (0, 1] of molecules [N], written as the tokens `ids_NT`."""
+    def __call__(
+        self, smiles: Sequence[str], ids_NT: torch.Tensor, success_N: np.ndarray | None = None
+    ) -> np.ndarray:
+        """p^ in (0, 1] of molecules [N], written as the tokens `ids_NT`; some may be wrong."""
         if not smiles:
             return np.zeros(0)
         match self.estimator:
@@ -135,10 +143,16 @@ class OutcomeProbability:
                 others = np.concatenate([batch.outcomes_G for batch in self.batches])
                 weights = np.concatenate([self._weights(batch) for batch in self.batches])
                 return weighted_frequency(self.ids(smiles), others, weights, least=1.0)
-        group = Group(ids=self.ids(smiles))  # any other: of these molecules alone
-        return self.estimator(group, self.estimator.init(group))[0]
+        # Any other: of these molecules alone, and of what they are like.
+        group = Group(ids=self.ids(smiles), success=success_N)
+        if "log_pf" in self.estimator.needs:
+            group = group._replace(log_pf=np.minimum(self.log_likelihood(ids_NT), 0.0))
+        if "similarity" in self.estimator.needs:
+            group = group._replace(similarity=similarities(smiles, smiles))
+        return self.estimator(group, check_stateless(self.estimator, group))[0]
 
     def _weights(self, batch: Drawn) -> np.ndarray:
         if batch is self.batches[-1]:
             return np.ones(len(batch.log_p_G))
-        return importance_weights(self.log_likelihood(batch.ids_GT), batch.log_p_G)
+        clip = self.estimator.clip if isinstance(self.estimator, Replay) else Replay.clip
+        return importance_weights(self.log_likelihood(batch.ids_GT), batch.log_p_G, clip=clip)
