@@ -7,6 +7,7 @@ from typing import Any
 
 import llm_toy as toy
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import TOLERANCE
@@ -16,6 +17,12 @@ from ipsrl.llm.replay import prompt_ids
 from ipsrl.llm.visits import unpacked
 
 G = 16
+
+
+def last_table(trainer: Any) -> pd.DataFrame:
+    """The completions of the last step; RLOOTrainer writes no files."""
+    extra = {name: list(values) for name, values in trainer._logs["extra"].items()}
+    return pd.DataFrame({**extra, "advantage": list(trainer._logs["advantages"])}, dtype=object)
 
 
 def scaled(outcomes: list[Any], rewards: list[float], eps: float, alpha: float) -> np.ndarray:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from llm_toy import ips, rewards_of, small
 
-from ipsrl import IPS, Group, GroupAdvantage, GroupFrequency, Method
-from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.llm import IPSGRPOTrainer, PromptHistory
+from ipsrl import Group, GroupAdvantage, GroupFrequency, Method
+from ipsrl.errors import InvalidInput
+from ipsrl.llm import IPSGRPOTrainer
 
 
 def parity(completions: list[str], **columns: Any) -> list[int | None]:
@@ -99,26 +99,6 @@ def test_similarities_that_are_none(tmp_path, similarity, teaches) -> None:
     options = {"estimator": "kernel", "similarity_fn": similarity}
     with pytest.raises(InvalidInput, match=teaches):
         rewards_of(small(tmp_path, trainer_options=options), ["a0", "a0", "a1", "j0"])
-
-
-def look_up(word: str) -> str:
-    """Look a word up.
-
-    Args:
-        word: what to look up.
-    """
-    return word
-
-
-@pytest.mark.parametrize("estimator", ["likelihood", "replay"])
-def test_a_text_that_a_tool_has_written_has_no_likelihood(tmp_path, estimator, monkeypatch) -> None:
-    trainer = small(tmp_path)
-    monkeypatch.setattr(trainer, "tools", [look_up])
-    from ipsrl.llm.given import as_estimator, check_inputs
-
-    with pytest.raises(ConfigError, match="with tools a part of it is not written by the model"):
-        check_inputs(trainer, as_estimator(estimator, None, IPS()))
-    check_inputs(trainer, PromptHistory(log_probs=False))
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from typing import Any
 
 import llm_toy as toy
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import trl
 from helpers import TOLERANCE, assert_same
-from llm_laws import assert_closed_form, grpo, rloo
+from llm_laws import assert_closed_form, grpo, last_table, rloo
 from llm_toy import ips, rewards_of, small, valid_later
 from packaging.version import Version
 from trl import GRPOTrainer, RLOOTrainer
@@ -37,12 +36,6 @@ TRL = Version(trl.__version__)
 
 def ours(name: str) -> bool:
     return name.startswith(("outcomes/", "ips/"))
-
-
-def last_table(trainer: Any) -> pd.DataFrame:
-    """The completions of the last step; RLOOTrainer writes no files."""
-    extra = {name: list(values) for name, values in trainer._logs["extra"].items()}
-    return pd.DataFrame({**extra, "advantage": list(trainer._logs["advantages"])}, dtype=object)
 
 
 # --- the law, in real steps ---------------------------------------------------------------------

@@ -100,12 +100,13 @@ def check_inputs(trainer: Any, estimator: Estimator | PromptHistory) -> None:
         wanted, instead = estimator.log_probs, "PromptHistory(log_probs=False)"
     else:
         wanted, instead = "log_pf" in estimator.needs, "'group' or PromptHistory(log_probs=False)"
-    for name in ("tools", "environments", "rollout_func"):
-        if wanted and getattr(trainer, name, None):
-            raise ConfigError(
-                f"{type(estimator).__name__} needs the probability of each completion, but with "
-                f"{name} a part of it is not written by the model. Use estimator={instead}."
-            )
+    # Methods of environments are tools; environments themselves are made later.
+    if wanted and any(getattr(trainer, name, None) for name in ("tools", "rollout_func")):
+        raise ConfigError(
+            f"{type(estimator).__name__} needs the probability of each completion, but with tools, "
+            "environments or rollout_func a part of it is not written by the model. Use "
+            f"estimator={instead}."
+        )
 
 
 def as_success(success: object, names: Sequence[str]) -> float | list[int] | None:
