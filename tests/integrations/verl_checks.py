@@ -295,6 +295,33 @@ def test_an_unknown_method_is_refused(path):
         path(ANSWERS, "+algorithm.ips_method=ppo")
 
 
+@pytest.mark.parametrize(
+    ("options", "teaches"),
+    [
+        ({"method": "maxrl", "eps": 0.2}, "ips_eps has no effect with ips_method=maxrl"),
+        ({"method": "maxrl", "success_above": 0.5}, "ips_success_above has no effect"),
+        ({"advantage_clip": 0.1}, "ips_advantage_clip has no effect with ips_method=ips-grpo"),
+        ({"scale": "none"}, "ips_scale has no effect"),
+        ({"estimator": "replay"}, "ips_estimator has no effect .*reads ips_alpha, ips_eps"),
+    ],
+)
+def test_options_without_effect_are_refused(path, options, teaches):
+    with pytest.raises(ConfigError, match=teaches):
+        path(ANSWERS, *(f"+algorithm.ips_{key}={value}" for key, value in options.items()))
+
+
+@pytest.mark.parametrize("undone", ["use_kl_in_reward=True", "adv_estimator=gae"])
+def test_a_method_that_replaces_advantages_does_not_drop_what_is_in_them(path, undone):
+    with pytest.raises(ConfigError, match="maxrl replaces the advantages.*adv_estimator=grpo"):
+        path(ANSWERS, "+algorithm.ips_method=maxrl", f"algorithm.{undone}")
+
+
+def test_a_method_that_counts_nothing_needs_no_outcome(path):
+    # 1 0, mean 1/2
+    found = path([("g", "1"), ("g", "0")], "+algorithm.ips_method=maxrl")
+    np.testing.assert_allclose(found, [1, -1], **TOLERANCE)
+
+
 def test_compute_score_without_an_outcome_is_told_what_to_return(path):
     with pytest.raises(InvalidInput, match=r'"outcome": key'):
         path([("g", "1"), ("g", "0")], "+algorithm.ips_eps=0.2")

@@ -51,7 +51,7 @@ TRAINER = "ips_sync"
 MODULE = "ipsrl.integrations.verl"
 
 
-class Shaped(NamedTuple):
+class ScoresShaped(NamedTuple):
     """What a method makes of the scores [N]: weights, or advantages in the place of verl's."""
 
     weights: np.ndarray
@@ -60,7 +60,7 @@ class Shaped(NamedTuple):
 
 def shape(
     scores: np.ndarray, outcomes: Sequence[Hashable | None], uids: Iterable, algorithm: Any
-) -> Shaped:
+) -> ScoresShaped:
     """What the method makes of every sample, within the group of its uid.
 
     Args:
@@ -72,7 +72,7 @@ def shape(
       weights of the scores [N], float64, and the advantages of a method that computes them [N].
     Raises:
       InvalidInput: for negative scores, an outcome without an identity, or options that cannot be.
-      ConfigError: for an estimator that would not see the weights, or an unknown method.
+      ConfigError: see `_method`.
     """
     method, above = _method(algorithm), algorithm.get("ips_success_above")
     right_N = np.ones(len(scores), bool) if above is None else scores > above
@@ -103,28 +103,57 @@ def shape(
         success=rows(right_N),
     )
     if not isinstance(method, RewardMethod):
-        return Shaped(np.ones(len(scores)), method(group).advantages[row_N, column_N])
-    return Shaped(method.weights(group)[row_N, column_N], None)
+        return ScoresShaped(np.ones(len(scores)), method(group).advantages[row_N, column_N])
+    return ScoresShaped(method.weights(group)[row_N, column_N], None)
 
 
 def _method(algorithm: Any) -> Method:
+    """The method that the options name.
+
+    Raises:
+      ConfigError: for options that do not exist or have no effect, or that verl would undo.
+    """
     name = algorithm.get("ips_method") or "ips-grpo"
     if name not in METHODS:
         raise ConfigError(f"algorithm.ips_method is {name!r}. Use one of {', '.join(METHODS)}.")
-    if algorithm.get("adv_estimator") == "gdpo":
+    kind = METHODS[name]
+    read = {one.name for one in fields(kind)}
+    if issubclass(kind, RewardMethod):  # verl compares and scales the rewards itself
+        read -= {one.name for one in fields(RewardMethod)}
+    if "ids" in kind.needs:
+        read.add("success_above")
+    for key in sorted(_given(algorithm) - read - {"method"}):
+        raise ConfigError(
+            f"algorithm.ips_{key} has no effect with ips_method={name}, which reads "
+            f"{', '.join(f'ips_{one}' for one in sorted(read)) or 'no option'}. Leave it out."
+        )
+    estimator = algorithm.get("adv_estimator")
+    if estimator == "gdpo":
         raise ConfigError(
             "algorithm.adv_estimator is 'gdpo', which reads its rewards from elsewhere and would "
             "ignore IPS. Use 'grpo', or leave out the options algorithm.ips_*."
         )
-    given = {one.name: algorithm.get(f"ips_{one.name}") for one in fields(METHODS[name])}
-    return METHODS[name](**{key: value for key, value in given.items() if value is not None})
+    if not issubclass(kind, RewardMethod) and (
+        algorithm.get("use_kl_in_reward") or estimator == "gae"
+    ):
+        raise ConfigError(
+            f"{name} replaces the advantages, and with them a KL penalty in the reward or a critic "
+            "(algorithm.use_kl_in_reward, adv_estimator=gae). Use adv_estimator=grpo, and the KL "
+            "term of the loss."
+        )
+    given = {one: algorithm.get(f"ips_{one}") for one in read - {"success_above"}}
+    return kind(**{key: value for key, value in given.items() if value is not None})
 
 
-def _wanted(algorithm: Any) -> bool:
-    """Whether the configuration has any option of this module."""
-    names = {one.name for method in METHODS.values() for one in fields(method)}
-    keys = ("method", "success_above", *names)
-    return any(algorithm.get(f"ips_{key}") is not None for key in keys)
+def _given(algorithm: Any) -> set[str]:
+    """Options of this module that the configuration has."""
+    keys = [str(key) for key in algorithm if str(key).startswith("ips_")]
+    return {key.removeprefix("ips_") for key in keys if algorithm.get(key) is not None}
+
+
+def _counts(algorithm: Any) -> bool:
+    """Whether outcomes are needed."""
+    return "ids" in _method(algorithm).needs
 
 
 class IPSTrainerSync(PPOTrainerSync):
@@ -142,7 +171,7 @@ class IPSTrainerSync(PPOTrainerSync):
             select_fields=["uid", "rm_scores", "extra_fields", "outcome"],
         )
         raw = list(data["rm_scores"].unbind())
-        outcomes = _outcomes(data)
+        outcomes = _outcomes(data, _counts(self.config.algorithm))
 
         # A session of several turns is one sample, and its last turn holds the score.
         last, session = {}, [key.rsplit("_", 1)[0] for key in batch.keys]
@@ -187,15 +216,15 @@ class IPSTrainerSync(PPOTrainerSync):
         )
 
 
-def _outcomes(data: Any) -> list[Hashable | None]:
+def _outcomes(data: Any, needed: bool) -> list[Hashable | None]:
     """Outcomes of the rows, from where verl left what compute_score returned."""
     returned = [fields.get("reward_extra_info", {}) for fields in data["extra_fields"]]
     if not any(returned) and "outcome" in data.keys():  # noqa: SIM118  # no Mapping
         return list(data["outcome"])  # scored beside the trainer
     for info in returned:
-        if "outcome" not in info:
+        if needed and "outcome" not in info:
             raise _no_outcome(info)
-    return [info["outcome"] for info in returned]
+    return [info.get("outcome") for info in returned]
 
 
 def _no_outcome(found: Iterable[str]) -> InvalidInput:
@@ -219,14 +248,15 @@ def _scaling(compute_advantage: Callable) -> Callable:
     def scaled(data: Any, *args: Any, **kwargs: Any) -> Any:
         algorithm = signature.bind(data, *args, **kwargs).arguments.get("config")
         advantages_N = None
-        if algorithm is not None and _wanted(algorithm):
-            if "outcome" not in data.non_tensor_batch:
+        if algorithm is not None and _given(algorithm):
+            uids = data.non_tensor_batch["uid"]
+            if "outcome" not in data.non_tensor_batch and _counts(algorithm):
                 raise _no_outcome(data.non_tensor_batch)
             raw = data.batch["token_level_scores"]
             weights, advantages_N = shape(
                 raw.sum(-1).double().cpu().numpy(),
-                list(data.non_tensor_batch["outcome"]),
-                data.non_tensor_batch["uid"],
+                list(data.non_tensor_batch.get("outcome", [None] * len(uids))),
+                uids,
                 algorithm,
             )
             extra = torch.as_tensor(weights - 1, dtype=raw.dtype, device=raw.device)
@@ -247,7 +277,7 @@ def _refusing(init: Callable) -> Callable:
 
     @functools.wraps(init)
     def checked(self: Any, config: Any) -> None:
-        if _wanted(config.algorithm) and not isinstance(self, IPSTrainerSync):
+        if _given(config.algorithm) and not isinstance(self, IPSTrainerSync):
             raise ConfigError(
                 f"an option algorithm.ips_* is set, but trainer.v1.trainer_mode is "
                 f"{config.trainer.v1.trainer_mode!r}, which does not scale rewards. "
