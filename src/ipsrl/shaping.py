@@ -39,7 +39,7 @@ class Shaped(StrictConfig):
 
     @classmethod
     def _usual(cls) -> dict[str, dict[str, Any]]:
-        """Of each option that is a key: its default for each method or estimator that reads it."""
+        """Default of each option that is a key, for each method or estimator that reads it."""
         usual: dict[str, dict[str, Any]] = {}
         for name, kind in (METHODS | dict(cls.losses) | ESTIMATORS).items():
             for one in fields(cast(Any, kind)) if kind else ():

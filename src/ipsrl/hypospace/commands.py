@@ -123,11 +123,11 @@ def evaluate(argv: list[str]) -> int:
         """Responses to ask for, per set, 64 if not given; with --protocol benchmark for each
         admissible answer, 1 if not given."""
         temperature: float = 1.0
-        """Of the samples."""
+        """Temperature of sampling."""
         max_tokens: int = 256
         """Most tokens of a response."""
         seed: int = 0
-        """Of the samples."""
+        """Seed of sampling."""
         resume: bool = False
         """Go on with a file of responses that is not complete."""
         json: bool = False

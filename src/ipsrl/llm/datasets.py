@@ -30,8 +30,8 @@ def read_dataset(name: str, split: str) -> Any:
         raise ConfigError(f"split = {split!r} is of a hub data set; {name!r} is read as a whole.")
     if not of_file and (path.is_file() or path.suffix in _UNREAD or name[0] in "./~"):
         raise ConfigError(
-            f"dataset {name!r} is no JSONL or Parquet file (.jsonl, .json, .parquet), and no name "
-            "of a hub data set. Convert it."
+            f"dataset {name!r} is not a JSONL or Parquet file (.jsonl, .json, .parquet), nor the "
+            "name of a hub data set. Convert it."
         )
     try:
         if path.suffix == ".parquet":
@@ -76,7 +76,7 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")
+            raise ValueError(f"line {number} is not a JSON object")
         rows.append(row)
     return rows
 

@@ -45,7 +45,7 @@ def reward_metrics(
 
 
 def _mean_and_std(values: np.ndarray, known: Any) -> tuple[float, float]:
-    """Of what is known; NaN where TRL has NaN."""
+    """Mean and standard deviation of what is known; NaN where TRL has NaN."""
     count = int(known.sum())
     if count == 0:
         return math.nan, math.nan

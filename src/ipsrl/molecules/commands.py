@@ -165,7 +165,7 @@ def redock(argv: list[str]) -> int:
         ligand: Path
         """PDB file of the ligand as the crystal shows it."""
         smiles: str = ""
-        """Of the ligand; if not given, its bonds are guessed from the distances."""
+        """SMILES of the ligand; if not given, its bonds are guessed from the distances."""
         seeds: int = 5
         """Dockings for each budget."""
         max_evals: tuple[int, ...] = (25_000, 100_000, 1_000_000)

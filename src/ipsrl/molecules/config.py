@@ -16,7 +16,7 @@ from ipsrl.shaping import shaped
 Texts = Annotated[list[str], FailFast()]
 
 COLUMNS = ("call", "step", "smiles", "scaffold", "status", "reason", "reward", "penalised")
-"""Of the table of oracle calls, beside one for each component."""
+"""Columns of the table of oracle calls, beside one for each component."""
 
 
 class PretrainConfig(StrictConfig):
@@ -48,7 +48,7 @@ class PretrainConfig(StrictConfig):
     checkpoint_every: Annotated[int, Field(ge=1)] = 500
     """Updates between two checkpoints."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Of the weights, the split, the order and the random SMILES."""
+    """Seed of the weights, the split, the order and the random SMILES."""
 
     @model_validator(mode="after")
     def _fits(self) -> PretrainConfig:
@@ -64,7 +64,7 @@ class TransformConfig(StrictConfig):
     """How a raw value becomes a score in [0, 1]; see `ipsrl.molecules.scoring.transform`."""
 
     kind: Literal["identity", "sigmoid", "reverse-sigmoid", "double-sigmoid", "step"] = "identity"
-    """Which."""
+    """Shape of the transform."""
     low: float | None = None
     """Lower end, in units of the raw value; a step without it has none."""
     high: float | None = None
@@ -103,9 +103,9 @@ class DockingConfig(StrictConfig):
     receptor: Annotated[File, Field(min_length=1)]
     """PDBQT file; `ipsrl molecules receptor` makes one."""
     center: Coordinates
-    """Of the box, Angstrom."""
+    """Center of the box, Angstrom."""
     size: Annotated[list[Side], Field(min_length=3, max_length=3)] = [20.0, 20.0, 20.0]  # noqa: RUF012
-    """Of the box, Angstrom."""
+    """Sides of the box, Angstrom."""
     engine: Literal["vina", "quickvina2-gpu", "uni-dock", "command"] = "vina"
     """vina runs in the process; the others are programs, of which quickvina2-gpu and uni-dock must
     be on the PATH.  Scores of different engines cannot be compared."""
@@ -115,9 +115,9 @@ class DockingConfig(StrictConfig):
     max_evals: Annotated[int, Field(ge=1)] = 100_000
     """Evaluations in each search of vina: its budget."""
     seed: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
-    """Of the search; to Vina 0 would mean a random one."""
+    """Seed of the search; to Vina 0 would mean a random one."""
     pH: Annotated[float, Field(ge=0, le=14)] = 7.4
-    """Of the charges of the ligand."""
+    """pH at which the ligand gets its charges."""
     command: Command = []  # noqa: RUF012 (frozen)
     """Program and arguments of the engine `command`, with the placeholders {receptor}, {ligands}
     (folder) or {index} (file of paths), {out} (folder), {center_x} ... {size_z}, {seed},
@@ -221,7 +221,7 @@ class ComponentConfig(StrictConfig):
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Exponent in the aggregate."""
     transform: TransformConfig = TransformConfig()
-    """Of the raw value to a score."""
+    """How the raw value becomes a score."""
     smarts: Texts = []  # noqa: RUF012 (frozen)
     """Patterns: smarts counts those that match, alert is 0 where any does and else 1."""
     smiles: Texts = []  # noqa: RUF012 (frozen)
@@ -232,8 +232,9 @@ class ComponentConfig(StrictConfig):
     """Program and arguments, called once a batch with lines {"smiles": ...} on standard input; it
     answers {"value": ...} or {"error": ...} for each, in order."""
     version: str = ""
-    """Of a function or program: with it, values are kept in the cache, as long as the file that is
-    named stays as it is; name another version whenever other values come out for another reason."""
+    """Version of a function or program: with it, values are kept in the cache, as long as the file
+    that is named stays as it is; name another version whenever other values come out for another
+    reason."""
     workers: Annotated[int, Field(ge=0, le=4096)] = 0
     """Processes that compute it, each one molecule at a time; 0 for none but the run's own."""
     timeout: Annotated[float, Field(gt=0)] = 600.0

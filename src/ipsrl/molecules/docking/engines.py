@@ -44,7 +44,7 @@ class Engine(Protocol):
     """A way to dock."""
 
     version: str
-    """Of the program."""
+    """Version of the program."""
 
     def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
         """The best pose of each ligand, or why there is none; never raises."""

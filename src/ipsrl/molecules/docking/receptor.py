@@ -77,7 +77,7 @@ class Receptor:
         return sha256(self.pdbqt.encode()).hexdigest()
 
     def positions(self) -> np.ndarray:
-        """Of the atoms [N, 3], in Angstrom."""
+        """Coordinates of the atoms [N, 3], in Angstrom."""
         lines = [s for s in self.pdbqt.splitlines() if s.startswith(("ATOM", "HETATM"))]
         try:
             found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]

@@ -190,7 +190,7 @@ def read_templates(path: Path) -> tuple[Template, ...]:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(
-            f"{path} is no file of templates ({type(error).__name__}: {error}). Write tables "
+            f"{path} is not a file of templates ({type(error).__name__}: {error}). Write tables "
             "[[template]] with name, class, forward, backward and example."
         ) from None
 
