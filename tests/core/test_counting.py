@@ -137,7 +137,7 @@ def test_ids_of_64_bits_without_a_sign():
 def test_ids_of_two_dtypes_are_refused(xp):
     with pytest.raises(InvalidInput, match="int8 are looked for among ids of dtype .*int16.*same"):
         weighted_frequency(xp.of([1], "int8"), xp.of([1, 2], "int16"))
-    with pytest.raises(InvalidInput, match="no outcome ids"):
+    with pytest.raises(InvalidInput, match="not outcome ids"):
         weighted_frequency(xp.floats([1]), xp.floats([1, 2]))
 
 

@@ -238,7 +238,7 @@ class EstimatorSuite:
     def test_ids_that_are_not_integers_are_refused(self, xp):
         wrong = self.batches()[0]
         wrong = on(xp, wrong._replace(ids=wrong.ids.astype(float)))
-        with pytest.raises(InvalidInput, match="no outcome ids.*outcome_ids"):
+        with pytest.raises(InvalidInput, match="not outcome ids.*outcome_ids"):
             self.estimator(wrong, self.estimator.init(wrong))
 
     def test_a_mask_of_another_shape_is_refused(self, xp):

@@ -311,7 +311,7 @@ def test_strange_samples_are_refused(xp):
             measure(rewards, ids, threshold=math.nan)
         with pytest.raises(InvalidInput, match=r"shape \(1, 2\)"):
             measure(rewards[None], ids[None], threshold=0.5)
-        with pytest.raises(InvalidInput, match="no outcome ids"):
+        with pytest.raises(InvalidInput, match="not outcome ids"):
             measure(rewards, xp.floats([1, 2]), threshold=0.5)
         with pytest.raises(InvalidInput, match="dtype of rewards is complex64"):
             measure(xp.of([1, 1j], "complex64"), ids, threshold=0.5)

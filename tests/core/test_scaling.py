@@ -350,7 +350,7 @@ def test_masks_of_zeros_and_ones_are_masks(xp, kind):
 
 @pytest.mark.parametrize("keys", [["a", None, "a"], [1.0, 2.0, 1.0]])
 def test_keys_are_not_taken_for_ids(keys):
-    with pytest.raises(InvalidInput, match="no outcome ids.*outcome_ids"):
+    with pytest.raises(InvalidInput, match="not outcome ids.*outcome_ids"):
         ips_rewards(np.ones(3), np.array(keys))
 
 
@@ -439,7 +439,7 @@ def test_signed_ids_may_be_missing(xp, dtype):
 
 def test_ids_that_are_not_integers_are_refused(xp):
     for ids in (xp.floats([1, 2]), xp.booleans([True, False]), xp.of([1, 2], "complex64")):
-        with pytest.raises(InvalidInput, match="no outcome ids.*outcome_ids"):
+        with pytest.raises(InvalidInput, match="not outcome ids.*outcome_ids"):
             ips_rewards(xp.floats([1.0, 1.0]), ids)
 
 

@@ -96,7 +96,7 @@ def test_statistics_loop_over_no_group_and_no_member() -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (np.zeros((2, 2)), "no outcome ids"),
+        (np.zeros((2, 2)), "not outcome ids"),
         (np.zeros(4, int), r"shape \(4,\).*\(groups, group_size\)"),
         (np.zeros((4, 0), int), "no group"),
     ],

@@ -192,7 +192,7 @@ def test_import_refuses(command, theirs, tmp_path):
     for words, reason in (
         ([*theirs, "--weights", tmp_path / "no"], "no cannot be read as safetensors"),
         ([*theirs, "--tokens", tmp_path / "no"], "no is not a list of tokens"),
-        ([*theirs, "--tokens", tmp_path / "few.json"], "is no Mamba over 3 tokens"),
+        ([*theirs, "--tokens", tmp_path / "few.json"], "is not a Mamba over 3 tokens"),
     ):
         code, shown, error = command("import", *words, *out)
         assert (code, shown) == (1, "")

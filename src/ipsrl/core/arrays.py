@@ -182,7 +182,7 @@ def check_ids(ids: Array) -> None:
     xp, ids = as_arrays(ids)
     if not xp.isdtype(ids.dtype, "integral"):
         raise InvalidInput(
-            f"ids have dtype {ids.dtype}, so they are no outcome ids. "
+            f"ids have dtype {ids.dtype}, so they are not outcome ids. "
             "Turn the keys into ids first: outcome_ids(keys)."
         )
 

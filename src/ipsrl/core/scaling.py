@@ -53,7 +53,7 @@ def ips_weights(p: Array, *, eps: float = 0.0, alpha: float = 1.0) -> Array:
     p = as_float(xp, "p", p)
     if not holds(p <= 1 + 1e-4):  # 1e-4: float32 sums of a policy's probabilities
         raise InvalidInput(
-            "p has values above 1, so it is no probability. Pass p(outcome) (a share, not a "
+            "p has values above 1, so it is not a probability. Pass p(outcome) (a share, not a "
             "count); for the ratio P_F / P_B, which may exceed 1, use ips_rewards(..., p=ratio)."
         )
     with np.errstate(over="ignore"):  # what overflows is refused by name

@@ -193,7 +193,7 @@ def test_a_file_of_yours_does_not_pass_for_a_library(told, tmp_path, monkeypatch
 
 
 def test_what_cannot_be_built_is_told_at_once(mark):
-    with pytest.raises(ConfigError, match=r"'C\(' is no SMARTS"):
+    with pytest.raises(ConfigError, match=r"'C\(' is not a SMARTS"):
         Processes(ComponentConfig(kind="alert", smarts=["C("], workers=2))
     with pytest.raises(ConfigError, match="there is no file"):
         Processes(ComponentConfig(kind="function", function="/no/file.py:f", workers=1))

@@ -88,7 +88,7 @@ def test_what_is_another_model(prior, tmp_path, tokens):
         import_mamba(path, tokens)
     state = theirs(prior)
     save_file({"lm_head.weight": state["lm_head.weight"]}, path)
-    with pytest.raises(InvalidInput, match="is no Mamba over"):
+    with pytest.raises(InvalidInput, match="is not a Mamba over"):
         import_mamba(path, tokens)
     save_file(state | {"backbone.layers.0.mixer.E": torch.zeros(1)}, path)
     with pytest.raises(InvalidInput, match="another model"):

@@ -62,7 +62,7 @@ class Receptor:
             raise ConfigError(f"{path} is a ligand: it has torsions. Give a rigid receptor")
         positions = receptor.positions()
         if not len(positions):
-            raise ConfigError(f"{path} has no ATOM lines, so it is no PDBQT. Give a PDBQT file")
+            raise ConfigError(f"{path} has no ATOM lines, so it is not PDBQT. Give a PDBQT file")
         if not inside(positions, config.center, config.size).any():
             near = positions[np.linalg.norm(positions - config.center, axis=1).argmin()].tolist()
             raise ConfigError(
@@ -176,7 +176,7 @@ def _read(path: Path):
     try:
         structure = gemmi.read_structure(str(path))
     except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidInput(f"{path} is no PDB or mmCIF file ({error}).") from None
+        raise InvalidInput(f"{path} is neither a PDB nor a mmCIF file ({error}).") from None
     if not len(structure) or not structure[0].count_atom_sites():
         raise InvalidInput(f"{path} has no atoms. Give a PDB or mmCIF file with coordinates.")
     del structure[1:]

@@ -57,8 +57,8 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
     spare = -1 if embeddings is None else len(embeddings) - len(found)
     if embeddings is None or not layers or not 0 <= spare < PADDING:
         raise InvalidInput(
-            f"{weights} is no Mamba over {len(found)} tokens: it needs backbone.embedding.weight "
-            f"with a row for each and fewer than {PADDING} more, and backbone.layers. Convert "
+            f"{weights} is not a Mamba over {len(found)} tokens: it needs "
+            f"backbone.embedding.weight with a row for each and fewer than {PADDING} more, and backbone.layers. Convert "
             "weights and tokens of one model."
         )
     prior = Prior.mamba(

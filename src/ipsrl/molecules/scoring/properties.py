@@ -47,7 +47,7 @@ class Smarts:
     """How many of the patterns the molecule contains; an alert is 0 where any matches, else 1.
 
     Raises:
-      ConfigError: for a pattern that is no SMARTS.
+      ConfigError: for a pattern that is not a SMARTS.
     """
 
     def __init__(self, patterns: Sequence[str], *, alert: bool) -> None:
@@ -56,7 +56,7 @@ class Smarts:
         self.alert = alert
         for text, pattern in zip(patterns, self.patterns, strict=True):
             if pattern is None:
-                raise ConfigError(f"{text!r} is no SMARTS. Correct the pattern.")
+                raise ConfigError(f"{text!r} is not a SMARTS. Correct the pattern.")
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         return [guarded(lambda s=s: self._count(Chem.MolFromSmiles(s))) for s in smiles]

@@ -42,7 +42,7 @@ class Template:
       without: SMARTS for each reactant of `forward`, of which its molecule must have none, because
         they would react first; "" for nothing.
     Raises:
-      InvalidInput: for what is no SMIRKS with one product, a confidence out of range, or a
+      InvalidInput: for what is not a SMIRKS with one product, a confidence out of range, or a
         `without` that is not one SMARTS for each reactant.
     """
 
@@ -251,7 +251,7 @@ def _reaction(name: str, smirks: str) -> rdChemReactions.ChemicalReaction:
             reaction.Initialize()
         except ValueError as error:
             raise InvalidInput(
-                f"template {name!r}: {smirks!r} is no SMIRKS ({error}). Correct it."
+                f"template {name!r}: {smirks!r} is not a SMIRKS ({error}). Correct it."
             ) from None
     return reaction
 
@@ -263,7 +263,7 @@ _molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
 
 @lru_cache(maxsize=2**10)
 def _activated(smiles: str) -> int:
-    """How many acid chlorides and isocyanates it has; 0 for what is no molecule."""
+    """How many acid chlorides and isocyanates it has; 0 for what is not a molecule."""
     molecule = _molecule(smiles)
     return 0 if molecule is None else len(molecule.GetSubstructMatches(_pattern(_ACTIVATED)))
 
