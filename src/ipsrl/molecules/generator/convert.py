@@ -58,8 +58,8 @@ def import_mamba(weights: Path, tokens: Path) -> Prior:
     if embeddings is None or not layers or not 0 <= spare < PADDING:
         raise InvalidInput(
             f"{weights} is not a Mamba over {len(found)} tokens: it needs "
-            f"backbone.embedding.weight with a row for each and fewer than {PADDING} more, and backbone.layers. Convert "
-            "weights and tokens of one model."
+            f"backbone.embedding.weight with a row for each and fewer than {PADDING} more, and "
+            "backbone.layers. Convert weights and tokens of one model."
         )
     prior = Prior.mamba(
         Vocabulary(found[2:]), hidden=embeddings.shape[1], layers=layers, rows=len(embeddings)
