@@ -88,9 +88,22 @@ def test_the_kernel_of_equality_is_the_group_frequency(tmp_path) -> None:
         assert list(toy.table(tmp_path / "a")[column]) == list(toy.table(tmp_path / "b")[column])
 
 
+def test_the_kernel_takes_what_an_embedding_model_gives(tmp_path) -> None:
+    """A tensor of 16 bits that has a gradient."""
+
+    def similarity(keys: list[str]) -> torch.Tensor:
+        return alike(keys).bfloat16().requires_grad_()
+
+    options = {"estimator": "kernel", "similarity_fn": similarity}
+    trainer = small(tmp_path, trainer_options=options, rewards=lambda **_: [1.0] * 4)
+    rewards = rewards_of(trainer, ["a0", "a0", "a1", "j0"])[:, 0].tolist()
+    assert rewards == pytest.approx([1.6, 1.6, 2, 1])  # (1 + 1 + .5) / 4, (.5 + .5 + 1) / 4
+
+
 @pytest.mark.parametrize(
     ("similarity", "teaches"),
     [
+        (lambda keys: None, "returned a NoneType for 2 outcome keys"),
         (lambda keys: np.ones(len(keys)), r"shape \[2\] for 2 outcome keys"),
         (lambda keys: -np.eye(len(keys)), r"must lie in \[0, 1\]"),
     ],

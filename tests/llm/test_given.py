@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import llm_toy as toy
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer
     ("options", "error", "message"),
     [
         ({"outcome_fn": 3}, InvalidInput, "outcome_fn is 3.*one key per completion"),
-        ({"estimator": "kernel"}, ConfigError, "similarity_fn go together"),
-        ({"similarity_fn": np.equal}, ConfigError, "similarity_fn go together"),
+        ({"estimator": "kernel"}, ConfigError, "Kernel needs similarity_fn"),
+        ({"similarity_fn": np.equal}, ConfigError, "no effect with the estimator 'group'"),
         (
             {"estimator": "kernel", "similarity_fn": 3},
             ConfigError,
@@ -112,7 +114,7 @@ def test_a_trainer_without_groups_is_refused_for_its_own_reason(module, name, wh
             exc_type=ImportError,
         )  # fmt: skip
     trainer = type("Mine", (IPSMixin, getattr(found, name)), {})
-    with pytest.raises(ConfigError, match=f"Mine cannot be scaled: .*{why}.*Derive from"):
+    with pytest.raises(ConfigError, match=f"Mine cannot be scaled: .*{why}.*Train with"):
         trainer("model", **ips())
 
 
@@ -121,7 +123,7 @@ def test_a_trainer_without_the_hook_is_refused() -> None:
         type("Mine", (IPSMixin, trl.SFTTrainer), {})("model", **ips())
 
 
-@pytest.mark.parametrize("success", ["other", [], True, {"a": 1}], ids=str)
+@pytest.mark.parametrize("success", ["other", [], True, {"a": 1}, math.nan, math.inf], ids=str)
 def test_success_must_name_reward_functions(tmp_path, success) -> None:
     with pytest.raises(ConfigError, match=r"success is .*reward functions.*valid"):
         small(tmp_path, trainer_options={"success": success})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import llm_toy as toy
@@ -93,12 +94,24 @@ def test_ips_reward_refuses() -> None:
     for wrong in (0, -4, "4", None):
         with pytest.raises(InvalidInput, match="num_generations is .*positive integer"):
             ips_reward(toy.valid, toy.answer, wrong)  # type: ignore[arg-type]
-    for wrong in (math.inf, math.nan):
-        with pytest.raises(InvalidInput, match="or infinite, or NaN"):
-            call(ips_reward(lambda r=wrong, **_: [r, 1.0], toy.answer, 2), ["a0"] * 2)
+    with pytest.raises(InvalidInput, match="or infinite"):
+        call(ips_reward(lambda **_: [math.inf, 1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="returned 1 rewards for 2 completions"):
         call(ips_reward(lambda **_: [1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="reward that is negative"):
         call(ips_reward(lambda **_: [-1.0, 1.0], toy.answer, 2), ["a0"] * 2)
     with pytest.raises(InvalidInput, match="returned 1 outcomes for 2 completions"):
         call(ips_reward(toy.valid, lambda **_: ["a"], 2), ["a0"] * 2)
+
+
+def test_ips_reward_goes_on_when_a_bad_reward_comes_later(caplog) -> None:
+    """Negative ones unscaled, infinite ones left out; the rest as ever, and one warning."""
+    rewards = [-1.0, 1.0, 1.0, math.inf]
+    scaled = ips_reward(lambda **_: rewards, toy.answer, 4)
+    step = SimpleNamespace(global_step=7)
+    for _ in range(2):
+        found = call(scaled, ["a0", "a0", "a1", "a2"], trainer_state=step)
+        assert found == [-1.0, 4.0, 4.0, None]
+    assert ["unscaled" in record.getMessage() for record in caplog.records] == [True]
+    with pytest.raises(InvalidInput, match="reward that is negative"):
+        call(scaled, ["a0", "a0", "a1", "a2"], trainer_state=SimpleNamespace(global_step=0))

@@ -38,7 +38,10 @@ def test_more_than_a_tenth_is_told_what_to_do(tmp_path: Path) -> None:
     assert d.wrong.kept == pytest.approx(expected)
     assert expected > 0.1
     assert f"keep a probability of {expected:.0%} in groups of 4" in summary(d)
-    assert "Train with success_above=1.5: then only right answers are scaled" in summary(d)
+    assert (
+        "Train with success=1.5 (train llm: --success-above 1.5): then only right answers"
+        in summary(d)
+    )
     assert json.loads(d.json())["wrong"] == dataclasses.asdict(d.wrong)
 
 

@@ -73,8 +73,8 @@ def test_the_text_says_what_the_object_says(capsys):
     assert [row[3] for row in rows] == [f"{p:.4f}" for p in told["distribution"]]
     assert [row[4:] == ["dies", "out"] for row in rows] == [i in told["extinct"] for i in range(3)]
     assert told["extinct"] == [2]
-    assert f"total L1 {told['floor_l1']:.4f}" in text
-    assert f"needed group size {told['needed_group_size']}" in text
+    assert f"total L1 of the fixed point {told['floor_l1']:.4f}" in text
+    assert f"group size for at most 0.1: {told['needed_group_size']}" in text
     assert told["recommendation"] in text
 
 
@@ -87,16 +87,16 @@ def test_with_success_the_target_is_of_right_outcomes(capsys):
     text = capsys.readouterr().out
     rows = [line.split()[1:4] for line in text.splitlines()[1:5]]
     assert rows == [["1.2", "0.5000", "0.5000"]] * 2 + [["0.2", "0.0000", "0.0000"]] * 2
-    assert "write success_above=0.2" in text
+    assert "write success=0.2 in TRL" in text
 
 
 def test_a_long_table_shows_both_ends(capsys):
     assert main(["advise", *TYPICAL["many"]]) == 0
     lines = capsys.readouterr().out.splitlines()
-    shown = [int(line.split()[0]) for line in lines[1:21]]
-    assert shown == [*range(10), *range(490, 500)]
-    assert all(line.endswith("dies out") for line in lines[11:21])
-    assert "needed group size" in lines[21]
+    shown = [line.split()[0] for line in lines[1:22]]
+    assert shown == [*map(str, range(10)), "...", *map(str, range(490, 500))]
+    assert all(line.endswith("dies out") for line in lines[12:22])
+    assert "group size for at most 0.1" in lines[22]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -408,7 +408,7 @@ def test_advice_of_wrong_answers_that_earn_something():
     assert (advice.distribution, advice.target) == ([1, *[0] * 9], [1, *[0] * 9])
     assert (advice.floor_l1, advice.extinct) == (0, [])
     assert "1 of 10 outcomes are right" in advice.recommendation
-    assert "wrong ones keep a probability of 0.460: write success_above=1" in advice.recommendation
+    assert "wrong ones keep a probability of 0.460: write success=1 in TRL" in advice.recommendation
     without = advise(rewards, 16)
     assert without.wrong_as_published is None
     assert "success" not in without.recommendation
@@ -433,7 +433,7 @@ def test_penalties_of_wrong_answers_need_success():
     advice = advise(np.array([1.0, 1.0, -0.5]), 8, success_above=0.0)
     assert advice.wrong_as_published is None
     assert_close(np.array(advice.distribution), np.array([0.5, 0.5, 0.0]))
-    assert "refuses rewards below 0: write success_above=0" in advice.recommendation
+    assert "refuses rewards below 0: write success=0 in TRL" in advice.recommendation
 
 
 def test_right_outcomes_keep_their_floor():

@@ -55,7 +55,8 @@ def check_groups(
     """Will IPS act on groups like these?
 
     The policy has collapsed in a group if two samples or more, and at least half of them, have an
-    outcome, and all the same.  A group in which most have none says nothing of the policy.
+    outcome, and all the same.  A group in which most have none says nothing of the policy, nor
+    whether outcomes are too fine.
 
     Args:
       rewards: raw rewards >= 0 [..., G].
@@ -86,7 +87,8 @@ def check_groups(
     changes = (order[:, 1:] != order[:, :-1]) & (np.arange(1, width) < known[:, None])
     distinct = (known > 0) + changes.sum(-1)
     inert = (distinct == known) & (known > 1)
-    collapsed = (distinct == 1) & (known > 1) & (2 * known >= samples)
+    most = 2 * known >= samples  # a group in which most have no outcome says little
+    collapsed = (distinct == 1) & (known > 1) & most
     # A model that cannot do the task yet says nothing of outcomes; a reward without one does.
     earns = mask & (rewards > 0)
     lost = earns & ~valid
@@ -123,9 +125,9 @@ def check_groups(
         )
     elif _share(samples == 1, samples > 0) > 0.5:
         warnings.append("A group of one has nothing to be compared with. Use larger groups.")
-    elif all_distinct > 0.5:
+    elif (differ := _share(inert & most, known > 0)) > 0.5:
         warnings.append(
-            f"All outcomes differ in {all_distinct:.0%} of the groups, so every weight is the same "
+            f"All outcomes differ in {differ:.0%} of the groups, so every weight is the same "
             "and IPS is inert there. Name a coarser outcome, use larger groups, or an estimator "
             "that looks beyond the group, such as replay, which acts from the second visit of a "
             "prompt on."

@@ -99,12 +99,15 @@ class Evidence(_Trainer):
     def _similarity(self, keys: list[Any]) -> np.ndarray:
         """What similarity_fn says of different outcome keys [K, K]."""
         returned = call(self.similarity_fn, keys)
-        similarity = np.asarray(torch.as_tensor(returned).cpu(), float)
+        try:
+            similarity = torch.as_tensor(returned).detach().double().cpu().numpy()
+            found = f"shape {list(similarity.shape)}"
+        except (TypeError, ValueError, RuntimeError):
+            similarity, found = np.empty(0), f"a {type(returned).__name__}"
         if similarity.shape != (len(keys), len(keys)):
             raise InvalidInput(
-                f"{name_of(self.similarity_fn)} returned shape {list(similarity.shape)} for "
-                f"{len(keys)} outcome keys. Return the similarity of each to each, "
-                f"[{len(keys)}, {len(keys)}]."
+                f"{name_of(self.similarity_fn)} returned {found} for {len(keys)} outcome keys. "
+                f"Return the similarity of each to each, [{len(keys)}, {len(keys)}]."
             )
         return similarity
 

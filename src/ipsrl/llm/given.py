@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Hashable, Sequence
 from numbers import Real
 from typing import Any
@@ -12,6 +13,7 @@ from trl.trainer.rloo_config import RLOOConfig
 from ipsrl.core.estimators import ESTIMATORS, Estimator, Kernel, Replay
 from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.functions import is_coroutine
 from ipsrl.llm.replay import PromptHistory
 
 OutcomeFn = Callable[..., Sequence[Hashable | None]]
@@ -67,18 +69,25 @@ def check_has_effect(
 def as_estimator(
     estimator: object, similarity_fn: object, method: Method
 ) -> Estimator | PromptHistory:
+    given = estimator
     if isinstance(estimator, str) and estimator in ESTIMATORS:
         estimator = ESTIMATORS[estimator]()
     wanted = isinstance(estimator, Kernel) or "similarity" in method.needs
-    if wanted != (similarity_fn is not None):
+    if wanted and similarity_fn is None:
         raise ConfigError(
-            "estimator='kernel' and similarity_fn go together: the estimator takes the mean "
-            "similarity of an outcome to its group for p^. Pass both or neither."
+            f"{type(estimator if isinstance(estimator, Kernel) else method).__name__} needs "
+            "similarity_fn, a function of outcome keys that returns their similarities [n, n]. "
+            "Pass one."
         )
-    if similarity_fn is not None and not callable(similarity_fn):
+    if similarity_fn is not None and not wanted:
         raise ConfigError(
-            f"similarity_fn is {similarity_fn!r}. Pass a function of outcome keys that returns "
-            "their similarities [n, n]."
+            f"similarity_fn has no effect with the estimator {given!r}. Leave it out, or use "
+            "estimator='kernel'."
+        )
+    if similarity_fn is not None and (not callable(similarity_fn) or is_coroutine(similarity_fn)):
+        raise ConfigError(
+            f"similarity_fn is {similarity_fn!r}. Pass a function, not a coroutine, of outcome "
+            "keys that returns their similarities [n, n]."
         )
     if isinstance(estimator, Replay):  # a prompt's texts have lengths of their own
         return PromptHistory(estimator.batches, clip=estimator.clip)
@@ -88,7 +97,7 @@ def as_estimator(
         return estimator
     known = [name for name, kind in ESTIMATORS.items() if set(kind.needs) <= set(_KNOWN)]
     raise ConfigError(
-        f"estimator is {estimator!r}. Use {', '.join(map(repr, known))}, 'replay' or "
+        f"estimator is {given!r}. Use {', '.join(map(repr, known))}, 'replay' or "
         "PromptHistory(...): a "
         f"trainer knows nothing of a group but outcomes, {' and '.join(_KNOWN)}."
     )
@@ -113,13 +122,18 @@ def as_success(success: object, names: Sequence[str]) -> float | list[int] | Non
     """A threshold, or the columns of the reward functions that say what is right."""
     if success is None:
         return None
-    if isinstance(success, Real) and not isinstance(success, bool):
+    if isinstance(success, Real) and not isinstance(success, bool) and math.isfinite(success):
         return float(success)
     wanted = [success] if isinstance(success, str) else success
     if not isinstance(wanted, Sequence) or not wanted or not set(wanted) <= set(names):
         raise ConfigError(
             f"success is {success!r}. Pass a number that right rewards exceed, or names of reward "
             f"functions that are positive for what is right: {', '.join(names)}."
+        )
+    if alike := [name for name in wanted if list(names).count(name) > 1]:
+        raise ConfigError(
+            f"success is {success!r}, but several reward functions are called {alike[0]!r}. Give "
+            "each a name of its own."
         )
     return [list(names).index(name) for name in wanted]
 
@@ -148,13 +162,14 @@ def check_host(cls: type, hook: Callable[..., Any] | None) -> None:
     for base in cls.__mro__:
         if why := _WITHOUT_GROUPS.get(base.__name__):
             raise ConfigError(
-                f"{cls.__name__} cannot be scaled: {why}. Derive from (IPSMixin, GRPOTrainer) or "
-                "(IPSMixin, RLOOTrainer)."
+                f"{cls.__name__} cannot be scaled: {why}. Train with IPSGRPOTrainer or "
+                "IPSRLOOTrainer instead."
             )
     if hook is None:
         raise ConfigError(
-            f"{cls.__name__} has no _calculate_rewards, the place where a group of completions is "
-            "whole. Derive from (IPSMixin, GRPOTrainer) or (IPSMixin, RLOOTrainer)."
+            f"{cls.__name__} has no _calculate_rewards, so it makes no groups of completions whose "
+            "rewards could be scaled. Derive from (IPSMixin, GRPOTrainer) or "
+            "(IPSMixin, RLOOTrainer)."
         )
     found = list(inspect.signature(hook).parameters)
     if found != _HOOK:

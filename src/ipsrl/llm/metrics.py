@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
+import torch
+from trl.trainer.utils import nanstd
 
 
 def reward_metrics(
-    rewards_NK: np.ndarray, weights_K: np.ndarray, names: Sequence[str], G: int, *, batch: bool
-) -> dict[str, float]:
-    """What `GRPOTrainer` logs of these rewards, by the names that it uses.
-
-    In float64, where TRL computes in float32, and with NumPy, which is faster for few numbers.
+    rewards_NK: torch.Tensor,
+    weights_K: torch.Tensor,
+    names: Sequence[str],
+    G: int,
+    *,
+    batch: bool,
+) -> dict[str, list[float]]:
+    """What `GRPOTrainer` logs of these rewards, by the names that it uses, to the last bit.
 
     Args:
       rewards_NK: of all processes, a column per reward function; NaN where it gave none.
       weights_K: of the reward functions.
-      names: of the reward functions.
+      names: of the reward functions; those of one name are logged under it one after the other.
       G: group size.
       batch: True compares all rewards with one another (TRL's scale_rewards="batch").
     Returns:
       rewards/NAME/mean and rewards/NAME/std; and, of the weighted sums: reward, reward_std and
-      frac_reward_zero_std, the share of groups in which all are equal.
+      frac_reward_zero_std, the share of groups in which all are equal but for rounding.
     """
-    scored_NK = np.isfinite(rewards_NK)
-    given_NK = np.where(scored_NK, rewards_NK, 0.0)
-    totals_N, scored_N = given_NK @ weights_K, scored_NK.any(axis=1)
-    metrics = {}
+    metrics: dict[str, list[float]] = defaultdict(list)
     for k, name in enumerate(names):
-        mean_and_std = _mean_and_std(given_NK[:, k], scored_NK[:, k])
-        metrics[f"rewards/{name}/mean"], metrics[f"rewards/{name}/std"] = mean_and_std
-    metrics["reward"], metrics["reward_std"] = _mean_and_std(totals_N, scored_N)
-    shape = (1, -1) if batch else (-1, G)
-    totals_PG, scored_PG = totals_N.reshape(shape), scored_N.reshape(shape)
-    least_P = np.where(scored_PG, totals_PG, math.inf).min(axis=1)
-    most_P = np.where(scored_PG, totals_PG, -math.inf).max(axis=1)
-    # Of less than two there is no standard deviation.
-    equal_P = (least_P == most_P) & (scored_PG.sum(axis=1) > 1)
-    metrics["frac_reward_zero_std"] = float(equal_P.mean())
-    return metrics
-
-
-def _mean_and_std(values: np.ndarray, known: Any) -> tuple[float, float]:
-    """Mean and standard deviation of what is known; NaN where TRL has NaN."""
-    count = int(known.sum())
-    if count == 0:
-        return math.nan, math.nan
-    mean = float(values.sum()) / count  # what is not known is 0
-    squares = float(np.square(values - mean) @ known)
-    return mean, math.sqrt(squares / (count - 1)) if count > 1 else math.nan
+        metrics[f"rewards/{name}/mean"].append(torch.nanmean(rewards_NK[:, k]).item())
+        metrics[f"rewards/{name}/std"].append(nanstd(rewards_NK[:, k]).item())
+    totals_N = (rewards_NK * weights_K).nansum(dim=1)
+    totals_N[rewards_NK.isnan().all(dim=1)] = torch.nan
+    std_P = nanstd(totals_N.view(1 if batch else -1, -1 if batch else G), dim=1)
+    equal_P = torch.isclose(std_P, torch.zeros_like(std_P))
+    metrics["reward"].append(torch.nanmean(totals_N).item())
+    metrics["reward_std"].append(nanstd(totals_N).item())
+    metrics["frac_reward_zero_std"].append(equal_P.float().mean().item())
+    return dict(metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,12 +15,14 @@ from accelerate.utils import gather
 
 from ipsrl.core.group import Group
 from ipsrl.core.methods import IPS
-from ipsrl.core.outcomes import outcome_ids
+from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.functions import call, is_coroutine
 from ipsrl.llm.given import OutcomeFn, check_outcome_fn
 from ipsrl.llm.replay import one_prompt, prompt_ids
 from ipsrl.llm.rewards import checked, keys_of
+
+logger = logging.getLogger("ipsrl.llm")
 
 
 def ips_reward(
@@ -32,8 +35,9 @@ def ips_reward(
 ) -> Callable[..., list[float | None]]:
     """A reward function that scales another, for scripts that cannot change the trainer.
 
-    The second choice: it scales in evaluation too, where TRL calls it alike, and each of several
-    reward functions would need its own.
+    The second choice: it scales in evaluation too, where TRL calls it alike; each of several reward
+    functions would need its own; TRL's metrics are of scaled rewards; and it knows nothing of
+    `success`, so a reward for wrong answers keeps them in proportion too.
 
     Args:
       reward_fn: TRL's kind of reward function; not a coroutine.
@@ -45,7 +49,8 @@ def ips_reward(
       a reward function with the name of `reward_fn`.
     Raises:
       InvalidInput: for coroutines, a num_generations that is none; when called, for rewards that
-        are negative, not finite or not one per completion, or a batch of broken groups.
+        are not one per completion, or a batch of broken groups, and in the first step for rewards
+        that are negative or infinite; later negative ones are left unscaled.
     """
     check_outcome_fn(outcome_fn)
     scaling = IPS(eps=eps, alpha=alpha)
@@ -66,6 +71,23 @@ def ips_reward(
             )
 
     rewards_of = checked(reward_fn)
+    said = False
+
+    def refuse(step: int) -> None:
+        """An error in the first step; then one warning, as a run of days must not end by it."""
+        nonlocal said
+        problem = (
+            "reward_fn returned a reward that is negative, whose scaling would push rare outcomes "
+            "away, or infinite."
+        )
+        if step == 0:
+            raise InvalidInput(
+                f"{problem} Shift the rewards to be >= 0, return None for what cannot be scored, "
+                "or use IPSGRPOTrainer, which can leave such completions unscaled."
+            )
+        if not said:
+            logger.warning(f"{problem} Negative ones are left unscaled, infinite ones left out.")
+        said = True
 
     @functools.wraps(rewards_of)
     def scaled(*, prompts: Any, completions: Any, completion_ids: Any, **columns: Any) -> Any:
@@ -73,12 +95,12 @@ def ips_reward(
         rewards = rewards_of(**batch, **columns)
         keys = keys_of(call(outcome_fn, **batch, **columns), outcome_fn, len(prompts))
         ids = outcome_ids(keys)
-        if not all(reward is None or 0 <= reward < math.inf for reward in rewards):
-            raise InvalidInput(
-                "reward_fn returned a reward that is negative, whose scaling would push rare "
-                "outcomes away, or infinite, or NaN. Shift the rewards to be >= 0; return None for "
-                "what cannot be scored."
-            )
+        rewards = [None if reward is None or math.isnan(reward) else reward for reward in rewards]
+        if any(reward is not None and not 0 <= reward < math.inf for reward in rewards):
+            refuse(getattr(columns.get("trainer_state"), "global_step", 0))
+            rewards = [None if reward in (math.inf, -math.inf) else reward for reward in rewards]
+            negative = [reward is not None and reward < 0 for reward in rewards]
+            ids = np.where(negative, NO_OUTCOME, ids)
         state = PartialState()
         both = torch.as_tensor(np.stack([ids, prompt_ids(prompts)], axis=1), device=state.device)
         ids_N, prompts_N = gather(both).cpu().numpy().T  # pyright: ignore[reportAttributeAccessIssue]

@@ -110,6 +110,8 @@ def warning_of_wrong(
     """
     totals_N = group.rewards.reshape(-1)
     wrong_N, right_N = (totals_N > 0) & (totals_N <= best / 2), totals_N > best / 2
+    if not (wrong_N.any() and right_N.any()):
+        return None
     wrong_PG = wrong_N.reshape(group.rewards.shape)
     share = wrong_share(group.rewards, group.ids, wrong_PG, mask=group.mask)
     if share <= 0.1:

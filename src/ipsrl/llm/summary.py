@@ -106,8 +106,9 @@ def _of_wrong_answers(d: Diagnosis) -> list[str]:
         levels = ", ".join(f"{level:g}" for level in d.reward_levels)
         return [
             f"Rewards above 0 are {levels}. If the lower ones are of wrong answers (a format "
-            "reward, partial credit), IPS makes those proportional too: ask how much with "
-            f"--success-above {sum(d.reward_levels[-2:]) / 2:g}."
+            "reward, partial credit), and the run did not say what is right, IPS makes those "
+            "proportional too: ask how much with --success-above "
+            f"{sum(d.reward_levels[-2:]) / 2:g}."
         ]
     w = d.wrong
     lines = [
@@ -119,7 +120,8 @@ def _of_wrong_answers(d: Diagnosis) -> list[str]:
     ]
     if w.kept > 0.1:
         lines.append(
-            f"Train with success_above={w.success_above:g}: then only right answers are scaled, "
+            f"Train with success={w.success_above:g} (train llm: --success-above "
+            f"{w.success_above:g}): then only right answers are scaled, "
             "and wrong ones die out."
         )
     return lines

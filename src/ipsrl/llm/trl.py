@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
@@ -50,6 +51,8 @@ from ipsrl.llm.success import warning_of_wrong
 
 logger = logging.getLogger("ipsrl.llm")
 
+_PATIENCE = 8  # generations without a right completion
+
 
 class IPSMixin(Evidence):
     """Shapes the rewards of a group-relative trainer by the probability of their outcomes.
@@ -80,7 +83,7 @@ class IPSMixin(Evidence):
       similarity_fn: for the estimator "kernel": `similarity_fn(keys)` of n different outcome keys
         returns their similarities [n, n], in [0, 1] and 1 for a key and itself.
       success: which completions are right, and so scaled: a total reward above this number, or
-        positive rewards of all reward functions of these names.  All if not given.
+        positive rewards of all reward functions of these names that give it one.  All if not given.
       negative_rewards: scaling a negative reward would push rare outcomes away, so "refuse" raises
         an error in the first step; later, so that no run of days ends, and with "keep" always, a
         completion with a negative total reward (a penalty) is left unscaled.
@@ -135,6 +138,7 @@ class IPSMixin(Evidence):
             atexit.register(shutdown_event_loop_in_daemon, thread, self.async_loop)
         self._weights_K = self.reward_weights.double().cpu().numpy()
         self._generations = self._problems = 0
+        self._any_right = False
         self._best, self._said = 0.0, set[str]()
         self._advantages_N: np.ndarray | None = None
         self._raw_NK: torch.Tensor | None = None
@@ -166,7 +170,7 @@ class IPSMixin(Evidence):
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
             group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
-            group = self._judged(group, raw_NK, keys, batch)
+            group = self._judged(group, raw_NK, scored_NK, keys, batch)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
             metrics["ips/weight_max"] = weights_N.max()
             self._log_columns(keys, group, weights_N, len(prompts))
@@ -265,32 +269,51 @@ class IPSMixin(Evidence):
         scored_PG = scored_NK.any(axis=1).reshape(totals_PG.shape)
         return group._replace(rewards=totals_PG, mask=scored_PG)
 
-    def _judged(self, group: Group, raw_NK: np.ndarray, keys: Any, batch: tuple[Any, ...]) -> Group:
+    def _judged(
+        self,
+        group: Group,
+        raw_NK: np.ndarray,
+        scored_NK: np.ndarray,
+        keys: Any,
+        batch: tuple[Any, ...],
+    ) -> Group:
         """The group with what the method needs: what is right, and p^."""
         if not self.method.needs:
             return group
-        group = group._replace(success=self._right(raw_NK, group.rewards))
+        group = group._replace(success=self._right(raw_NK, scored_NK, group.rewards))
         group = self._with_evidence(group, self.method.needs, keys, batch)
         counted = isinstance(self.estimator, GroupFrequency) and group.success is None
         if "p" in self.method.needs and not counted:
             group = group._replace(p=self._probability(group, keys, batch))
         self._generations += 1
         due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
+        self._best = max(self._best, group.rewards.max())
         if due:
             self._warn(group)
-        if self.success is None and (due or group.rewards.max() > self._best):
-            self._best = max(self._best, group.rewards.max())
+        if self.success is None and "wrong" not in self._said:
             if problem := warning_of_wrong(group, self._best, raw_NK, self.reward_func_names):
                 self._say_once("wrong", problem)
+        elif group.success is not None:
+            self._any_right = self._any_right or bool(group.success.any())
+            if due and self._generations >= _PATIENCE and not self._any_right:
+                self._say_once(
+                    "none right",
+                    f"none of the completions of {self._generations} generations is right, and so "
+                    f"none was scaled: the largest total reward is {self._best:g}. Check success.",
+                )
         return group
 
-    def _right(self, rewards_NK: np.ndarray, totals_PG: np.ndarray) -> np.ndarray | None:
+    def _right(
+        self, rewards_NK: np.ndarray, scored_NK: np.ndarray, totals_PG: np.ndarray
+    ) -> np.ndarray | None:
         """Which completions are right [P, G]; None for all."""
         right_PG: Any = None
         if isinstance(self.success, float):
             right_PG = totals_PG > self.success
-        elif self.success:
-            right_PG = (rewards_NK[:, self.success] > 0).all(axis=1).reshape(totals_PG.shape)
+        elif self.success:  # a function may leave out what is not of its task
+            positive, scored = rewards_NK[:, self.success] > 0, scored_NK[:, self.success]
+            right_N = (positive | ~scored).all(axis=1) & positive.any(axis=1)
+            right_PG = right_N.reshape(totals_PG.shape)
         negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)
         if not negative_PG.any():
             return right_PG
@@ -298,8 +321,9 @@ class IPSMixin(Evidence):
             self._refuse(
                 f"a completion has the total reward {totals_PG[negative_PG].min():g}. Scaling "
                 "would push rare outcomes with a negative reward away the most. Shift the rewards "
-                "to be >= 0, say which completions are right (success=...), or pass "
-                "negative_rewards='keep' to leave such completions unscaled.",
+                "to be >= 0, say which completions are right (success=...; train llm: --success), "
+                "or leave such completions unscaled (negative_rewards='keep'; --negative-rewards "
+                "keep).",
                 later="They are left unscaled.",
             )
         return ~negative_PG if right_PG is None else right_PG & ~negative_PG
@@ -307,7 +331,11 @@ class IPSMixin(Evidence):
     def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
         """What TRL is to take for the rewards, and the weight of each completion [N]."""
         if not isinstance(self.method, RewardMethod):
-            self._advantages_N = self.method(group).advantages.reshape(-1)
+            try:
+                self._advantages_N = self.method(group).advantages.reshape(-1)
+            except InvalidInput as error:
+                self._refuse(str(error), later="Such batches are left out.")
+                self._advantages_N = np.zeros(len(rewards_NK))
             return rewards_NK, np.ones(len(rewards_NK))
         weights_N = self.method.weights(group).reshape(-1)
         if self.method.needs:  # it scales
@@ -319,15 +347,19 @@ class IPSMixin(Evidence):
         """Give TRL's metrics and columns to the raw rewards; those of the scaled are ours."""
         batch = getattr(self, "scale_rewards", "group") == "batch"  # RLOO has none
         names, G = self.reward_func_names, self.num_generations
-        raw = reward_metrics(raw_NK.double().cpu().numpy(), self._weights_K, names, G, batch=batch)
+        weights_K = self.reward_weights.to(raw_NK.device)
+        raw = reward_metrics(raw_NK, weights_K, names, G, batch=batch)
         if isinstance(self, RLOOTrainer) and self.beta:  # its KL is a part of this one
             del raw["frac_reward_zero_std"]
         metrics = self._metrics["train"]
-        for name, value in raw.items():
-            metrics[f"ips/{name}"].append(metrics[name][-1])
-            metrics[name][-1] = value
+        for name, values in raw.items():
+            metrics[f"ips/{name}"].extend(metrics[name][-len(values) :])
+            metrics[name][-len(values) :] = values
+        columns: dict[str, list[float]] = defaultdict(list)
         for name, column in zip(names, raw_NK.T.tolist(), strict=True):
-            _replace_last(self._logs["rewards"][name], column)
+            columns[name].extend(column)
+        for name, values in columns.items():
+            _replace_last(self._logs["rewards"][name], values)
 
     def _log_columns(self, keys: Any, group: Group, weights_N: np.ndarray, count: int) -> None:
         """Columns of TRL's table of completions."""
@@ -344,7 +376,10 @@ class IPSMixin(Evidence):
         """Say what stands against scaling, and again only when there is more of it."""
         p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
         eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
-        problems = check_groups(group.rewards, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
+        rewards_PG = group.rewards
+        if group.success is not None:  # what is wrong is not to be scaled
+            rewards_PG = np.where(group.success, rewards_PG, 0.0)
+        problems = check_groups(rewards_PG, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
         if len(problems) > self._problems and self.accelerator.is_main_process:
             for problem in problems:
                 logger.warning(problem)

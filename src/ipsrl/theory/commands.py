@@ -53,11 +53,16 @@ def advise(argv: list[str]) -> int:
     print("outcome   reward   target   predicted")
     shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
     for i in shown:
+        if i == -10:
+            print("    ...")
         dies = "  dies out" if i % len(rewards) in advice.extinct else ""
         print(
             f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
             f"{advice.distribution[i]:11.4f}{dies}"
         )
-    print(f"total L1 {advice.floor_l1:.4f}; needed group size {advice.needed_group_size or 'none'}")
+    print(
+        f"total L1 of the fixed point {advice.floor_l1:.4f}; group size for at most "
+        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}"
+    )
     print(advice.recommendation)
     return 0

@@ -277,6 +277,7 @@ def advise(
     said = []
     published = None
     if success is not None:
+        say = f"success={success_above:g} in TRL, and success_above = {success_above:g} elsewhere"
         said.append(f"{success.sum()} of {len(rewards)} outcomes are right.")
         if rewards.min() >= 0:
             as_published = stationary_distribution(rewards, group_size, eps=eps)
@@ -284,12 +285,12 @@ def advise(
         if published is None:
             said.append(
                 "Without success IPS refuses rewards below 0: "
-                f"write success_above={success_above:g}, with which wrong ones die out."
+                f"write {say}, with which wrong ones die out."
             )
         elif published > 0:
             said.append(
                 f"Without success, as published, wrong ones keep a probability of {published:.3f}: "
-                f"write success_above={success_above:g}, with which they die out."
+                f"write {say}, with which they die out."
             )
         else:
             said.append("Wrong ones die out with success, and also without.")
@@ -306,7 +307,10 @@ def advise(
         estimator = "group"
         said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
     elif floor <= target_l1 and not extinct:
-        said.append("A group holds less than all outcomes, so it counts badly.")
+        said.append(
+            f"In the mean they rest at the target, but a group of {group_size} shows at most "
+            f"{group_size} of {kept} outcomes, so chance removes some for good."
+        )
         said.append("Use larger groups")
     else:
         said.append(f"Group frequency ends at a total L1 of about {floor:.3f}.")
@@ -319,7 +323,8 @@ def advise(
     if estimator is None:
         said[-1] += (
             ", or estimate p otherwise: by likelihood where an outcome has one trajectory, a "
-            "backward policy or short answers, else by replay."
+            "backward policy or short answers, else by replay (for a language model, give "
+            "--answer-tokens to be told which)."
         )
     elif estimator != "group":
         said[-1] += f", or estimator={estimator!r}."
