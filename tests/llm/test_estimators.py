@@ -155,6 +155,6 @@ def test_where_answers_are_far_too_many_replay_leads(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_lost_validity_is_slowness(tmp_path) -> None:
-    found = medians(tmp_path, 128, 8, ["group", "likelihood"], steps=1000)
-    assert found["likelihood"][1] > 0.9
+    found = medians(tmp_path, 128, 8, ALL, steps=1000)
+    assert all(valid > 0.85 for _, valid in found.values())  # .69 to .94 after 300
     assert found["likelihood"][0] > 1.3 * found["group"][0]
