@@ -22,7 +22,7 @@ from ipsrl.llm.training import train
         *(
             ({"trl": {"report_to": report}}, f"report_to.*{named}.*pip install")
             for report, named in (
-                ("tensorboard", "tensorboard"), ("wandb", "wandb"), ("trackio", "trackio"),
+                ("wandb", "wandb"), ("trackio", "trackio"),
                 (["none", "mlflow"], "mlflow"), ("comet_ml", "comet_ml"),
             )
         ),

@@ -193,11 +193,14 @@ def test_what_trl_logs_is_what_it_would_log(tmp_path, plain, trainer, settings) 
     Two functions of one name, and rewards whose sum has rounding errors, come from users.
     """
 
-    def some(completions, **columns):
-        return [None if text == "a3" else 0.3 for text in completions]
+    def made() -> Any:
+        def some(completions, **columns):
+            return [None if text == "a3" else 0.3 for text in completions]
+
+        return some
 
     settings = {
-        "rewards": [toy.valid, some, functools.partial(some)], "learning_rate": 0.0,
+        "rewards": [toy.valid, made(), made()], "learning_rate": 0.0,
         "max_steps": 3, "num_generations": 4, **settings,
     }  # fmt: skip
     alone = toy.train(tmp_path / "alone", plain, **settings)
