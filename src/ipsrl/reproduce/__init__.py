@@ -37,6 +37,11 @@ ITEMS = {
     "estimators": Item(
         "ours: better estimates of p, beside trajectory balance", "grids:ESTIMATORS"
     ),
+    "open-questions": Item(
+        "ours: a real language model, and questions with many right answers",
+        "open_questions:reproduce",
+        ("quick", "cpu"),
+    ),
     "molecule-keys": Item(
         "ours: which outcome makes IPS act on molecules", "molecules:reproduce", ("quick", "cpu")
     ),
