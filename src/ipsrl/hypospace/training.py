@@ -46,6 +46,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
     from ipsrl.llm.arguments import arguments_of, check_arguments
+    from ipsrl.llm.packaged import folder_of
 
     arguments = arguments_of(config, out / "rl")
     task = make_task(config.domain, config.size)
@@ -55,7 +56,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     asked = len(chosen(sets, "train"))
     check_arguments(config, arguments, asked, "of the train half")
     if config.model != "tiny":
-        load_tokenizer(config.model)
+        load_tokenizer(folder_of(config.model))
     with Run.resume(out, config) if resume else Run.create(out, config) as run:
         return read_result(run) if run.finished else _train(config, run, task, sets)
 
@@ -66,7 +67,9 @@ def _train(config: Config, run: Run, task: AnyTask, sets: Sequence[ObservationSe
     out = run.directory
     run.files.claim("data.jsonl", "prompts.jsonl", "responses.jsonl", "rl/")
     write_dataset(sets, out / "data.jsonl")
-    model = config.model
+    from ipsrl.llm.packaged import folder_of
+
+    model = folder_of(config.model)
     if model == "tiny":
         from ipsrl.hypospace.tiny import start_model
 

