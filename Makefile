@@ -5,11 +5,14 @@ TRL := $(CURDIR)/.venv/trl-1.0
 MUTMUT := .venv/mutmut
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-trl test-worker promises mutation check bench clean
+.PHONY: demo demo-llm test test-slow test-trl test-worker promises mutation check bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
 	$(BIN)/ipsrl reproduce table-1 --preset quick
+
+demo-llm: .venv/llm.stamp  ## a real language model collapses, and does not, in a quarter of an hour
+	$(BIN)/ipsrl reproduce open-questions --preset quick
 
 test: .venv/all.stamp  ## everything that runs in minutes
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -54,10 +57,15 @@ $(MUTMUT): .venv/all.stamp  # its libraries are not those of the package
 	$(PIP) --editable '.[grids,report]'
 	touch $@
 
+.venv/llm.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable '.[llm,report]'
+	touch $@
+
 .venv/all.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --editable '.[all]'
-	touch .venv/demo.stamp $@
+	touch .venv/demo.stamp .venv/llm.stamp $@
 
 clean:
 	rm -rf .venv .bench .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -7,7 +7,6 @@ any of their code, and keeps the model in the folder of the user's cache.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -138,4 +137,3 @@ def _convert(weights: Path, folder: Path) -> None:
     model.load_state_dict(read.state_dict())
     model.generation_config = read.generation_config
     model.to(torch.bfloat16).save_pretrained(folder)
-    os.chmod(folder, 0o755)

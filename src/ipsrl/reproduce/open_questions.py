@@ -25,7 +25,7 @@ from ipsrl.runs import Folder
 MODEL = "smollm2-135m"
 SAMPLES = 256
 """Answers that are drawn from each model in the end."""
-G = 16
+G, TOKENS = 16, 6
 
 METHODS: dict[str, dict[str, Any]] = {
     "grpo": {"method": "grpo"},
@@ -79,6 +79,12 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
                 train_once(_config(method, out / prompts, preset.steps, seed), run, train)
                 said = _answers(folder, f"{cell} {seed}", question, run / "model", seed=seed)
                 answers.setdefault(cell, []).append(said)
+    answers = {  # one question after the other
+        cell: counts
+        for question in preset.questions
+        for cell, counts in answers.items()
+        if cell.startswith(f"{question} ")
+    }
     rows = [_row(cell, counts, preset) for cell, counts in answers.items()]
     write_rows(out, rows)
     title = f"{name}, {preset_name} preset"
@@ -89,27 +95,24 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 
 def _config(method: str, prompts: Path, steps: int, seed: int) -> Config:
-    settings: dict[str, Any] = {
+    return Config(
         **METHODS[method],
-        "model": MODEL,
-        "dataset": str(prompts),
-        "reward": "ipsrl.reproduce.questions:right",
-        "outcome": "ipsrl.reproduce.questions:answer",
-        "lora_rank": 16,
-        "lora_dropout": 0.0,
-        "seed": seed,
-        "trl": {
+        model=MODEL,
+        dataset=str(prompts),
+        reward=["ipsrl.reproduce.questions:right"],
+        outcome="ipsrl.reproduce.questions:answer",
+        lora_rank=16,
+        lora_dropout=0.0,
+        seed=seed,
+        trl={
             "num_generations": G,
             "per_device_train_batch_size": G,
-            "max_completion_length": 6,
+            "max_completion_length": TOKENS,
             "max_steps": steps,
             "learning_rate": 1e-4,
             "lr_scheduler_type": "constant",
         },
-    }
-    if method in ("grpo", "maxrl"):
-        del settings["outcome"]
-    return Config(**settings)
+    )
 
 
 def _answers(
@@ -132,7 +135,9 @@ def _answers(
 
 def _sample(model: Path, question: Question, seed: int) -> list[str]:
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # of loading
     tokenizer, net = load_tokenizer(model), load_model(model, dtype=torch.float32)
     rows = tokenizer.apply_chat_template(
         question.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -145,7 +150,7 @@ def _sample(model: Path, question: Question, seed: int) -> list[str]:
             temperature=1.0,
             top_k=0,
             top_p=1.0,
-            max_new_tokens=6,
+            max_new_tokens=TOKENS,
             num_return_sequences=SAMPLES,
             pad_token_id=tokenizer.pad_token_id,
             trust_remote_code=False,

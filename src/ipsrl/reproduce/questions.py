@@ -28,13 +28,11 @@ class Question:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """As a conversation."""
-        pairs = [
-            ({"role": "user", "content": asked}, {"role": "assistant", "content": said})
-            for asked, said in self.shots
-        ]
-        last = {"role": "user", "content": self.text}
-        return [message for pair in pairs for message in pair] + [last]
+        """As a conversation; without words of the system, which a template would make up."""
+        said = [("system", "")]
+        for question, reply in self.shots:
+            said += [("user", question), ("assistant", reply)]
+        return [{"role": r, "content": text} for r, text in [*said, ("user", self.text)]]
 
     def key(self, text: str) -> str | None:
         """The first right answer that a text mentions; None if it mentions none."""
