@@ -45,6 +45,7 @@ READERS: dict[str, dict[str, object]] = {
     "transformers.AutoConfig.from_pretrained": PRETRAINED,
     "transformers.AutoTokenizer.from_pretrained": PRETRAINED,
     "transformers.AutoModelForCausalLM.from_pretrained": {**PRETRAINED, "use_safetensors": True},
+    "transformers.AutoModelForCausalLM.from_config": PRETRAINED,
     "datasets.load_dataset": PRETRAINED,
     "trl.trainer.sft_config.SFTConfig": {
         "model_init_kwargs": {**PRETRAINED, "use_safetensors": True}
