@@ -101,15 +101,18 @@ def test_other_names_stay_as_they_are(tmp_path, monkeypatch) -> None:
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("smollm2-135m", 134_515_008), ("gemma3-270m", 268_098_176)]
+    ("name", "parameters", "text", "next_word"),
+    [
+        ("smollm2-135m", 134_515_008, "The capital of France is", "Paris"),
+        ("gemma3-270m", 268_098_176, "The quick brown fox jumps over the", "lazy"),
+    ],
 )
-def test_the_real_ones_are_loaded(name, parameters) -> None:
+def test_the_real_ones_are_loaded(name, parameters, text, next_word) -> None:
     from ipsrl.pretrained import load_model, load_tokenizer
 
     folder = folder_of(name)
     net, tokenizer = load_model(folder), load_tokenizer(folder)
     assert sum(weight.numel() for weight in net.parameters()) == parameters
-    text = "The quick brown fox jumps over the"
     rows = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
     written = net.generate(**rows, max_new_tokens=1, do_sample=False)
-    assert tokenizer.decode(written[0]).endswith(f"{text} lazy")
+    assert tokenizer.decode(written[0]).endswith(f"{text} {next_word}")
