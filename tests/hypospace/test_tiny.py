@@ -14,6 +14,7 @@ from ipsrl.hypospace.recovery import Response, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, local_model, respond
 from ipsrl.hypospace.tiny import start_model
 from ipsrl.llm import tiny
+from ipsrl.pretrained import load_model, load_tokenizer
 
 
 def test_a_start_model_is_always_the_same_and_kept(tmp_path) -> None:
@@ -47,6 +48,23 @@ def test_a_start_model_never_sees_the_test_half(tmp_path, monkeypatch) -> None:
     start_model(task, sets, steps=2, cache=tmp_path)
     assert set(seen) <= {one.prompt for one in sets if one.split == "train"}
     assert len(set(seen)) > 30
+
+
+def test_a_pretrained_model_is_taught_and_stays_what_it_is(tmp_path) -> None:
+    """Its tokenizer and sizes are kept, its weights move, and no other model is taken for it."""
+    task = Boolean()
+    prompts = [one.prompt for one in dataset(task)]
+    tiny.build(tmp_path / "base", prompts, hidden=32, chat=False)
+    options = {"steps": 2, "cache": tmp_path / "cache"}
+    taught = start_model(task, dataset(task), base=str(tmp_path / "base"), **options)
+    before, after = (load_model(folder).state_dict() for folder in (tmp_path / "base", taught))
+    assert {name: value.shape for name, value in before.items()} == {
+        name: value.shape for name, value in after.items()
+    }
+    assert any((before[name] != after[name]).any() for name in before)
+    vocabularies = [load_tokenizer(folder).get_vocab() for folder in (tmp_path / "base", taught)]
+    assert vocabularies[0] == vocabularies[1]
+    assert start_model(task, dataset(task), **options) != taught
 
 
 @pytest.mark.slow

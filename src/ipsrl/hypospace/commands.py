@@ -156,6 +156,7 @@ def _ask(task: AnyTask, options: Any, sets: Sequence[ObservationSet]) -> None:
     from ipsrl.hypospace.endpoint import AT_ONCE, endpoint
     from ipsrl.hypospace.recovery import check_sets, chosen
     from ipsrl.hypospace.responses import Sampling, collect, collected, local_model, respond
+    from ipsrl.llm.packaged import folder_of
 
     n = options.n
     if n is None:
@@ -172,7 +173,7 @@ def _ask(task: AnyTask, options: Any, sets: Sequence[ObservationSet]) -> None:
     check_sets(task, asked)  # before anything is paid for
     sampling = Sampling(options.temperature, options.max_tokens, options.seed)
     complete = (
-        local_model(options.model, sampling)
+        local_model(folder_of(options.model), sampling)
         if options.endpoint is None
         else endpoint(options.endpoint, options.model, sampling)
     )

@@ -37,7 +37,10 @@ class Config(PostTraining):
     apart: Literal["sets", "hypotheses"] = "sets"
     """What train and test do not share."""
     data_seed: int = 0
-    """Seed of the choice of sets, of the split, and of the tiny start model."""
+    """Seed of the choice of sets, of the split, and of what a start model is taught."""
+    warm_up: Annotated[int, Field(ge=0)] = 0
+    """Steps of supervised training, of 8 answers, of a pretrained model that does not know the
+    task."""
     samples: Annotated[int, Field(ge=1)] = 64
     """Responses to each set that are drawn at the end to measure recovery."""
 
@@ -53,4 +56,6 @@ class Config(PostTraining):
     @model_validator(mode="after")
     def _possible(self) -> Config:
         make_task(self.domain, self.size)
+        if self.warm_up and self.model == "tiny":
+            raise ValueError("warm_up has no effect on the model tiny, which is always taught")
         return self

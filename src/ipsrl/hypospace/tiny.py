@@ -1,7 +1,8 @@
-"""A start model that trains anywhere: small, right at times, and biased to simple answers.
+"""A start model: right at times, and biased to simple answers.
 
-A base model knows the form of an answer, gives wrong ones too, and prefers few of the right ones.
-So does this one, after supervised training on answers that are drawn like that.
+A large base model knows the form of an answer, gives wrong ones too, and prefers few of the right
+ones.  So does a small one after supervised training on answers that are drawn like that: one that
+is made for it and trains anywhere, or a pretrained one that is too small to know the task.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from ipsrl.errors import MissingExtra
 from ipsrl.hypospace.datasets import ObservationSet, numbered_sets
 from ipsrl.hypospace.task import AnyTask
+from ipsrl.pretrained import load_tokenizer
 from ipsrl.runs import progress
 from ipsrl.user_cache import user_cache
 
@@ -37,6 +39,7 @@ except ModuleNotFoundError as error:
 
 HIDDEN, LAYERS = 160, 4  # 1.1M parameters
 STEPS, BATCH, LEARNING_RATE = 400, 64, 2e-3
+WARM_UP_BATCH, WARM_UP_RATE = 8, 2e-5  # of a pretrained model
 WRONG = 0.3
 """Share of answers that are right for some other observation set, chosen blindly."""
 SKEW = 0.5
@@ -47,6 +50,7 @@ def start_model(
     task: AnyTask,
     sets: Sequence[ObservationSet],
     *,
+    base: str = "",
     seed: int = 0,
     steps: int = STEPS,
     cache: Path | None = None,
@@ -59,8 +63,9 @@ def start_model(
     Args:
       task: the domain.
       sets: the data set, whose test half it must not see.
+      base: folder or hub name of a pretrained model that is taught; "" for a new one.
       seed: of the weights and the answers.
-      steps: of supervised training, of 64 answers each.
+      steps: of supervised training, of 64 answers each, or 8 of a pretrained model.
       cache: folder of such models; ~/.cache/ipsrl if not given.
     Returns:
       a folder with model and tokenizer.
@@ -70,20 +75,22 @@ def start_model(
     test = [one.id for one in sets if one.split == "test"]
     recipe = [task.config.dump(), test, seed, steps, HIDDEN, LAYERS, BATCH, LEARNING_RATE]
     recipe += [WRONG, SKEW]
+    if base:
+        recipe += [base, WARM_UP_BATCH, WARM_UP_RATE]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     folder = cache / f"hypospace-{task.name}-{digest}"
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as unfinished:
-        _teach(task, set(test), Path(unfinished), seed, steps)
+        _teach(task, set(test), Path(unfinished), base, seed, steps)
         if not folder.is_dir():  # another process may have been faster
             shutil.copytree(unfinished, f"{unfinished}-done")
             Path(f"{unfinished}-done").replace(folder)
     return folder
 
 
-def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -> None:
+def _teach(task: AnyTask, test: set[str], folder: Path, base: str, seed: int, steps: int) -> None:
     known = [
         (task.prompt(lines), sorted(keys, key=lambda key: (len(key), key)))
         for id_, lines, keys in numbered_sets(task)
@@ -100,23 +107,27 @@ def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -
         key = rng.choice(every) if rng.random() < WRONG else skewed
         return {"prompt": prompt, "completion": task.answer(key)}
 
-    rows = [answered() for _ in range(steps * BATCH)]
-    # A line of a prompt is one token, which makes prompts ten times shorter.
-    lines = {line for prompt, _ in known for line in prompt.splitlines(keepends=True)}
-    tiny.build(
-        folder,
-        (text for row in rows for text in row.values()),
-        words=sorted(lines - {"\n"}),
-        hidden=HIDDEN,
-        layers=LAYERS,
-        chat=False,
-        seed=seed,
-    )
+    batch, rate = (WARM_UP_BATCH, WARM_UP_RATE) if base else (BATCH, LEARNING_RATE)
+    rows = [answered() for _ in range(steps * batch)]
+    if base:
+        load_tokenizer(base).save_pretrained(folder)
+    else:
+        # A line of a prompt is one token, which makes prompts ten times shorter.
+        lines = {line for prompt, _ in known for line in prompt.splitlines(keepends=True)}
+        tiny.build(
+            folder,
+            (text for row in rows for text in row.values()),
+            words=sorted(lines - {"\n"}),
+            hidden=HIDDEN,
+            layers=LAYERS,
+            chat=False,
+            seed=seed,
+        )
     arguments = SFTConfig(
         output_dir=str(folder / "trainer"),
         max_steps=steps,
-        per_device_train_batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
+        per_device_train_batch_size=batch,
+        learning_rate=rate,
         seed=seed,
         logging_steps=max(1, steps // 20),
         report_to="none",
@@ -125,7 +136,7 @@ def _teach(task: AnyTask, test: set[str], folder: Path, seed: int, steps: int) -
         model_init_kwargs={"trust_remote_code": False, "use_safetensors": True},
         **without_gpu(SFTConfig),
     )
-    trainer = SFTTrainer(str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
+    trainer = SFTTrainer(base or str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
     trainer.remove_callback(PrinterCallback)
     with ExitStack() as stack:
         trainer.add_callback(_Progress(stack))

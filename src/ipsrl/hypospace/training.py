@@ -70,10 +70,11 @@ def _train(config: Config, run: Run, task: AnyTask, sets: Sequence[ObservationSe
     from ipsrl.llm.packaged import folder_of
 
     model = folder_of(config.model)
-    if model == "tiny":
+    if model == "tiny" or config.warm_up:
         from ipsrl.hypospace.tiny import start_model
 
-        model = str(start_model(task, sets, seed=config.data_seed))
+        taught = {} if model == "tiny" else {"base": model, "steps": config.warm_up}
+        model = str(start_model(task, sets, seed=config.data_seed, **taught))
     _write_prompts(config, model, sets, out / "prompts.jsonl")
     settings = {key: getattr(config, key) for key in llm.PostTraining.model_fields}
     settings |= {
