@@ -17,6 +17,7 @@ from ipsrl.hypospace.config import Config
         ({"domain": "causal", "samples": 0}, "samples"),
         ({"domain": "causal", "method": "grpo", "eps": 0.2}, "eps"),
         ({"domain": "causal", "trl": {"seed": 3}}, "seed"),
+        ({"domain": "causal", "warm_up": 10}, "warm_up has no effect on the model tiny"),
     ],
 )
 def test_a_wrong_configuration_is_refused(wrong, words) -> None:

@@ -109,7 +109,7 @@ def _config(method: str, prompts: Path, steps: int, seed: int) -> Config:
             "per_device_train_batch_size": G,
             "max_completion_length": TOKENS,
             "max_steps": steps,
-            "learning_rate": 1e-4,
+            "learning_rate": 2e-4,
             "lr_scheduler_type": "constant",
         },
     )
