@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("trl")
 
 from ipsrl import reproduce
+from ipsrl.errors import ConfigError
 from ipsrl.llm import tiny
 from ipsrl.reproduce import open_questions
 from ipsrl.reproduce.open_questions import statistics_of
@@ -65,3 +67,19 @@ def test_the_item_is_resumed_and_is_the_same(small, capsys, monkeypatch) -> None
     monkeypatch.setattr("ipsrl.llm.training.train", train)
     reproduce.reproduce("open-questions", "quick", small)
     assert (small / "table.json").read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+def test_records_stand_for_runs_that_are_gone(small, tmp_path, monkeypatch) -> None:
+    """On another machine only what was committed is left: answers, and files.json."""
+    reproduce.reproduce("open-questions", "quick", small)
+    kept = tmp_path / "kept"
+    shutil.copytree(small / "answers", kept / "answers")
+    shutil.copy(small / "files.json", kept)
+    reproduce.reproduce("open-questions", "quick", kept)
+    assert (kept / "table.json").read_bytes() == (small / "table.json").read_bytes()
+    assert not (kept / "capitals-grpo").exists()
+    longer = replace(open_questions.PRESETS["quick"], steps=2)
+    monkeypatch.setitem(open_questions.PRESETS, "quick", longer)
+    with pytest.raises(ConfigError, match="capitals-start-0.json holds the answers of another"):
+        reproduce.reproduce("open-questions", "quick", kept)

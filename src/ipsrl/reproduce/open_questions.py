@@ -6,19 +6,19 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from ipsrl.errors import MissingExtra
+from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.llm.config import Config
 from ipsrl.pretrained import load_model, load_tokenizer
 from ipsrl.report.page import write_page
 from ipsrl.report.questions import shares_of_answers
-from ipsrl.reproduce.questions import QUESTIONS, Question
+from ipsrl.reproduce.questions import QUESTIONS
 from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder
 
@@ -49,7 +49,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(("capitals",), ("grpo", "ips-grpo"), seeds=1, steps=40),
-    "cpu": Preset(tuple(QUESTIONS), tuple(METHODS), seeds=3, steps=60),
+    "cpu": Preset(tuple(QUESTIONS), tuple(METHODS), seeds=3, steps=40),
 }
 
 
@@ -62,29 +62,29 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
         raise MissingExtra("llm", error.name or "trl") from None
 
     preset, folder = PRESETS[preset_name], Folder.make(out)
-    model = folder_of(MODEL)
-    answers: dict[str, list[Counter[str | None]]] = {}
-    for question in preset.questions:
-        said = f"{question} start"
-        answers[said] = [_answers(folder, said, question, Path(model), seed=0)]
-    for seed in range(preset.seeds):  # a whole table of one seed first
-        for question in preset.questions:
-            prompts = f"{question}.jsonl"
-            row = {"prompt": QUESTIONS[question].messages, "question": question}
-            folder.write(prompts, (json.dumps(row) + "\n").encode())
-            for method in preset.methods:
-                cell = f"{question} {method}"
-                print(f"{cell}, seed {seed}", file=sys.stderr, flush=True)
-                run = out / cell.replace(" ", "-") / f"seed-{seed}"
-                train_once(_config(method, out / prompts, preset.steps, seed), run, train)
-                said = _answers(folder, f"{cell} {seed}", question, run / "model", seed=seed)
-                answers.setdefault(cell, []).append(said)
-    answers = {  # one question after the other
-        cell: counts
+    answers: dict[str, list[Counter[str | None]]] = {
+        f"{question} {method}": []
         for question in preset.questions
-        for cell, counts in answers.items()
-        if cell.startswith(f"{question} ")
+        for method in ("start", *preset.methods)
     }
+    for seed in range(preset.seeds):  # a whole table of one seed first
+        for cell, counts in answers.items():
+            question, _, method = cell.partition(" ")
+            if method == "start" and seed:
+                continue
+            config = _config(method, out / f"{question}.jsonl", preset.steps, seed)
+            recorded = f"answers/{cell.replace(' ', '-')}-{seed}.json"
+            if recorded not in folder:
+                print(f"{cell}, seed {seed}", file=sys.stderr, flush=True)
+                row = {"prompt": QUESTIONS[question].messages, "question": question}
+                folder.write(f"{question}.jsonl", (json.dumps(row) + "\n").encode())
+                model = Path(folder_of(MODEL))
+                if method != "start":
+                    run = out / cell.replace(" ", "-") / f"seed-{seed}"
+                    train_once(config, run, train)
+                    model = run / "model"
+                _record(folder, recorded, config, question, _sample(model, question, seed))
+            counts.append(_answers(folder, recorded, config))
     rows = [_row(cell, counts, preset) for cell, counts in answers.items()]
     write_rows(out, rows)
     title = f"{name}, {preset_name} preset"
@@ -96,7 +96,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 def _config(method: str, prompts: Path, steps: int, seed: int) -> Config:
     return Config(
-        **METHODS[method],
+        **METHODS.get(method, {"method": "grpo"}),  # the start model is not trained
         model=MODEL,
         dataset=str(prompts),
         reward=["ipsrl.reproduce.questions:right"],
@@ -115,32 +115,46 @@ def _config(method: str, prompts: Path, steps: int, seed: int) -> Config:
     )
 
 
-def _answers(
-    folder: Folder, said: str, question: str, model: Path, *, seed: int
-) -> Counter[str | None]:
-    """How often each right answer was given, and None for others; counted once, and kept."""
-    name = f"answers/{said.replace(' ', '-')}.json"
-    if name not in folder:
-        texts = _sample(model, QUESTIONS[question], seed)
-        counts = Counter(map(QUESTIONS[question].key, texts))
-        wrong = Counter(text for text in texts if QUESTIONS[question].key(text) is None)
-        found = {
-            "right": {key: count for key, count in counts.most_common() if key is not None},
-            "wrong": dict(wrong.most_common()),
-        }
-        folder.write(name, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+def _record(folder: Folder, name: str, config: Config, question: str, texts: Sequence[str]) -> None:
+    """Keep how often each right answer was given, and what else was said."""
+    keys = list(map(QUESTIONS[question].key, texts))
+    right = Counter(key for key in keys if key is not None)
+    wrong = Counter(text for text, key in zip(texts, keys, strict=True) if key is None)
+    found = {
+        "of": _of(config),
+        "right": dict(right.most_common()),
+        "wrong": dict(wrong.most_common()),
+    }
+    folder.write(name, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def _answers(folder: Folder, name: str, config: Config) -> Counter[str | None]:
+    """How often each right answer was given, and None for others, as it is on record."""
     found = json.loads((folder.path / name).read_bytes())
+    if found["of"] != _of(config):
+        raise ConfigError(
+            f"{folder.path / name} holds the answers of another configuration, which would be mixed "
+            "into this table. Remove it, or choose another --out."
+        )
     return Counter({**found["right"], None: sum(found["wrong"].values())})
 
 
-def _sample(model: Path, question: Question, seed: int) -> list[str]:
+def _of(config: Config) -> dict[str, Any]:
+    """What the answers depend on, wherever the files lie."""
+    return {"samples": SAMPLES, **config.model_dump(mode="json", exclude={"dataset"})}
+
+
+def _sample(model: Path, question: str, seed: int) -> list[str]:
     import torch
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of loading
     tokenizer, net = load_tokenizer(model), load_model(model, dtype=torch.float32)
     rows = tokenizer.apply_chat_template(
-        question.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        QUESTIONS[question].messages,
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
     )
     torch.manual_seed(seed)
     with torch.no_grad():
