@@ -133,8 +133,8 @@ def _answers(folder: Folder, name: str, config: Config) -> Counter[str | None]:
     found = json.loads((folder.path / name).read_bytes())
     if found["of"] != _of(config):
         raise ConfigError(
-            f"{folder.path / name} holds the answers of another configuration, which would be mixed "
-            "into this table. Remove it, or choose another --out."
+            f"{folder.path / name} holds the answers of another configuration, which would be "
+            "mixed into this table. Remove it, or choose another --out."
         )
     return Counter({**found["right"], None: sum(found["wrong"].values())})
 
