@@ -20,12 +20,13 @@ from ipsrl.report.page import write_page
 from ipsrl.report.questions import shares_of_answers
 from ipsrl.reproduce.questions import QUESTIONS
 from ipsrl.reproduce.runs import interval, show, train_once, write_rows
-from ipsrl.runs import Folder
+from ipsrl.runs import Folder, progress
 
 MODEL = "smollm2-135m"
 SAMPLES = 256
 """Answers that are drawn from each model in the end."""
 G, TOKENS = 16, 6
+_AT_ONCE = 32  # of the answers, for the memory
 
 METHODS: dict[str, dict[str, Any]] = {
     "grpo": {"method": "grpo"},
@@ -157,19 +158,24 @@ def _sample(model: Path, question: str, seed: int) -> list[str]:
         return_dict=True,
     )
     torch.manual_seed(seed)
-    with torch.no_grad():
-        tokens = net.generate(
-            **rows,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            max_new_tokens=TOKENS,
-            num_return_sequences=SAMPLES,
-            pad_token_id=tokenizer.pad_token_id,
-            trust_remote_code=False,
-        )
-    return tokenizer.batch_decode(tokens[:, rows["input_ids"].shape[1] :], skip_special_tokens=True)
+    texts: list[str] = []
+    with progress("answers", SAMPLES) as advance, torch.no_grad():
+        while len(texts) < SAMPLES:
+            tokens = net.generate(
+                **rows,
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=TOKENS,
+                num_return_sequences=min(_AT_ONCE, SAMPLES - len(texts)),
+                pad_token_id=tokenizer.pad_token_id,
+                trust_remote_code=False,
+            )
+            written = tokens[:, rows["input_ids"].shape[1] :]
+            texts += tokenizer.batch_decode(written, skip_special_tokens=True)
+            advance(len(texts))
+    return texts
 
 
 def statistics_of(counts: Mapping[str | None, int]) -> dict[str, Any]:
