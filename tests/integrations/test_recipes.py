@@ -6,15 +6,21 @@ the commits that the page names; what ran on a real host is written there.
 
 import asyncio
 import re
+import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from trl.trainer import grpo_trainer
+from trl.trainer.grpo_trainer import GRPOTrainer
 
+import ipsrl
 from ipsrl import group_advantage, ips_rewards, outcome_ids
+from ipsrl.llm import IPSGRPOTrainer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text()
 
@@ -74,7 +80,7 @@ def spelled(text):
 def test_every_block_is_tested_here():
     headings = re.findall(r"\n## (.*)\n", PAGE)
     tested = Path(__file__).read_text()
-    assert all(f'recipe("{heading}"' in tested for heading in headings)
+    assert set(headings) <= set(re.findall(r'recipe\(\s*"(.*?)"', tested))
     assert len(headings) == PAGE.count("```python")
 
 
@@ -188,13 +194,151 @@ def test_rllm(recipe, by_deviation):
 
 
 def test_prime_rl(recipe):
-    class Rollout(SimpleNamespace):
-        def assign_advantages(self, value):
-            assert type(value) is float
-            self.advantage = value
+    def assign_advantages(trace, values):
+        assert type(values) is float
+        trace.advantage = values
 
-    algorithm = recipe("prime-rl", prime_rl__orchestrator__algo__base={"Algorithm": object})
-    group = [Rollout(reward=REWARDS[row], info={"outcome": OUTCOMES[row]}) for row in (1, 3, 5)]
-    asyncio.run(algorithm.IPSAlgorithm().score_group(group))
+    def iter_trainable_traces(episodes):
+        for episode in episodes:
+            yield from ((episode, trace) for trace in episode.traces if trace.ok)
+
+    algorithm = recipe(
+        "prime-rl",
+        prime_rl__orchestrator__algo__base={
+            "Algorithm": object,
+            "iter_trainable_traces": iter_trainable_traces,
+        },
+        prime_rl__orchestrator__algo__routing={"assign_advantages": assign_advantages},
+    )
+    traces = [
+        SimpleNamespace(reward=REWARDS[row], info={"outcome": OUTCOMES[row]}, ok=True)
+        for row in (1, 3, 5)
+    ]
+    failed = SimpleNamespace(reward=0.0, info={}, ok=False)
+    episodes = [SimpleNamespace(traces=[trace]) for trace in [*traces, failed]]
+    asyncio.run(algorithm.IPSAlgorithm().score_group(episodes))
     # r~ = 2 1 0, mean 1
-    np.testing.assert_allclose([rollout.advantage for rollout in group], [1, 0, -1])
+    np.testing.assert_allclose([trace.advantage for trace in traces], [1, 0, -1])
+    assert not hasattr(failed, "advantage")
+
+
+def test_tinker_cookbook(recipe):
+    class Renderer:
+        def parse_response(self, response):
+            return {"role": "assistant", "content": Tokenizer().decode(response)}, "stop_sequence"
+
+    builder = recipe(
+        "tinker-cookbook",
+        tinker_cookbook__renderers={"get_text_content": lambda message: message["content"]},
+        tinker_cookbook__rl__problem_env={"ProblemGroupBuilder": object},
+    ).IPSGroupBuilder()
+    # Of two steps each; the malformed answer gets -.1 as ProblemEnv gives it, and stays there.
+    for rows, malformed in (([0, 2, 4], 0.0), ([1, 3, 5], 0.1)):
+        trajectories = [
+            SimpleNamespace(
+                transitions=[
+                    SimpleNamespace(reward=-malformed * (OUTCOMES[row] is None), ac=None),
+                    SimpleNamespace(
+                        reward=REWARDS[row], ac=SimpleNamespace(tokens=spelled(TEXTS[row]))
+                    ),
+                ]
+            )
+            for row in rows
+        ]
+        envs = [SimpleNamespace(renderer=Renderer()) for _ in rows]
+        added = asyncio.run(builder.compute_group_rewards(trajectories, envs))
+        raw = [sum(step.reward for step in one.transitions) for one in trajectories]
+        assert [metrics for _, metrics in added] == [{"raw_reward": reward} for reward in raw]
+        total = [reward + new for reward, (new, _) in zip(raw, added, strict=True)]
+        expected = [SCALED[row] - malformed * (OUTCOMES[row] is None) for row in rows]
+        np.testing.assert_allclose(total, expected)
+
+
+def test_art(recipe):
+    async def gather_trajectory_groups(groups, *, after_each=None):
+        return [await after_each(group) for group in groups]
+
+    module = recipe("ART", art={"gather_trajectory_groups": gather_trajectory_groups})
+    groups = [
+        [
+            SimpleNamespace(reward=REWARDS[row], metadata={"outcome": OUTCOMES[row]}, metrics={})
+            for row in rows
+        ]
+        for rows in ([0, 2, 4], [1, 3, 5])
+    ]
+    del groups[1][2].metadata["outcome"]  # a rollout that wrote none
+    gathered = [one for group in asyncio.run(module.gather(groups)) for one in group]
+    assert all(type(one.reward) is float for one in gathered)
+    np.testing.assert_allclose([one.reward for one in gathered], np.take(SCALED, IN_ORDER))
+    raw = [one.metrics["raw_reward"] for one in gathered]
+    np.testing.assert_allclose(raw, np.take(REWARDS, IN_ORDER))
+
+
+@dataclass(kw_only=True, slots=True)
+class Rollout:
+    reward: float
+    turns: list
+
+
+@dataclass(kw_only=True, slots=True)
+class RolloutGroup:
+    rollouts: list
+
+
+@pytest.mark.parametrize("by_deviation", [True, False])
+def test_torchtitan(recipe, by_deviation):
+    class AdvantageEstimator:
+        @dataclass(kw_only=True, slots=True)
+        class Config:
+            should_std_normalize: bool = False
+
+        def __init__(self, config):
+            self.should_std_normalize = config.should_std_normalize
+
+        def __call__(self, group):
+            rewards = [rollout.reward for rollout in group.rollouts]
+            scale = statistics.pstdev(rewards) + 1e-6 if self.should_std_normalize else 1.0
+            return [(reward - statistics.fmean(rewards)) / scale for reward in rewards]
+
+    estimator = recipe(
+        "torchtitan",
+        torchtitan__experiments__rl__rollout__advantage={"AdvantageEstimator": AdvantageEstimator},
+    ).IPSAdvantage
+    advantage = estimator(estimator.Config(should_std_normalize=by_deviation))
+    for rows in ([0, 2, 4], [1, 3, 5]):
+        group = RolloutGroup(
+            rollouts=[
+                Rollout(
+                    reward=REWARDS[row],
+                    turns=[
+                        SimpleNamespace(
+                            completion_message={"role": "assistant", "content": TEXTS[row]}
+                        )
+                    ],
+                )
+                for row in rows
+            ]
+        )
+        if OUTCOMES[rows[-1]] is None:
+            group.rollouts[-1].turns = []  # nothing was generated
+        scaled = np.take(SCALED, rows)
+        expected = scaled - scaled.mean()
+        if by_deviation:
+            expected /= scaled.std() + 1e-6
+        np.testing.assert_allclose(advantage(group), expected)
+        assert [rollout.reward for rollout in group.rollouts] == [REWARDS[row] for row in rows]
+
+
+def test_unsloth(recipe, monkeypatch):
+    """Its import replaces TRL's classes, and ours extend what they find."""
+
+    class UnslothGRPOTrainer(GRPOTrainer):
+        pass
+
+    monkeypatch.setattr(grpo_trainer, "GRPOTrainer", UnslothGRPOTrainer)
+    monkeypatch.setattr(ipsrl, "llm", ipsrl.llm)  # as it is now, when the test ends
+    for name in [name for name in sys.modules if name.startswith("ipsrl.llm")]:
+        monkeypatch.delitem(sys.modules, name)
+    trainer = recipe("unsloth", unsloth={}).IPSGRPOTrainer
+    assert issubclass(trainer, UnslothGRPOTrainer)
+    assert not issubclass(IPSGRPOTrainer, UnslothGRPOTrainer)
