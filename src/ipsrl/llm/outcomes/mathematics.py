@@ -1,0 +1,222 @@
+r"""Answers of mathematics, read by math_verify's parser and compared by their values.
+
+The parser builds trees of SymPy without computing them.  They are computed here, with bounded work.
+What could make it compute all the same, or for ever, is not given to it (`_REFUSED`), so no text
+reaches SymPy's `sympify`, which runs code.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+import re
+from collections.abc import Callable, Hashable
+from fractions import Fraction
+from functools import cache, lru_cache
+from typing import Any
+
+from ipsrl.errors import MissingExtra
+from ipsrl.llm.outcomes.answer import final_answer
+from ipsrl.llm.outcomes.plain import normalised, rational
+
+_LONGEST = 300  # characters of an answer
+_DEEPEST = 8  # brackets in brackets: the parser takes .1 s for each
+_BITS = 4096  # of an exact power
+_POINTS = 3  # at which expressions with variables are compared
+
+_COMMANDS = (
+    "frac|dfrac|tfrac|cfrac|sqrt|cdot|times|div|pm|mp|left|right|pi|infty|alpha|beta|gamma|delta|"
+    "epsilon|varepsilon|theta|lambda|mu|phi|varphi|rho|sigma|tau|omega|ln|log|exp|sin|cos|tan|cot|"
+    "sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh|cup|in|le|leq|ge|geq|ne|neq|lt|gt|text|mathrm|"
+    "mathbf|mathbb|emptyset|circ|degree|begin|end|quad|displaystyle"
+)
+_REFUSED = re.compile(
+    rf"\\(?!(?:{_COMMANDS})(?![A-Za-z]))[A-Za-z]"  # any other command
+    r"|\^\s*\{[^{}]*[\^!]|\^\s*\{?\s*-?\d{5}"  # towers
+    r"|(?<!\d)!|!\s*!|\d{3}!|\)\s*_"  # factorials of factorials
+    r"|\\end\{[a-z]*matrix\}\s*\S|\\begin\{(?![pb]?matrix\})"  # arithmetic of matrices
+    r"|[AaPp]\.?[Mm]\.?\b"  # 10:15 PM is not a ratio
+)
+_WORDS = re.compile(r"(?=.*([A-Za-z]{4}|\s))[A-Za-z][A-Za-z' -]*")
+_ASSIGNED = re.compile(
+    r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*(?:=(?!=)|\\in\b)(.*)", re.DOTALL
+)
+_SIGNS = str.maketrans({
+    "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "\u00d7": r"\times ", "·": r"\cdot ", "÷": r"\div ",
+    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "²": "^2", "³": "^3", "\u2212": "-",
+})  # fmt: skip
+_SPACES = re.compile(r"\s+|\\[,;:! ]|\\left|\\right|\\displaystyle|\$")
+_FUNCTIONS: dict[str, Callable[[complex], complex]] = {
+    "Abs": lambda z: complex(abs(z)), "exp": cmath.exp, "sin": cmath.sin, "cos": cmath.cos,
+    "tan": cmath.tan, "cot": lambda z: 1 / cmath.tan(z), "sec": lambda z: 1 / cmath.cos(z),
+    "csc": lambda z: 1 / cmath.sin(z), "asin": cmath.asin, "acos": cmath.acos,
+    "atan": cmath.atan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
+}  # fmt: skip
+_CONSTANTS = {"Pi": math.pi, "Exp1": math.e, "ImaginaryUnit": 1j}
+_RELATIONS = {
+    "Equality": "=", "Unequality": "!=", "StrictLessThan": "<", "LessThan": "<=",
+    "StrictGreaterThan": "<", "GreaterThan": "<=",
+}  # fmt: skip
+
+_Number = Fraction | complex
+
+
+class _NotComputed(Exception):
+    """The tree has a part that is not arithmetic."""
+
+
+def mathematics(text: str) -> Hashable | None:
+    r"""The value of the final answer.
+
+    Equal: numbers of one value, 1/2 = .5 = \frac{1}{2} = 50\%/100, \sqrt{12} = 2\sqrt{3}, to nine
+    digits where they are not rational; expressions that agree at three points, x^2 - 1 =
+    (x-1)(x+1); x = 3 and 3; equations and inequalities up to a factor, x < 3 and 3 > x; points,
+    intervals, matrices and sets by their members; units, % and currency are left out; words as
+    `plain_text`; anything else by its characters without spaces.
+    None: without an answer, or one of more than 300 characters.
+    """
+    _parser()  # also where nothing is to be parsed: what is missing is said before training
+    answer = final_answer(text)
+    if answer is None or len(answer.text) > _LONGEST:
+        return None
+    written = answer.text
+    if not answer.named and (found := re.findall(r"\$([^$]+)\$|\\\((.+?)\\\)", written)):
+        written = "".join(found[-1])
+    elif not answer.named and "=" in written:
+        written = re.split(r"\s[A-Za-z]{2,}\s", written)[-1]
+    if (match := _ASSIGNED.fullmatch(written)) or (written.count("=") > 1 and "," not in written):
+        written = match[1] if match else written.rpartition("=")[2]
+        written = written.rpartition("=")[2] if "," not in written else written
+    if (value := rational(written)) is not None:
+        return str(value)
+    bare = re.sub(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}", r"\1", written).strip()
+    if _WORDS.fullmatch(bare):
+        return normalised(bare)
+    return _read(written)
+
+
+@lru_cache(maxsize=2**12)  # a policy repeats its answers
+def _read(written: str) -> Hashable | None:
+    written = re.sub(r"√\s*\(", "sqrt(", written).translate(_SIGNS)
+    try:
+        if _is_safe(written):
+            return _key(_parser()(written))
+    except Exception:  # whatever a parser raises on what a model wrote
+        pass
+    return _SPACES.sub("", written) or None
+
+
+def _is_safe(written: str) -> bool:
+    """Whether the parser builds a tree of this in a short time, and nothing else."""
+    depth = deepest = 0
+    for mark in written:
+        depth += (mark in "([{") - (mark in ")]}")
+        deepest = max(deepest, depth)
+    return deepest <= _DEEPEST and not _REFUSED.search(written)
+
+
+@cache
+def _parser() -> Callable[[str], Any]:
+    try:
+        from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy
+    except ModuleNotFoundError as error:
+        raise MissingExtra("outcomes", error.name or "math_verify") from None
+    cleaned = NormalizationConfig(
+        basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="none"
+    )
+    return lambda written: latex2sympy(
+        written.replace(r"\%", "").replace("%", ""), is_real=True, normalization_config=cleaned
+    )
+
+
+def _key(tree: Any) -> Hashable:
+    kind = type(tree).__name__
+    if hasattr(tree, "tolist"):
+        return ("Matrix", *(tuple(map(_key, row)) for row in tree.tolist()))
+    if kind in ("FiniteSet", "And", "Or", "Union"):
+        members = frozenset(map(_key, tree.args))
+        return next(iter(members)) if len(members) == 1 else (kind, members)
+    if kind in ("Tuple", "Interval"):
+        return (kind, *map(_key, tree.args))
+    try:
+        if kind in _RELATIONS:
+            return (_RELATIONS[kind], *_differences(tree, scaled=abs))
+        names, values = _values(tree)
+        return (*names, *map(_written, values)) if names else _written(values[0])
+    except (_NotComputed, ArithmeticError, ValueError):
+        return str(tree)
+
+
+def _values(*trees: Any) -> Any:
+    """Names of the variables, and the values of the first tree minus those of the second."""
+    names = sorted({str(symbol) for tree in trees for symbol in tree.free_symbols} - {"i"})
+    values = []
+    for k in range(_POINTS if names else 1):
+        at = {name: 0.5 + (0.41421 + 0.73205 * j + 0.23607 * k) % 1 for j, name in enumerate(names)}
+        first, *rest = (_compute(tree, at | {"i": 1j}) for tree in trees)
+        values.append(first - rest[0] if rest else first)
+    return names, values
+
+
+def _differences(tree: Any, scaled: Callable[[complex], float]) -> list[str]:
+    """Left minus right (right minus left of > and >=), in units of the first that is not 0."""
+    sides = tree.args[::-1] if "Greater" in type(tree).__name__ else tree.args
+    names, values = _values(*sides)
+    unit = next((complex(value) for value in values if abs(value) > 1e-12), 1.0)
+    unit = unit if "quality" in type(tree).__name__ else scaled(unit)
+    return [*names, *(_written(value / unit) for value in map(complex, values))]
+
+
+def _compute(tree: Any, at: dict[str, complex]) -> _Number:
+    kind = type(tree).__name__
+    if kind == "Symbol":
+        return at[str(tree)]
+    if kind in _CONSTANTS:
+        return _CONSTANTS[kind]
+    if kind == "Float":
+        return Fraction(str(tree))
+    if hasattr(tree, "q") and not tree.args:
+        return Fraction(int(tree.p), int(tree.q))
+    parts = [_compute(part, at) for part in tree.args]
+    if kind == "Add":
+        return sum(parts, Fraction(0))
+    if kind == "Mul":
+        return math.prod(parts, start=Fraction(1))
+    if kind == "UnevaluatedExpr":
+        return parts[0]
+    if kind == "Pow":
+        return _power(*parts)
+    if kind == "factorial" and parts[0] in range(100):
+        return Fraction(math.factorial(int(parts[0].real)))
+    if kind == "log":
+        return cmath.log(complex(parts[0])) / (cmath.log(complex(parts[1])) if parts[1:] else 1)
+    if kind in _FUNCTIONS:
+        return _FUNCTIONS[kind](complex(parts[0]))
+    raise _NotComputed
+
+
+def _power(base: _Number, exponent: _Number) -> _Number:
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
+        bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if abs(exponent) * bits <= _BITS:
+            return base ** int(exponent)
+    return complex(base) ** complex(exponent)
+
+
+def _written(value: _Number) -> str:
+    """A rational number exactly, any other one to nine digits."""
+    if isinstance(value, Fraction):
+        return str(value)
+    value = complex(value)
+    if not cmath.isfinite(value):
+        raise _NotComputed
+    size = abs(value)
+    real, imaginary = (_digits(part, size) for part in (value.real, value.imag))
+    return real if imaginary == "0" else f"{real}+{imaginary}i"
+
+
+def _digits(part: float, size: float) -> str:
+    if abs(part) <= 1e-12 * max(size, 1.0):
+        return "0"
+    near = Fraction(part).limit_denominator(1000)
+    return str(near) if abs(near - part) <= 1e-11 * size else f"{part:.9g}"
