@@ -19,6 +19,7 @@ _NAMED = re.compile(
 )
 _SENTENCE = re.compile(r"(?:(?<=\w\w\w)|(?<=[\d)}$*]))\.\s+(?=[A-Z])")
 _BLOCK = re.compile(r"```[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
 _PAIRS = (
     ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"),
     ("*", "*"), ("```", "```"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"),
@@ -94,6 +95,8 @@ def bare(text: str) -> str:
                 inside = text[len(opening) : -len(closing)]
                 if opening not in inside and closing not in inside:
                     text = inside
+        if inside := _WORDS.fullmatch(text):
+            text = inside[1]
         if text == before:
             break
     return text

@@ -132,6 +132,8 @@ def _bound(scope: ast.AST) -> list[str]:
                 names.append(other or name.partition(".")[0])
             case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
                 names.append(name)
+            case ast.MatchStar(name=str(name)):
+                names.append(name)
             case ast.Global(names=others) | ast.Nonlocal(names=others):
                 given_away.update(others)
             case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp():

@@ -16,8 +16,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 from ipsrl.errors import MissingExtra
-from ipsrl.llm.outcomes.answer import final_answer
-from ipsrl.llm.outcomes.plain import normalised, rational
+from ipsrl.llm.outcomes.answer import bare, final_answer
+from ipsrl.llm.outcomes.plain import normalised, number, rational
 
 _LONGEST = 300  # characters of an answer
 _DEEPEST = 8  # brackets in brackets: the parser takes .1 s for each
@@ -35,16 +35,19 @@ _REFUSED = re.compile(
     r"|\^\s*\{[^{}]*[\^!]|\^\s*\{?\s*-?\d{5}"  # towers
     r"|(?<!\d)!|!\s*!|\d{3}!|\)\s*_"  # factorials of factorials
     r"|\\end\{[a-z]*matrix\}\s*\S|\\begin\{(?![pb]?matrix\})"  # arithmetic of matrices
-    r"|[AaPp]\.?[Mm]\.?\b"  # 10:15 PM is not a ratio
+    r"|\d(?:\s|\\text\s*\{)*[AaPp]\.?[Mm]\b"  # 10:15 PM is not a ratio
 )
 _WORDS = re.compile(r"(?=.*([A-Za-z]{4}|\s))[A-Za-z][A-Za-z' -]*")
 _ASSIGNED = re.compile(
     r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*(?:=(?!=)|\\in\b)(.*)", re.DOTALL
 )
 _SIGNS = str.maketrans({
-    "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "\u00d7": r"\times ", "·": r"\cdot ", "÷": r"\div ",
-    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "²": "^2", "³": "^3", "\u2212": "-",
+    "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "\u00d7": r"\times ", "·": r"\cdot ",
+    "÷": r"\div ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
+    "²": "^2", "³": "^3", "\u2212": "-",
 })  # fmt: skip
+_SENTENCE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sin|cos|tan|log)[A-Za-z]{3}")
+_FORMULA = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)")
 _SPACES = re.compile(r"\s+|\\[,;:! ]|\\left|\\right|\\displaystyle|\$")
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     "Abs": lambda z: complex(abs(z)), "exp": cmath.exp, "sin": cmath.sin, "cos": cmath.cos,
@@ -68,30 +71,33 @@ class _NotComputed(Exception):
 def mathematics(text: str) -> Hashable | None:
     r"""The value of the final answer.
 
-    Equal: numbers of one value, 1/2 = .5 = \frac{1}{2} = 50\%/100, \sqrt{12} = 2\sqrt{3}, to nine
-    digits where they are not rational; expressions that agree at three points, x^2 - 1 =
-    (x-1)(x+1); x = 3 and 3; equations and inequalities up to a factor, x < 3 and 3 > x; points,
-    intervals, matrices and sets by their members; units, % and currency are left out; words as
-    `plain_text`; anything else by its characters without spaces.
-    None: without an answer, or one of more than 300 characters.
+    Equal: numbers of one value, 1/2 = .5 = \frac{1}{2}, \sqrt{12} = 2\sqrt{3}, to nine digits where
+    they are not rational; expressions that agree at three points, x^2 - 1 = (x-1)(x+1); x = 3 and
+    3; equations and inequalities up to a factor, x < 3 and 3 > x; points, intervals, matrices and
+    sets by their members; units, % and currency are left out; words as `plain_text`; anything else
+    by its characters without spaces.
+    None: without an answer, or one of more than 300 characters.  Of a last line that is a sentence
+    the last formula counts, else the last number.
     """
     _parser()  # also where nothing is to be parsed: what is missing is said before training
     answer = final_answer(text)
     if answer is None or len(answer.text) > _LONGEST:
         return None
     written = answer.text
-    if not answer.named and (found := re.findall(r"\$([^$]+)\$|\\\((.+?)\\\)", written)):
-        written = "".join(found[-1])
-    elif not answer.named and "=" in written:
-        written = re.split(r"\s[A-Za-z]{2,}\s", written)[-1]
+    if not answer.named:
+        if found := _FORMULA.findall(written):
+            written = "".join(found[-1])
+        elif "=" in written:
+            written = re.split(r"\s[A-Za-z]{2,}\s", written)[-1]
+        elif _SENTENCE.search(written):
+            return number(text)
     if (match := _ASSIGNED.fullmatch(written)) or (written.count("=") > 1 and "," not in written):
         written = match[1] if match else written.rpartition("=")[2]
         written = written.rpartition("=")[2] if "," not in written else written
     if (value := rational(written)) is not None:
         return str(value)
-    bare = re.sub(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}", r"\1", written).strip()
-    if _WORDS.fullmatch(bare):
-        return normalised(bare)
+    if _WORDS.fullmatch(words := bare(written)):
+        return normalised(words)
     return _read(written)
 
 
@@ -140,7 +146,7 @@ def _key(tree: Any) -> Hashable:
         return (kind, *map(_key, tree.args))
     try:
         if kind in _RELATIONS:
-            return (_RELATIONS[kind], *_differences(tree, scaled=abs))
+            return (_RELATIONS[kind], *_differences(tree))
         names, values = _values(tree)
         return (*names, *map(_written, values)) if names else _written(values[0])
     except (_NotComputed, ArithmeticError, ValueError):
@@ -158,12 +164,12 @@ def _values(*trees: Any) -> Any:
     return names, values
 
 
-def _differences(tree: Any, scaled: Callable[[complex], float]) -> list[str]:
+def _differences(tree: Any) -> list[str]:
     """Left minus right (right minus left of > and >=), in units of the first that is not 0."""
     sides = tree.args[::-1] if "Greater" in type(tree).__name__ else tree.args
     names, values = _values(*sides)
     unit = next((complex(value) for value in values if abs(value) > 1e-12), 1.0)
-    unit = unit if "quality" in type(tree).__name__ else scaled(unit)
+    unit = unit if "quality" in type(tree).__name__ else abs(unit)
     return [*names, *(_written(value / unit) for value in map(complex, values))]
 
 

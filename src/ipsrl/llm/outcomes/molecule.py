@@ -29,7 +29,8 @@ def smiles(text: str) -> str | None:
         words = answer.text.split()[-50:] if answer else []
     for word in reversed(words):
         word = word.strip("`*\"'.,;:")
-        if not word or len(word) > _LONGEST or (len(words) > 1 and len(word) < 3):
+        shortest = 3 if len(words) > 1 else 1
+        if not shortest <= len(word) <= _LONGEST or not word.isascii():
             continue
         with quiet():
             molecule = chem.MolFromSmiles(word)

@@ -31,7 +31,7 @@ _NUMBER = re.compile(
 _UNIT = re.compile(
     r"\s*(?:\\?%|°|\^?\\circ|\^\{\\circ\}|[$€£¥]"
     r"|\\(?:text|mathrm|mbox)\s*\{[^{}]*\}(?:\^\{?\d\}?)?"
-    r"|(?<=\s)(?!(?:pi|sqrt|sin|cos|tan|log|ln|exp|and|or|mod)\b)"
+    r"|(?<=\s)(?!(?:pi|sqrt|sin|cos|tan|log|ln|exp|and|or|mod|[AaPp][Mm])\b)"
     r"[A-Za-z]{2,}[A-Za-z /^\d²³.-]*)?\s*"
 )
 _AROUND = " .,;:!?*_`\"'()[]\u00ab\u00bb\u201c\u201d\u2018\u2019"
@@ -80,7 +80,7 @@ def choice(text: str) -> str | None:
     answer = final_answer(text)
     if answer is None or len(answer.text) > _LONGEST or _ANOTHER.match(answer.text):
         return None
-    written = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", answer.text).replace("**", "").strip()
+    written = answer.text.replace("**", "")
     if match := _CHOSEN.match(written):
         return match["letter"].upper()
     if answer.named and (match := re.match(r"([B-HJ]|[AI](?! [a-z]))\b", written)):
