@@ -25,6 +25,7 @@ READERS: dict[str, dict[str, object]] = {
     "argparse.ArgumentParser": {},
     "gzip.decompress": {},
     "ast.parse": {},  # of what a model wrote; nothing compiles or runs it
+    "ast.unparse": {},
     "json.loads": {},
     "json.JSONDecoder": {},
     "email.utils.parsedate_tz": {},

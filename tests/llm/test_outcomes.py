@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import llm_toy as toy
 import numpy as np
 import pytest
 import torch
+from helpers import HANGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_answers import ANSWERS, WORKED
@@ -32,6 +32,11 @@ HOSTILE = [
     r"\boxed{9^9^9^9}",
     r"\boxed{((9^{9999})^{9999})^{9999}}",
     r"\boxed{[9!!!!, 3]}",
+    r"\boxed{[\exp(\exp(\exp(\exp(99)))), 3]}",
+    r"\boxed{\{\sin(\exp(9999999999)), 1\}}",
+    r"\boxed{[1,2]\cup[(((9^{9999})^{9999})^{9999})^{9999}, \exp(\exp(99))]}",
+    r"\boxed{1 < \tan(\exp(\exp(99))) \le x}",
+    r"\boxed{(\exp(\exp(99)), (99!)^{(99!)})}",
     r"\boxed{[{9!}!, 3]}",
     r"\boxed{(9^{9!}, 3)}",
     r"\boxed{(99999999)_{3}}",
@@ -112,15 +117,26 @@ def test_no_text_raises(name: str, text: str) -> None:
     assert first == again
 
 
-@names
-def test_hostile_texts_take_no_time(name: str) -> None:
-    key = OUTCOMES[name]
-    key(r"\boxed{\frac{x}{2}} CCO")  # libraries are imported, the parser's tables are built
-    for text in HOSTILE:
-        start = time.perf_counter()
+def test_hostile_texts_end() -> None:
+    """All together take 3 s alone; what is not bounded takes minutes, or memory, for one of them."""
+    script = """
+import json, sys
+from ipsrl.core.outcomes import outcome_ids
+from ipsrl.llm.outcomes import OUTCOMES
+
+for text in json.load(sys.stdin):
+    for key in OUTCOMES.values():
         outcome_ids([key(text)])
-        # The slowest takes .8 s here alone; a shared machine may be several times slower.
-        assert time.perf_counter() - start < 5, text[:60]
+print("end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps(HOSTILE),
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
+    )
+    assert done.stdout == "end\n", done.stderr[-2000:]
 
 
 def test_nothing_that_a_model_wrote_runs_and_keys_are_the_same_everywhere(tmp_path: Path) -> None:

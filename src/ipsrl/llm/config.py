@@ -190,8 +190,8 @@ class Config(PostTraining):
         if not self.outcome and (needed or self.stop_below):
             raise ValueError(
                 f"{f'method {self.method}' if needed else 'stop_below'} needs to know "
-                'what a completion means. Name it, such as outcome = "math", or a function, '
-                '"file.py:function"'
+                'what a completion means. Name it, such as with outcome = "math", or a function '
+                'with outcome = "file.py:function"'
             )
         if self.success and (self.success_above is not None or not needed):
             raise ValueError(

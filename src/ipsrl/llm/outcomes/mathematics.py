@@ -1,8 +1,9 @@
 r"""Answers of mathematics, read by math_verify's parser and compared by their values.
 
-The parser builds trees of SymPy without computing them.  They are computed here, with bounded work.
-What could make it compute all the same, or for ever, is not given to it (`_REFUSED`), so no text
-reaches SymPy's `sympify`, which runs code.
+The parser gets expressions only, of which it builds trees of SymPy without computing them.  They
+are computed here, with bounded work.  Sets, intervals and relations are taken apart here, as SymPy
+computes their members, for ever if need be; so are matrices.  What else would be computed is not
+given to it (`_REFUSED`), and no text reaches SymPy's `sympify`, which runs code.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ _REFUSED = re.compile(
     rf"\\(?!(?:{_COMMANDS})(?![A-Za-z]))[A-Za-z]"  # any other command
     r"|\^\s*\{[^{}]*[\^!]|\^\s*\{?\s*-?\d{5}"  # towers
     r"|(?<!\d)!|!\s*!|\d{3}!|\)\s*_"  # factorials of factorials
-    r"|\\end\{[a-z]*matrix\}\s*\S|\\begin\{(?![pb]?matrix\})"  # arithmetic of matrices
     r"|\d(?:\s|\\text\s*\{)*[AaPp]\.?[Mm]\b"  # 10:15 PM is not a ratio
 )
 _WORDS = re.compile(r"(?=.*([A-Za-z]{4}|\s))[A-Za-z][A-Za-z' -]*")
@@ -47,6 +47,8 @@ _SIGNS = str.maketrans({
     "²": "^2", "³": "^3", "\u2212": "-",
 })  # fmt: skip
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sin|cos|tan|log)[A-Za-z]{3}")
+_IGNORED = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\\[,!]|\$")
+_LIST = re.compile(r",?\s*(?:\\text\{\s*(?:and|or)\s*\}|(?<![A-Za-z])(?:and|or)(?![A-Za-z]))")
 _FORMULA = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)")
 _SPACES = re.compile(r"\s+|\\[,;:! ]|\\left|\\right|\\displaystyle|\$")
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
@@ -56,10 +58,16 @@ _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     "atan": cmath.atan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
 }  # fmt: skip
 _CONSTANTS = {"Pi": math.pi, "Exp1": math.e, "ImaginaryUnit": 1j}
+_RELATION = r"<=|>=|!=|[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![a-z])"
 _RELATIONS = {
-    "Equality": "=", "Unequality": "!=", "StrictLessThan": "<", "LessThan": "<=",
-    "StrictGreaterThan": "<", "GreaterThan": "<=",
+    **dict.fromkeys(["="], ("=", False)), **dict.fromkeys(["!=", "ne", "neq"], ("!=", False)),
+    **dict.fromkeys(["<", "lt"], ("<", False)), **dict.fromkeys(["<=", "le", "leq"], ("<=", False)),
+    **dict.fromkeys([">", "gt"], ("<", True)), **dict.fromkeys([">=", "ge", "geq"], ("<=", True)),
 }  # fmt: skip
+_BRACKETS = re.compile(
+    r"(?P<opening>\\?\{|[(\[])(?P<inside>.*?)(?P<closing>\\?\}|[)\]])", re.DOTALL
+)
+_MATRIX = re.compile(r"\\begin\{[pb]?matrix\}(?P<inside>.*?)\\end\{[pb]?matrix\}", re.DOTALL)
 
 _Number = Fraction | complex
 
@@ -106,7 +114,7 @@ def _read(written: str) -> Hashable | None:
     written = re.sub(r"√\s*\(", "sqrt(", written).translate(_SIGNS)
     try:
         if _is_safe(written):
-            return _key(_parser()(written))
+            return _key(_LIST.sub(",", _IGNORED.sub("", written)))
     except Exception:  # whatever a parser raises on what a model wrote
         pass
     return _SPACES.sub("", written) or None
@@ -119,6 +127,13 @@ def _is_safe(written: str) -> bool:
         depth += (mark in "([{") - (mark in ")]}")
         deepest = max(deepest, depth)
     return deepest <= _DEEPEST and not _REFUSED.search(written)
+
+
+def _tree(written: str) -> Any:
+    """The parser's tree of an expression: not of a set or matrix, which SymPy would compute."""
+    if re.search(r"[,;&]|\\[{}]|\\begin|\\cup|\\in\b", written):
+        raise _NotComputed
+    return _parser()(written)
 
 
 @cache
@@ -135,22 +150,64 @@ def _parser() -> Callable[[str], Any]:
     )
 
 
-def _key(tree: Any) -> Hashable:
-    kind = type(tree).__name__
-    if hasattr(tree, "tolist"):
-        return ("Matrix", *(tuple(map(_key, row)) for row in tree.tolist()))
-    if kind in ("FiniteSet", "And", "Or", "Union"):
-        members = frozenset(map(_key, tree.args))
-        return next(iter(members)) if len(members) == 1 else (kind, members)
-    if kind in ("Tuple", "Interval"):
-        return (kind, *map(_key, tree.args))
+def _key(written: str) -> Hashable:
+    """Of lists, sets, points, intervals, matrices, relations; of an expression its value."""
+    written = written.strip()
+    for between in (r"[,;]", r"\\cup\b"):
+        parts, _ = _split(written, between)
+        if len(parts) > 1:
+            return _set(parts)
+    sides, relations = _split(written, _RELATION)
+    if relations:
+        pairs = zip(sides, relations, sides[1:], strict=False)
+        return _one_of(frozenset(_relation(*pair) for pair in pairs))
+    if match := _BRACKETS.fullmatch(written):
+        parts, _ = _split(match["inside"], r"[,;]")
+        if match["opening"] in ("{", r"\{"):
+            return _set(parts)
+        if len(parts) > 1:
+            return (match["opening"], *map(_key, parts), match["closing"])
+    if match := _MATRIX.fullmatch(written):
+        rows = match["inside"].strip().removesuffix(r"\\").split(r"\\")
+        return ("matrix", *(tuple(map(_key, row.split("&"))) for row in rows))
+    if r"\pm" in written:
+        return _set([written.replace(r"\pm", sign) for sign in "+-"])
+    tree = _tree(written)
     try:
-        if kind in _RELATIONS:
-            return (_RELATIONS[kind], *_differences(tree))
         names, values = _values(tree)
         return (*names, *map(_written, values)) if names else _written(values[0])
     except (_NotComputed, ArithmeticError, ValueError):
         return str(tree)
+
+
+def _split(written: str, between: str) -> tuple[list[str], list[str]]:
+    """The parts outside of brackets, and what is between them."""
+    parts, marks, depth, start = [], [], 0, 0
+    for match in re.finditer(rf"(?P<open>\\?\{{|[(\[])|(?P<close>\\?\}}|[)\]])|{between}", written):
+        if match["open"] or match["close"]:
+            depth += 1 if match["open"] else -1
+        elif depth == 0:
+            parts.append(written[start : match.start()])
+            marks.append(match[0])
+            start = match.end()
+    return [*parts, written[start:]], marks
+
+
+def _set(parts: list[str]) -> Hashable:
+    return _one_of(frozenset(map(_key, parts)))
+
+
+def _one_of(members: frozenset[Hashable]) -> Hashable:
+    return next(iter(members)) if len(members) == 1 else members
+
+
+def _relation(left: str, relation: str, right: str) -> Hashable:
+    """Left minus right, in units of its first value that is not 0; > and >= are turned round."""
+    kind, turned = _RELATIONS[relation.lstrip("\\")]
+    names, values = _values(*map(_tree, (right, left) if turned else (left, right)))
+    unit = next((complex(value) for value in values if abs(value) > 1e-12), 1.0)
+    unit = unit if kind in ("=", "!=") else abs(unit)
+    return (kind, *names, *(_written(complex(value) / unit) for value in values))
 
 
 def _values(*trees: Any) -> Any:
@@ -162,15 +219,6 @@ def _values(*trees: Any) -> Any:
         first, *rest = (_compute(tree, at | {"i": 1j}) for tree in trees)
         values.append(first - rest[0] if rest else first)
     return names, values
-
-
-def _differences(tree: Any) -> list[str]:
-    """Left minus right (right minus left of > and >=), in units of the first that is not 0."""
-    sides = tree.args[::-1] if "Greater" in type(tree).__name__ else tree.args
-    names, values = _values(*sides)
-    unit = next((complex(value) for value in values if abs(value) > 1e-12), 1.0)
-    unit = unit if "quality" in type(tree).__name__ else abs(unit)
-    return [*names, *(_written(value / unit) for value in map(complex, values))]
 
 
 def _compute(tree: Any, at: dict[str, complex]) -> _Number:
@@ -224,5 +272,8 @@ def _written(value: _Number) -> str:
 def _digits(part: float, size: float) -> str:
     if abs(part) <= 1e-12 * max(size, 1.0):
         return "0"
-    near = Fraction(part).limit_denominator(1000)
-    return str(near) if abs(near - part) <= 1e-11 * size else f"{part:.9g}"
+    if abs(part) < 1e9:  # above, rounding makes any float a whole number
+        near = Fraction(part).limit_denominator(1000 if abs(part) < 1e3 else 1)
+        if abs(near - part) <= 1e-11 * size:
+            return str(near)
+    return f"{part:.9g}"
