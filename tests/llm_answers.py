@@ -107,6 +107,10 @@ MATH: Texts = {
         "Answer: n = 3 apples",
         "So there are 3 of them.",
     ],
+    "16/3": [r"\boxed{5\frac{1}{3}}", r"\boxed{\frac{16}{3}}", "Answer: 5 1/3"],
+    "solutions": [r"\boxed{x=2 \text{ or } x=3}", r"\boxed{x = 3, x = 2}", r"\boxed{x = 2, 3}"],
+    "two unknowns": [r"\boxed{x = 2, y = 3}", r"\boxed{y = 3, x = 2}"],
+    "two other unknowns": [r"\boxed{x = 3, y = 2}"],
     "3+4i": [r"\boxed{3+4i}", r"\boxed{4i + 3}"],
     "50": [r"\boxed{50\%}", r"\boxed{50^\circ}", r"\boxed{\$50.00}"],
     "x^2-1": [
@@ -313,5 +317,7 @@ ANSWERS: dict[str, Texts] = {
     "math": MATH, "number": NUMBER, "choice": CHOICE, "json": JSON, "set": SET, "python": PYTHON,
     "smiles": SMILES, "text": TEXT,
 }  # fmt: skip
-WORKED = {"math": {"1/2", "3.46410162", "3", "3+4i", "50", "monday", r"\binom{10}{3}", None}}
+WORKED = {
+    "math": {"1/2", "16/3", "3.46410162", "3", "3+4i", "50", "monday", r"\binom{10}{3}", None}
+}
 """Keys that are compared themselves; of the others of these names only what is equal."""

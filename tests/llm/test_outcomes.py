@@ -118,7 +118,7 @@ def test_no_text_raises(name: str, text: str) -> None:
 
 
 def test_hostile_texts_end() -> None:
-    """All together take 3 s alone; what is not bounded takes minutes, or memory, for one of them."""
+    """All of them take 3 s alone; what is not bounded takes minutes, or memory, for one."""
     script = """
 import json, sys
 from ipsrl.core.outcomes import outcome_ids

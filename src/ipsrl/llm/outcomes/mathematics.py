@@ -39,7 +39,7 @@ _REFUSED = re.compile(
 )
 _WORDS = re.compile(r"(?=.*([A-Za-z]{4}|\s))[A-Za-z][A-Za-z' -]*")
 _ASSIGNED = re.compile(
-    r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*(?:=(?!=)|\\in\b)(.*)", re.DOTALL
+    r"\s*(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?)\s*(?:=|\\in\b)(?P<value>.*)", re.DOTALL
 )
 _SIGNS = str.maketrans({
     "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "\u00d7": r"\times ", "·": r"\cdot ",
@@ -99,9 +99,11 @@ def mathematics(text: str) -> Hashable | None:
             written = re.split(r"\s[A-Za-z]{2,}\s", written)[-1]
         elif _SENTENCE.search(written):
             return number(text)
-    if (match := _ASSIGNED.fullmatch(written)) or (written.count("=") > 1 and "," not in written):
-        written = match[1] if match else written.rpartition("=")[2]
-        written = written.rpartition("=")[2] if "," not in written else written
+    equals = written.count("=")
+    if equals > 1 and "," not in _LIST.sub(",", written):
+        written = written.rpartition("=")[2]
+    elif equals <= 1 and (match := _ASSIGNED.fullmatch(written)):
+        written = match["value"]
     if (value := rational(written)) is not None:
         return str(value)
     if _WORDS.fullmatch(words := bare(written)):
@@ -194,6 +196,11 @@ def _split(written: str, between: str) -> tuple[list[str], list[str]]:
 
 
 def _set(parts: list[str]) -> Hashable:
+    found = [_ASSIGNED.fullmatch(part) for part in parts]
+    if len({match and match["name"] for match in found}) == 1:  # x = 2 or x = 3
+        parts = [
+            match["value"] if match else part for match, part in zip(found, parts, strict=True)
+        ]
     return _one_of(frozenset(map(_key, parts)))
 
 

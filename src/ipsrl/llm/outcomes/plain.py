@@ -18,7 +18,7 @@ _REWRITTEN = (
     (re.compile(r"\\[,!;: ]|\\\$|\\left|\\right"), ""),
     (re.compile("[\u2212\u2013]"), "-"),  # minus and dash
     (re.compile("[\u00a0\u202f\u2009]"), " "),
-    (re.compile(r"\\[dtc]?frac\s*\{?(-?\d+)\}?\s*\{?(\d+)\}?"), r"\1/\2"),
+    (re.compile(r"\\[dtc]?frac\s*\{?(-?\d+)\}?\s*\{?(\d+)\}?"), r" \1/\2"),
     (re.compile(r"\s*(?:\\times|\\cdot|\u00d7|·|\*|x)\s*10\s*\^\s*\{?([-+]?\d{1,3})\}?"), r"e\1"),
     (re.compile(r"(?<=\d)\s*/\s*(?=\d)"), "/"),
 )
