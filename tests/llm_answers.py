@@ -37,8 +37,18 @@ NUMBER: Texts = {
     "-1/2": ["Answer: -0.5", "Answer: -1/2", r"\boxed{-\frac{1}{2}}", "Answer: \u2212.5"],
     "5/2": ["Answer: 2 1/2", "Answer: 2.5 hours", "Answer: 2,5", r"\boxed{\dfrac{5}{2}}"],
     "300000000": [r"\boxed{3 \times 10^8 \text{ m/s}}", "Answer: 3e8"],
+    "1000000": ["Answer: 10^6", "Answer: $10^{6}$"],
     "3": ["Answer: 3 of the 10 marbles", "Of the 10 marbles he keeps 3"],
-    None: ["", "I do not know.", "<think>It is 42", "Answer: none", "Answer: 1/0", r"\boxed{}"],
+    None: [
+        "",
+        "I do not know.",
+        "<think>It is 42",
+        "Answer: none",
+        "Answer: 1/0",
+        "Answer: 12:30",
+        "Answer: 2^3",
+        r"\boxed{}",
+    ],
 }
 
 CHOICE: Texts = {
@@ -108,10 +118,21 @@ MATH: Texts = {
         "So there are 3 of them.",
     ],
     "16/3": [r"\boxed{5\frac{1}{3}}", r"\boxed{\frac{16}{3}}", "Answer: 5 1/3"],
-    "solutions": [r"\boxed{x=2 \text{ or } x=3}", r"\boxed{x = 3, x = 2}", r"\boxed{x = 2, 3}"],
-    "two unknowns": [r"\boxed{x = 2, y = 3}", r"\boxed{y = 3, x = 2}"],
+    "solutions": [
+        r"\boxed{x=2 \text{ or } x=3}",
+        r"\boxed{x = 3, x = 2}",
+        r"\boxed{x = 2, 3}",
+        "Therefore $x = 2$ or $x = 3$.",
+    ],
+    "two unknowns": [
+        r"\boxed{x = 2, y = 3}",
+        r"\boxed{y = 3, x = 2}",
+        "The solution is x = 2 and y = 3.",
+    ],
     "two other unknowns": [r"\boxed{x = 3, y = 2}"],
     "3+4i": [r"\boxed{3+4i}", r"\boxed{4i + 3}"],
+    "3/4": ["The answer is $\\frac{3}{4}$ cups.", r"The answer is $y = .75$, as $x > 0$", "= .75"],
+    "10": ["Answer: 10 m/s", r"\boxed{10 \text{ m/s}}", r"Answer: $\approx 10$"],
     "50": [r"\boxed{50\%}", r"\boxed{50^\circ}", r"\boxed{\$50.00}"],
     "x^2-1": [
         r"\boxed{x^2-1}",
@@ -191,6 +212,10 @@ SET: Texts = {
         "red, red, green, blue",
         "<think>- cyan</think>\n• red\n• green\n• blue",
         "RED & GREEN & BLUE",
+        "The colours are red, green and blue.",
+        "Sure!\n1. **Red**\n2. **Green**\n\n3. **Blue**\n\nHope this helps!",
+        "- one step\n- another\n\nAnswer: red, green, blue",
+        "The answer is the following:\n- red\n- green\n- blue",
         "`red`, `green`, `blue`",
         "(blue; green; red)",
     ],
@@ -201,6 +226,7 @@ SET: Texts = {
         "[2.0, 1, 1.50]",
         "- 1\n- 2\n- 3/2",
     ],
+    frozenset({"apples (2)", "pears"}): ["- apples (2)\n- pears"],
     frozenset({"new york"}): ["New York", "Answer: new  york.", "- New York"],
     frozenset({"1000"}): ["Answer: 1000"],
     None: ["", ",", "{}", "<think>- red", r"\boxed{}"],
@@ -228,6 +254,10 @@ TEXT: Texts = {
         "<answer>Paris</answer>",
         "<think>Answer: Rome?</think>Paris",
         "The final answer is: Paris",
+        "### Paris",
+        "> Paris",
+        "- Paris",
+        "[Paris]",
         "\uff30\uff41\uff52\uff49\uff53",
     ],
     "new york": ["New York", "new  york", "New\u00a0York.", "Answer:\n\nNew York\n"],
@@ -318,6 +348,18 @@ ANSWERS: dict[str, Texts] = {
     "smiles": SMILES, "text": TEXT,
 }  # fmt: skip
 WORKED = {
-    "math": {"1/2", "16/3", "3.46410162", "3", "3+4i", "50", "monday", r"\binom{10}{3}", None}
+    "math": {
+        "1/2",
+        "16/3",
+        "3/4",
+        "10",
+        "3.46410162",
+        "3",
+        "3+4i",
+        "50",
+        "monday",
+        r"\binom{10}{3}",
+        None,
+    }
 }
 """Keys that are compared themselves; of the others of these names only what is equal."""

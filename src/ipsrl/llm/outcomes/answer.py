@@ -119,7 +119,7 @@ def _after(text: str) -> str:
     """What follows `Answer:`: the rest of the line, else the next paragraph; one sentence."""
     text = text.partition("</answer>")[0].lstrip(":\uff1a*_ \t")
     line, _, rest = text.partition("\n")
-    if not line.strip():
+    if not line.strip(" *_") or line.rstrip(" *_").endswith(":"):
         line = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)[0]
     bold = line.count("**") % 2  # `**Answer: 42**` has its first half before
     return _SENTENCE.split(line.rstrip("* \t") if bold else line, maxsplit=1)[0]

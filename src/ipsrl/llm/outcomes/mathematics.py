@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Hashable
 from fractions import Fraction
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any
 
 from ipsrl.errors import MissingExtra
@@ -82,8 +83,8 @@ def mathematics(text: str) -> Hashable | None:
     Equal: numbers of one value, 1/2 = .5 = \frac{1}{2}, \sqrt{12} = 2\sqrt{3}, to nine digits where
     they are not rational; expressions that agree at three points, x^2 - 1 = (x-1)(x+1); x = 3 and
     3; equations and inequalities up to a factor, x < 3 and 3 > x; points, intervals, matrices and
-    sets by their members; units, % and currency are left out; words as `plain_text`; anything else
-    by its characters without spaces.
+    sets by their members, but x < 3 is not an interval; units, % and currency are left out, so 50%
+    is 50; words as `plain_text`; anything else by its characters without spaces.
     None: without an answer, or one of more than 300 characters.  Of a last line that is a sentence
     the last formula counts, else the last number.
     """
@@ -92,13 +93,13 @@ def mathematics(text: str) -> Hashable | None:
     if answer is None or len(answer.text) > _LONGEST:
         return None
     written = answer.text
-    if not answer.named:
-        if found := _FORMULA.findall(written):
-            written = "".join(found[-1])
-        elif "=" in written:
-            written = re.split(r"\s[A-Za-z]{2,}\s", written)[-1]
-        elif _SENTENCE.search(written):
-            return number(text)
+    if formulas := _formulas(written, first=answer.named):
+        written = formulas
+    elif not answer.named and "=" in written:
+        written = re.split(r"(?:^|\s)(?!(?:and|or)\b)[A-Za-z]{2,}(?=\s)", written)[-1]
+    elif not answer.named and _SENTENCE.search(written):
+        return number(text)
+    written = re.sub(r"^(?:=|\\approx|≈)\s*", "", written)
     equals = written.count("=")
     if equals > 1 and "," not in _LIST.sub(",", written):
         written = written.rpartition("=")[2]
@@ -109,6 +110,20 @@ def mathematics(text: str) -> Hashable | None:
     if _WORDS.fullmatch(words := bare(written)):
         return normalised(words)
     return _read(written)
+
+
+def _formulas(written: str, first: bool) -> str:
+    """The first or last $...$ of a sentence, or several of them in a row; "" without."""
+    found = list(_FORMULA.finditer(written))
+    if not found or (first and re.search(r"\d", written[: found[0].start()])):
+        return ""
+    rows = [[found[0]]]
+    for before, match in pairwise(found):
+        if re.fullmatch(r"\s*,?\s*(?:and|or)?\s*", written[before.end() : match.start()]):
+            rows[-1].append(match)
+        else:
+            rows.append([match])
+    return ",".join(match[1] or match[2] for match in rows[0 if first else -1])
 
 
 @lru_cache(maxsize=2**12)  # a policy repeats its answers

@@ -20,27 +20,30 @@ _REWRITTEN = (
     (re.compile("[\u00a0\u202f\u2009]"), " "),
     (re.compile(r"\\[dtc]?frac\s*\{?(-?\d+)\}?\s*\{?(\d+)\}?"), r" \1/\2"),
     (re.compile(r"\s*(?:\\times|\\cdot|\u00d7|·|\*|x)\s*10\s*\^\s*\{?([-+]?\d{1,3})\}?"), r"e\1"),
+    (re.compile(r"(?<![\d.])10\s*\^\s*\{?([-+]?\d{1,3})\}?"), r"1e\1"),
     (re.compile(r"(?<=\d)\s*/\s*(?=\d)"), "/"),
 )
 _DIGITS = r"(?:\d{1,3}(?:[, ']\d{3})+(?![\d])(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _NUMBER = re.compile(
-    r"(?<![\w.])(?P<sign>(?:(?<![\d)])[-+])?)\s?[$€£¥]?\s?"
+    r"(?<![\w.,:^])(?<!\^\{)(?P<sign>(?:(?<![\d)])[-+])?)\s?[$€£¥]?\s?"
     rf"(?:(?P<whole>\d+)\s+(?=\d+/\d))?(?P<digits>{_DIGITS})(?:[eE](?P<power>[-+]?\d{{1,3}})(?!\d))?"
-    r"(?:/(?P<below>\d+))?"
+    r"(?:/(?P<below>\d+))?(?!\d|[.,:]\d|\s*\^)"
 )
 _UNIT = re.compile(
     r"\s*(?:\\?%|°|\^?\\circ|\^\{\\circ\}|[$€£¥]"
     r"|\\(?:text|mathrm|mbox)\s*\{[^{}]*\}(?:\^\{?\d\}?)?"
+    r"|(?<=\s)(?:k?m|cm|mi|ft|k?g|mg|l)/(?:s|h|hr|min|sec|kg|l|m|cm)(?:\^?[\d²])?"
     r"|(?<=\s)(?!(?:pi|sqrt|sin|cos|tan|log|ln|exp|and|or|mod|[AaPp][Mm])\b)"
     r"[A-Za-z]{2,}[A-Za-z /^\d²³.-]*)?\s*"
 )
-_AROUND = " .,;:!?*_`\"'()[]\u00ab\u00bb\u201c\u201d\u2018\u2019"
+_AROUND = " .,;:!?*_`\"'\u00ab\u00bb\u201c\u201d\u2018\u2019"
 _DECIMAL_COMMA = re.compile(r"\d+,(?!\d{3}$)\d+")
 _LETTER = r"\(?\[?(?P<letter>[A-Ja-j])[)\]]?"
 _CHOSEN = re.compile(rf"(?:(?:option|choice|answer)\s*:?\s*)?{_LETTER}(?:[.:)]|,|\s*[-—]|$)", re.I)
 _CALLED = re.compile(r"\b(?:option|choice)\s+\(?(?P<letter>[A-J])\b|\((?P<other>[A-J])\)")
 _LAST = re.compile(r"(?:^|[\s*(])(?P<letter>[A-J])[)*]*$")
 _ANOTHER = re.compile(r"^\W*[A-J]\W*(?:,|and|or|&|/)\W*[A-J]\b")
+_SAID = re.compile(r".*?(?::|\b(?:are|is|include)\b)")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+(.*)$")
 
 
@@ -117,26 +120,31 @@ def items(text: str) -> frozenset[str] | None:
     where it is one.
     None: without an item.
     """
-    lines = spoken(text).splitlines()
-    while lines and not _BULLET.match(lines[-1]) and not lines[-1].strip(" \t`"):
-        lines.pop()
-    listed: list[str] = []
-    while lines and (match := _BULLET.match(lines.pop())):
-        listed.append(match[1])
+    answer = final_answer(text)
+    if answer is None:
+        return None
+    listed = [] if answer.named else _bullets(spoken(text).splitlines())
     if not listed:
-        answer = final_answer(text)
-        if answer is None:
-            return None
         inside = re.sub(r"\\text\s*\{([^{}]*)\}|\\([{}])", r"\1\2", answer.text).strip()
         if (opened := "{[(".find(inside[0])) >= 0 and inside[-1] == "}])"[opened]:
             inside = inside[1:-1]
-        elif not answer.named and ":" in inside:
-            inside = inside.rpartition(":")[2]
+        elif not answer.named and (said := _SAID.match(inside)):
+            inside = inside[said.end() :]
         between = next(mark for mark in (r"[;\n]", r",\s+", ",") if re.search(mark, inside + ","))
         parts = re.split(between, inside)
         listed = [each for part in parts for each in re.split(r"\b(?:and|or)\b|&", part)]
     found = {_item(each) for each in listed} - {""}
     return frozenset(found) or None
+
+
+def _bullets(lines: list[str]) -> list[str]:
+    """The last lines in a row that are items of a list; blank lines do not part them."""
+    while lines and not _BULLET.match(lines[-1]):
+        lines.pop()
+    listed: list[str] = []
+    while lines and (not lines[-1].strip() or _BULLET.match(lines[-1])):
+        listed.append(lines.pop())
+    return listed
 
 
 def plain_text(text: str) -> str | None:
@@ -151,8 +159,11 @@ def plain_text(text: str) -> str | None:
 
 
 def normalised(text: str) -> str:
+    """In small letters, without bullets, brackets and punctuation around it."""
     text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return bare(text).strip(_AROUND)
+    text = bare(re.sub(r"^(?:[-*+>#]+ )+", "", text)).strip(_AROUND)
+    match = re.fullmatch(r"[(\[]([^()\[\]]*)[)\]]", text)
+    return match[1].strip(_AROUND) if match else text
 
 
 def _rewritten(text: str) -> str:
@@ -174,7 +185,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _item(text: str) -> str:
-    text = bare(text)
+    match = _BULLET.match(text)
+    text = bare(match[1] if match else text)
     value = rational(text) if text[:1] in "0123456789.-+" else None
     return normalised(text) if value is None else str(value)
 
