@@ -54,6 +54,23 @@ def test_the_recipes_of_the_guide_to_extending_run():
     assert "Loss at the end" in view
 
 
+def test_code_of_the_guide_to_language_models_runs(tmp_path):
+    """With a model of 0.1M parameters and on any machine, one step."""
+    tiny = pytest.importorskip("ipsrl.llm.tiny")
+    tiny.build(tmp_path / "tiny", ["Name a root of x^2 = 4."])
+    first, similar, *_ = code_of("docs/llm.md")
+    assert "Qwen/Qwen3-0.6B" in first
+    here = "use_cpu=True, bf16=False, gradient_checkpointing=False, dataloader_pin_memory=False, "
+    here += "report_to='none', max_steps=1, max_completion_length=8, "
+    first = first.replace("Qwen/Qwen3-0.6B", str(tmp_path / "tiny"))
+    first = first.replace("runs/roots", str(tmp_path / "runs"))
+    first = first.replace("GRPOConfig(", f"GRPOConfig({here}")
+    first = first.replace(f"import GRPOConfig({here}", "import GRPOConfig(")
+    shown = "\nprint(trainer.outcome_fn(['2', r'\\boxed{\\sqrt{4}}', '-2']))"
+    assert run("-c", first + shown).splitlines()[-1] == "['2', '2', '-2']"
+    run("-c", similar)
+
+
 def test_bandit_example():
     lines = run(ROOT / "examples" / "bandit.py").splitlines()
     distance = {line.split()[0]: float(line.split()[-1]) for line in lines[1:]}

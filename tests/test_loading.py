@@ -24,6 +24,8 @@ READERS: dict[str, dict[str, object]] = {
     # Texts, tables and arrays: these formats hold no code.
     "argparse.ArgumentParser": {},
     "gzip.decompress": {},
+    "ast.parse": {},  # of what a model wrote; nothing compiles or runs it
+    "ast.unparse": {},
     "json.loads": {},
     "json.JSONDecoder": {},
     "email.utils.parsedate_tz": {},
@@ -33,6 +35,7 @@ READERS: dict[str, dict[str, object]] = {
     "safetensors.numpy.load": {},
     "safetensors.numpy.load_file": {},
     "safetensors.torch.load_file": {},
+    "tokenizers.Tokenizer.from_file": {},  # JSON
     "gemmi.read_structure": {},
     "meeko.Polymer.from_pdb_string": {},
     "meeko.RDKitMolCreate.from_pdbqt_mol": {},

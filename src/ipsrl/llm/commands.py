@@ -39,8 +39,9 @@ def diagnose(argv: list[str]) -> int:
         files: tyro.conf.Positional[tuple[Path, ...]]
         """Parquet or JSON lines of prompt, completion, reward; or the output directory of a run."""
         outcome: str | None = None
-        """module:function or file.py:function (prompts, completions, **columns) -> a key for each;
-        the column `outcome` if not given."""
+        """math, number, choice, json, set, python, smiles or text; or module:function or
+        file.py:function (prompts, completions, **columns) -> a key for each; the column `outcome`
+        if not given."""
         reward: str | None = None
         """Column of the rewards; raw_reward, reward or the sum of TRL's columns if not given."""
         group_size: int | None = None
@@ -56,9 +57,10 @@ def diagnose(argv: list[str]) -> int:
     if not options.files:
         print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
         return 2
-    from ipsrl.functions import load_function, printing_aside
+    from ipsrl.functions import printing_aside
     from ipsrl.llm.collapse import diagnose_completions
     from ipsrl.llm.completions import outcome_keys, read_completions
+    from ipsrl.llm.outcomes import load_outcome
     from ipsrl.llm.summary import summary
 
     if options.out is not None:
@@ -66,7 +68,7 @@ def diagnose(argv: list[str]) -> int:
 
         check_libraries()
     with printing_aside():
-        outcome_fn = load_function(options.outcome) if options.outcome else None
+        outcome_fn = load_outcome(options.outcome) if options.outcome else None
         rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
         keys = outcome_keys(rows, outcome_fn)
     rows = replace(rows, completions=[], columns={})  # most of the memory

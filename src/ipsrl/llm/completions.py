@@ -130,7 +130,8 @@ def outcome_keys(rows: Completions, outcome_fn: OutcomeFunction | None) -> list[
     if "outcome" not in rows.columns:
         raise InvalidInput(
             "the completions have no column 'outcome', so nothing says which of them mean the "
-            "same. Name a function (prompts, completions, **columns) -> keys: --outcome mod:fn."
+            "same. Name the outcome, such as --outcome math, or a function (prompts, completions, "
+            "**columns) -> keys: --outcome mod:fn."
         )
     try:
         return [_whole(key) for key in rows.columns["outcome"]]

@@ -175,7 +175,8 @@ class Config(PostTraining):
     success: Annotated[list[str], FailFast()] = []  # noqa: RUF012 (frozen)
     """Names of reward functions that are positive for what is right, and so scaled."""
     outcome: Function = ""
-    """Outcome function, called as the reward is: one key per completion, None for none."""
+    """math, number, choice, json, set, python, smiles or text; or a function, called as the reward
+    is: one key per completion, None for none."""
     stop_below: Annotated[float, Field(ge=0)] = 0.0
     """Stop when the effective outcomes per group stay below this; 0 for never."""
 
@@ -189,7 +190,8 @@ class Config(PostTraining):
         if not self.outcome and (needed or self.stop_below):
             raise ValueError(
                 f"{f'method {self.method}' if needed else 'stop_below'} needs to know "
-                'what a completion means. Name a function with outcome = "file.py:function"'
+                'what a completion means. Name it, such as with outcome = "math", or a function '
+                'with outcome = "file.py:function"'
             )
         if self.success and (self.success_above is not None or not needed):
             raise ValueError(

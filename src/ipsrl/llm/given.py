@@ -14,6 +14,7 @@ from ipsrl.core.estimators import ESTIMATORS, Estimator, Kernel, Replay
 from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import is_coroutine
+from ipsrl.llm.outcomes import OUTCOMES, named
 from ipsrl.llm.replay import PromptHistory
 
 OutcomeFn = Callable[..., Sequence[Hashable | None]]
@@ -138,13 +139,16 @@ def as_success(success: object, names: Sequence[str]) -> float | list[int] | Non
     return [list(names).index(name) for name in wanted]
 
 
-def check_outcome_fn(outcome_fn: object) -> None:
+def as_outcome_fn(outcome_fn: OutcomeFn | str | None) -> OutcomeFn | str:
+    """A function, by its name in `OUTCOMES` too, or the name of a column."""
+    outcome_fn = named(outcome_fn)
     if not isinstance(outcome_fn, str) and not callable(outcome_fn):
         raise InvalidInput(
             f"outcome_fn is {outcome_fn!r}. Pass a function of (prompts, completions, "
-            "completion_ids, **columns) that returns one key per completion, or the name of a "
-            "column that a reward function logs."
+            "completion_ids, **columns) that returns one key per completion, the name of one "
+            f"({', '.join(OUTCOMES)}), or the name of a column that a reward function logs."
         )
+    return outcome_fn
 
 
 _WITHOUT_GROUPS = {

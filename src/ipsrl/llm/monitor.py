@@ -21,6 +21,7 @@ from ipsrl.errors import InvalidInput, MissingExtra
 from ipsrl.functions import is_coroutine
 from ipsrl.llm.collapse import outcome_statistics
 from ipsrl.llm.completions import OutcomeFunction, call_outcome_fn
+from ipsrl.llm.outcomes import OUTCOMES, named
 from ipsrl.llm.rewards import checked
 
 try:
@@ -39,7 +40,8 @@ class CollapseMonitor(TrainerCallback):
 
     Args:
       outcome_fn: outcome_fn(prompts, completions, completion_ids, **columns), one key per
-        completion, None for none; not needed by a trainer that measures by itself.
+        completion, None for none; or a name of `ipsrl.llm.outcomes.OUTCOMES`; not needed by a
+        trainer that measures by itself.
       stop_below: stop once the effective outcomes per group were below it in `patience` logs in
         a row; None never stops.
       patience: number of logs.
@@ -50,16 +52,17 @@ class CollapseMonitor(TrainerCallback):
 
     def __init__(
         self,
-        outcome_fn: OutcomeFunction | None = None,
+        outcome_fn: OutcomeFunction | str | None = None,
         *,
         stop_below: float | None = None,
         patience: int = 3,
         num_generations: int | None = None,
     ) -> None:
+        outcome_fn = named(outcome_fn)
         if outcome_fn is not None and not callable(outcome_fn):
             raise InvalidInput(
-                f"outcome_fn is {outcome_fn!r}, which cannot be called. "
-                "Pass a function (prompts, completions, **columns) -> keys."
+                f"outcome_fn is {outcome_fn!r}, which cannot be called. Pass a function "
+                f"(prompts, completions, **columns) -> keys, or one of {', '.join(OUTCOMES)}."
             )
         if stop_below is not None and not stop_below > 1:
             raise InvalidInput(

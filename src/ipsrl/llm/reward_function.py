@@ -18,7 +18,8 @@ from ipsrl.core.methods import IPS
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.functions import call, is_coroutine
-from ipsrl.llm.given import OutcomeFn, check_outcome_fn
+from ipsrl.llm.given import OutcomeFn, as_outcome_fn
+from ipsrl.llm.outcomes import OUTCOMES
 from ipsrl.llm.replay import one_prompt, prompt_ids
 from ipsrl.llm.rewards import checked, keys_of
 
@@ -27,7 +28,7 @@ logger = logging.getLogger("ipsrl.llm")
 
 def ips_reward(
     reward_fn: Callable[..., Sequence[float | None]],
-    outcome_fn: OutcomeFn,
+    outcome_fn: OutcomeFn | str,
     num_generations: int,
     *,
     eps: float = 0.0,
@@ -41,7 +42,7 @@ def ips_reward(
 
     Args:
       reward_fn: TRL's kind of reward function; not a coroutine.
-      outcome_fn: as for `IPSMixin`.
+      outcome_fn: as for `IPSMixin`, but not the name of a column.
       num_generations: G of the trainer's configuration; an evaluation must use the same.
       eps: lower clip of p^.
       alpha: exponent.
@@ -52,12 +53,13 @@ def ips_reward(
         are not one per completion, or a batch of broken groups, and in the first step for rewards
         that are negative or infinite; later negative ones are left unscaled.
     """
-    check_outcome_fn(outcome_fn)
+    outcome_fn = as_outcome_fn(outcome_fn)
     scaling = IPS(eps=eps, alpha=alpha)
     if isinstance(outcome_fn, str):
         raise InvalidInput(
             f"outcome_fn is {outcome_fn!r}, but what a reward function logs is out of the reach of "
-            "another. Pass a function, or use IPSGRPOTrainer, which takes the name of a column."
+            f"another. Pass a function, one of {', '.join(OUTCOMES)}, or use IPSGRPOTrainer, which "
+            "takes the name of a column."
         )
     if not isinstance(num_generations, int) or num_generations < 1:
         raise InvalidInput(

@@ -34,6 +34,7 @@ try:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.given import as_success
     from ipsrl.llm.monitor import CollapseMonitor
+    from ipsrl.llm.outcomes import load_outcome
     from ipsrl.llm.packaged import folder_of
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
 except ModuleNotFoundError as error:
@@ -81,7 +82,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
     rewards = [load_function(reward) for reward in config.reward]
-    outcome = load_function(config.outcome) if config.outcome else None
+    outcome = load_outcome(config.outcome) if config.outcome else None
     similarity = load_function(config.similarity) if config.similarity else None
     arguments = arguments_of(config, out)
     dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)

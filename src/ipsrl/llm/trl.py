@@ -37,12 +37,12 @@ from ipsrl.llm.given import (
     SimilarityFn,
     as_estimator,
     as_method,
+    as_outcome_fn,
     as_success,
     check_config,
     check_has_effect,
     check_host,
     check_inputs,
-    check_outcome_fn,
 )
 from ipsrl.llm.metrics import reward_metrics
 from ipsrl.llm.replay import PromptHistory
@@ -68,8 +68,10 @@ class IPSMixin(Evidence):
       outcome_fn: called by TRL as a reward function is, `outcome_fn(prompts=, completions=,
         completion_ids=, **columns)`, also if it is async; returns one key per completion: a str,
         int, or a tuple or frozenset of these; None where it has no outcome, whose reward is left
-        alone.  Or the name of a column that a reward function logs with `log_extra`.  Only a
-        method that asks for no outcomes, such as MaxRL, can do without.
+        alone.  Or a name of `ipsrl.llm.outcomes.OUTCOMES`, such as "math"; any other text is the
+        name of a column that a reward function logs with `log_extra` (a column that has a name of
+        `OUTCOMES` must be logged under another).  Only a method that asks for no outcomes, such as
+        MaxRL, can do without.
       eps: lower clip of p^, in [0, 1]; at or below 1/G it has no effect on the group frequency.
       alpha: exponent >= 0; outcomes settle in proportion to r^(1/alpha), 0 leaves rewards alone.
       method: another method of `ipsrl.METHODS`, such as `GRPO()`, which only counts outcomes; IPS
@@ -112,7 +114,7 @@ class IPSMixin(Evidence):
                 method, estimator=estimator, success=success, negative_rewards=negative_rewards
             )
         if outcome_fn is not None or "ids" in self.method.needs:
-            check_outcome_fn(outcome_fn)
+            outcome_fn = as_outcome_fn(outcome_fn)
         self.estimator = as_estimator(estimator, similarity_fn, self.method)
         if negative_rewards not in ("refuse", "keep"):
             raise ConfigError(f"negative_rewards is {negative_rewards!r}. Use 'refuse' or 'keep'.")

@@ -1,0 +1,125 @@
+r"""The final answer of a text, as models write it.
+
+<think>...</think>                    skipped; a thought that does not end has no answer
+\boxed{3/4}                           the last one, wherever it stands
+Answer: 3/4, the answer is 3/4        the last one; also #### 3/4 and <answer>3/4</answer>
+anything else                         its last line
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+_LONGEST = 100_000  # characters before the end of a text that are read
+_THOUGHTS = ("think", "thinking", "reasoning")
+# Bounded repeats: no text takes longer than its length times 60.
+_NAMED = re.compile(
+    r"\banswer\b[^\n.:\uff1a=]{0,60}?(?:\bis\b|\bare\b|[:\uff1a=])|####|<answer>", re.IGNORECASE
+)
+_SENTENCE = re.compile(r"(?:(?<=\w\w\w)|(?<=[\d)}$*]))\.\s+(?=[A-Z])")
+_BLOCK = re.compile(r"```[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_WORDS = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
+_PAIRS = (
+    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"),
+    ("*", "*"), ("```", "```"), ("`", "`"), ('"', '"'), ("'", "'"), ("“", "”"),
+)  # fmt: skip
+
+
+class Answer(NamedTuple):
+    """A final answer.
+
+    Attributes:
+      text: without markdown, dollars, quotes and a full stop around it.
+      named: whether the text calls it the answer, with a box or a word; else it is the last line.
+    """
+
+    text: str
+    named: bool
+
+
+def last_message(completion: Any) -> str:
+    """The text of a completion: itself, or what its last message of the assistant says."""
+    if isinstance(completion, str):
+        return completion
+    messages = [completion] if isinstance(completion, dict) else completion
+    if not isinstance(messages, list | tuple):
+        return ""
+    for message in reversed(messages):
+        if isinstance(message, dict) and message.get("role", "assistant") == "assistant":
+            content = message.get("content")
+            parts = content if isinstance(content, list | tuple) else [content]
+            parts = (part.get("text") if isinstance(part, dict) else part for part in parts)
+            return "".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def spoken(text: str) -> str:
+    """What comes after the thoughts; "" if they do not end."""
+    for tag in _THOUGHTS:
+        start, end = text.rfind(f"<{tag}>"), text.rfind(f"</{tag}>")
+        if start > end:
+            return ""
+        if end >= 0:
+            text = text[end + len(tag) + 3 :]
+    return text[-_LONGEST:].strip()
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """Language and content of each ```block```, the last of which may be cut off."""
+    return _BLOCK.findall(text)
+
+
+def final_answer(text: str) -> Answer | None:
+    """The final answer, or None where nothing was said."""
+    text = spoken(text)
+    if (inside := _boxed(text)) is not None:
+        answer, named = inside, True
+    elif found := list(_NAMED.finditer(text)):
+        answer, named = _after(text[found[-1].end() :]), True
+    else:
+        lines = [line for line in text.splitlines() if line.strip(" \t`*_-")]
+        answer, named = lines[-1] if lines else "", False
+    answer = bare(answer)
+    return Answer(answer, named) if answer else None
+
+
+def bare(text: str) -> str:
+    """The text without what models put around an answer."""
+    for _ in range(8):
+        before = text
+        text = text.strip().removesuffix(".").rstrip(",;: \t\n")
+        for opening, closing in _PAIRS:
+            whole = len(text) > len(opening + closing)
+            if whole and text.startswith(opening) and text.endswith(closing):
+                inside = text[len(opening) : -len(closing)]
+                if opening not in inside and closing not in inside:
+                    text = inside
+        if inside := _WORDS.fullmatch(text):
+            text = inside[1]
+        if text == before:
+            break
+    return text
+
+
+def _boxed(text: str) -> str | None:
+    r"""The content of the last \boxed{...}; up to the end of its line if that is not closed."""
+    start = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
+    if start < 0:
+        return None
+    start, depth = text.index("{", start) + 1, 1
+    for i in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[i], 0)
+        if depth == 0:
+            return text[start:i]
+    return text[start:].partition("\n")[0]
+
+
+def _after(text: str) -> str:
+    """What follows `Answer:`: the rest of the line, else the next paragraph; one sentence."""
+    text = text.partition("</answer>")[0].lstrip(":\uff1a*_ \t")
+    line, _, rest = text.partition("\n")
+    if not line.strip(" *_") or line.rstrip(" *_").endswith(":"):
+        line = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)[0]
+    bold = line.count("**") % 2  # `**Answer: 42**` has its first half before
+    return _SENTENCE.split(line.rstrip("* \t") if bold else line, maxsplit=1)[0]
