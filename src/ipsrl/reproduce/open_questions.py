@@ -30,10 +30,10 @@ _AT_ONCE = 32  # of the answers, for the memory
 
 METHODS: dict[str, dict[str, Any]] = {
     "grpo": {"method": "grpo"},
-    "maxrl": {"method": "maxrl"},
     "ips-grpo": {"method": "ips-grpo"},
     "ips-grpo likelihood": {"method": "ips-grpo", "estimator": "likelihood"},
     "ips-grpo replay": {"method": "ips-grpo", "estimator": "replay"},
+    "maxrl": {"method": "maxrl"},
 }
 """Keys of a configuration, by the name in the table."""
 
