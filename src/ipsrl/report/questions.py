@@ -17,6 +17,7 @@ def shares_of_answers(counts: Mapping[str, Mapping[str | None, int]]) -> Figure:
       counts: answers by "question model"; of each right answer, and of None for all others.
     """
     colours = mpl.colormaps["tab20"].colors  # pyright: ignore[reportAttributeAccessIssue]
+    colours = [each for each in colours if len(set(each)) > 1]  # grey is for what is wrong
     names = [key for counted in counts.values() for key in counted if key is not None]
     colour = {key: colours[i % len(colours)] for i, key in enumerate(dict.fromkeys(names))}
     figure = Figure(figsize=(9.6, 0.9 + 0.55 * len(counts)), layout="constrained")

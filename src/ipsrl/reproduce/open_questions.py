@@ -50,7 +50,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(("capitals",), ("grpo", "ips-grpo"), seeds=1, steps=40),
-    "cpu": Preset(tuple(QUESTIONS), tuple(METHODS), seeds=3, steps=40),
+    "cpu": Preset(tuple(QUESTIONS), tuple(METHODS), seeds=3, steps=60),
 }
 
 
