@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from trl.trainer.utils import nanstd
@@ -41,3 +42,10 @@ def reward_metrics(
     metrics["reward_std"].append(nanstd(totals_N).item())
     metrics["frac_reward_zero_std"].append(equal_P.float().mean().item())
     return dict(metrics)
+
+
+def replace_last(logged: Any, values: list[float]) -> None:
+    """In the place of the values that TRL has just added."""
+    for _ in range(min(len(values), len(logged))):
+        logged.pop()
+    logged.extend(values)

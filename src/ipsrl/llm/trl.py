@@ -44,7 +44,7 @@ from ipsrl.llm.given import (
     check_host,
     check_inputs,
 )
-from ipsrl.llm.metrics import reward_metrics
+from ipsrl.llm.metrics import replace_last, reward_metrics
 from ipsrl.llm.replay import PromptHistory
 from ipsrl.llm.rewards import checked_all, recorded
 from ipsrl.llm.success import warning_of_wrong
@@ -228,7 +228,7 @@ class IPSMixin(Evidence):
         if self._advantages_N is not None:
             whole = torch.as_tensor(self._advantages_N).to(advantages)
             output["advantages"] = whole[self._local(len(advantages))]
-            _replace_last(self._logs["advantages"], whole.tolist())
+            replace_last(self._logs["advantages"], whole.tolist())
             self._advantages_N = None
         elif (bound := self.method.advantage_clip) > 0 and self.model.training:
             output["advantages"] = advantages.clamp(-bound, bound)
@@ -361,7 +361,7 @@ class IPSMixin(Evidence):
         for name, column in zip(names, raw_NK.T.tolist(), strict=True):
             columns[name].extend(column)
         for name, values in columns.items():
-            _replace_last(self._logs["rewards"][name], values)
+            replace_last(self._logs["rewards"][name], values)
 
     def _log_columns(self, keys: Any, group: Group, weights_N: np.ndarray, count: int) -> None:
         """Columns of TRL's table of completions."""
@@ -386,13 +386,6 @@ class IPSMixin(Evidence):
             for problem in problems:
                 logger.warning(problem)
         self._problems = max(self._problems, len(problems))
-
-
-def _replace_last(logged: Any, values: list[float]) -> None:
-    """In the place of the values that TRL has just added."""
-    for _ in range(min(len(values), len(logged))):
-        logged.pop()
-    logged.extend(values)
 
 
 class IPSGRPOTrainer(IPSMixin, GRPOTrainer):
