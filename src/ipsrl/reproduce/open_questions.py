@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "ips-grpo likelihood": {"method": "ips-grpo", "estimator": "likelihood"},
     "ips-grpo replay": {"method": "ips-grpo", "estimator": "replay"},
     "maxrl": {"method": "maxrl"},
+    "flowrl": {"method": "flowrl"},
 }
 """Keys of a configuration, by the name in the table."""
 
@@ -47,11 +48,13 @@ class Preset:
     methods: tuple[str, ...]
     seeds: int
     steps: int
+    bf16: bool = False
+    """Autocast: 1.5 times faster where the processor has it, slower elsewhere."""
 
 
 PRESETS = {
     "quick": Preset(("capitals",), ("grpo", "ips-grpo"), seeds=1, steps=40),
-    "cpu": Preset(tuple(QUESTIONS), tuple(METHODS), seeds=3, steps=60),
+    "cpu": Preset(tuple(QUESTIONS), tuple(METHODS), seeds=3, steps=60, bf16=True),
 }
 
 
@@ -74,7 +77,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
             question, _, method = cell.partition(" ")
             if method == "start" and seed:
                 continue
-            config = _config(method, out / f"{question}.jsonl", preset.steps, seed)
+            config = _config(method, out / f"{question}.jsonl", preset, seed)
             recorded = f"answers/{cell.replace(' ', '-')}-{seed}.json"
             if recorded not in folder:
                 print(f"{cell}, seed {seed}", file=sys.stderr, flush=True)
@@ -96,7 +99,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
     write_page(out / "index.html", title=title, rows=rows, figures=figures)
 
 
-def _config(method: str, prompts: Path, steps: int, seed: int) -> Config:
+def _config(method: str, prompts: Path, preset: Preset, seed: int) -> Config:
     return Config(
         **METHODS.get(method, {"method": "grpo"}),  # the start model is not trained
         model=MODEL,
@@ -110,7 +113,8 @@ def _config(method: str, prompts: Path, steps: int, seed: int) -> Config:
             "num_generations": G,
             "per_device_train_batch_size": G,
             "max_completion_length": TOKENS,
-            "max_steps": steps,
+            "max_steps": preset.steps,
+            **({"bf16": True} if preset.bf16 else {}),
             "learning_rate": 2e-4,
             "lr_scheduler_type": "constant",
         },
