@@ -52,6 +52,7 @@ def start_model(
     base: str = "",
     seed: int = 0,
     steps: int = STEPS,
+    bf16: bool = False,
     cache: Path | None = None,
 ) -> Path:
     """Folder of the start model of a data set; trained if that has not been done before.
@@ -65,6 +66,7 @@ def start_model(
       base: folder or hub name of a pretrained model that is taught; "" for a new one.
       seed: of the weights and the answers.
       steps: of supervised training, of 64 answers each, or 8 of a pretrained model.
+      bf16: autocast, also without a GPU.
       cache: folder of such models; ~/.cache/ipsrl if not given.
     Returns:
       a folder with model and tokenizer.
@@ -75,15 +77,17 @@ def start_model(
     recipe = [task.config.dump(), test, seed, steps, HIDDEN, LAYERS, BATCH, LEARNING_RATE]
     recipe += [WRONG, SKEW]
     if base:
-        recipe += [base, WARM_UP_BATCH, WARM_UP_RATE]
+        recipe += [base, WARM_UP_BATCH, WARM_UP_RATE, bf16]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     return made_once(
         cache / f"hypospace-{task.name}-{digest}",
-        lambda folder: _teach(task, set(test), folder, base, seed, steps),
+        lambda folder: _teach(task, set(test), folder, base, seed, steps, bf16),
     )
 
 
-def _teach(task: AnyTask, test: set[str], folder: Path, base: str, seed: int, steps: int) -> None:
+def _teach(
+    task: AnyTask, test: set[str], folder: Path, base: str, seed: int, steps: int, bf16: bool
+) -> None:
     known = [
         (task.prompt(lines), sorted(keys, key=lambda key: (len(key), key)))
         for id_, lines, keys in numbered_sets(task)
@@ -127,7 +131,7 @@ def _teach(task: AnyTask, test: set[str], folder: Path, base: str, seed: int, st
         save_strategy="no",
         disable_tqdm=True,
         model_init_kwargs={"trust_remote_code": False, "use_safetensors": True},
-        **without_gpu(SFTConfig),
+        **(without_gpu(SFTConfig) | ({"bf16": True} if bf16 else {})),
     )
     trainer = SFTTrainer(base or str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
     trainer.remove_callback(PrinterCallback)

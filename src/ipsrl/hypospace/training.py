@@ -73,8 +73,10 @@ def _train(config: Config, run: Run, task: AnyTask, sets: Sequence[ObservationSe
     if model == "tiny" or config.warm_up:
         from ipsrl.hypospace.tiny import start_model
 
-        taught = {} if model == "tiny" else {"base": model, "steps": config.warm_up}
-        model = str(start_model(task, sets, seed=config.data_seed, **taught))
+        taught: dict[str, Any] = {"seed": config.data_seed}
+        if model != "tiny":
+            taught |= {"base": model, "steps": config.warm_up, "bf16": bool(config.trl.get("bf16"))}
+        model = str(start_model(task, sets, **taught))
     _write_prompts(config, model, sets, out / "prompts.jsonl")
     settings = {key: getattr(config, key) for key in llm.PostTraining.model_fields}
     settings |= {
