@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ipsrl.lazy import loader
 
 if TYPE_CHECKING:
-    from ipsrl.grids.config import Config
+    from ipsrl.grids.bits import BitSequences
+    from ipsrl.grids.config import Config, EnvConfig
     from ipsrl.grids.environment import Enumerable, Environment
     from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid
     from ipsrl.grids.lattice import Lattice, LatticeConfig
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from ipsrl.grids.training import Result, train
 
 _HOME = {
+    "BitSequences": "bits",
     "Config": "config",
     "DeceptiveGrid": "hypergrid",
+    "EnvConfig": "config",
     "Enumerable": "environment",
     "Environment": "environment",
     "HyperGrid": "hypergrid",
@@ -28,8 +31,10 @@ _HOME = {
 }
 
 __all__ = [
+    "BitSequences",
     "Config",
     "DeceptiveGrid",
+    "EnvConfig",
     "Enumerable",
     "Environment",
     "HyperGrid",

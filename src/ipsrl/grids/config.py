@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ipsrl.config import check_has_effect, is_default
 from ipsrl.core.methods import GRPO, IPS, METHODS
+from ipsrl.paths import Function
 from ipsrl.shaping import shaped
 
 if TYPE_CHECKING:
@@ -217,3 +218,20 @@ class Config(Learning):
 
         kind = {"corners": HyperGrid, "deceptive": DeceptiveGrid}[self.reward]
         return kind(self.dims, self.side, self.r0, self.r1, self.r2)
+
+
+class EnvConfig(Learning):
+    """Training of policies in an environment of your own."""
+
+    env: Annotated[Function, Field(min_length=1)]
+    """What makes it, file.py:function or module:function; it is called without arguments."""
+
+    @property
+    def title(self) -> str:
+        return self.env.rpartition(":")[2]
+
+    def environment(self) -> Environment:
+        from ipsrl.functions import call, load_function
+        from ipsrl.grids.environment import checked
+
+        return checked(call(load_function(self.env)), self.env)

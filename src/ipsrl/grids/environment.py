@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from ipsrl.errors import InvalidInput
 
 State = Any
 """One integer, or any pytree of arrays of fixed shapes."""
@@ -90,3 +94,66 @@ class Summed(Environment, Protocol):
     def reward_counts(self) -> tuple[Float[Array, " R"], Float[Array, " R"]]:
         """Rewards that differ, and how many outcomes have each."""
         ...
+
+
+def checked(environment: object, name: str) -> Environment:
+    """The environment, if its answers at the start have the types and shapes that they must have.
+
+    Args:
+      environment: of the user.
+      name: what errors call it.
+    Raises:
+      InvalidInput: naming the first answer that is missing or wrong, and what it must be.
+    """
+    wanted = [name for name in dir(Environment) if not name.startswith("_")]
+    wanted += ["actions", "horizon", "observation", "modes"]
+    missing = sorted({one for one in wanted if not hasattr(environment, one)})
+    if missing or not isinstance(environment, Environment):
+        raise InvalidInput(
+            f"{name} made a {type(environment).__name__} without {', '.join(missing)}. An "
+            "environment has all that ipsrl.grids.Environment lists (docs/extending.md)."
+        )
+    actions, (numbers, _) = environment.actions, environment.observation
+    start = jax.tree.map(jnp.asarray, environment.start())
+    answers = {
+        "legal": (lambda: environment.legal(start), (actions,), "bool"),
+        "legal_back": (lambda: environment.legal_back(start), (actions - 1,), "bool"),
+        "observe": (lambda: environment.observe(start), (numbers,), "integral"),
+        "reward": (lambda: environment.reward(start), (), "real floating"),
+        "mode": (lambda: environment.mode(start), (), "integral"),
+    }
+    for one, (ask, shape, kind) in answers.items():
+        answer = _asked(f"{name}: {one}(start)", ask)
+        if answer.shape != shape or not jnp.isdtype(answer.dtype, kind):
+            raise InvalidInput(
+                f"{name}: {one}(start) has shape {answer.shape} and dtype {answer.dtype}. "
+                f"Return {shape or 'a scalar'} of a {kind} dtype."
+            )
+    for one in ("step", "step_back"):
+        move = getattr(environment, one)
+        after = _asked(f"{name}: {one}(start, 0)", lambda m=move: m(start, jnp.zeros((), jnp.int32)))
+        if _shapes(after) != _shapes(start):
+            raise InvalidInput(
+                f"{name}: {one} returns {_shapes(after)} for a state of {_shapes(start)}. Return a "
+                "state of the same structure, shapes and dtypes."
+            )
+    if not jnp.any(environment.legal(start)):
+        raise InvalidInput(f"{name}: legal(start) allows nothing. Allow a move, or stop.")
+    return environment
+
+
+def _asked(what: str, ask: Any) -> Any:
+    """The shapes of an answer to an array that is traced, as training asks."""
+    try:
+        return jax.eval_shape(ask)
+    except Exception as error:  # of the user's code, or of a value that is not traceable
+        raise InvalidInput(
+            f"{what} failed: {type(error).__name__}: {str(error).splitlines()[0]}. Compute with "
+            "jax.numpy, without conditions on values (use jnp.where)."
+        ) from error
+
+
+def _shapes(state: State) -> str:
+    leaves, structure = jax.tree.flatten(state)
+    kinds = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves]
+    return f"{structure} of {', '.join(kinds)}"

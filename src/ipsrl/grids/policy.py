@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 _IMPOSSIBLE = -1e9  # a logit; finite, because -inf would make NaN gradients of the log-softmax
-_ONE_HOT = 512  # inputs up to which a product with one-hot rows is faster than adding up rows
+_ONE_HOT = 16  # values up to which a product with one-hot rows is faster than adding up rows
 
 
 class MLP(eqx.Module):
@@ -45,7 +45,7 @@ class MLP(eqx.Module):
     def _first(self, observations: Int[Array, "*N D"]) -> Float[Array, "*N hidden"]:
         rows, first = self.first
         numbers, values, _ = rows.shape
-        if numbers * values <= _ONE_HOT:
+        if values <= _ONE_HOT:
             hot = (observations[..., None] == jnp.arange(values)).astype(rows.dtype)
             hot = hot.reshape(*observations.shape[:-1], -1)
             return hot @ rows.reshape(numbers * values, -1) + first
