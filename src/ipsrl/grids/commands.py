@@ -22,7 +22,9 @@ def train_env(argv: list[str]) -> int:
 
     if argv and not argv[0].startswith("-"):  # what makes it, in the first place
         argv = ["--env", *argv]
-    elif not {"--env", "--config", "--resume", "-h", "--help"} & {w.partition("=")[0] for w in argv}:
+    elif not {"--env", "--config", "--resume", "-h", "--help"} & {
+        w.partition("=")[0] for w in argv
+    }:
         raise ConfigError(
             "which environment? Name what makes it: ipsrl train env my_env.py:make "
             "(docs/extending.md has one)."

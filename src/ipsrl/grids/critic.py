@@ -89,7 +89,9 @@ def critic_update(
     batch = observations_TB, gains_TB, live_TB
     for _ in range(EPOCHS):
         for half in range(PARTS):
-            part = jax.tree.map(lambda leaf, half=half: jnp.array_split(leaf, PARTS, 1)[half], batch)
+            part = jax.tree.map(
+                lambda leaf, half=half: jnp.array_split(leaf, PARTS, 1)[half], batch
+            )
             update, state = optimiser.update(jax.grad(loss)(critic, part), state)
             critic = optax.apply_updates(critic, update)
     return critic, state

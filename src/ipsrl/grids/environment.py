@@ -7,7 +7,7 @@ JAX; training maps them over batches with `jax.vmap`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -96,6 +96,11 @@ class Summed(Environment, Protocol):
         ...
 
 
+def numbered(environment: Environment) -> TypeGuard[Enumerable]:
+    """Whether its states have numbers that fit 32 bits."""
+    return isinstance(environment, Enumerable) and environment.states <= 2**31
+
+
 def checked(environment: object, name: str) -> Environment:
     """The environment, if its answers at the start have the types and shapes that they must have.
 
@@ -131,7 +136,9 @@ def checked(environment: object, name: str) -> Environment:
             )
     for one in ("step", "step_back"):
         move = getattr(environment, one)
-        after = _asked(f"{name}: {one}(start, 0)", lambda m=move: m(start, jnp.zeros((), jnp.int32)))
+        after = _asked(
+            f"{name}: {one}(start, 0)", lambda m=move: m(start, jnp.zeros((), jnp.int32))
+        )
         if _shapes(after) != _shapes(start):
             raise InvalidInput(
                 f"{name}: {one} returns {_shapes(after)} for a state of {_shapes(start)}. Return a "

@@ -14,7 +14,7 @@ from scipy.special import gammaln, xlog1py, xlogy
 from ipsrl.core.metrics import coverage, effective_outcomes, total_l1
 from ipsrl.core.probability import group_frequency
 from ipsrl.grids.config import Learning
-from ipsrl.grids.environment import Enumerable, Environment, State, Summed
+from ipsrl.grids.environment import Enumerable, Environment, State, Summed, numbered
 from ipsrl.grids.explore import explored_rows
 from ipsrl.grids.rollout import View
 from ipsrl.grids.table import Table
@@ -40,6 +40,7 @@ class Evaluation(NamedTuple):
     loss: jax.Array
     drawn: jax.Array  # ids of outcomes since the last one; -1 for what the policy did not draw
     rewards: jax.Array  # of the last batch
+    cut: jax.Array  # whether any trajectory so far was longer than the horizon
 
 
 class Evaluator:
@@ -67,6 +68,7 @@ class Evaluator:
         policy: Any,
         final_B: State,
         visited: jax.Array,
+        cut: jax.Array,
         loss: jax.Array,
         drawn: jax.Array,
         number: jax.Array,
@@ -77,6 +79,7 @@ class Evaluator:
         Args:
           final_B: outcomes of the last batch.
           visited: whether any trajectory ended in each mode.
+          cut: see `Evaluation`.
           drawn: see `Evaluation`.
           last: whether no other follows.
         """
@@ -84,6 +87,7 @@ class Evaluator:
             "modes_visited": visited[:-1].sum(),
             "loss": loss,
             "drawn": drawn,
+            "cut": cut,
             "rewards": self.view.rewards(final_B),
         }
         if not self.exact_every:
@@ -209,7 +213,7 @@ class Recent:
 
 def recent_of(environment: Environment, table: Table | None, seeds: int) -> list[Recent]:
     """One for each seed; none where the target of a sample is not known."""
-    if isinstance(environment, Enumerable) and total_reward(environment, table) is not None:
+    if numbered(environment) and total_reward(environment, table) is not None:
         rewards = jax.jit(jax.vmap(lambda index: environment.reward(environment.state(index))))
         return [Recent(environment, table, rewards) for _ in range(seeds)]
     return []

@@ -28,8 +28,8 @@ from ipsrl.grids.rollout import Explorer, Rollout, Steps, View
 def explorer_of(config: Learning) -> Explorer | None:
     """What acts in the policy's place; None where nothing does.
 
-        epsilon    b(a | s) = (1 - epsilon) pi(a | s) + epsilon / legal actions
-        tempered   b(a | s) in proportion to pi(a | s)^(1 / temperature)
+    epsilon    b(a | s) = (1 - epsilon) pi(a | s) + epsilon / legal actions
+    tempered   b(a | s) in proportion to pi(a | s)^(1 / temperature)
     """
     if config.explore == "epsilon":
 

@@ -50,6 +50,7 @@ class Carry(NamedTuple):
     estimator: Any
     memory: Memory | None
     visited: jax.Array  # whether any trajectory ended in each mode [modes + 1]
+    cut: jax.Array  # whether any trajectory was longer than the horizon
 
 
 class Batch(NamedTuple):
@@ -131,7 +132,8 @@ class Loop:
             *(one.init(value) for one, value in zip(self.optimisers, learned, strict=True))
         )
         visited = jnp.zeros(environment.modes + 1, bool)
-        return Carry(learned, optimiser, policy, self.estimator.init(empty), memory, visited)
+        never, estimator = jnp.zeros((), bool), self.estimator.init(empty)
+        return Carry(learned, optimiser, policy, estimator, memory, visited, never)
 
     def _chunk(self, carry: Carry, seed: jax.Array, first: jax.Array) -> tuple[Carry, Evaluation]:
         config, key = self.config, jax.random.key(seed)
@@ -157,10 +159,8 @@ class Loop:
                 start, stop, iterate, (carry, nothing_yet)
             )
             number, last = start // config.eval_every + 1, stop == config.iterations
-            policy = carry.learned.policy
-            return carry, self.evaluator(
-                policy, final_B, carry.visited, loss, drawn, number, last
-            )
+            policy, so_far = carry.learned.policy, (carry.visited, carry.cut)
+            return carry, self.evaluator(policy, final_B, *so_far, loss, drawn, number, last)
 
         offsets = np.arange(0, config.checkpoint_every, config.eval_every)
         return jax.lax.scan(segment, carry, first + jnp.asarray(offsets))
@@ -206,11 +206,12 @@ class Loop:
         if memory is not None:
             memory = memory.with_found(final_B, view.ids(final_B), view.rewards(final_B))
         visited = carry.visited.at[view.modes(final_B)].set(True)
-        return (
-            Carry(learned, optimiser, carry.reference, estimator, memory, visited),
-            final_B,
-            loss,
-        )
+        moves_B = steps.live_TB[-1] & (steps.actions_TB[-1] < self.environment.actions - 1)
+        carry = carry._replace(
+            learned=learned, optimiser=optimiser, estimator=estimator, memory=memory,
+            visited=visited, cut=carry.cut | moves_B.any(),
+        )  # fmt: skip
+        return carry, final_B, loss
 
     def _updated(
         self, learned: Learned, optimiser: Learned, gradient: Learned

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ipsrl.core.losses import policy_entropy
-from ipsrl.grids.environment import Enumerable, Environment, State
+from ipsrl.grids.environment import Enumerable, Environment, State, numbered
 from ipsrl.grids.table import Table
 
 
@@ -282,7 +282,7 @@ def outcome_numbers(environment: Environment, final_B: State) -> Int[Array, " B"
 
     Two of N outcomes have the same hash with probability N^2 / 2^32: 1.5e-5 for 256.
     """
-    if isinstance(environment, Enumerable) and environment.states <= 2**31:
+    if numbered(environment):
         return jax.vmap(environment.index)(final_B)
     observed = jax.vmap(environment.observe)(final_B).astype(jnp.uint32)
     mixed = jnp.full(observed.shape[:-1], 0x9E3779B9, jnp.uint32)
@@ -339,7 +339,9 @@ def _pullback(policy: Any, observed_TB: Array, legal_TB: Array, live_TB: Array) 
 
         nothing = jax.tree.map(jnp.zeros_like, policy)
         start, alive = jnp.zeros((), jnp.int32), live.sum()
-        return (jax.lax.while_loop(lambda carry: _anyone(carry[0] < alive), block, (start, nothing))[1],)
+        return (
+            jax.lax.while_loop(lambda carry: _anyone(carry[0] < alive), block, (start, nothing))[1],
+        )
 
     return pullback
 
@@ -394,7 +396,11 @@ def _walk(
         (start_B, shapes[0], live_B, shapes[1]),
     )
     first = jnp.zeros((), jnp.int32), start_B, live_B, empty
-    last = jax.lax.while_loop(lambda carry: _anyone(carry[2].any()), step, first)
+
+    def goes_on(carry):
+        return (carry[0] < horizon) & _anyone(carry[2].any())
+
+    last = jax.lax.while_loop(goes_on, step, first)
     _, final_B, _, (states_TB, actions_TB, live_TB, kept) = last
     return Rollout(Steps(states_TB, actions_TB, live_TB), final_B), kept
 

@@ -75,17 +75,22 @@ class Table:
         self.parents[after, rank], self.moves[after, rank] = state, move
 
         levels, waiting, level = [], count.copy(), np.zeros(1, int)
-        while len(level):
+        while len(level) and not count[0]:
             levels.append(level)
             here, taken = self.legal[level, :-1].nonzero()
             children = self.after[level[here], taken]
             np.subtract.at(waiting, children, 1)
             children = np.unique(children)
             level = children[waiting[children] == 0]
-        if sum(map(len, levels)) < seen.sum():
+        if count[0] or sum(map(len, levels)) < seen.sum():
             raise InvalidInput(
                 "the environment has a circle: a state can be reached from itself. Let every move "
                 "lead to a new state, for example by counting the moves."
+            )
+        if len(levels) > self.environment.horizon:
+            raise InvalidInput(
+                f"horizon is {self.environment.horizon}, but a trajectory may have {len(levels)} "
+                "actions, with its stop. Raise it."
             )
         width = max(map(len, levels))
         self.levels = np.full((len(levels), width), size)

@@ -13,7 +13,7 @@ import numpy as np
 from ipsrl.core.check import GroupCheck, check_groups
 from ipsrl.core.floor import floor_l1
 from ipsrl.core.methods import IPS
-from ipsrl.errors import MissingExtra
+from ipsrl.errors import InvalidInput, MissingExtra
 from ipsrl.grids.config import Learning
 
 if TYPE_CHECKING:
@@ -114,6 +114,11 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                 : config.checkpoint_every // config.eval_every
             ]
             chunk = chunk._make(np.asarray(x)[:, : len(ends)] for x in chunk)
+            if chunk.cut.any():
+                raise InvalidInput(
+                    f"a trajectory had more actions than horizon = {loop.environment.horizon}, "
+                    "with its stop. Raise the horizon of the environment."
+                )
             if done == 0 and isinstance(loop.method, IPS) and config.uses("group"):
                 # Of the last iteration before the first evaluation.
                 early = chunk.drawn[:, 0, (int(ends[0]) - 1) % config.eval_every]
