@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from ipsrl.grids.policy import MLP
+from ipsrl.grids.policy import MLPPolicy
 
 EPOCHS, PARTS = 4, 2
 """Passes of the critic over a batch, and updates in each (2606.15793)."""
@@ -33,10 +33,10 @@ EPOCHS, PARTS = 4, 2
 class Critic(eqx.Module):
     """V of observations: a network like the policy's, with one output."""
 
-    network: MLP
+    network: MLPPolicy
 
     def __init__(self, observation: tuple[int, int], width: int, key: Key[Array, ""]) -> None:
-        self.network = MLP(observation, 1, width, key)
+        self.network = MLPPolicy(observation, 1, width, key)
 
     def __call__(self, observations: Int[Array, "*N D"]) -> Float[Array, "*N"]:
         return self.network.outputs(observations)[..., 0]
@@ -93,5 +93,5 @@ def critic_update(
                 lambda leaf, half=half: jnp.array_split(leaf, PARTS, 1)[half], batch
             )
             update, state = optimiser.update(jax.grad(loss)(critic, part), state)
-            critic = optax.apply_updates(critic, update)
+            critic = eqx.apply_updates(critic, update)
     return critic, state

@@ -102,11 +102,16 @@ class Evaluator:
 
     def behaviour(self, policy: Any) -> tuple[jax.Array, jax.Array]:
         """Exact terminal distribution [S], and the probabilities of all actions [S, A]."""
-        log_pi = policy.table(self.table.observations, self.table.legal)
-        return self.table.terminal_distribution(log_pi), jnp.exp(log_pi)
+        table = self._table()
+        log_pi = policy.table(table.observations, table.legal)
+        return table.terminal_distribution(log_pi), jnp.exp(log_pi)
+
+    def _table(self) -> Table:
+        assert self.table is not None  # what is exact is asked for where there is one
+        return self.table
 
     def _exact(self, policy: Any, given: dict[str, jax.Array]) -> Evaluation:
-        table, modes = self.table, self.environment.modes
+        table, modes = self._table(), self.environment.modes
         p_S, _ = self.behaviour(policy)
         p_S = p_S / p_S.sum()  # float32 rounding
         target_S = jnp.asarray(table.target, jnp.float32)

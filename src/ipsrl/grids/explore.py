@@ -22,7 +22,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from ipsrl.grids.config import Learning
 from ipsrl.grids.environment import State
-from ipsrl.grids.rollout import Explorer, Rollout, Steps, View
+from ipsrl.grids.rollout import Explorer, View
+from ipsrl.grids.walk import Rollout, Steps
 
 
 def explorer_of(config: Learning) -> Explorer | None:

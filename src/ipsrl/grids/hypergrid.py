@@ -1,4 +1,4 @@
-"""Hyper-grids: modes inside the corners of a grid (paper, section 5.1), and a deceptive relative."""
+"""Hyper-grids: modes inside the corners (paper, section 5.1), and a deceptive relative."""
 
 from __future__ import annotations
 

@@ -22,14 +22,16 @@ from ipsrl.core.losses import (
     trajectory_balance_residual,
 )
 from ipsrl.core.methods import RewardMethod
+from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import TABLE_LIMIT, Learning
 from ipsrl.grids.critic import Critic, critic_update, generalised_advantages
 from ipsrl.grids.environment import Enumerable
 from ipsrl.grids.evaluation import Evaluation, Evaluator
 from ipsrl.grids.explore import Memory, explored_rows, explorer_of, importance, joined
 from ipsrl.grids.policy import MLPPolicy, TabularPolicy
-from ipsrl.grids.rollout import Everywhere, Rollout, Steps, View, WhereVisited
+from ipsrl.grids.rollout import Everywhere, View, WhereVisited
 from ipsrl.grids.table import Table
+from ipsrl.grids.walk import Rollout, Steps
 
 
 class Learned(NamedTuple):
@@ -58,7 +60,7 @@ class Batch(NamedTuple):
 
     steps: Steps
     log_old_TB: jax.Array
-    log_ref_TB: jax.Array | None  # of the initial policy
+    log_ref_TB: jax.Array  # of the initial policy; 0 where nothing reads it
     weights_B: jax.Array | None  # of importance; None where the policy drew all
     signal: jax.Array  # what each trajectory [B] or step [T, B] is taught
 
@@ -79,18 +81,17 @@ class Loop:
         self.table = None
         if isinstance(environment, Enumerable) and environment.states <= TABLE_LIMIT:
             self.table = Table(environment)
-        if config.needs_table and self.table is None:
-            raise ValueError(
+        elif config.needs_table:
+            raise InvalidInput(
                 "policy tabular and the estimators replay and exact need all states in a table; "
                 f"this environment has none, or more than {TABLE_LIMIT} states. Use policy mlp "
-                "with the estimator likelihood or group"
+                "with the estimator likelihood or group."
             )
         # A pass over all states, or one forward and one back over those that are visited.
         visits = 2 * environment.horizon * config.batch
-        tabulated = self.table and (config.needs_table or self.table.states <= visits)
         self.view: View = WhereVisited(environment)
-        if tabulated:
-            self.view = Everywhere(environment, self.table)
+        if self.table and (config.needs_table or self.table.states <= visits):
+            self.view = Everywhere(self.table)
         self.evaluator = Evaluator(config, environment, self.table, self.view)
         self.method, self.estimator = config.shaping(), config.estimates()
         self.explorer = explorer_of(config)
@@ -176,7 +177,7 @@ class Loop:
         if config.backward == "learned":
             log_pb, pullback_back = view.evaluate_back(learned.backward, steps)
         log_old_TB = view.taken(log_pi, steps)
-        log_ref_TB = None
+        log_ref_TB = jnp.zeros(())
         if config.kl > 0 or config.method == "flowrl":
             log_ref_TB = view.taken(view.evaluate(carry.reference, steps)[0], steps)
         batch = Batch(steps, log_old_TB, log_ref_TB, weights_B, jnp.zeros(()))
@@ -195,7 +196,7 @@ class Loop:
             back = None if pullback_back is None else pullback_back(from_pb)[0]
             gradient = Learned(pullback(from_pi)[0], from_z, back, None)
             learned, optimiser = self._updated(learned, optimiser, gradient)
-        if config.criticised:
+        if gains_TB is not None:
             critic, state = critic_update(
                 learned.critic, optimiser.critic, self.optimisers.critic,
                 view.observations(steps), gains_TB, steps.live_TB, config.gae_lambda,
@@ -231,8 +232,6 @@ class Loop:
         """Log-probabilities, their pullback, a batch, and the weights of its trajectories."""
         config, view, policy = self.config, self.view, carry.learned.policy
         log_pi, pullback, rollout = view.sample(policy, key, config.batch, self.explorer)
-        if config.explore == "none":
-            return log_pi, pullback, rollout, None
         if carry.memory is not None:
             rows_B = explored_rows(config)
             back = carry.memory.trajectories(view, jax.random.fold_in(key, 1), int(rows_B.sum()))
@@ -240,9 +239,11 @@ class Loop:
             log_pi, pullback = view.evaluate(policy, rollout.steps)
             log_pb_B = view.log_backward(rollout.steps).sum(0)
             log_explorer_B = carry.memory.log_probs(view.ids(rollout.final_B), log_pb_B)
-        else:
+        elif self.explorer is not None:
             others = self.explorer.log_probs(log_pi)
             log_explorer_B = view.taken(others, rollout.steps).sum(0)
+        else:
+            return log_pi, pullback, rollout, None
         log_pf_B = view.taken(log_pi, rollout.steps).sum(0)
         share = config.explored / config.group_size
         return log_pi, pullback, rollout, importance(log_pf_B, log_explorer_B, share)

@@ -17,8 +17,8 @@ _IMPOSSIBLE = -1e9  # a logit; finite, because -inf would make NaN gradients of 
 _ONE_HOT = 16  # values up to which a product with one-hot rows is faster than adding up rows
 
 
-class MLP(eqx.Module):
-    """Two hidden layers on one-hot observations.
+class MLPPolicy(eqx.Module):
+    """Two hidden layers on one-hot observations; the outputs are logits of the actions.
 
     The first layer of a one-hot input is a sum of rows, one per observed number, and stored as
     such.
@@ -57,10 +57,6 @@ class MLP(eqx.Module):
         (weight, bias), (out_weight, out_bias) = self.second, self.out
         hidden = jax.nn.relu(jax.nn.relu(first) @ weight + bias)
         return hidden @ out_weight + out_bias
-
-
-class MLPPolicy(MLP):
-    """Its outputs are logits of the actions."""
 
     def table(self, observations: np.ndarray, legal: np.ndarray) -> Float[Array, "S A"]:
         """Log-probabilities of the actions in all states, of their observations [S, D]."""

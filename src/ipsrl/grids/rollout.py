@@ -13,29 +13,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from ipsrl.core.losses import policy_entropy
-from ipsrl.grids.environment import Enumerable, Environment, State, numbered
+from ipsrl.grids.environment import Environment, State, numbered
 from ipsrl.grids.table import Table
-
+from ipsrl.grids.walk import Rollout, Steps, anyone, led, walk, walk_back
 
 _BLOCK = 1024  # steps that are evaluated at once on the way back
-
-
-class Steps(NamedTuple):
-    """Step t of trajectory b was in a state, and took an action there unless it had stopped."""
-
-    states_TB: State  # leaves [*M, T, B, ...]
-    actions_TB: Int[Array, "*M T B"]
-    live_TB: Bool[Array, "*M T B"]
-
-
-class Rollout(NamedTuple):
-    """A batch of trajectories and the states that they stopped in."""
-
-    steps: Steps
-    final_B: State  # leaves [B, ...]
 
 
 Pullback = Callable[[Array], tuple[Any]]
@@ -110,13 +95,13 @@ class View(Protocol):
 class Everywhere:
     """All states at once: a state is its number, and `log_pi` is a table [S, A]."""
 
-    def __init__(self, environment: Enumerable, table: Table) -> None:
-        self.environment, self.table = environment, table
+    def __init__(self, table: Table) -> None:
+        self.environment, self.table = table.environment, table
         self._rewards_S = jnp.asarray(table.rewards, jnp.float32)
         self._modes_S = jnp.asarray(table.modes)
         self._after = jnp.asarray(table.after.reshape(-1), jnp.int32)
         self._nearest = jnp.asarray(table.nearest_legal.reshape(-1), jnp.int32)
-        self._legal_back = np.zeros((table.states, environment.actions - 1), bool)
+        self._legal_back = np.zeros((table.states, self.environment.actions - 1), bool)
         state, which = (table.parents < table.states).nonzero()
         self._legal_back[state, table.moves[state, which]] = True
         count_S = np.maximum(self._legal_back.sum(-1), 1)
@@ -124,7 +109,7 @@ class Everywhere:
 
     def sample(self, policy, key, batch, explorer=None):
         log_pi, pullback = jax.vjp(self._table, policy)
-        thresholds_SA, others_SA = _thresholds(log_pi), None
+        thresholds_SA = others_SA = _thresholds(log_pi)
         if explorer is not None:
             others_SA = _thresholds(explorer.log_probs(log_pi))
         actions = self.environment.actions
@@ -139,7 +124,7 @@ class Everywhere:
         def move(state_B, action_B):
             return self._after[state_B * actions + action_B]
 
-        rollout, _ = _walk(self.environment, key, jnp.zeros(batch, jnp.int32), act, move)
+        rollout, _ = walk(self.environment, key, jnp.zeros(batch, jnp.int32), act, move)
         return log_pi, pullback, rollout
 
     def evaluate(self, policy, steps):
@@ -156,7 +141,7 @@ class Everywhere:
         return jnp.where(steps.live_TB, log_pi.reshape(-1)[index], 0.0)
 
     def taken_back(self, log_pb, steps):
-        moves, led_TB = _led(steps)
+        moves, led_TB = led(steps)
         index = steps.states_TB * (self.environment.actions - 1) + moves
         return jnp.where(led_TB, log_pb.reshape(-1)[index], 0.0)
 
@@ -179,10 +164,10 @@ class Everywhere:
             which_B = jnp.minimum(which_B, jnp.maximum(count_S[state_B] - 1, 0))
             return parents[state_B, which_B], moves[state_B, which_B], count_S[state_B] > 0
 
-        return _walk_back(self.environment, key, final_B, undo)
+        return walk_back(self.environment, key, final_B, undo)
 
     def log_backward(self, steps):
-        return -jnp.where(_led(steps)[1], self._log_parents_S[steps.states_TB], 0.0)
+        return -jnp.where(led(steps)[1], self._log_parents_S[steps.states_TB], 0.0)
 
     def rewards(self, final_B):
         return self._rewards_S[final_B]
@@ -215,7 +200,7 @@ class WhereVisited:
             allowed = jnp.take_along_axis(legal, action_B[:, None], -1)[:, 0]
             return jnp.where(allowed, action_B, last_B), (observed, legal, log_pi)
 
-        rollout, kept = _walk(self.environment, key, self._starts(batch), act, self._step)
+        rollout, kept = walk(self.environment, key, self._starts(batch), act, self._step)
         observed_TB, legal_TB, log_pi = kept
         pullback = _pullback(policy, observed_TB, legal_TB, rollout.steps.live_TB)
         return log_pi, pullback, rollout
@@ -224,7 +209,7 @@ class WhereVisited:
         return self._evaluate(policy, steps.states_TB, self._legal, steps.live_TB)
 
     def evaluate_back(self, policy, steps):
-        return self._evaluate(policy, steps.states_TB, self._legal_back, _led(steps)[1])
+        return self._evaluate(policy, steps.states_TB, self._legal_back, led(steps)[1])
 
     def _evaluate(self, policy, states_TB, legal, live_TB):
         observed_TB, legal_TB = jax.vmap(self._observe)(states_TB), jax.vmap(legal)(states_TB)
@@ -239,7 +224,7 @@ class WhereVisited:
         return jnp.where(steps.live_TB, _at(log_pi, steps.actions_TB), 0.0)
 
     def taken_back(self, log_pb, steps):
-        moves_TB, led_TB = _led(steps)
+        moves_TB, led_TB = led(steps)
         return jnp.where(led_TB, _at(log_pb, moves_TB), 0.0)
 
     def entropy(self, log_pi, steps):
@@ -261,11 +246,11 @@ class WhereVisited:
             move_B = jnp.minimum(move_B, legal.shape[-1] - 1)
             return jax.vmap(self.environment.step_back)(state_B, move_B), move_B, legal.any(-1)
 
-        return _walk_back(self.environment, key, final_B, undo)
+        return walk_back(self.environment, key, final_B, undo)
 
     def log_backward(self, steps):
         count_TB = jax.vmap(self._legal_back)(steps.states_TB).sum(-1)
-        return -jnp.where(_led(steps)[1], jnp.log(jnp.maximum(count_TB, 1)), 0.0)
+        return -jnp.where(led(steps)[1], jnp.log(jnp.maximum(count_TB, 1)), 0.0)
 
     def rewards(self, final_B):
         return jax.vmap(self.environment.reward)(final_B)
@@ -292,12 +277,6 @@ def outcome_numbers(environment: Environment, final_B: State) -> Int[Array, " B"
         mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
         mixed = mixed ^ (mixed >> 16)
     return (mixed >> 1).astype(jnp.int32)
-
-
-def _led(steps: Steps) -> tuple[Array, Array]:
-    """The move that led to each state [T, B], and whether there was one."""
-    moves_TB = jnp.concatenate([steps.actions_TB[:1] * 0, steps.actions_TB[:-1]])
-    return moves_TB, steps.live_TB & (jnp.arange(len(moves_TB)) > 0)[:, None]
 
 
 def _at(rows: Float[Array, "*N A"], index: Int[Array, "*N"]) -> Float[Array, "*N"]:
@@ -340,7 +319,7 @@ def _pullback(policy: Any, observed_TB: Array, legal_TB: Array, live_TB: Array) 
         nothing = jax.tree.map(jnp.zeros_like, policy)
         start, alive = jnp.zeros((), jnp.int32), live.sum()
         return (
-            jax.lax.while_loop(lambda carry: _anyone(carry[0] < alive), block, (start, nothing))[1],
+            jax.lax.while_loop(lambda carry: anyone(carry[0] < alive), block, (start, nothing))[1],
         )
 
     return pullback
@@ -349,98 +328,3 @@ def _pullback(policy: Any, observed_TB: Array, legal_TB: Array, live_TB: Array) 
 def _thresholds(log_pi: Float[Array, "*N A"]) -> Float[Array, "*N moves"]:
     """Cumulative probabilities: the number of them that a uniform draw passes is the action."""
     return jnp.cumsum(jnp.exp(log_pi), -1)[..., :-1]
-
-
-@jax.custom_batching.custom_vmap
-def _anyone(condition: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether it holds in any of the seeds that are trained together: their loops end as one."""
-    return condition
-
-
-@_anyone.def_vmap
-def _(size: int, batched: list[bool], condition: Array) -> tuple[Array, bool]:
-    return condition.any(), False
-
-
-def _walk(
-    environment: Environment,
-    key: Key[Array, ""],
-    start_B: State,
-    act: Callable[[State, Array], tuple[Array, Any]],
-    move: Callable[[State, Array], State],
-) -> tuple[Rollout, Any]:
-    """All trajectories of a batch, side by side, until the longest has stopped.
-
-    Returns the batch, and what `act` said of each step [T, B, ...] (zeros after the last one).
-    """
-    horizon, batch = environment.horizon, len(jax.tree.leaves(start_B)[0])
-    stop = environment.actions - 1
-    uniforms_TB = jax.random.uniform(key, (horizon, batch))
-
-    def step(carry):
-        t, state_B, live_B, records = carry
-        action_B, kept = act(state_B, uniforms_TB[t])
-        moves_B = live_B & (action_B != stop)
-        record = state_B, action_B, live_B, kept
-        records = jax.tree.map(
-            lambda all_T, one: jax.lax.dynamic_update_index_in_dim(all_T, one, t, 0),
-            records, record,
-        )  # fmt: skip
-        after_B = _where(moves_B, move(state_B, action_B), state_B)
-        return t + 1, after_B, moves_B, records
-
-    live_B = jnp.ones(batch, bool)
-    shapes = jax.eval_shape(act, start_B, uniforms_TB[0])
-    empty = jax.tree.map(
-        lambda leaf: jnp.zeros((horizon, *leaf.shape), leaf.dtype),
-        (start_B, shapes[0], live_B, shapes[1]),
-    )
-    first = jnp.zeros((), jnp.int32), start_B, live_B, empty
-
-    def goes_on(carry):
-        return (carry[0] < horizon) & _anyone(carry[2].any())
-
-    last = jax.lax.while_loop(goes_on, step, first)
-    _, final_B, _, (states_TB, actions_TB, live_TB, kept) = last
-    return Rollout(Steps(states_TB, actions_TB, live_TB), final_B), kept
-
-
-def _walk_back(
-    environment: Environment,
-    key: Key[Array, ""],
-    final_B: State,
-    undo: Callable[[State, Array], tuple[State, Array, Array]],
-) -> Steps:
-    """The steps of trajectories that are drawn from their ends to the start."""
-    horizon, batch = environment.horizon, len(jax.tree.leaves(final_B)[0])
-    uniforms_TB = jax.random.uniform(key, (horizon - 1, batch))
-
-    def step(state_B, uniform_B):
-        before_B, move_B, left_B = undo(state_B, uniform_B)
-        before_B = _where(left_B, before_B, state_B)
-        return before_B, (before_B, move_B, left_B)
-
-    _, (states_TB, moves_TB, left_TB) = jax.lax.scan(step, final_B, uniforms_TB)
-    # Step k back of a trajectory of n moves is its step n - 1 - k; then it stops, at n.
-    moves_B = left_TB.sum(0)
-    time_TB = jnp.arange(horizon)[:, None]
-    source_TB = jnp.clip(moves_B - 1 - time_TB, 0, horizon - 2)
-    before = time_TB < moves_B
-
-    def ordered(back_TB, end_B):
-        shape = (horizon, batch) + (1,) * (back_TB.ndim - 2)
-        taken = jnp.take_along_axis(back_TB, source_TB.reshape(shape), 0)
-        return jnp.where(before.reshape(shape), taken, end_B)
-
-    states_TB = jax.tree.map(ordered, states_TB, final_B)
-    stop_B = jnp.full(batch, environment.actions - 1, moves_TB.dtype)
-    return Steps(states_TB, ordered(moves_TB, stop_B), time_TB <= moves_B)
-
-
-def _where(condition_B: Array, yes: State, no: State) -> State:
-    """Of two states, leaf by leaf."""
-
-    def chosen(a: Array, b: Array) -> Array:
-        return jnp.where(condition_B.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(chosen, yes, no)
