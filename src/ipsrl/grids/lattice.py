@@ -62,7 +62,9 @@ class LatticeConfig(Learning):
     geometry: Literal["free", "restricted"] = "free"
     """All cells with x + y <= 7, or only those that lead to A or B."""
 
-    title = "lattice"
+    @property
+    def title(self) -> str:
+        return "lattice"
 
     def environment(self) -> Lattice:
         return Lattice(free=self.geometry == "free")
