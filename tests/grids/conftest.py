@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ipsrl.grids import HyperGrid
+from ipsrl.grids import HyperGrid, Table
 from ipsrl.grids.rollout import Rollout, Steps
 
 
 @dataclass(frozen=True)
 class AllTrajectories:
-    """Every trajectory of a grid: states and actions [T, N] padded as the sampler pads them."""
+    """Every trajectory of a grid: states and actions [T, N], padded."""
 
     grid: HyperGrid
+    table: Table
     steps: Steps
     final: np.ndarray
 
@@ -53,7 +54,7 @@ def enumerate_trajectories(grid: HyperGrid) -> AllTrajectories:
         states[len(path) :, n] = path[-1][0]
     final = np.array([path[-1][0] for path in found])
     return AllTrajectories(
-        grid, Steps(states.astype(np.int32), actions.astype(np.int32), live), final
+        grid, Table(grid), Steps(states.astype(np.int32), actions.astype(np.int32), live), final
     )
 
 

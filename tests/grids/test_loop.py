@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from policies import log_probs_of
 
 from ipsrl.core.floor import presence
 from ipsrl.grids import Config
-from ipsrl.grids.loop import Loop
+from ipsrl.grids.loop import Batch, Loop
 
 FLOAT32 = 2e-5  # sums of some hundred float32 products
 
@@ -23,23 +24,32 @@ def loop_of(all_trajectories, group_size, **options):
 
 def carry_of(loop, seed=0):
     carry = jax.tree.map(lambda x: x[0], loop.init(jnp.array([seed])))
-    logits = jax.random.normal(jax.random.key(seed), carry.policy.logits.shape)
-    return carry._replace(policy=jax.tree.map(lambda _: logits, carry.policy))
+    logits = jax.random.normal(jax.random.key(seed), carry.learned.policy.logits.shape)
+    return with_logits(carry, logits)
+
+
+def with_logits(carry, logits):
+    policy = jax.tree.map(lambda _: logits, carry.learned.policy)
+    return carry._replace(learned=carry.learned._replace(policy=policy))
+
+
+def batch_of(loop, log_pi, steps, weights=None):
+    """What an iteration that drew these steps has, before it knows what to teach."""
+    return Batch(steps, loop.view.taken(log_pi, steps), None, weights, jnp.zeros(()))
 
 
 def expected_update(loop, carry, trajectories):
     """E over all groups of -d loss / d logits, exactly: each group with its probability."""
-    view, policy = loop.view, carry.policy
-    log_pi, pullback = jax.vjp(lambda p: p.table(loop.grid), policy)
+    log_pi, pullback = jax.vjp(lambda p: log_probs_of(p, loop.table), carry.learned.policy)
     probs = np.exp(np.asarray(trajectories.log_probs(log_pi), float))
 
     @jax.vmap
     def update(index):
-        rollout = trajectories.rollout(index)
-        log_old = view.taken(log_pi, rollout.steps)
-        signal, _ = loop._signal(carry, log_pi, log_old, rollout)
+        steps, final = trajectories.rollout(index)
+        batch = batch_of(loop, log_pi, steps)
+        signal, _, _ = loop._signal(carry, log_pi, None, batch, final, jnp.zeros((), int))
         gradient = jax.grad(loop._loss)(
-            log_pi, carry.log_z, rollout.steps, log_old, log_old, signal
+            log_pi, carry.learned.log_z, None, batch._replace(signal=signal), log_pi
         )
         return -pullback(gradient)[0].logits
 
@@ -50,9 +60,9 @@ def expected_update(loop, carry, trajectories):
 
 def gradient_of(loop, carry, objective):
     """Gradient of a function of the exact terminal distribution, with respect to the logits."""
-    grid = loop.grid
-    return jax.grad(lambda p: objective(grid.terminal_distribution(p.table(grid))))(
-        carry.policy
+    table = loop.table
+    return jax.grad(lambda p: objective(table.terminal_distribution(log_probs_of(p, table))))(
+        carry.learned.policy
     ).logits
 
 
@@ -61,7 +71,7 @@ def test_grpo_ascends_the_expected_return(two_by_two, group_size):
     """The mean of a group contains the sample itself, which costs the factor (G - 1) / G."""
     loop = loop_of(two_by_two, group_size, method="grpo")
     carry = carry_of(loop)
-    expected = gradient_of(loop, carry, lambda p: p @ jnp.asarray(loop.grid.rewards))
+    expected = gradient_of(loop, carry, lambda p: p @ jnp.asarray(loop.table.rewards))
     ours = expected_update(loop, carry, two_by_two)
     np.testing.assert_allclose(ours, expected * (group_size - 1) / group_size, atol=FLOAT32)
 
@@ -71,7 +81,7 @@ def test_ips_ascends_the_paper_objective(two_by_two, group_size):
     """sum_o p_o sg[r_o / p_o] (Eq. 3), whose gradient is that of sum_o r_o log p_o."""
     loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="exact")
     carry = carry_of(loop)
-    expected = gradient_of(loop, carry, lambda p: jnp.asarray(loop.grid.rewards) @ jnp.log(p))
+    expected = gradient_of(loop, carry, lambda p: jnp.asarray(loop.table.rewards) @ jnp.log(p))
     ours = expected_update(loop, carry, two_by_two)
     np.testing.assert_allclose(ours, expected * (group_size - 1) / group_size, atol=FLOAT32)
 
@@ -81,10 +91,11 @@ def test_likelihood_ascends_the_same_objective_path_by_path(two_by_two, group_si
     """sum_o r_o E_{tau ~ P_B}[log pi(tau)]: the forward KL from r P_B / R to the trajectories."""
     loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="likelihood")
     carry = carry_of(loop)
-    weight = loop.grid.rewards[two_by_two.final] * np.exp(loop.view.log_backward(two_by_two.steps))
+    log_pb = loop.view.log_backward(two_by_two.steps).sum(0)
+    weight = loop.table.rewards[two_by_two.final] * np.exp(log_pb)
     expected = jax.grad(
-        lambda policy: (weight * two_by_two.log_probs(policy.table(loop.grid))).sum()
-    )(carry.policy).logits
+        lambda policy: (weight * two_by_two.log_probs(log_probs_of(policy, loop.table))).sum()
+    )(carry.learned.policy).logits
     ours = expected_update(loop, carry, two_by_two)
     np.testing.assert_allclose(ours, expected * (group_size - 1) / group_size, atol=FLOAT32)
 
@@ -95,8 +106,9 @@ def test_the_group_frequency_ascends_the_closed_form(two_by_two, group_size, eps
     """sum_o (r_o f(p_o) - p_o sum_j r_j f(p_j)) d log p_o, with f of the mean baseline."""
     loop = loop_of(two_by_two, group_size, method="ips-grpo", estimator="group", eps=eps)
     carry = carry_of(loop)
-    p = np.asarray(loop.grid.terminal_distribution(carry.policy.table(loop.grid)), float)
-    gain = loop.grid.rewards * presence(p, group_size, eps=eps, baseline="mean")
+    log_pi = log_probs_of(carry.learned.policy, loop.table)
+    p = np.asarray(loop.table.terminal_distribution(log_pi), float)
+    gain = loop.table.rewards * presence(p, group_size, eps=eps, baseline="mean")
     direction = jnp.asarray(gain - p * gain.sum())
     expected = gradient_of(loop, carry, lambda q: direction @ jnp.log(q))
     np.testing.assert_allclose(expected_update(loop, carry, two_by_two), expected, atol=FLOAT32)
@@ -105,16 +117,17 @@ def test_the_group_frequency_ascends_the_closed_form(two_by_two, group_size, eps
 def test_trajectory_balance_descends_its_squared_residual(two_by_two):
     """E over the policy of d delta^2 / d logits, with delta from its definition."""
     loop = loop_of(two_by_two, 1, method="tb", scale="group")
-    carry = carry_of(loop)._replace(log_z=jnp.asarray(0.7))
-    log_pb = np.asarray(loop.view.log_backward(two_by_two.steps))
-    log_reward = np.log(loop.grid.rewards)[two_by_two.final]
+    carry = carry_of(loop)
+    carry = carry._replace(learned=carry.learned._replace(log_z=jnp.asarray(0.7)))
+    log_pb = np.asarray(loop.view.log_backward(two_by_two.steps).sum(0))
+    log_reward = np.log(loop.table.rewards)[two_by_two.final]
 
     def loss(policy):
-        log_pf = two_by_two.log_probs(policy.table(loop.grid))
+        log_pf = two_by_two.log_probs(log_probs_of(policy, loop.table))
         weight = jax.lax.stop_gradient(jnp.exp(log_pf))
         return (weight * (0.7 + log_pf - log_pb - log_reward) ** 2).sum()
 
-    expected = -jax.grad(loss)(carry.policy).logits
+    expected = -jax.grad(loss)(carry.learned.policy).logits
     ours = expected_update(loop, carry, two_by_two)
     np.testing.assert_allclose(ours, expected, atol=10 * FLOAT32)  # gradients of size ten
 
@@ -122,9 +135,9 @@ def test_trajectory_balance_descends_its_squared_residual(two_by_two):
 def test_at_the_target_ips_with_exact_probabilities_rests(two_by_two):
     """p = r / R makes every scaled reward equal to R: no advantage, no update, in any batch."""
     loop = loop_of(two_by_two, 3, method="ips-grpo", estimator="exact")
-    grid, carry = loop.grid, carry_of(loop)
+    table, carry = loop.table, carry_of(loop)
     # A policy with that distribution: go right or up by the target mass beyond, half of (1,1) each.
-    t = grid.target
+    t = table.target
     half = t[3] / 2
     logits = jnp.log(
         jnp.array(
@@ -136,8 +149,8 @@ def test_at_the_target_ips_with_exact_probabilities_rests(two_by_two):
             ]
         )
     )
-    carry = carry._replace(policy=jax.tree.map(lambda _: logits, carry.policy))
-    p = grid.terminal_distribution(carry.policy.table(grid))
+    carry = with_logits(carry, logits)
+    p = table.terminal_distribution(log_probs_of(carry.learned.policy, table))
     np.testing.assert_allclose(p, t, atol=FLOAT32)
     np.testing.assert_allclose(expected_update(loop, carry, two_by_two), 0, atol=FLOAT32)
 
@@ -147,10 +160,10 @@ def test_replay_of_one_batch_is_the_group_frequency(two_by_two):
     replay = loop_of(two_by_two, 4, method="ips-grpo", estimator="replay", replay_batches=1)
     key = jax.random.key(5)
     carry = carry_of(group)
-    log_pi, _, rollout = group.view.sample(carry.policy, key, 4)
-    log_old = group.view.taken(log_pi, rollout.steps)
-    by_group, _ = group._signal(carry, log_pi, log_old, rollout)
-    by_replay, _ = replay._signal(carry_of(replay), log_pi, log_old, rollout)
+    log_pi, _, (steps, final) = group.view.sample(carry.learned.policy, key, 4)
+    batch, first = batch_of(group, log_pi, steps), jnp.zeros((), int)
+    by_group, _, _ = group._signal(carry, log_pi, None, batch, final, first)
+    by_replay, _, _ = replay._signal(carry_of(replay), log_pi, None, batch, final, first)
     np.testing.assert_allclose(by_group, by_replay, atol=FLOAT32)
 
 

@@ -2,12 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from policies import policy_of
+from policies import log_probs_of, policy_of
 
-from ipsrl.grids import HyperGrid
+from ipsrl.grids import HyperGrid, Table
 from ipsrl.grids.rollout import Everywhere, WhereVisited
 
 GRID = HyperGrid(2, 5)
+TABLE = Table(GRID)
 FLOAT32 = 1e-5  # log-probabilities of some ten steps by two orders of summation
 
 
@@ -17,15 +18,15 @@ def policy(request):
 
 
 def test_trajectories_follow_the_rules(policy):
-    _, _, (steps, final) = Everywhere(GRID).sample(policy, jax.random.key(1), 4096)
+    _, _, (steps, final) = Everywhere(GRID, TABLE).sample(policy, jax.random.key(1), 4096)
     states, actions, live = (np.asarray(part) for part in steps)
     assert (states[0] == 0).all()
     assert live[0].all()
-    assert GRID.legal[states[live], actions[live]].all()
+    assert TABLE.legal[states[live], actions[live]].all()
     moves = live & (actions < GRID.dims)
     after = states + np.where(moves, GRID.strides[actions], 0)
-    np.testing.assert_array_equal(after[:-1], states[1:])
-    np.testing.assert_array_equal(after[-1], final)
+    np.testing.assert_array_equal(after[:-1][live[1:]], states[1:][live[1:]])
+    np.testing.assert_array_equal(after[live.sum(0) - 1, np.arange(4096)], final)
     # Alive exactly until the one stop.
     np.testing.assert_array_equal(live[1:], moves[:-1])
     assert (((actions == GRID.dims) & live).sum(0) == 1).all()
@@ -33,17 +34,18 @@ def test_trajectories_follow_the_rules(policy):
 
 def test_dynamic_programming_agrees_with_sampling(policy):
     samples = 200_000
-    _, _, (_, final) = Everywhere(GRID).sample(policy, jax.random.key(2), samples)
-    p = np.asarray(GRID.terminal_distribution(policy.table(GRID)), float)
+    _, _, (_, final) = Everywhere(GRID, TABLE).sample(policy, jax.random.key(2), samples)
+    p = np.asarray(TABLE.terminal_distribution(log_probs_of(policy, TABLE)), float)
     frequency = np.bincount(final, minlength=GRID.states) / samples
     sigma = np.sqrt(p * (1 - p) / samples) + 1e-7  # + float32 rounding of p
     assert (abs(frequency - p) < 4 * sigma).mean() > 0.95  # 4 sigma fails once in 16,000 cells
     assert (abs(frequency - p) < 5 * sigma).all()
 
 
-def test_both_views_see_the_same(policy):
+def test_both_views_see_the_same():
     """Same key: same trajectories, probabilities, gradients."""
-    everywhere, visited = Everywhere(GRID), WhereVisited(GRID)
+    policy = policy_of("mlp", GRID)
+    everywhere, visited = Everywhere(GRID, TABLE), WhereVisited(GRID)
     key = jax.random.key(3)
     table, pull_table, rollout = everywhere.sample(policy, key, 64)
     rows, pull_rows, same = visited.sample(policy, key, 64)
@@ -71,7 +73,7 @@ def test_both_views_see_the_same(policy):
 
 
 def test_the_backward_policy_is_a_distribution_over_the_trajectories_of_an_outcome(small):
-    log_pb = Everywhere(small.grid).log_backward(small.steps)
+    log_pb = Everywhere(small.grid, small.table).log_backward(small.steps).sum(0)
     total = np.bincount(small.final, np.exp(log_pb), minlength=small.grid.states)
     np.testing.assert_allclose(total, 1, rtol=1e-5)
 
@@ -80,11 +82,11 @@ def test_a_reciprocal_likelihood_is_unbiased(small):
     """E[P_B / P_F | o] = 1 / p(o), by enumeration: sum_tau P_F / p(o) * P_B / P_F = 1 / p(o)."""
     grid = small.grid
     logits = jax.random.normal(jax.random.key(0), (grid.states, grid.actions))
-    log_pi = jax.nn.log_softmax(jnp.where(jnp.asarray(grid.legal), logits, -1e9))
-    view = Everywhere(grid)
+    log_pi = jax.nn.log_softmax(jnp.where(jnp.asarray(small.table.legal), logits, -1e9))
+    view = Everywhere(grid, small.table)
     log_pf = np.asarray(view.taken(log_pi, small.steps).sum(0), float)
     np.testing.assert_allclose(log_pf, small.log_probs(log_pi), atol=FLOAT32)
-    p = np.asarray(grid.terminal_distribution(log_pi), float)
-    ratio = np.exp(np.asarray(view.log_backward(small.steps), float) - log_pf)
+    p = np.asarray(small.table.terminal_distribution(log_pi), float)
+    ratio = np.exp(np.asarray(view.log_backward(small.steps).sum(0), float) - log_pf)
     mean = np.bincount(small.final, np.exp(log_pf) / p[small.final] * ratio)
     np.testing.assert_allclose(mean, 1 / p, rtol=1e-4)
