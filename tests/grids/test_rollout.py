@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 from policies import log_probs_of, policy_of
 
 from ipsrl.grids import HyperGrid, Table
+from ipsrl.grids import rollout as module
+from ipsrl.grids.policy import MLPPolicy
 from ipsrl.grids.rollout import Everywhere, WhereVisited
 
 GRID = HyperGrid(2, 5)
@@ -90,3 +93,98 @@ def test_a_reciprocal_likelihood_is_unbiased(small):
     ratio = np.exp(np.asarray(view.log_backward(small.steps).sum(0), float) - log_pf)
     mean = np.bincount(small.final, np.exp(log_pf) / p[small.final] * ratio)
     np.testing.assert_allclose(mean, 1 / p, rtol=1e-4)
+
+
+# --- backward -------------------------------------------------------------------------------------
+
+
+def views_of(trajectories):
+    grid = trajectories.grid
+    return {"everywhere": Everywhere(grid, trajectories.table), "visited": WhereVisited(grid)}
+
+
+@pytest.mark.parametrize("view", ["everywhere", "visited"])
+def test_walks_back_are_drawn_as_the_backward_policy_says(two_by_three, view):
+    """Every trajectory of every outcome, with P_B: every parent with equal chance."""
+    view, times = views_of(two_by_three)[view], 2000
+    final = jnp.repeat(jnp.arange(two_by_three.grid.states), times)
+    steps = jax.jit(view.walk_back)(final, jax.random.key(4))
+    drawn = two_by_three.numbers(steps)
+    np.testing.assert_array_equal(two_by_three.final[drawn], final)
+    x = two_by_three.grid.coordinates[two_by_three.steps.states_TB]
+    parents = np.where(two_by_three.steps.live_TB, np.maximum((x > 0).sum(-1), 1), 1)
+    p_back = 1 / parents.prod(0)
+    np.testing.assert_allclose(
+        np.exp(view.log_backward(two_by_three.steps).sum(0)), p_back, rtol=1e-6
+    )
+    counts = np.bincount(drawn, minlength=len(p_back))
+    # Five standard errors of a share, at a fixed seed; nothing is left where P_B = 1.
+    assert (abs(counts / times - p_back) <= 5 * np.sqrt(p_back * (1 - p_back) / times)).all()
+
+
+@pytest.mark.parametrize("view", ["everywhere", "visited"])
+def test_a_learned_backward_policy_is_a_distribution_over_trajectories(two_by_three, view):
+    grid, view = two_by_three.grid, views_of(two_by_three)[view]
+    policy = MLPPolicy(grid.observation, grid.actions - 1, 8, jax.random.key(0))
+    policy = jax.tree.map(lambda x: 3 * x, policy)
+    log_pb, _ = view.evaluate_back(policy, two_by_three.steps)
+    p_back = np.exp(np.asarray(view.taken_back(log_pb, two_by_three.steps).sum(0), float))
+    total = np.bincount(two_by_three.final, p_back, minlength=grid.states)
+    np.testing.assert_allclose(total, 1, rtol=1e-5)
+    uniform = np.exp(view.log_backward(two_by_three.steps).sum(0))
+    assert abs(p_back - uniform).max() > 0.1, "the test needs a policy that is not uniform"
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["sample", "evaluate", "evaluate_back"])
+def test_gradients_of_gathered_steps_are_those_of_all_steps(ask, monkeypatch):
+    """In several blocks, for seeds whose batches have different lengths."""
+    monkeypatch.setattr(module, "_BLOCK", 16)
+    view, batch = WhereVisited(GRID), 24
+    outputs = GRID.actions - (ask == "evaluate_back")
+
+    def one(key, lean):
+        """Gradients by the view, and by differentiation of what it does in one go."""
+        policy = MLPPolicy(GRID.observation, GRID.actions, 8, key)
+        stop = jnp.array([0.0, 0.0, lean])
+        policy = eqx.tree_at(lambda p: p.out[1], policy, policy.out[1] + stop)
+        _, pullback, (steps, _) = view.sample(policy, key, batch)
+        legal, live = jax.vmap(jax.vmap(GRID.legal)), steps.live_TB
+        if ask == "evaluate":
+            _, pullback = view.evaluate(policy, steps)
+        if ask == "evaluate_back":
+            policy = MLPPolicy(GRID.observation, GRID.actions - 1, 8, key)
+            _, pullback = view.evaluate_back(policy, steps)
+            legal, live = jax.vmap(jax.vmap(GRID.legal_back)), live.at[0].set(False)
+        observed = view.observations(steps)
+        slope = jax.random.normal(key, (*live.shape, outputs))
+        slope = jnp.where(live[..., None] & legal(steps.states_TB), slope, 0.0)
+        plain = jax.grad(lambda p: (slope * p.at(observed, legal(steps.states_TB))).sum())(policy)
+        return pullback(slope)[0], plain, live.sum()
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    ours, plain, live = jax.jit(jax.vmap(one))(keys, jnp.array([-3.0, 0.0, 3.0]))
+    assert len({-(-int(n) // 16) for n in live}) == 3, "the test needs different lengths"
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # 200 float32 terms, reordered
+        assert abs(b).max() > 0.1
+
+
+def test_observations_and_divergences_of_both_views(two_by_three):
+    """KL of one policy to another at every live step, by its definition."""
+    grid, steps, live = two_by_three.grid, two_by_three.steps, two_by_three.steps.live_TB
+    log_p, log_q = (
+        np.asarray(log_probs_of(policy_of("mlp", grid, seed), two_by_three.table), float)
+        for seed in range(2)
+    )
+    legal = two_by_three.table.legal
+    kl_S = np.where(legal, np.exp(log_p) * (log_p - log_q), 0).sum(-1)
+    for view in views_of(two_by_three).values():
+        p, q = (view.evaluate(policy_of("mlp", grid, seed), steps)[0] for seed in range(2))
+        kl = np.asarray(view.divergence(p, q, steps))
+        np.testing.assert_allclose(kl[live], kl_S[steps.states_TB][live], rtol=1e-4, atol=FLOAT32)
+        np.testing.assert_array_equal(
+            view.observations(steps)[live], grid.coordinates[steps.states_TB][live]
+        )
