@@ -1,5 +1,7 @@
 """The update that the loop makes, against enumeration of every group that could be drawn."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from policies import log_probs_of
 
 from ipsrl.core.floor import presence
 from ipsrl.grids import Config
+from ipsrl.grids.explore import Memory, importance
 from ipsrl.grids.loop import Batch, Loop
 
 FLOAT32 = 2e-5  # sums of some hundred float32 products
@@ -38,23 +41,32 @@ def batch_of(loop, log_pi, steps, weights=None):
     return Batch(steps, loop.view.taken(log_pi, steps), None, weights, jnp.zeros(()))
 
 
-def expected_update(loop, carry, trajectories):
-    """E over all groups of -d loss / d logits, exactly: each group with its probability."""
+def expected_update(loop, carry, trajectories, explorer=None):
+    """E over all groups of -d loss / d logits, exactly: each group with its probability.
+
+    With an explorer, log b of all trajectories [N], the last of each group is drawn by it.
+    """
     log_pi, pullback = jax.vjp(lambda p: log_probs_of(p, loop.table), carry.learned.policy)
-    probs = np.exp(np.asarray(trajectories.log_probs(log_pi), float))
+    log_pf, size = trajectories.log_probs(log_pi), loop.config.group_size
+    log_probs, weights = [log_pf] * size, None
+    if explorer is not None:
+        log_probs = [log_pf] * (size - 1) + [explorer]
+        weights = importance(log_pf, explorer, 1 / size)
 
     @jax.vmap
     def update(index):
         steps, final = trajectories.rollout(index)
-        batch = batch_of(loop, log_pi, steps)
+        ours = None if weights is None else weights[index]
+        batch = batch_of(loop, log_pi, steps, ours)
         signal, _, _ = loop._signal(carry, log_pi, None, batch, final, jnp.zeros((), int))
         gradient = jax.grad(loop._loss)(
             log_pi, carry.learned.log_z, None, batch._replace(signal=signal), log_pi
         )
         return -pullback(gradient)[0].logits
 
-    groups = trajectories.groups(loop.config.group_size)
-    weight = probs[groups].prod(-1)
+    groups = trajectories.groups(size)
+    each = np.exp(np.asarray(log_probs, float))  # [G, N]
+    weight = each[np.arange(size), groups].prod(-1)
     return np.tensordot(weight, np.asarray(update(jnp.asarray(groups)), float), 1)
 
 
@@ -132,6 +144,69 @@ def test_trajectory_balance_descends_its_squared_residual(two_by_two):
     np.testing.assert_allclose(ours, expected, atol=10 * FLOAT32)  # gradients of size ten
 
 
+EXPLORERS = [
+    {"explore": "epsilon", "epsilon": 0.5},
+    {"explore": "tempered", "temperature": 4.0},
+    {"explore": "replay"},
+]
+
+
+@pytest.mark.parametrize("options", EXPLORERS, ids=lambda o: o["explore"])
+def test_exploration_does_not_change_the_expected_update(two_by_two, options):
+    """Half of each group is drawn otherwise; without a baseline the weights undo it exactly."""
+
+    def loop(**exploring):
+        made = loop_of(
+            two_by_two, 2, method="ips-grpo", estimator="likelihood", advantage_clip=0.0,
+            **exploring,
+        )  # fmt: skip
+        made.method = dataclasses.replace(made.method, baseline="none")
+        return made
+
+    alone, exploring = loop(), loop(explore_share=0.5, **options)
+    carry = carry_of(alone)
+    log_pi = log_probs_of(carry.learned.policy, alone.table)
+    if exploring.explorer is not None:
+        explorer = two_by_two.log_probs(exploring.explorer.log_probs(log_pi))
+    else:
+        found, view = jnp.array([3, 1], jnp.int32), exploring.view
+        memory = Memory.empty(2, found).with_found(found, found, view.rewards(found))
+        log_pb = view.log_backward(two_by_two.steps).sum(0)
+        explorer = memory.log_probs(jnp.asarray(two_by_two.final), log_pb)
+    expected = expected_update(alone, carry, two_by_two)
+    ours = expected_update(exploring, carry, two_by_two, explorer)
+    np.testing.assert_allclose(ours, expected, atol=FLOAT32)
+    assert abs(np.asarray(expected)).max() > 0.1
+
+
+def test_a_learned_backward_policy_brings_likelihoods_of_an_outcome_together(two_by_three):
+    """After as many updates, log P_F / P_B varies less within outcomes than with a uniform P_B."""
+
+    def spread(backward):
+        config = Config(
+            side=3, estimator="likelihood", backward=backward, hidden=16, lr=1e-2, batch=64,
+            group_size=64, iterations=40, eval_every=40, checkpoint_every=40, seeds=3,
+        )  # fmt: skip
+        loop, seeds = Loop(config), jnp.arange(3)
+        carry, _ = loop.run(loop.init(seeds), seeds, 0)
+        steps = jax.tree.map(jnp.asarray, two_by_three.steps)
+
+        def log_ratio(learned):
+            log_pb = None
+            if backward == "learned":
+                log_pb, _ = loop.view.evaluate_back(learned.backward, steps)
+            log_pi, _ = loop.view.evaluate(learned.policy, steps)
+            taken = loop.view.taken(log_pi, steps).sum(0)
+            return taken - loop._back(log_pb, steps).sum(0)
+
+        ratios = np.asarray(jax.jit(jax.vmap(log_ratio))(carry.learned))
+        within = [ratios[:, two_by_three.final == o].std(-1) for o in range(9)]
+        return np.mean(within, 0)
+
+    uniform, learned = spread("uniform"), spread("learned")
+    assert (learned < 0.7 * uniform).all()
+
+
 def test_at_the_target_ips_with_exact_probabilities_rests(two_by_two):
     """p = r / R makes every scaled reward equal to R: no advantage, no update, in any batch."""
     loop = loop_of(two_by_two, 3, method="ips-grpo", estimator="exact")
@@ -177,6 +252,9 @@ def test_replay_of_one_batch_is_the_group_frequency(two_by_two):
         {"transform": "sqrt", "estimator": "leave-one-out", "group_size": 16, "scale": "batch"},
         {"estimator": "replay", "replay_batches": 3, "group_size": 16},
         {"policy": "tabular", "estimator": "exact"},
+        {"method": "tb", "explore": "epsilon", "backward": "learned"},
+        {"method": "ips-ppo", "reward_temperature": 4.0, "epochs": 2},
+        {"estimator": "likelihood", "explore": "replay", "memory": 5},
     ],
     ids=str,
 )

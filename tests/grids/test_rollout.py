@@ -174,7 +174,8 @@ def test_gradients_of_gathered_steps_are_those_of_all_steps(ask, monkeypatch):
 
 def test_observations_and_divergences_of_both_views(two_by_three):
     """KL of one policy to another at every live step, by its definition."""
-    grid, steps, live = two_by_three.grid, two_by_three.steps, two_by_three.steps.live_TB
+    grid, live = two_by_three.grid, two_by_three.steps.live_TB
+    steps = jax.tree.map(jnp.asarray, two_by_three.steps)
     log_p, log_q = (
         np.asarray(log_probs_of(policy_of("mlp", grid, seed), two_by_three.table), float)
         for seed in range(2)
