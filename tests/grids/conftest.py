@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ipsrl.grids import HyperGrid, Table
-from ipsrl.grids.rollout import Rollout, Steps
+from ipsrl.grids.walk import Rollout, Steps
 
 
 @dataclass(frozen=True)

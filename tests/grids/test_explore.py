@@ -29,7 +29,7 @@ def config_of(trajectories, **options):
 
 def memory_of(trajectories, size=3):
     """The best of the first four outcomes."""
-    view = Everywhere(trajectories.grid, trajectories.table)
+    view = Everywhere(trajectories.table)
     found = jnp.arange(4, dtype=jnp.int32)
     memory = Memory.empty(size, found)
     return memory.with_found(found, view.ids(found), view.rewards(found))
@@ -59,7 +59,7 @@ def log_explorer_of(config, trajectories, log_pi):
 def ours(config, trajectories, log_pi):
     """log b of all trajectories [N], by the code."""
     if config.explore == "replay":
-        view = Everywhere(trajectories.grid, trajectories.table)
+        view = Everywhere(trajectories.table)
         log_pb = view.log_backward(trajectories.steps).sum(0)
         return memory_of(trajectories).log_probs(jnp.asarray(trajectories.final), log_pb)
     return trajectories.log_probs(explorer_of(config).log_probs(log_pi))
@@ -118,7 +118,7 @@ def test_a_batch_is_drawn_by_both_and_weighted(two_by_two, options, kind):
         loop.view = WhereVisited(loop.environment)
     memory = memory_of(two_by_two) if options["explore"] == "replay" else None
     learned = Learned(policy, jnp.zeros(()), None, None)
-    carry = Carry(learned, learned, policy, (), memory, jnp.zeros(1, bool))
+    carry = Carry(learned, learned, policy, (), memory, jnp.zeros(1, bool), jnp.zeros((), bool))
 
     def draw(key):
         _, _, rollout, weights = loop._draw(carry, key)

@@ -143,7 +143,7 @@ def test_rules_are_the_same_for_jax(lattice):
 )
 def test_every_trajectory_has_seven_moves_and_a_stop(lattice, kind, view):
     policy, table = policy_of(kind, lattice), Table(lattice)
-    view = Everywhere(lattice, table) if view == "everywhere" else WhereVisited(lattice)
+    view = Everywhere(table) if view == "everywhere" else WhereVisited(lattice)
     _, _, (steps, final) = view.sample(policy, jax.random.key(1), 2000)
     states, actions, live = (np.asarray(part) for part in steps)
     assert states.shape == (STEPS + 1, 2000)
@@ -158,7 +158,7 @@ def test_every_trajectory_has_seven_moves_and_a_stop(lattice, kind, view):
 
 def test_both_views_see_the_same(lattice):
     policy, key = policy_of("mlp", lattice), jax.random.key(3)
-    everywhere, visited = Everywhere(lattice, Table(lattice)), WhereVisited(lattice)
+    everywhere, visited = Everywhere(Table(lattice)), WhereVisited(lattice)
     table, pull_table, rollout = everywhere.sample(policy, key, 64)
     rows, pull_rows, same = visited.sample(policy, key, 64)
     for a, b in zip(jax.tree.leaves(rollout), jax.tree.leaves(same), strict=True):

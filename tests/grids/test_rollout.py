@@ -21,7 +21,7 @@ def policy(request):
 
 
 def test_trajectories_follow_the_rules(policy):
-    _, _, (steps, final) = Everywhere(GRID, TABLE).sample(policy, jax.random.key(1), 4096)
+    _, _, (steps, final) = Everywhere(TABLE).sample(policy, jax.random.key(1), 4096)
     states, actions, live = (np.asarray(part) for part in steps)
     assert (states[0] == 0).all()
     assert live[0].all()
@@ -37,7 +37,7 @@ def test_trajectories_follow_the_rules(policy):
 
 def test_dynamic_programming_agrees_with_sampling(policy):
     samples = 200_000
-    _, _, (_, final) = Everywhere(GRID, TABLE).sample(policy, jax.random.key(2), samples)
+    _, _, (_, final) = Everywhere(TABLE).sample(policy, jax.random.key(2), samples)
     p = np.asarray(TABLE.terminal_distribution(log_probs_of(policy, TABLE)), float)
     frequency = np.bincount(final, minlength=GRID.states) / samples
     sigma = np.sqrt(p * (1 - p) / samples) + 1e-7  # + float32 rounding of p
@@ -48,7 +48,7 @@ def test_dynamic_programming_agrees_with_sampling(policy):
 def test_both_views_see_the_same():
     """Same key: same trajectories, probabilities, gradients."""
     policy = policy_of("mlp", GRID)
-    everywhere, visited = Everywhere(GRID, TABLE), WhereVisited(GRID)
+    everywhere, visited = Everywhere(TABLE), WhereVisited(GRID)
     key = jax.random.key(3)
     table, pull_table, rollout = everywhere.sample(policy, key, 64)
     rows, pull_rows, same = visited.sample(policy, key, 64)
@@ -76,7 +76,7 @@ def test_both_views_see_the_same():
 
 
 def test_the_backward_policy_is_a_distribution_over_the_trajectories_of_an_outcome(small):
-    log_pb = Everywhere(small.grid, small.table).log_backward(small.steps).sum(0)
+    log_pb = Everywhere(small.table).log_backward(small.steps).sum(0)
     total = np.bincount(small.final, np.exp(log_pb), minlength=small.grid.states)
     np.testing.assert_allclose(total, 1, rtol=1e-5)
 
@@ -86,7 +86,7 @@ def test_a_reciprocal_likelihood_is_unbiased(small):
     grid = small.grid
     logits = jax.random.normal(jax.random.key(0), (grid.states, grid.actions))
     log_pi = jax.nn.log_softmax(jnp.where(jnp.asarray(small.table.legal), logits, -1e9))
-    view = Everywhere(grid, small.table)
+    view = Everywhere(small.table)
     log_pf = np.asarray(view.taken(log_pi, small.steps).sum(0), float)
     np.testing.assert_allclose(log_pf, small.log_probs(log_pi), atol=FLOAT32)
     p = np.asarray(small.table.terminal_distribution(log_pi), float)
@@ -100,7 +100,7 @@ def test_a_reciprocal_likelihood_is_unbiased(small):
 
 def views_of(trajectories):
     grid = trajectories.grid
-    return {"everywhere": Everywhere(grid, trajectories.table), "visited": WhereVisited(grid)}
+    return {"everywhere": Everywhere(trajectories.table), "visited": WhereVisited(grid)}
 
 
 @pytest.mark.parametrize("view", ["everywhere", "visited"])

@@ -288,7 +288,11 @@ class Loop:
             scaled_B = scaled_B / scaled_B.mean()
             gains_TB = _at_stop(batch.steps, scaled_B)
             advantages_TB = self._advantages(carry, batch, gains_TB)
-            return advantages_TB / (scaled_B.std() + 1e-4), gains_TB, estimator
+            if self.method.scale != "none":
+                advantages_TB = advantages_TB / (scaled_B.std() + 1e-4)
+            if bound := self.method.advantage_clip:
+                advantages_TB = jnp.clip(advantages_TB, -bound, bound)
+            return advantages_TB, gains_TB, estimator
         return self.method(group).advantages.reshape(-1), None, estimator
 
     def _advantages(self, carry: Carry, batch: Batch, gains_TB: jax.Array) -> jax.Array:
