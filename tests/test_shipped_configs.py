@@ -48,6 +48,9 @@ def test_no_two_cells_are_the_same_experiment_within_a_folder():
     assert len(set(digests)) == len(digests)
 
 
+PER_SEED = ("total_l1", "mean_l1", "modes_found", "modes_visited", "sampled_l1")
+
+
 @pytest.mark.parametrize(("folder", "path"), CELLS, ids=NAMES)
 def test_the_name_says_what_is_in_the_file(folder, path):
     config = Config.load(path)
@@ -88,10 +91,10 @@ def test_the_configuration_trains(folder, path, tmp_path):
     run = Run.open(tmp_path / "run")
     result = run.result()
     assert set(result) == {
-        "total_l1", "mean_l1", "modes_found", "modes_total", "trajectories", "trajectories_to",
-        "floor_l1",
+        "total_l1", "mean_l1", "modes_found", "modes_visited", "modes_total", "trajectories",
+        "trajectories_to", "sampled_l1", "sampled_floor", "floor_l1",
     }  # fmt: skip
-    assert [len(result[name]) for name in ("total_l1", "mean_l1", "modes_found")] == [1, 1, 1]
+    assert [len(result[name]) for name in PER_SEED] == [1] * len(PER_SEED)
     assert set(result["trajectories_to"]) == {"0.3", "0.15", "0.05"}
     assert result["trajectories"] == 2 * config.batch
     (l1,) = result["total_l1"]

@@ -347,7 +347,7 @@ def test_weighted_advantages_sum_to_zero(xp, scale):
 def test_weights_outside_the_mask_do_not_matter(xp):
     r, w, mask = rewards_of((4, 6)), rewards_of((4, 6), seed=1), np.arange(6) < 4
     mask = np.broadcast_to(mask, r.shape)
-    other = np.where(mask, w, 7.0)
+    other = np.where(mask, w, math.nan)
     results = [
         group_advantage(xp.floats(r), mask=xp.booleans(mask), weights=xp.floats(weights))
         for weights in (w, other)

@@ -79,7 +79,8 @@ def test_a_weight_of_n_counts_as_n_samples(xp):
 def test_weights_outside_the_mask_do_not_count(xp):
     ids, w = FIRST[:, ::-1].copy(), np.random.default_rng(0).random(FIRST.shape)
     mask = np.broadcast_to(np.arange(SIZE) < 4, FIRST.shape)
-    p = group_frequency(xp.integers(ids), mask=xp.booleans(mask), weights=xp.floats(w))
+    padded = xp.floats(np.where(mask, w, math.nan))
+    p = group_frequency(xp.integers(ids), mask=xp.booleans(mask), weights=padded)
     alone = group_frequency(xp.integers(ids[:, :4]), weights=xp.floats(w[:, :4]))
     assert_close(p[:, :4], alone)
     assert (numpy_of(p)[:, 4:] == 1).all()
@@ -97,6 +98,9 @@ def test_what_the_policy_hardly_ever_draws_has_a_positive_share(xp):
 def test_weights_that_do_not_fit_the_ids_are_refused(xp):
     with pytest.raises(InvalidInput, match="ids and weights have shapes"):
         group_frequency(xp.integers([[1, 2]]), weights=xp.floats([1.0, 1.0]))
+    for bad in (-0.5, math.nan, math.inf):
+        with pytest.raises(InvalidInput, match="weights have negative or non-finite"):
+            group_frequency(xp.integers([[1, 2]]), weights=xp.floats([[1.0, bad]]))
     with pytest.raises(InvalidInput, match="dtype of weights is"):
         group_frequency(xp.integers([[1, 2]]), weights=xp.of([[1.0, 2.0j]], "complex64"))
 

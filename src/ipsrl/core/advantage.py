@@ -93,6 +93,7 @@ def group_advantage(
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
     if weights is not None:
         check_same_shape("rewards and weights", rewards, weights)
+        weights = weights if mask is None else xp.where(mask, weights, xp.zeros_like(weights))
         if not holds((weights >= 0) & xp.isfinite(weights)):
             raise InvalidInput(
                 "weights have negative or non-finite values. Pass the probability of each sample "

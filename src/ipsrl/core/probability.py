@@ -62,7 +62,8 @@ def group_frequency(
     Returns:
       p^ in (0, 1] [..., G].
     Raises:
-      InvalidInput: if mask or weights are not aligned with the ids, or ids have no group axis.
+      InvalidInput: if mask or weights are not aligned with the ids, ids have no group axis, or
+        weights are negative or not finite.
     """
     xp, ids, mask = _ids_and_mask(ids, mask)
     if weights is not None:
@@ -70,6 +71,11 @@ def group_frequency(
         check_same_shape("ids and weights", ids, weights)
         wide = widened(xp, as_float(xp, "weights", weights))
         wide = wide if mask is None else xp.where(mask, wide, xp.zeros_like(wide))
+        if not holds((wide >= 0) & xp.isfinite(wide)):
+            raise InvalidInput(
+                "weights have negative or non-finite values. Pass the probability of each sample "
+                "under the policy over that under what drew it."
+            )
         total = xp.sum(wide, axis=-1, keepdims=True)
         # 1e-12: what the policy hardly ever draws was drawn by something else
         share = sum_over_equal(xp, ids, ids, wide) / xp.clip(total, min=1e-12)

@@ -30,7 +30,7 @@ _ONLY_WITH = {
     "lr_log_z": ("flowrl", "tb"),
     "gae_lambda": _CRITICS,
     "lr_critic": _CRITICS,
-    "explore": (*METHODS, "tb"),
+    "explore": ("ips-grpo", "grpo", "tb"),  # MaxRL has no weights
 }
 _ONLY_IF_EXPLORING = {
     "explore_share": ("epsilon", "tempered", "replay"),
