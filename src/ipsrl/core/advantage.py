@@ -93,8 +93,9 @@ def group_advantage(
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
     if weights is not None:
         check_same_shape("rewards and weights", rewards, weights)
+        weights = as_float(xp, "weights", weights)
         weights = weights if mask is None else xp.where(mask, weights, xp.zeros_like(weights))
-        if not holds((weights >= 0) & xp.isfinite(weights)):
+        if not holds(xp.isfinite(weights) & (weights >= 0)):
             raise InvalidInput(
                 "weights have negative or non-finite values. Pass the probability of each sample "
                 "under the policy over that under what drew it."

@@ -82,7 +82,7 @@ class Learning(
     backward: Literal["uniform", "learned"] = "uniform"
     """Backward policy: every parent with equal chance, or a network of its own."""
     explore: Literal["none", "epsilon", "tempered", "replay"] = "none"
-    """What draws some of a group in the policy's place; importance weights correct for it."""
+    """What draws some of a group in the policy's place; weights correct for it (tb needs none)."""
     explore_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Which share."""
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1

@@ -347,6 +347,7 @@ class Loop:
         config, steps = self.config, batch.steps
         log_new_TB, live_TB = self.view.taken(log_pi, steps), steps.live_TB
         log_new_B, clip = log_new_TB.sum(0), config.clip
+        weights_B = 1.0 if batch.weights_B is None else batch.weights_B
         if config.method == "tb":
             log_pb_B = self._back(log_pb, steps).sum(0)
             residual_B = trajectory_balance_residual(log_z, log_new_B, log_pb_B, batch.signal)
@@ -376,13 +377,14 @@ class Loop:
             loss = loss + jnp.where(live_TB, divergence_TB, 0.0).sum(0).mean()
         elif log_pb is not None and config.method != "tb":
             # Maximum likelihood of what the policy draws: P_B tends to P_F(tau | o), p^ to p.
-            weights_B = 1.0 if batch.weights_B is None else batch.weights_B
             loss = loss - (weights_B * self.view.taken_back(log_pb, steps).sum(0)).mean()
         if config.kl > 0:
-            loss = loss + config.kl * kl_estimate(log_new_TB, batch.log_ref_TB).sum(0).mean()
+            distance_B = kl_estimate(log_new_TB, batch.log_ref_TB).sum(0)
+            loss = loss + config.kl * (weights_B * distance_B).mean()
         if config.entropy > 0:
+            weights_TB = weights_B * live_TB
             entropy_TB = jnp.where(live_TB, self.view.entropy(log_pi, steps), 0.0)
-            loss = loss - config.entropy * entropy_TB.sum() / live_TB.sum()
+            loss = loss - config.entropy * (weights_TB * entropy_TB).sum() / weights_TB.sum()
         return loss
 
 

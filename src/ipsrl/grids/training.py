@@ -175,13 +175,15 @@ def _rows(
     config: Learning, chunk: Any, trajectories: np.ndarray, recents: Sequence[Recent]
 ) -> Iterator[dict[str, Any]]:
     names = (
-        "total_l1", "importance_l1", "modes_found", "modes_visited", "effective_outcomes",
+        "total_l1", "modes_found", "modes_visited", "effective_outcomes",
         "expected_reward", "loss",
     )  # fmt: skip
     for e, drawn in enumerate(trajectories):
         for seed in range(config.seeds):
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
             values["mode_mass"] = chunk.mode_mass[seed, e].tolist()
+            if values["total_l1"] is None:
+                values["importance_l1"] = _number(chunk.importance_l1[seed, e])
             if recents:
                 recents[seed].add(chunk.drawn[seed, e])
                 if values["total_l1"] is None:
