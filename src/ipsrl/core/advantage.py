@@ -93,14 +93,14 @@ def group_advantage(
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
     if weights is not None:
         check_same_shape("rewards and weights", rewards, weights)
-        weights = as_float(xp, "weights", weights)
-        weights = weights if mask is None else xp.where(mask, weights, xp.zeros_like(weights))
-        if not holds(xp.isfinite(weights) & (weights >= 0)):
+        given = as_float(xp, "weights", weights)
+        given = given if mask is None else xp.where(mask, given, xp.zeros_like(given))
+        if not holds(xp.isfinite(given) & (given >= 0)):
             raise InvalidInput(
                 "weights have negative or non-finite values. Pass the probability of each sample "
                 "under the policy over that under what drew it."
             )
-        present = present * xp.astype(weights, rewards.dtype, copy=False)
+        present = present * xp.astype(given, rewards.dtype, copy=False)
     if not holds(xp.isfinite(rewards)):
         raise InvalidInput(
             "rewards have NaN or infinite values, which would spread to the whole group. "
