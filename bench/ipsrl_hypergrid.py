@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from contract import Stopwatch, check_rewards, parse_task, report
 
 import ipsrl
-from ipsrl.grids import Config
+from ipsrl.grids import Config, HyperGrid
 from ipsrl.grids.loop import Loop
 
 
@@ -25,9 +26,9 @@ def main() -> None:
         checkpoint_every=task.iterations,
         seeds=1,
     )
-    grid = config.grid()
-    diagonal = sum(grid.strides.tolist())
-    check_rewards(task.side, [float(grid.rewards[x * diagonal]) for x in range(task.side)])
+    grid = HyperGrid(task.dims, task.side)
+    diagonal = np.arange(task.side) * grid.strides.sum()
+    check_rewards(task.side, grid.rewards_of(diagonal).tolist())
     loop, seeds = Loop(config), jnp.array([task.seed])
     carry = loop.init(seeds)
     run = loop.run.lower(carry, seeds, 0).compile()

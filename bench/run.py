@@ -30,17 +30,15 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".bench"
 OURS = "ipsrl"
 RIVALS = ("torchgfn", "gfnx")
-GRIDS = ((2, 8), (4, 8))
+GRIDS = ((2, 8), (4, 8), (6, 8), (4, 20), (8, 8))
 BATCH, HIDDEN = 256, 64
-# Enough for 10 to 20 seconds a run on a slow core.
-ITERATIONS: Mapping[tuple[str, int], int] = {
-    (OURS, 2): 50_000,
-    (OURS, 4): 5_000,
-    ("torchgfn", 2): 1000,
-    ("torchgfn", 4): 600,
-    ("gfnx", 2): 3000,
-    ("gfnx", 4): 1000,
+# Enough for some 5 to 20 seconds a run on a slow core.
+ITERATIONS: Mapping[str, tuple[int, ...]] = {
+    OURS: (50_000, 5_000, 1_000, 1_000, 600),
+    "torchgfn": (1000, 600, 150, 100, 100),
+    "gfnx": (3000, 1000, 300, 200, 200),
 }
+"""Of each library, for each of the grids."""
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -183,7 +181,8 @@ def measure(
                 cell.failure = str(python)
             if cell.failure is not None or isinstance(python, BenchError):
                 continue
-            iterations = max(1, round(scale * ITERATIONS[cell.library, cell.dims]))
+            grid = GRIDS.index((cell.dims, cell.side))
+            iterations = max(1, round(scale * ITERATIONS[cell.library][grid]))
             try:
                 run = run_once(cell.library, python, cell.dims, cell.side, iterations, repetition)
             except BenchError as error:

@@ -41,7 +41,7 @@ def test_code_of_the_guide_runs():
 
 def test_the_recipes_of_the_guide_to_extending_run():
     printed = [run("-c", code) for code in code_of("docs/extending.md")]
-    method, estimator, component, domain, environment, view = printed
+    method, estimator, component, domain, _, view = printed
     # A = (3/4, -1/4 ...) / .5 = 1.5, -.5, times (3/4)^2 = .5625
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", method.splitlines()[0])]
     assert numbers == pytest.approx([0.84375, -0.28125, -0.28125, -0.28125], abs=1e-3)
@@ -50,8 +50,15 @@ def test_the_recipes_of_the_guide_to_extending_run():
     assert estimator.splitlines() == ["[[0.875 0.875 0.625 0.875]]", "Smoothed()"]
     assert component == "[1, Failure(reason='empty')]\n"
     assert domain.splitlines() == ["Verdict.ADMISSIBLE", "Verdict.CONTRADICTS"]
-    assert environment == "[4]\n"
     assert "Loss at the end" in view
+
+
+def test_the_environment_of_the_guide_to_extending_is_learned(tmp_path):
+    (coins,) = (code for code in code_of("docs/extending.md") if "class Coins" in code)
+    (tmp_path / "coins.py").write_text(coins)
+    words = ["-m", "ipsrl", "train", "env", f"{tmp_path / 'coins.py'}:make", "--iterations", 20]
+    words += ["--estimator", "likelihood", "--seeds", 1, "--out", tmp_path / "run"]
+    assert re.search(r"seed 0: total L1 [01]\.\d+, modes \d/7", run(*words))
 
 
 def test_code_of_the_guide_to_language_models_runs(tmp_path):

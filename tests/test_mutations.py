@@ -160,13 +160,16 @@ def of_trl() -> Iterator[Mutation]:
         yield ("trl", key), value
 
 
+_SCALED = {"estimator": "exact", "transform": "sqrt", "eps": 0.3, "alpha": 3.0}
+_CRITIC = {"gae_lambda": 0.3, "lr_critic": 0.5}
 EFFECTS: dict[str, dict[str, Any]] = {
-    "grpo": {"estimator": "exact", "transform": "sqrt", "eps": 0.3, "alpha": 3.0, "beta": 3.0,
-             "lr_log_z": 0.5},
-    "ips-grpo": {"beta": 3.0, "lr_log_z": 0.5},
-    "flowrl": {"estimator": "exact", "transform": "sqrt", "eps": 0.3, "alpha": 3.0},
-    "tb": {"estimator": "exact", "transform": "sqrt", "eps": 0.3, "alpha": 3.0, "scale": "none",
-           "advantage_clip": 3.0, "clip": 0.3, "beta": 3.0},
+    "grpo": {**_SCALED, **_CRITIC, "beta": 3.0, "lr_log_z": 0.5, "backward": "learned"},
+    "ips-grpo": {**_CRITIC, "beta": 3.0, "lr_log_z": 0.5},
+    "flowrl": {**_SCALED, **_CRITIC, "explore": "replay"},
+    "tb": {**_SCALED, **_CRITIC, "scale": "none", "advantage_clip": 3.0, "clip": 0.3, "beta": 3.0},
+    "ppo": {**_SCALED, "scale": "none", "advantage_clip": 3.0, "beta": 3.0, "lr_log_z": 0.5,
+            "explore": "epsilon"},
+    "ips-ppo": {"beta": 3.0, "lr_log_z": 0.5, "explore": "tempered"},
 }  # fmt: skip
 TOGETHER: dict[str, dict[str, Any]] = {
     "hypergrid": {"batch": 257, "checkpoint_every": 15, "dims": 20, "side": 1000},
@@ -284,4 +287,4 @@ def test_no_shipped_configuration_is_forgotten():
     assert found == {
         path for folder in ("configs", "examples") for path in (ROOT / folder).rglob("*.toml")
     }
-    assert len(found) == 47
+    assert len(found) == 97

@@ -92,7 +92,7 @@ def test_estimators_are_those_that_the_samples_have_evidence_for():
         ({"eps": 1.5}, "eps is 1.5.*clips a probability"),
         ({"alpha": -1.0}, "alpha is -1.0"),
         ({"advantage_clip": -1.0}, "advantage_clip is -1.0"),
-        ({"method": "ppo"}, "method = 'ppo'.*maxrl"),
+        ({"method": "reinforce"}, "method = 'reinforce'.*maxrl"),
         ({"method": ["grpo"]}, "method"),
     ],
     ids=str,

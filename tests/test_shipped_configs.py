@@ -2,14 +2,18 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, train
+from ipsrl.reproduce.bars import BARS
 from ipsrl.runs import Run
 
 COUNTS = {
+    "hypergrid/bars": 29,
+    "hypergrid/critic": 21,
     "hypergrid/eps": 4,
     "hypergrid/estimators": 12,
     "hypergrid/group-size": 4,
@@ -19,9 +23,9 @@ CELLS = [(folder, path) for folder in COUNTS for path in shipped_configs(folder)
 NAMES = [f"{folder.split('/')[1]}-{path.stem}" for folder, path in CELLS]
 
 
-def toy(config: Config) -> Config:
+def toy(folder: str, config: Config) -> Config:
     """The same algorithm on a smaller grid with smaller groups, for two iterations."""
-    smaller = {
+    smaller: dict[str, Any] = {
         "side": 3,
         "hidden": 4,
         "group_size": config.group_size // 8,
@@ -32,20 +36,33 @@ def toy(config: Config) -> Config:
         "eval_every": 1,
         "checkpoint_every": 2,
     }
+    if folder in ("hypergrid/bars", "hypergrid/critic"):  # the same few algorithms on many grids
+        smaller |= {"dims": 2, "group_size": 8, "batch": 8, "r0": 0.1, "lr": 3e-3, "lr_end": 0}
     return Config(**{**config.model_dump(), **smaller})
 
 
-def test_there_are_28_and_no_folder_is_forgotten():
+_DIGESTS = {toy(folder, Config.load(path)).digest(): (folder, path) for folder, path in CELLS}
+TOYS = {
+    f"{folder.split('/')[1]}-{path.stem}": toy(folder, Config.load(path))
+    for folder, path in _DIGESTS.values()
+}
+"""Every algorithm that is configured, once."""
+
+
+def test_there_are_78_and_no_folder_is_forgotten():
     root = shipped_configs("hypergrid/table-1")[0].parents[2]
     found = sorted(path.relative_to(root) for path in root.glob("hypergrid/**/*.toml"))
     assert found == sorted(path.relative_to(root) for _, path in CELLS)
     assert {f: sum(folder == f for folder, _ in CELLS) for f in COUNTS} == COUNTS
-    assert len(CELLS) == 28
+    assert len(CELLS) == 78
 
 
 def test_no_two_cells_are_the_same_experiment_within_a_folder():
     digests = [(folder, Config.load(path).digest()) for folder, path in CELLS]
     assert len(set(digests)) == len(digests)
+
+
+PER_SEED = ("total_l1", "mean_l1", "modes_found", "modes_visited", "sampled_l1")
 
 
 @pytest.mark.parametrize(("folder", "path"), CELLS, ids=NAMES)
@@ -67,6 +84,25 @@ def test_the_name_says_what_is_in_the_file(folder, path):
         case "estimators":
             grid = "x".join([str(config.side)] * config.dims)
             name = f"{grid}-{scaled_by or config.method}"
+        case "critic":
+            grid = "x".join([str(config.side)] * config.dims)
+            of = f"-{config.estimator}" if config.estimator else ""
+            returns = f"-{config.gae_lambda:g}" if config.method == "ips-ppo" else ""
+            name = f"{grid}-{config.method}{of}{returns}"
+        case "bars":
+            # Its source, the grid, and what learns.
+            source = path.stem.split(f"-{config.side}x")[0]
+            assert any(bar.startswith(f"{source}-{config.side}x") for bar in BARS)
+            grid = path.stem.removeprefix(f"{source}-").partition("-")[0]
+            assert grid in (f"{config.side}x{config.dims}", f"{config.side}x{config.side}")
+            wanted = path.stem.removeprefix(f"{source}-{grid}-")
+            found = config.explore if config.explore != "none" else ""
+            if config.reward_temperature > 1:
+                found = "annealed"
+            if config.backward == "learned" and source != "torchgfn":
+                found = "learned"
+            assert wanted == "-".join(filter(None, (scaled_by or config.method, found)))
+            return
     assert path.stem == name
 
 
@@ -77,21 +113,22 @@ def test_cells_of_one_grid_have_equal_budgets(folder):
     for path in shipped_configs(folder):
         config = Config.load(path)
         budget = config.batch * config.iterations, config.seeds
-        budgets.setdefault((config.dims, config.side), set()).add(budget)
+        source = path.stem.split(f"-{config.side}x")[0]
+        grid = config.dims, config.side, source if folder.endswith("bars") else ""
+        budgets.setdefault(grid, set()).add(budget)
     assert all(len(found) == 1 for found in budgets.values())
 
 
-@pytest.mark.parametrize(("folder", "path"), CELLS, ids=NAMES)
-def test_the_configuration_trains(folder, path, tmp_path):
-    config = toy(Config.load(path))
+@pytest.mark.parametrize("config", TOYS.values(), ids=TOYS)
+def test_the_configuration_trains(config, tmp_path):
     train(config, tmp_path / "run")
     run = Run.open(tmp_path / "run")
     result = run.result()
     assert set(result) == {
-        "total_l1", "mean_l1", "modes_found", "modes_total", "trajectories", "trajectories_to",
-        "floor_l1",
+        "total_l1", "mean_l1", "modes_found", "modes_visited", "modes_total", "trajectories",
+        "trajectories_to", "sampled_l1", "sampled_floor", "floor_l1",
     }  # fmt: skip
-    assert [len(result[name]) for name in ("total_l1", "mean_l1", "modes_found")] == [1, 1, 1]
+    assert [len(result[name]) for name in PER_SEED] == [1] * len(PER_SEED)
     assert set(result["trajectories_to"]) == {"0.3", "0.15", "0.05"}
     assert result["trajectories"] == 2 * config.batch
     (l1,) = result["total_l1"]

@@ -32,6 +32,9 @@ class Command:
 
 COMMANDS = {
     "train hypergrid": Command("grids.commands:train", "train policies on a hyper-grid"),
+    "train env": Command(
+        "grids.commands:train_env", "train policies in an environment of your own", "FILE.py:make"
+    ),
     "train llm": Command("llm.commands:train", "post-train a language model on a task of your own"),
     "train hypospace": Command(
         "hypospace.commands:train", "post-train one on problems with many right answers"

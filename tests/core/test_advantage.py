@@ -293,6 +293,85 @@ def test_a_batch_of_no_groups_has_no_advantages(xp, scale):
     assert tuple(result.zero_variance.shape) == (0,)
 
 
+# Weights: what the policy gives a sample over what drew it.
+
+
+def test_weights_by_hand(xp):
+    # w = 1 3 0, r = 2 6 100: mean (2 + 18)/4 = 5, deviations -3 1 95;
+    # squares 1*9 + 3*1 + 0 = 12, variance 12/(4 - 1) = 4
+    r, w = xp.floats([[2, 6, 100]]), xp.floats([[1, 3, 0]])
+    plain = group_advantage(r, scale="none", weights=w).advantages
+    assert_close(plain, [[-3, 3, 0]])
+    scaled = group_advantage(r, std_eps=0.0, weights=w).advantages
+    assert_close(scaled, [[-1.5, 1.5, 0]])
+    alone = group_advantage(r, baseline="none", scale="none", weights=w).advantages
+    assert_close(alone, [[2, 18, 0]])
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("baseline", ["mean", "none"])
+def test_weights_of_one_change_nothing(xp, baseline, scale):
+    r, mask = xp.floats(rewards_of((5, 8))), xp.booleans(np.arange(8) < np.arange(1, 6)[:, None])
+    ones = xp.floats(np.ones((5, 8)))
+    for m in (None, mask):
+        settings = {"baseline": baseline, "scale": scale, "mask": m}
+        weighted, plain = (
+            group_advantage(r, weights=ones, **settings),
+            group_advantage(r, **settings),
+        )
+        assert_close(weighted.advantages, plain.advantages)
+        assert_same(weighted.zero_variance, plain.zero_variance)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("baseline", ["mean", "none"])
+def test_a_weight_of_n_is_n_samples(xp, baseline, scale):
+    """Together they have the advantage that the one has."""
+    r, times = rewards_of((2, 4)), np.array([[1, 3, 2, 2], [4, 1, 1, 2]])
+    repeated = np.stack([np.repeat(*pair) for pair in zip(r, times, strict=True)])
+    settings = {"baseline": baseline, "scale": scale}
+    weighted = group_advantage(xp.floats(r), weights=xp.floats(times), **settings).advantages
+    each = numpy_of(group_advantage(xp.floats(repeated), **settings).advantages)
+    together = [np.add.reduceat(row, np.cumsum(n) - n) for row, n in zip(each, times, strict=True)]
+    assert_close(weighted, together, tolerance=None if xp.name == "numpy" else 1e-4)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_weighted_advantages_sum_to_zero(xp, scale):
+    r, w = rewards_of((7, 9)), 2 * rewards_of((7, 9), seed=1)
+    advantages = group_advantage(xp.floats(r), scale=scale, weights=xp.floats(w)).advantages
+    assert np.abs(numpy_of(advantages).sum(-1)).max() < 2e-5  # 9 float32 terms of order 1
+    assert np.abs(numpy_of(advantages)).max() > 0.1
+
+
+def test_weights_outside_the_mask_do_not_matter(xp):
+    r, w, mask = rewards_of((4, 6)), rewards_of((4, 6), seed=1), np.arange(6) < 4
+    mask = np.broadcast_to(mask, r.shape)
+    other = np.where(mask, w, math.nan)
+    results = [
+        group_advantage(xp.floats(r), mask=xp.booleans(mask), weights=xp.floats(weights))
+        for weights in (w, other)
+    ]
+    assert_same(results[0].advantages, results[1].advantages)
+    assert (numpy_of(results[0].advantages)[~mask] == 0).all()
+    alone = group_advantage(xp.floats(r[:, :4]), weights=xp.floats(w[:, :4])).advantages
+    assert_close(results[0].advantages[:, :4], alone)
+
+
+@pytest.mark.parametrize("bad", [-0.5, math.nan, math.inf])
+def test_impossible_weights_are_refused(xp, bad):
+    with pytest.raises(InvalidInput, match="weights have negative or non-finite.*under the policy"):
+        group_advantage(xp.floats([[1.0, 2.0]]), weights=xp.floats([[1.0, bad]]))
+
+
+def test_weights_that_do_not_fit_are_refused(xp):
+    r = xp.floats([[1.0, 2.0]])
+    with pytest.raises(InvalidInput, match="rewards and weights have shapes"):
+        group_advantage(r, weights=xp.floats([1.0, 2.0]))
+    with pytest.raises(InvalidInput, match="weights with baseline='leave-one-out'"):
+        group_advantage(r, weights=r, baseline="leave-one-out")
+
+
 # Errors.
 
 

@@ -54,6 +54,57 @@ def test_group_frequency_of_a_ragged_group_is_that_of_the_smaller_group(xp):
         assert_close(row[:n], group_frequency(xp.integers(row_ids[:n])))
 
 
+def test_weighted_group_frequency_by_hand(xp):
+    # Outcome 7 has 1 + 2 + 0 of 8, outcome 8 has 5; -1 counts in the sum: 1 and 1 of 4.
+    ids = xp.integers([[7, 7, 8, 7], [8, -1, 9, -1]])
+    p = group_frequency(ids, weights=xp.floats([[1, 2, 5, 0], [1, 1, 1, 1]]))
+    assert_close(p, [[3 / 8, 3 / 8, 5 / 8, 3 / 8], [1 / 4, 1, 1 / 4, 1]])
+
+
+def test_weights_of_one_leave_the_group_frequency(xp):
+    ids, ones = xp.integers(FIRST), xp.floats(np.ones(FIRST.shape))
+    mask = xp.booleans(np.arange(SIZE) < np.array([6, 3, 4])[:, None])
+    for m in (None, mask):
+        assert_close(group_frequency(ids, mask=m, weights=ones), group_frequency(ids, mask=m))
+
+
+def test_a_weight_of_n_counts_as_n_samples(xp):
+    times = np.array([[1, 3, 2, 2, 1, 1], [2, 1, 1, 3, 2, 1], [4, 1, 1, 2, 1, 1]])
+    weighted = group_frequency(xp.integers(FIRST), weights=xp.floats(times))
+    for row, ids, n in zip(weighted, FIRST, times, strict=True):
+        repeated = numpy_of(group_frequency(xp.integers(np.repeat(ids, n))))
+        assert_close(row, repeated[np.cumsum(n) - 1])
+
+
+def test_weights_outside_the_mask_do_not_count(xp):
+    ids, w = FIRST[:, ::-1].copy(), np.random.default_rng(0).random(FIRST.shape)
+    mask = np.broadcast_to(np.arange(SIZE) < 4, FIRST.shape)
+    padded = xp.floats(np.where(mask, w, math.nan))
+    p = group_frequency(xp.integers(ids), mask=xp.booleans(mask), weights=padded)
+    alone = group_frequency(xp.integers(ids[:, :4]), weights=xp.floats(w[:, :4]))
+    assert_close(p[:, :4], alone)
+    assert (numpy_of(p)[:, 4:] == 1).all()
+
+
+def test_what_the_policy_hardly_ever_draws_has_a_positive_share(xp):
+    """All weights of an outcome, or of a group, may vanish; 1 / p^ is finite all the same."""
+    ids = xp.integers([[1, 2, 2], [3, 3, 4]])
+    p = group_frequency(ids, weights=xp.floats([[0, 1, 1], [0, 0, 0]]))
+    assert (numpy_of(p) > 0).all()
+    assert numpy_of(p)[0, 0] < 1e-9
+    assert_close(p[0, 1:], [1, 1])
+
+
+def test_weights_that_do_not_fit_the_ids_are_refused(xp):
+    with pytest.raises(InvalidInput, match="ids and weights have shapes"):
+        group_frequency(xp.integers([[1, 2]]), weights=xp.floats([1.0, 1.0]))
+    for bad in (-0.5, math.nan, math.inf):
+        with pytest.raises(InvalidInput, match="weights have negative or non-finite"):
+            group_frequency(xp.integers([[1, 2]]), weights=xp.floats([[1.0, bad]]))
+    with pytest.raises(InvalidInput, match="dtype of weights is"):
+        group_frequency(xp.integers([[1, 2]]), weights=xp.of([[1.0, 2.0j]], "complex64"))
+
+
 def test_memory_grows_with_the_samples_not_with_their_pairs():
     ids = np.random.default_rng(3).integers(0, 2**31, (2, 4096))
     # 270 MB for the pairs in NumPy, 134 MB in JAX; a dozen arrays like the ids for sorting.

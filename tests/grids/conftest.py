@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ipsrl.grids import HyperGrid
-from ipsrl.grids.rollout import Rollout, Steps
+from ipsrl.grids import HyperGrid, Table
+from ipsrl.grids.walk import Rollout, Steps
 
 
 @dataclass(frozen=True)
 class AllTrajectories:
-    """Every trajectory of a grid: states and actions [T, N] padded as the sampler pads them."""
+    """Every trajectory of a grid: states and actions [T, N], padded."""
 
     grid: HyperGrid
+    table: Table
     steps: Steps
     final: np.ndarray
 
@@ -25,6 +26,18 @@ class AllTrajectories:
         per_step = log_pi_SA[self.steps.states_TB, self.steps.actions_TB]
         return (per_step * self.steps.live_TB).sum(0)
 
+    def numbers(self, steps: Steps) -> np.ndarray:
+        """Which of the trajectories these are [B]; each is known by its actions."""
+        codes = _codes(steps)
+        known = _codes(self.steps)
+        order = np.argsort(known)
+        found = order[np.minimum(np.searchsorted(known[order], codes), len(order) - 1)]
+        np.testing.assert_array_equal(known[found], codes)
+        live = np.asarray(steps.live_TB)
+        states = np.asarray(steps.states_TB)
+        np.testing.assert_array_equal(states[live], self.steps.states_TB[:, found][live])
+        return found
+
     def groups(self, size: int):
         """Indices of every ordered group of that size [N^size, size]."""
         return np.array(list(itertools.product(range(len(self.final)), repeat=size)))
@@ -32,6 +45,12 @@ class AllTrajectories:
     def rollout(self, index) -> Rollout:
         steps = Steps(*(jnp.asarray(part)[:, index] for part in self.steps))
         return Rollout(steps, jnp.asarray(self.final, jnp.int32)[index])
+
+
+def _codes(steps: Steps) -> np.ndarray:
+    """Actions of each trajectory, the stop included, as digits of one integer [B]."""
+    actions = np.where(steps.live_TB, np.asarray(steps.actions_TB, np.int64) + 1, 0)
+    return (actions * 8 ** np.arange(len(actions))[:, None]).sum(0)
 
 
 def enumerate_trajectories(grid: HyperGrid) -> AllTrajectories:
@@ -53,7 +72,7 @@ def enumerate_trajectories(grid: HyperGrid) -> AllTrajectories:
         states[len(path) :, n] = path[-1][0]
     final = np.array([path[-1][0] for path in found])
     return AllTrajectories(
-        grid, Steps(states.astype(np.int32), actions.astype(np.int32), live), final
+        grid, Table(grid), Steps(states.astype(np.int32), actions.astype(np.int32), live), final
     )
 
 
@@ -65,3 +84,8 @@ def small(request) -> AllTrajectories:
 @pytest.fixture
 def two_by_two() -> AllTrajectories:
     return enumerate_trajectories(HyperGrid(2, 2))
+
+
+@pytest.fixture
+def two_by_three() -> AllTrajectories:
+    return enumerate_trajectories(HyperGrid(2, 3))

@@ -13,6 +13,8 @@ from ipsrl.grids import Config
         ("clip", 0.0), ("clip", 1.0), ("entropy", -0.1), ("kl", -0.1), ("alpha", -1.0),
         ("beta", -1.0), ("r0", -0.1), ("group_size", 0), ("batch", 0), ("iterations", 0),
         ("epochs", 0), ("seeds", 0), ("seed", -1), ("eval_every", 0), ("hidden", 0),
+        ("gae_lambda", 1.1), ("lr_critic", 0.0), ("explore_share", 0.0), ("explore_share", 1.0),
+        ("epsilon", 0.0), ("temperature", 0.0), ("memory", 0), ("reward_temperature", 0.5),
     ],
 )  # fmt: skip
 def test_the_model_has_the_bounds_that_the_mathematics_needs(key, value):
@@ -33,6 +35,21 @@ def test_the_model_has_the_bounds_that_the_mathematics_needs(key, value):
         ({"dims": 6, "side": 20, "policy": "tabular"}, ["policy tabular"]),
         ({"dims": 6, "side": 20, "estimator": "exact"}, ["exact"]),
         ({"dims": 6, "side": 20, "estimator": "replay"}, ["replay"]),
+        ({"epsilon": 0.2}, ["epsilon", "explore none"]),
+        (
+            {"explore": "epsilon", "temperature": 3.0},
+            ["temperature", "explore epsilon", "tempered"],
+        ),
+        ({"explore": "tempered", "memory": 10}, ["memory", "explore tempered", "replay"]),
+        ({"explore_share": 0.5}, ["explore_share", "explore none"]),
+        (
+            {"explore": "epsilon", "group_size": 4, "batch": 4, "explore_share": 0.1},
+            ["explore_share = 0.1", "group_size = 4"],
+        ),
+        ({"explore": "epsilon", "estimator": "leave-one-out"}, ["leave-one-out", "epsilon"]),
+        ({"explore": "replay", "estimator": "replay"}, ["estimator replay", "explore = replay"]),
+        ({"backward": "learned"}, ["backward = learned", "likelihood"]),
+        ({"method": "ppo", "r0": 0.0}, ["r0 = 0", "ppo"]),
     ],
 )
 def test_keys_that_do_not_fit_together_are_named_together(values, named):
@@ -50,6 +67,11 @@ def test_keys_that_do_not_fit_together_are_named_together(values, named):
         {"method": "tb", "scale": "none"},
         {"method": "ips-grpo", "beta": 1.0},
         {"method": "grpo", "lr_log_z": 0.2},
+        {"method": "grpo", "gae_lambda": 0.5},
+        {"method": "tb", "lr_critic": 0.1},
+        {"method": "maxrl", "explore": "epsilon"},
+        {"method": "flowrl", "explore": "tempered"},
+        {"method": "ppo", "explore": "replay"},
     ],
     ids=str,
 )

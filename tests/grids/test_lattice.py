@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from policies import policy_of
+from environment_suite import EnumerableSuite
+from policies import log_probs_of, policy_of
 
 from ipsrl.config import shipped_configs
-from ipsrl.grids import Config, Lattice, LatticeConfig, train
+from ipsrl.grids import Config, Lattice, LatticeConfig, Table, train
 from ipsrl.grids.loop import Loop
 from ipsrl.grids.policy import TabularPolicy
 from ipsrl.grids.rollout import Everywhere, WhereVisited
@@ -18,6 +19,14 @@ from ipsrl.runs import Run
 
 A, B, STEPS = (4, 3), (6, 1), 7
 FLOAT32 = 1e-5  # products of seven probabilities, in two orders
+
+
+class TestFree(EnumerableSuite):
+    environment = Lattice()
+
+
+class TestRestricted(EnumerableSuite):
+    environment = Lattice(free=False)
 
 
 @pytest.fixture(params=[True, False], ids=["free", "restricted"])
@@ -34,7 +43,7 @@ def walks(lattice):
     ends: dict[tuple[int, int], list[tuple[int, ...]]] = {}
 
     def walk(cell, moves):
-        right, up, stop = lattice.legal[state_of(lattice, cell)]
+        right, up, stop = lattice.legal_at(np.array(cell))
         if stop:
             ends.setdefault(cell, []).append(moves)
         if right:
@@ -47,7 +56,8 @@ def walks(lattice):
 
 
 def terminal(lattice, policy):
-    return np.asarray(lattice.terminal_distribution(policy.table(lattice)), float)
+    table = Table(lattice)
+    return np.asarray(table.terminal_distribution(log_probs_of(policy, table)), float)
 
 
 # --- counts ---------------------------------------------------------------------------------------
@@ -71,7 +81,7 @@ def test_the_free_lattice_has_every_end_and_the_restricted_one_two():
 def test_a_uniform_walker_finds_35_and_7_of_128():
     """Each of the 2^7 free paths has the same chance; by dynamic programming and by hand."""
     lattice = Lattice()
-    p = terminal(lattice, TabularPolicy(lattice))
+    p = terminal(lattice, TabularPolicy(lattice.states, lattice.actions))
     assert p[state_of(lattice, A)] == pytest.approx(35 / 128, rel=FLOAT32)
     assert p[state_of(lattice, B)] == pytest.approx(7 / 128, rel=FLOAT32)
     assert p.sum() == pytest.approx(1, rel=FLOAT32)
@@ -81,7 +91,7 @@ def test_a_uniform_walker_finds_35_and_7_of_128():
 @pytest.mark.parametrize("kind", ["mlp", "tabular"])
 def test_dynamic_programming_is_the_sum_over_walks(lattice, kind):
     policy = policy_of(kind, lattice)
-    pi = np.exp(np.asarray(policy.table(lattice), float))
+    pi = np.exp(np.asarray(log_probs_of(policy, Table(lattice)), float))
     expected = np.zeros(lattice.states)
     for end, paths in walks(lattice).items():
         for moves in paths:
@@ -102,7 +112,7 @@ def test_only_a_and_b_are_rewarded(lattice):
     )
     modes = lattice.modes_of(np.array([state_of(lattice, A), state_of(lattice, B)]))
     np.testing.assert_array_equal(modes, [0, 1])
-    assert lattice.num_modes == 2
+    assert lattice.modes == 2
     np.testing.assert_array_equal(lattice.target[lattice.rewards > 0], [0.5, 0.5])
 
 
@@ -110,41 +120,45 @@ def test_only_a_and_b_are_rewarded(lattice):
 
 
 def test_every_state_has_a_legal_action(lattice):
-    assert lattice.legal.any(-1).all()
+    legal = Table(lattice).legal
+    assert legal.any(-1).all()
     ended = lattice.coordinates.sum(-1) >= STEPS
-    np.testing.assert_array_equal(lattice.legal[:, 2], ended)
-    np.testing.assert_array_equal(lattice.legal[:, :2].any(-1), ~ended)
+    np.testing.assert_array_equal(legal[:, 2], ended)
+    np.testing.assert_array_equal(legal[:, :2].any(-1), ~ended)
 
 
 def test_rules_are_the_same_for_jax(lattice):
     cells, states = jnp.asarray(lattice.coordinates), jnp.arange(lattice.states)
-    np.testing.assert_array_equal(lattice.legal_at(cells, jnp), lattice.legal)
+    np.testing.assert_array_equal(
+        lattice.legal_at(cells, jnp), lattice.legal_at(lattice.coordinates)
+    )
     np.testing.assert_array_equal(lattice.rewards_of(states, jnp), lattice.rewards)
     np.testing.assert_array_equal(
         lattice.modes_of(states, jnp), lattice.modes_of(np.arange(lattice.states))
     )
 
 
-@pytest.mark.parametrize("view", [Everywhere, WhereVisited])
-@pytest.mark.parametrize("kind", ["mlp", "tabular"])
+@pytest.mark.parametrize(
+    ("kind", "view"), [("mlp", "everywhere"), ("tabular", "everywhere"), ("mlp", "visited")]
+)
 def test_every_trajectory_has_seven_moves_and_a_stop(lattice, kind, view):
-    policy = policy_of(kind, lattice)
-    _, _, (steps, final) = view(lattice).sample(policy, jax.random.key(1), 2000)
+    policy, table = policy_of(kind, lattice), Table(lattice)
+    view = Everywhere(table) if view == "everywhere" else WhereVisited(lattice)
+    _, _, (steps, final) = view.sample(policy, jax.random.key(1), 2000)
     states, actions, live = (np.asarray(part) for part in steps)
     assert states.shape == (STEPS + 1, 2000)
     assert live.all()
     assert (actions[:STEPS] < 2).all()
     assert (actions[STEPS] == 2).all()
-    assert lattice.legal[states, actions].all()
+    assert table.legal[states, actions].all()
     np.testing.assert_array_equal(states[-1], final)
     ends = {tuple(lattice.coordinates[s]) for s in set(np.asarray(final).tolist())}
     assert ends <= set(walks(lattice))
 
 
-@pytest.mark.parametrize("kind", ["mlp", "tabular"])
-def test_both_views_see_the_same(lattice, kind):
-    policy, key = policy_of(kind, lattice), jax.random.key(3)
-    everywhere, visited = Everywhere(lattice), WhereVisited(lattice)
+def test_both_views_see_the_same(lattice):
+    policy, key = policy_of("mlp", lattice), jax.random.key(3)
+    everywhere, visited = Everywhere(Table(lattice)), WhereVisited(lattice)
     table, pull_table, rollout = everywhere.sample(policy, key, 64)
     rows, pull_rows, same = visited.sample(policy, key, 64)
     for a, b in zip(jax.tree.leaves(rollout), jax.tree.leaves(same), strict=True):
@@ -177,7 +191,7 @@ def trained(**settings):
     loop, seeds = Loop(config), jnp.arange(config.seeds)
     before = loop.init(seeds)
     after, _ = loop.run(before, seeds, 0)
-    return before.policy, after.policy
+    return before.learned.policy, after.learned.policy
 
 
 def same(one, other):
@@ -205,7 +219,7 @@ def test_a_run_keeps_the_masses_of_a_and_b(method, geometry, tmp_path):
     run = Run.open(tmp_path / "run")
     assert run.config(LatticeConfig) == config
     assert result.modes_total == 2
-    grid, rows = config.grid(), run.metrics()
+    grid, rows = config.environment(), run.metrics()
     p = run.arrays()["terminal"]
     last = [row["mode_mass"] for row in rows if row["trajectories"] == 80]
     for seed in range(2):

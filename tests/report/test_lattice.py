@@ -3,11 +3,12 @@
 import math
 from io import BytesIO
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from ipsrl.grids import Lattice, LatticeConfig
+from ipsrl.grids import Lattice, LatticeConfig, Table
 from ipsrl.report.figures import as_png
 from ipsrl.report.lattice import figure_3, shares_of_a, variants
 from ipsrl.runs import Run
@@ -20,7 +21,7 @@ SHARES = [0.9, 0.25, 0.5]  # .9/1, .2/.8, .3/.6; the median is the third seed
 def policies(count=3):
     """Legal policies in the free geometry, one per seed."""
     rng = np.random.default_rng(0)
-    policy = np.where(Lattice().legal, rng.random((count, 64, 3)), 0)
+    policy = np.where(Table(Lattice()).legal, rng.random((count, 64, 3)), 0)
     return (policy / policy.sum(-1, keepdims=True)).astype(np.float32)
 
 
@@ -63,7 +64,7 @@ def test_counts_of_paths_and_ends_are_written_on_the_field(tmp_path):
             near[round(x), round(y)] = int(text.get_text())
     assert near == {(x, y): math.comb(x + y, x) for x in range(8) for y in range(8 - x)}
     assert (near[4, 3], near[6, 1]) == (35, 7)
-    p = np.asarray(Lattice().terminal_distribution(np.log(policies()[2] + 1e-30)))
+    p = np.asarray(Table(Lattice()).terminal_distribution(jnp.log(policies()[2] + 1e-30)))
     told = {text.split(": ")[0]: float(text.split(": ")[1]) for text in words(field) if ":" in text}
     assert told == {
         "A, 35 paths": pytest.approx(p[4 * 8 + 3], abs=0.005),

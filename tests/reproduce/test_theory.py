@@ -88,9 +88,8 @@ def test_the_trained_rows_are_those_of_the_runs(theorems):
         run = Run.open(theorems / cell)
         config, l1 = run.config(Config), run.result()["total_l1"]
         assert (row["group_size"], row["eps"], row["seeds"]) == (config.group_size, config.eps, 3)
-        assert row["floor_l1"] == floor_l1(
-            HyperGrid(2, 8).rewards, row["group_size"], eps=row["eps"]
-        )
+        floor = floor_l1(HyperGrid(2, 8).rewards, row["group_size"], eps=row["eps"])
+        assert row["floor_l1"] == pytest.approx(floor, rel=1e-6)  # training has float32 rewards
         assert row["total_l1"] == {"median": statistics.median(l1), "low": min(l1), "high": max(l1)}
 
 

@@ -36,10 +36,11 @@ def group_advantage(
     std_eps: float = 1e-4,
     ddof: int = 1,
     mask: Array | None = None,
+    weights: Array | None = None,
 ) -> GroupAdvantage:
     """Advantage of each sample over its group.
 
-        A_g = (r_g - b_g) / (std + std_eps)
+        A_g = w_g (r_g - b_g) / (std + std_eps)
 
     The baseline b is the mean of the group (GRPO), the mean of its other members (RLOO), or 0.  The
     scale is the standard deviation of the group (GRPO), of the whole batch, or 1 (Dr. GRPO).
@@ -55,6 +56,8 @@ def group_advantage(
       std_eps: added to the standard deviation, in units of reward; >= 0.
       ddof: the variance divides by (samples - ddof): 1 as in PyTorch, 0 as in NumPy.
       mask: True where a sample exists [..., G] (ragged groups); None for all.
+      weights: w >= 0 [..., G], what the policy gives a sample over what drew it; mean and deviation
+        are then the weighted ones.  None for 1 each: all samples are the policy's own.
     Returns:
       advantages [..., G], 0 outside the mask, and the flag of zero-variance groups [...].
     Raises:
@@ -73,7 +76,12 @@ def group_advantage(
             f"group_advantage got std_eps={std_eps!r} and ddof={ddof!r}. Add a finite std_eps >= 0 "
             "to the standard deviation (1e-4 in TRL), and divide by samples - ddof with 0 or 1."
         )
-    xp, rewards, mask = as_arrays(rewards, as_mask(mask))
+    if weights is not None and baseline == "leave-one-out":
+        raise InvalidInput(
+            "group_advantage got weights with baseline='leave-one-out', whose mean without a "
+            "sample is not defined for weights. Use baseline='mean'."
+        )
+    xp, rewards, mask, weights = as_arrays(rewards, as_mask(mask), weights)
     rewards = as_float(xp, "rewards", rewards)
     check_has_group("rewards", rewards)
     dtype, rewards = rewards.dtype, widened(xp, rewards)
@@ -83,6 +91,16 @@ def group_advantage(
         check_same_shape("rewards and mask", rewards, mask)
         present = xp.astype(mask, rewards.dtype)
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
+    if weights is not None:
+        check_same_shape("rewards and weights", rewards, weights)
+        given = as_float(xp, "weights", weights)
+        given = given if mask is None else xp.where(mask, given, xp.zeros_like(given))
+        if not holds(xp.isfinite(given) & (given >= 0)):
+            raise InvalidInput(
+                "weights have negative or non-finite values. Pass the probability of each sample "
+                "under the policy over that under what drew it."
+            )
+        present = present * xp.astype(given, rewards.dtype, copy=False)
     if not holds(xp.isfinite(rewards)):
         raise InvalidInput(
             "rewards have NaN or infinite values, which would spread to the whole group. "
@@ -110,23 +128,23 @@ def _compared(
     unit = _unit(xp, rewards, axis)
     rewards = rewards / unit
     size = xp.sum(present, axis=-1, keepdims=True)
-    total = xp.sum(rewards, axis=-1, keepdims=True)
-    centred = (rewards - total / _at_least_one(xp, size)) * present
+    total = xp.sum(rewards * present, axis=-1, keepdims=True)
+    centred = rewards - total / _at_least_one(xp, size)
     if baseline == "mean":
-        advantages = centred
+        advantages = centred * present
     elif baseline == "leave-one-out":
         # r - mean of the others = (r - mean) G / (G - 1)
-        advantages = centred * size / _at_least_one(xp, size - 1)
+        advantages = centred * present * size / _at_least_one(xp, size - 1)
     else:
-        advantages = rewards
+        advantages = rewards * present
 
     if scale == "none":
         return advantages * unit
     count, deviations = size, centred
     if scale == "batch":
         count = xp.sum(present)
-        deviations = (rewards - xp.sum(rewards) / _at_least_one(xp, count)) * present
-    squares = xp.sum(deviations**2, axis=axis, keepdims=True)
+        deviations = rewards - xp.sum(rewards * present) / _at_least_one(xp, count)
+    squares = xp.sum(present * deviations**2, axis=axis, keepdims=True)
     std = xp.sqrt(squares / _at_least_one(xp, count - ddof))
     return advantages / (std + std_eps / unit)
 

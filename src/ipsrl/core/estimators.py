@@ -74,7 +74,8 @@ class GroupFrequency(_Stateless):
     """The paper's estimator: `group_frequency`."""
 
     def __call__(self, group: Group, state: tuple[()]) -> tuple[Array, tuple[()]]:
-        return group_frequency(group.scaled_ids(self), mask=group.mask), state
+        ids = group.scaled_ids(self)
+        return group_frequency(ids, mask=group.mask, weights=group.weights), state
 
 
 @dataclass(frozen=True)

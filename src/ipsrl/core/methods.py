@@ -89,6 +89,7 @@ class RewardMethod(Method):
             scale=self.scale,
             std_eps=self.std_eps,
             mask=group.mask,
+            weights=group.weights,
         )
 
 

@@ -45,10 +45,12 @@ LOG_P_LONG = -30.0
 """Log of a likelihood below which a sample is too long for it to be that of its outcome."""
 
 
-def group_frequency(ids: Array, *, mask: Array | None = None) -> Array:
+def group_frequency(
+    ids: Array, *, mask: Array | None = None, weights: Array | None = None
+) -> Array:
     """Share of the group that has the same outcome.
 
-        p^(o_g) = (1 / G) sum_j 1[o_j = o_g]
+        p^(o_g) = sum_j w_j 1[o_j = o_g] / sum_j w_j,   w = 1: (1 / G) sum_j 1[o_j = o_g]
 
     Samples without an outcome count in G; they and samples outside the mask get p^ = 1, so that
     scaling leaves them alone.  Source: the paper, Eq. 9.
@@ -56,12 +58,28 @@ def group_frequency(ids: Array, *, mask: Array | None = None) -> Array:
     Args:
       ids: outcome ids [..., G]; the last axis is the group.
       mask: True where a sample exists [..., G] (ragged groups); None for all.
+      weights: w >= 0 [..., G], what the policy gives a sample over what drew it; None for 1 each.
     Returns:
       p^ in (0, 1] [..., G].
     Raises:
-      InvalidInput: if the mask is not aligned with the ids, or ids have no group axis.
+      InvalidInput: if mask or weights are not aligned with the ids, ids have no group axis, or
+        weights are negative or not finite.
     """
     xp, ids, mask = _ids_and_mask(ids, mask)
+    if weights is not None:
+        xp, ids, weights = as_arrays(ids, weights)
+        check_same_shape("ids and weights", ids, weights)
+        wide = widened(xp, as_float(xp, "weights", weights))
+        wide = wide if mask is None else xp.where(mask, wide, xp.zeros_like(wide))
+        if not holds((wide >= 0) & xp.isfinite(wide)):
+            raise InvalidInput(
+                "weights have negative or non-finite values. Pass the probability of each sample "
+                "under the policy over that under what drew it."
+            )
+        total = xp.sum(wide, axis=-1, keepdims=True)
+        # 1e-12: what the policy hardly ever draws was drawn by something else
+        share = sum_over_equal(xp, ids, ids, wide) / xp.clip(total, min=1e-12)
+        return _one_where_unscaled(xp, xp.clip(share, min=1e-12), ids, mask)
     n, size = _counts(xp, ids, mask)
     return _one_where_unscaled(xp, n / size, ids, mask)
 

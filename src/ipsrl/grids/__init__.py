@@ -1,4 +1,4 @@
-"""Grids with known rewards: fast, exact experiments (paper, sections 5.1 and 6)."""
+"""Environments with known rewards: fast, exact experiments (paper, sections 5.1 and 6)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,42 @@ from typing import TYPE_CHECKING
 from ipsrl.lazy import loader
 
 if TYPE_CHECKING:
-    from ipsrl.grids.config import Config
-    from ipsrl.grids.hypergrid import HyperGrid
+    from ipsrl.grids.bits import BitSequences
+    from ipsrl.grids.config import Config, EnvConfig
+    from ipsrl.grids.environment import Enumerable, Environment
+    from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid
     from ipsrl.grids.lattice import Lattice, LatticeConfig
+    from ipsrl.grids.table import Table
     from ipsrl.grids.training import Result, train
 
 _HOME = {
+    "BitSequences": "bits",
     "Config": "config",
+    "DeceptiveGrid": "hypergrid",
+    "EnvConfig": "config",
+    "Enumerable": "environment",
+    "Environment": "environment",
     "HyperGrid": "hypergrid",
     "Lattice": "lattice",
     "LatticeConfig": "lattice",
     "Result": "training",
+    "Table": "table",
     "train": "training",
 }
 
-__all__ = ["Config", "HyperGrid", "Lattice", "LatticeConfig", "Result", "train"]
+__all__ = [
+    "BitSequences",
+    "Config",
+    "DeceptiveGrid",
+    "EnvConfig",
+    "Enumerable",
+    "Environment",
+    "HyperGrid",
+    "Lattice",
+    "LatticeConfig",
+    "Result",
+    "Table",
+    "train",
+]
 
 __getattr__ = loader(__name__, _HOME, extra="grids")

@@ -1,13 +1,39 @@
-"""The command `ipsrl train hypergrid`."""
+"""The commands `ipsrl train hypergrid` and `ipsrl train env`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ipsrl.command import stoppable, training
+from ipsrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ipsrl.grids.config import Learning
 
 
 def train(argv: list[str]) -> int:
     from ipsrl.grids.config import Config
 
-    prog = "ipsrl train hypergrid"
-    config, out, resume = training(argv, prog, Config)
+    return _train(argv, "ipsrl train hypergrid", Config)
+
+
+def train_env(argv: list[str]) -> int:
+    from ipsrl.grids.config import EnvConfig
+
+    if argv and not argv[0].startswith("-"):  # what makes it, in the first place
+        argv = ["--env", *argv]
+    elif not {"--env", "--config", "--resume", "-h", "--help"} & {
+        w.partition("=")[0] for w in argv
+    }:
+        raise ConfigError(
+            "which environment? Name what makes it: ipsrl train env my_env.py:make "
+            "(docs/extending.md has one)."
+        )
+    return _train(argv, "ipsrl train env", EnvConfig)
+
+
+def _train(argv: list[str], prog: str, model: type[Learning]) -> int:
+    config, out, resume = training(argv, prog, model)
 
     from ipsrl.user_cache import keep_compiled
 
@@ -18,6 +44,8 @@ def train(argv: list[str]) -> int:
         result = train(config, out, resume=resume)
     for seed, (l1, modes) in enumerate(zip(result.total_l1, result.modes_found, strict=True)):
         distance = "unknown" if l1 is None else f"{l1:.4f}"
+        if l1 is None and (sampled := result.sampled_l1[seed]) is not None:
+            distance = f"{sampled:.4f} of samples (of the target itself {result.sampled_floor:.4f})"
         print(f"seed {config.seed + seed}: total L1 {distance}, modes {modes}/{result.modes_total}")
     if result.floor_l1 is not None:
         print(f"floor of the group frequency at this group size: total L1 {result.floor_l1:.4f}")

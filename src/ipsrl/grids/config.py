@@ -7,36 +7,47 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ipsrl.config import check_has_effect
-from ipsrl.core.methods import GRPO, METHODS
+from ipsrl.config import check_has_effect, is_default
+from ipsrl.core.methods import GRPO, IPS, METHODS
+from ipsrl.paths import Function
 from ipsrl.shaping import shaped
 
 if TYPE_CHECKING:
-    from ipsrl.grids.grid import Grid
-    from ipsrl.grids.hypergrid import HyperGrid
+    from ipsrl.grids.environment import Environment
 
 TABLE_LIMIT = 2**20
-"""Most states that are evaluated all at once; above, the policy sees visited states only."""
+"""Most states whose distribution is computed exactly."""
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 Coefficient = Annotated[float, Field(ge=0, le=1e6)]  # far from the end of float32
 
 
+_CRITICS = ("ppo", "ips-ppo")
 _ONLY_WITH = {
-    "clip": (*METHODS, "flowrl"),
+    "clip": (*METHODS, "flowrl", *_CRITICS),
     "beta": ("flowrl",),
     "lr_log_z": ("flowrl", "tb"),
+    "gae_lambda": _CRITICS,
+    "lr_critic": _CRITICS,
+    "explore": ("ips-grpo", "grpo", "tb"),  # MaxRL has no weights
+}
+_ONLY_IF_EXPLORING = {
+    "explore_share": ("epsilon", "tempered", "replay"),
+    "epsilon": ("epsilon",),
+    "temperature": ("tempered",),
+    "memory": ("replay",),
 }
 
 
 class Learning(
     shaped(
-        losses={"flowrl": GRPO, "tb": None},  # tb: trajectory balance, uniform backward policy
+        # tb: trajectory balance; ppo: entropy-regularised; ips-ppo: a critic of r / p
+        losses={"flowrl": GRPO, "tb": None, "ppo": None, "ips-ppo": IPS},
         knows=("ids", "p", "log_pf", "log_pb", "history_log_pf"),
     )
 ):
-    """How a policy learns on a grid, whichever grid it is."""
+    """How a policy learns in an environment, whichever it is."""
 
     policy: Literal["mlp", "tabular"] = "mlp"
     """Network on one-hot coordinates, or one free logit per state and action."""
@@ -64,6 +75,24 @@ class Learning(
     """Coefficient of the KL to the initial policy (k3)."""
     beta: Coefficient = 15.0
     """Inverse temperature of flowrl."""
+    gae_lambda: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Weight of later errors of the critic in an advantage (ppo, ips-ppo)."""
+    lr_critic: Rate = 3e-4
+    """Learning rate of the critic (ppo, ips-ppo)."""
+    backward: Literal["uniform", "learned"] = "uniform"
+    """Backward policy: every parent with equal chance, or a network of its own."""
+    explore: Literal["none", "epsilon", "tempered", "replay"] = "none"
+    """What draws some of a group in the policy's place; weights correct for it (tb needs none)."""
+    explore_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Which share."""
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Chance of any legal action instead of the policy's, per step (explore epsilon)."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
+    """The policy's probabilities to the power 1/temperature (explore tempered)."""
+    memory: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Outcomes of the highest rewards that trajectories are drawn back from (explore replay)."""
+    reward_temperature: Annotated[float, Field(ge=1, le=100)] = 1.0
+    """Rewards are R^(1/T) with T falling from this to 1 in the first half of the iterations."""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
     """How many seeds are trained together."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1001)] = 0
@@ -86,16 +115,54 @@ class Learning(
                 f"eval_every = {self.eval_every}. Choose a multiple"
             )
         check_has_effect(self, _ONLY_WITH)
+        for key, explorers in _ONLY_IF_EXPLORING.items():
+            if self.explore not in explorers and not is_default(self, key):
+                raise ValueError(
+                    f"{key} has no effect with explore {self.explore}, only with "
+                    f"{', '.join(explorers)}. Leave it out"
+                )
+        if self.explore != "none" and not 0 < self.explored < self.group_size:
+            raise ValueError(
+                f"explore_share = {self.explore_share} of group_size = {self.group_size} is "
+                f"{self.explored} trajectories. Choose values that leave some to each"
+            )
+        if self.explore != "none" and self.estimator in ("leave-one-out", "replay"):
+            raise ValueError(
+                f"the estimator {self.estimator} counts what the policy drew, and explore = "
+                f"{self.explore} draws otherwise. Use the estimator likelihood, group or exact"
+            )
+        if self.backward == "learned" and not (
+            self.uses("likelihood") or self.method in ("tb", "ppo")
+        ):
+            raise ValueError(
+                "backward = learned has no effect: only the estimator likelihood and the methods "
+                "tb and ppo read a backward policy. Leave it out"
+            )
         return self
 
     @abstractmethod
-    def grid(self) -> Grid:
-        """The environment."""
+    def environment(self) -> Environment:
+        """What is learned in."""
 
     @property
-    def tabulated(self) -> bool:
-        """Whether all states are evaluated at once."""
-        return self.grid().states <= TABLE_LIMIT
+    @abstractmethod
+    def title(self) -> str:
+        """What progress calls the environment."""
+
+    @property
+    def explored(self) -> int:
+        """Trajectories of a group that the policy does not draw."""
+        return round(self.explore_share * self.group_size) if self.explore != "none" else 0
+
+    @property
+    def criticised(self) -> bool:
+        """Whether there is a critic."""
+        return self.method in _CRITICS
+
+    @property
+    def needs_table(self) -> bool:
+        """Whether all states must be evaluated in every iteration."""
+        return self.policy == "tabular" or self.uses("replay") or self.uses("exact")
 
     def uses(self, estimator: str) -> bool:
         """Whether the method reads p^ of that estimator."""
@@ -109,6 +176,8 @@ class Config(Learning):
     """Dimensions of the grid, D."""
     side: Annotated[int, Field(ge=2, le=1000)] = 8
     """Cells per dimension, H."""
+    reward: Literal["corners", "deceptive"] = "corners"
+    """The paper's reward, or one that is high around the modes' opposite: the centre."""
     r0: Coefficient = 0.1
     """Reward of every cell."""
     r1: Coefficient = 0.5
@@ -120,16 +189,19 @@ class Config(Learning):
     def _possible(self) -> Config:
         if self.r0 + self.r1 + self.r2 == 0:
             raise ValueError("r0, r1 and r2 are all 0, so there is no reward. Give one a value")
-        if self.r0 == 0 and (self.method == "tb" or getattr(self, "transform", None) == "log"):
-            raise ValueError("r0 = 0 has no logarithm, which tb and transform log need. Use r0 > 0")
-        if self.side**self.dims >= 2**31:
+        if self.r0 == 0 and (
+            self.method in ("tb", "ppo") or getattr(self, "transform", None) == "log"
+        ):
+            raise ValueError(
+                "r0 = 0 has no logarithm, which tb, ppo and transform log need. Use r0 > 0"
+            )
+        states = self.side**self.dims
+        if states >= 2**31:
             raise ValueError(
                 f"side^dims = {self.side}^{self.dims} states do not fit 32-bit ids. "
                 "Use fewer than 2^31"
             )
-        if not self.tabulated and (
-            self.policy == "tabular" or self.uses("replay") or self.uses("exact")
-        ):
+        if self.needs_table and states > TABLE_LIMIT:
             raise ValueError(
                 f"{self.side}^{self.dims} states are more than {TABLE_LIMIT}, too many for the "
                 "table that policy tabular and the estimators replay and exact need. Use "
@@ -137,7 +209,29 @@ class Config(Learning):
             )
         return self
 
-    def grid(self) -> HyperGrid:
-        from ipsrl.grids.hypergrid import HyperGrid  # needs NumPy
+    @property
+    def title(self) -> str:
+        return f"{self.side}^{self.dims}"
 
-        return HyperGrid(self.dims, self.side, self.r0, self.r1, self.r2)
+    def environment(self) -> Environment:
+        from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid  # needs JAX
+
+        kind = {"corners": HyperGrid, "deceptive": DeceptiveGrid}[self.reward]
+        return kind(self.dims, self.side, self.r0, self.r1, self.r2)
+
+
+class EnvConfig(Learning):
+    """Training of policies in an environment of your own."""
+
+    env: Annotated[Function, Field(min_length=1)]
+    """What makes it, file.py:function or module:function; it is called without arguments."""
+
+    @property
+    def title(self) -> str:
+        return self.env.rpartition(":")[2]
+
+    def environment(self) -> Environment:
+        from ipsrl.functions import call, load_function
+        from ipsrl.grids.environment import checked
+
+        return checked(call(load_function(self.env)), self.env)

@@ -1,4 +1,4 @@
-"""The hyper-grid of the paper's section 5.1: four or more modes inside the corners of a grid."""
+"""Hyper-grids: modes inside the corners (paper, section 5.1), and a deceptive relative."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ipsrl.grids.grid import Grid
@@ -47,7 +48,7 @@ class HyperGrid(Grid):
         return abs(2 * np.arange(self.side) - (self.side - 1))  # |x| (side - 1)
 
     @property
-    def num_modes(self) -> int:
+    def modes(self) -> int:
         """One mode per orthant, if the grid is fine enough to have the ring at all."""
         return 2**self.dims if self.ring_1d.any() else 0
 
@@ -58,11 +59,87 @@ class HyperGrid(Grid):
         return self.r0 + self.r1 * corner + self.r2 * ring
 
     def modes_of(self, states: Any, xp: Any = np) -> Any:
-        """Mode [...], from 0 to num_modes - 1; num_modes for a state in no mode."""
+        """Mode [...], from 0 to modes - 1; modes for a state in no mode."""
         x = self.coordinates_of(states, xp)
         orthant = (2 * x > self.side - 1) @ xp.asarray(2 ** np.arange(self.dims))
-        return xp.where(xp.asarray(self.ring_1d)[x].all(-1), orthant, self.num_modes)
+        return xp.where(xp.asarray(self.ring_1d)[x].all(-1), orthant, self.modes)
 
     def legal_at(self, coordinates: Any, xp: Any = np) -> Any:
         stop = xp.ones_like(coordinates[..., :1], dtype=bool)
         return xp.concatenate([coordinates < self.side - 1, stop], axis=-1)
+
+    def reward_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards that differ, and how many cells have each."""
+        every, corner = self.side**self.dims, int(self.corner_1d.sum()) ** self.dims
+        ring = int(self.ring_1d.sum()) ** self.dims  # the ring lies in the corners
+        rewards = self.r0 + np.array([0, self.r1, self.r1 + self.r2])
+        return rewards, np.array([every - corner, corner - ring, ring], float)
+
+
+@dataclass(frozen=True)
+class DeceptiveGrid(HyperGrid):
+    """Grid whose modes are hidden behind little reward, while its centre has some everywhere.
+
+        R(x) = R0 + R1 - R1 prod_i 1[|x_i| > 0.2] + R2 prod_i 1[0.6 < |x_i| < 0.8]
+
+    Every cell of the highest reward is a mode.  A trajectory that reaches the far side in one
+    coordinate can only stop.  Source: Adaptive Teachers (2410.01432), with R0 = 1e-5, R1 = 0.1,
+    R2 = 2; borders are rounded as there, in floating point, which puts x = 0.6 inside on one side.
+    """
+
+    r0: float = 1e-5
+    r1: float = 0.1
+
+    @cached_property
+    def corner_1d(self) -> np.ndarray:
+        """Where |x| > 0.2 on one axis [H]."""
+        return abs(self._scaled) > 0.2
+
+    @cached_property
+    def ring_1d(self) -> np.ndarray:
+        """Where 0.6 < |x| < 0.8 on one axis [H]."""
+        return (abs(self._scaled) > 0.6) & (abs(self._scaled) < 0.8)
+
+    @property
+    def _scaled(self) -> np.ndarray:
+        return np.arange(self.side) / (self.side - 1) * 2 - 1
+
+    @property
+    def modes(self) -> int:
+        """Cells of the highest reward."""
+        return int(self.ring_1d.sum()) ** self.dims
+
+    def rewards_of(self, states: Any, xp: Any = np) -> Any:
+        x = self.coordinates_of(states, xp)
+        away, ring = (xp.asarray(axis)[x].all(-1) for axis in (self.corner_1d, self.ring_1d))
+        return self.r0 + self.r1 * ~away + self.r2 * ring
+
+    def modes_of(self, states: Any, xp: Any = np) -> Any:
+        x = self.coordinates_of(states, xp)
+        rank = xp.asarray(np.cumsum(self.ring_1d) - 1)[x]
+        powers = xp.asarray(int(self.ring_1d.sum()) ** np.arange(self.dims))
+        return xp.where(xp.asarray(self.ring_1d)[x].all(-1), rank @ powers, self.modes)
+
+    def legal_at(self, coordinates: Any, xp: Any = np) -> Any:
+        inside = (coordinates < self.side - 1).all(-1, keepdims=True)
+        moves = xp.ones_like(coordinates, dtype=bool) & inside
+        return xp.concatenate([moves, xp.ones_like(inside)], axis=-1)
+
+    def legal_back(self, state: Any) -> Any:
+        """Only from cells that one may move on from."""
+        x = self.observe(state)
+        others = jnp.where(jnp.eye(self.dims, dtype=bool), -1, x)  # a row for each move
+        return (x > 0) & (others < self.side - 1).all(-1)
+
+    def reward_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards that differ, and how many cells that can be reached have each."""
+        inner, last = self.side - 1, np.arange(self.side) == self.side - 1
+
+        def reached(axis: np.ndarray) -> int:
+            here = int((axis & ~last).sum())  # at most one coordinate lies on the far side
+            return here**self.dims + self.dims * int(axis[-1]) * here ** (self.dims - 1)
+
+        every = inner**self.dims + self.dims * inner ** (self.dims - 1)
+        away, ring = reached(self.corner_1d), reached(self.ring_1d)
+        rewards = self.r0 + np.array([self.r1, 0, self.r2])
+        return rewards, np.array([every - away, away - ring, ring], float)

@@ -32,7 +32,7 @@ class Lattice(Grid):
         return STEPS + 1
 
     @property
-    def num_modes(self) -> int:
+    def modes(self) -> int:
         """A and B."""
         return 2
 
@@ -62,5 +62,9 @@ class LatticeConfig(Learning):
     geometry: Literal["free", "restricted"] = "free"
     """All cells with x + y <= 7, or only those that lead to A or B."""
 
-    def grid(self) -> Lattice:
+    @property
+    def title(self) -> str:
+        return "lattice"
+
+    def environment(self) -> Lattice:
         return Lattice(free=self.geometry == "free")

@@ -1,9 +1,8 @@
-"""The compiled training loop on a grid: sample, score, scale, update, in one `lax.scan`.
+"""The compiled training loop: sample, score, scale, update, in one `lax.scan`.
 
-Every loss is a sum over trajectories of coef(tau) log pi(tau), so its gradient with respect to the
-table of log-probabilities is all that goes back through the network, once per update.  Seeds are
-vmapped.  Iteration i of a seed draws from fold_in(key(seed), i), so a resumed run needs no
-generator state.
+Every loss is a function of log-probabilities, so its gradient with respect to them is all that goes
+back through the network, once per update.  Seeds are vmapped.  Iteration i of a seed draws from
+fold_in(key(seed), i), so a resumed run needs no generator state.
 """
 
 from __future__ import annotations
@@ -22,33 +21,48 @@ from ipsrl.core.losses import (
     kl_estimate,
     trajectory_balance_residual,
 )
-from ipsrl.core.metrics import coverage, effective_outcomes, total_l1
-from ipsrl.core.probability import group_frequency
-from ipsrl.grids.config import Learning
+from ipsrl.core.methods import RewardMethod
+from ipsrl.errors import InvalidInput
+from ipsrl.grids.config import TABLE_LIMIT, Learning
+from ipsrl.grids.critic import Critic, critic_update, generalised_advantages
+from ipsrl.grids.environment import Enumerable
+from ipsrl.grids.evaluation import Evaluation, Evaluator
+from ipsrl.grids.explore import Memory, explored_rows, explorer_of, importance, joined
 from ipsrl.grids.policy import MLPPolicy, TabularPolicy
-from ipsrl.grids.rollout import Everywhere, Rollout, Steps, View, WhereVisited
+from ipsrl.grids.rollout import Everywhere, View, WhereVisited
+from ipsrl.grids.table import Table
+from ipsrl.grids.walk import Rollout, Steps
+
+
+class Learned(NamedTuple):
+    """All parameters, or something for each of them; None for what a method does not have."""
+
+    policy: Any
+    log_z: Any
+    backward: Any
+    critic: Any
 
 
 class Carry(NamedTuple):
     """All that one seed's training remembers between iterations."""
 
-    policy: Any
-    log_z: jax.Array
-    optimiser: Any
+    learned: Learned
+    optimiser: Learned
     reference: Any  # the initial policy
     estimator: Any
+    memory: Memory | None
+    visited: jax.Array  # whether any trajectory ended in each mode [modes + 1]
+    cut: jax.Array  # whether any trajectory was longer than the horizon
 
 
-class Evaluation(NamedTuple):
-    """What is recorded at one moment of one seed."""
+class Batch(NamedTuple):
+    """What an iteration has drawn and scored, as constants of its loss."""
 
-    total_l1: jax.Array
-    mode_mass: jax.Array
-    modes_found: jax.Array
-    effective_outcomes: jax.Array
-    expected_reward: jax.Array
-    loss: jax.Array
-    final_B: jax.Array  # outcomes of the last batch
+    steps: Steps
+    log_old_TB: jax.Array
+    log_ref_TB: jax.Array  # of the initial policy; 0 where nothing reads it
+    weights_B: jax.Array | None  # of importance; None where the policy drew all
+    signal: jax.Array  # what each trajectory [B] or step [T, B] is taught
 
 
 class Loop:
@@ -63,185 +77,318 @@ class Loop:
 
     def __init__(self, config: Learning) -> None:
         self.config = config
-        self.grid = grid = config.grid()
-        self.view: View = Everywhere(grid) if config.tabulated else WhereVisited(grid)
+        self.environment = environment = config.environment()
+        self.table = None
+        if isinstance(environment, Enumerable) and environment.states <= TABLE_LIMIT:
+            self.table = Table(environment)
+        elif config.needs_table:
+            raise InvalidInput(
+                "policy tabular and the estimators replay and exact need all states in a table; "
+                f"this environment has none, or more than {TABLE_LIMIT} states. Use policy mlp "
+                "with the estimator likelihood or group."
+            )
+        # A pass over all states, or one forward and one back over those that are visited.
+        visits = 2 * environment.horizon * config.batch
+        self.view: View = WhereVisited(environment)
+        if self.table and (config.needs_table or self.table.states <= visits):
+            self.view = Everywhere(self.table)
+        self.evaluator = Evaluator(config, environment, self.table, self.view)
         self.method, self.estimator = config.shaping(), config.estimates()
+        self.explorer = explorer_of(config)
         decay = (config.lr_end or config.lr) / config.lr
         updates = config.iterations * config.epochs
-        schedule = optax.exponential_decay(config.lr, updates, decay_rate=decay)
-        self.optimiser = optax.partition(
-            {"policy": optax.adam(schedule), "log_z": optax.adam(config.lr_log_z)},
-            ("policy", "log_z"),
+        adam = optax.adam(optax.exponential_decay(config.lr, updates, decay_rate=decay))
+        self.optimisers = Learned(
+            adam, optax.adam(config.lr_log_z), adam, optax.adam(config.lr_critic)
         )
         self.init = jax.jit(jax.vmap(self._init))
         self.run = jax.jit(jax.vmap(self._chunk, in_axes=(0, 0, None)))
-        self.behaviour = jax.jit(jax.vmap(self._behaviour))
+        self.behaviour = jax.jit(jax.vmap(self.evaluator.behaviour))
 
     def _init(self, seed: jax.Array) -> Carry:
-        config, grid = self.config, self.grid
+        config, environment = self.config, self.environment
+        seen, actions = environment.observation, environment.actions
+        first = jax.random.fold_in(jax.random.key(seed), 0)
+        keys = [first, *jax.random.split(first, 3)]
+        policy: Any = None
         if config.policy == "mlp":
-            policy = MLPPolicy(grid, config.hidden, jax.random.fold_in(jax.random.key(seed), 0))
-        else:
-            policy = TabularPolicy(grid)
-        log_z = jnp.zeros(())
+            policy = MLPPolicy(seen, actions, config.hidden, keys[0])
+        elif self.table is not None:
+            policy = TabularPolicy(self.table.states, actions)
+        backward = critic = memory = None
+        if config.backward == "learned":
+            backward = MLPPolicy(seen, actions - 1, config.hidden, keys[1])
+        if config.criticised:
+            critic = Critic(seen, config.hidden, keys[2])
+        _, _, rollout = self.view.sample(policy, keys[3], config.batch)
+        if config.explore == "replay":
+            found = (part(rollout.final_B) for part in (self.view.ids, self.view.rewards))
+            memory = Memory.empty(config.memory, rollout.final_B)
+            memory = memory.with_found(rollout.final_B, *found)
         groups = (config.batch // config.group_size, config.group_size)
-        nothing = jnp.zeros((grid.horizon, config.batch), jnp.int32)
-        steps = Steps(nothing, nothing, jnp.zeros(nothing.shape, bool))
+        steps = jax.tree.map(jnp.zeros_like, rollout.steps)
         empty = Group(ids=jnp.zeros(groups, jnp.int32), trajectories=steps)
-        params: Any = (policy, log_z)
-        return Carry(policy, log_z, self.optimiser.init(params), policy, self.estimator.init(empty))
+        learned = Learned(policy, jnp.zeros(()), backward, critic)
+        optimiser = Learned(
+            *(one.init(value) for one, value in zip(self.optimisers, learned, strict=True))
+        )
+        visited = jnp.zeros(environment.modes + 1, bool)
+        never, estimator = jnp.zeros((), bool), self.estimator.init(empty)
+        return Carry(learned, optimiser, policy, estimator, memory, visited, never)
 
     def _chunk(self, carry: Carry, seed: jax.Array, first: jax.Array) -> tuple[Carry, Evaluation]:
         config, key = self.config, jax.random.key(seed)
+        explored_B = jnp.asarray(explored_rows(config))
+        start = jax.tree.map(jnp.asarray, self.environment.start())
+        nobody = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (config.batch, *leaf.shape)), start
+        )
 
         def segment(carry: Carry, start: jax.Array) -> tuple[Carry, Evaluation]:
             stop = jnp.minimum(start + config.eval_every, config.iterations)
-            nothing_yet = jnp.zeros(config.batch, jnp.int32), jnp.zeros(())
 
             def iterate(i: jax.Array, state: Any) -> Any:
+                carry, (_, _, drawn) = state
                 # 0 made the initial policy.
-                return self._iteration(state[0], jax.random.fold_in(key, i + 1))
+                carry, final_B, loss = self._iteration(carry, jax.random.fold_in(key, i + 1), i)
+                own_B = jnp.where(explored_B, -1, self.view.ids(final_B))
+                return carry, (final_B, loss, drawn.at[i - start].set(own_B))
 
-            carry, (final_B, loss) = jax.lax.fori_loop(start, stop, iterate, (carry, nothing_yet))
-            return carry, self._evaluate(carry, final_B, loss)
+            none_drawn = jnp.full((config.eval_every, config.batch), -1, jnp.int32)
+            nothing_yet = nobody, jnp.zeros(()), none_drawn
+            carry, (final_B, loss, drawn) = jax.lax.fori_loop(
+                start, stop, iterate, (carry, nothing_yet)
+            )
+            number, last = start // config.eval_every + 1, stop == config.iterations
+            policy, so_far = carry.learned.policy, (carry.visited, carry.cut)
+            return carry, self.evaluator(policy, final_B, *so_far, loss, drawn, number, last)
 
         offsets = np.arange(0, config.checkpoint_every, config.eval_every)
         return jax.lax.scan(segment, carry, first + jnp.asarray(offsets))
 
-    def _iteration(self, carry: Carry, key: jax.Array) -> tuple[Carry, tuple[jax.Array, jax.Array]]:
+    def _iteration(
+        self, carry: Carry, key: jax.Array, number: jax.Array
+    ) -> tuple[Carry, Any, jax.Array]:
         """Draw a batch, learn from it `epochs` times; returns its outcomes and last loss too."""
-        config, view = self.config, self.view
-        log_pi, pullback, rollout = view.sample(carry.policy, key, config.batch)
-        log_old_TB = view.taken(log_pi, rollout.steps)
-        signal_B, estimator = self._signal(carry, log_pi, log_old_TB, rollout)
-        log_ref_TB = jnp.zeros(())  # not used
+        config, view, learned = self.config, self.view, carry.learned
+        log_pi, pullback, rollout, weights_B = self._draw(carry, key)
+        steps, final_B = rollout
+        log_pb, pullback_back = None, None
+        if config.backward == "learned":
+            log_pb, pullback_back = view.evaluate_back(learned.backward, steps)
+        log_old_TB = view.taken(log_pi, steps)
+        log_ref_TB = jnp.zeros(())
         if config.kl > 0 or config.method == "flowrl":
-            log_ref_TB = view.taken(view.log_probs(carry.reference, rollout.steps), rollout.steps)
+            log_ref_TB = view.taken(view.evaluate(carry.reference, steps)[0], steps)
+        batch = Batch(steps, log_old_TB, log_ref_TB, weights_B, jnp.zeros(()))
+        signal, gains_TB, estimator = self._signal(carry, log_pi, log_pb, batch, final_B, number)
+        batch = batch._replace(signal=signal)
 
-        params: Any = (carry.policy, carry.log_z)
-        optimiser, loss = carry.optimiser, jnp.zeros(())
+        optimiser, loss, log_first = carry.optimiser, jnp.zeros(()), log_pi
         for epoch in range(config.epochs):
             if epoch > 0:
-                log_pi, pullback = jax.vjp(lambda p: view.log_probs(p, rollout.steps), params[0])
-            loss, (log_pi_grad, log_z_grad) = jax.value_and_grad(self._loss, argnums=(0, 1))(
-                log_pi, params[1], rollout.steps, log_old_TB, log_ref_TB, signal_B
+                log_pi, pullback = view.evaluate(learned.policy, steps)
+                if config.backward == "learned":
+                    log_pb, pullback_back = view.evaluate_back(learned.backward, steps)
+            loss, (from_pi, from_z, from_pb) = jax.value_and_grad(self._loss, argnums=(0, 1, 2))(
+                log_pi, learned.log_z, log_pb, batch, log_first
             )
-            (policy_grad,) = pullback(log_pi_grad)
-            updates, optimiser = self.optimiser.update((policy_grad, log_z_grad), optimiser)
-            params = optax.apply_updates(params, updates)
-        carry = Carry(params[0], params[1], optimiser, carry.reference, estimator)
-        return carry, (rollout.final_B, loss)
+            back = None if pullback_back is None else pullback_back(from_pb)[0]
+            gradient = Learned(pullback(from_pi)[0], from_z, back, None)
+            learned, optimiser = self._updated(learned, optimiser, gradient)
+        if gains_TB is not None:
+            critic, state = critic_update(
+                learned.critic, optimiser.critic, self.optimisers.critic,
+                view.observations(steps), gains_TB, steps.live_TB, config.gae_lambda,
+            )  # fmt: skip
+            learned = learned._replace(critic=critic)
+            optimiser = optimiser._replace(critic=state)
+        memory = carry.memory
+        if memory is not None:
+            memory = memory.with_found(final_B, view.ids(final_B), view.rewards(final_B))
+        visited = carry.visited.at[view.modes(final_B)].set(True)
+        moves_B = steps.live_TB[-1] & (steps.actions_TB[-1] < self.environment.actions - 1)
+        carry = carry._replace(
+            learned=learned, optimiser=optimiser, estimator=estimator, memory=memory,
+            visited=visited, cut=carry.cut | moves_B.any(),
+        )  # fmt: skip
+        return carry, final_B, loss
+
+    def _updated(
+        self, learned: Learned, optimiser: Learned, gradient: Learned
+    ) -> tuple[Learned, Learned]:
+        """Parameters and optimisers after a step along what has a gradient."""
+        new = []
+        for value, state, one, slope in zip(
+            learned, optimiser, self.optimisers, gradient, strict=True
+        ):
+            if slope is not None:
+                update, state = one.update(slope, state)
+                value = optax.apply_updates(value, update)
+            new.append((value, state))
+        return Learned(*(value for value, _ in new)), Learned(*(state for _, state in new))
+
+    def _draw(self, carry: Carry, key: jax.Array) -> tuple[Any, Any, Rollout, jax.Array | None]:
+        """Log-probabilities, their pullback, a batch, and the weights of its trajectories."""
+        config, view, policy = self.config, self.view, carry.learned.policy
+        log_pi, pullback, rollout = view.sample(policy, key, config.batch, self.explorer)
+        if carry.memory is not None:
+            rows_B = explored_rows(config)
+            back = carry.memory.trajectories(view, jax.random.fold_in(key, 1), int(rows_B.sum()))
+            rollout = joined(rows_B, rollout, back)
+            log_pi, pullback = view.evaluate(policy, rollout.steps)
+            log_pb_B = view.log_backward(rollout.steps).sum(0)
+            log_explorer_B = carry.memory.log_probs(view.ids(rollout.final_B), log_pb_B)
+        elif self.explorer is not None:
+            others = self.explorer.log_probs(log_pi)
+            log_explorer_B = view.taken(others, rollout.steps).sum(0)
+        else:
+            return log_pi, pullback, rollout, None
+        log_pf_B = view.taken(log_pi, rollout.steps).sum(0)
+        share = config.explored / config.group_size
+        return log_pi, pullback, rollout, importance(log_pf_B, log_explorer_B, share)
 
     def _signal(
-        self, carry: Carry, log_pi: jax.Array, log_old_TB: jax.Array, rollout: Rollout
-    ) -> tuple[jax.Array, Any]:
-        """What each trajectory is taught [B]: an advantage, or its log-reward for tb."""
-        config = self.config
-        rewards_B = self.view.rewards(rollout.final_B)
+        self,
+        carry: Carry,
+        log_pi: jax.Array,
+        log_pb: jax.Array | None,
+        batch: Batch,
+        final_B: Any,
+        number: jax.Array,
+    ) -> tuple[jax.Array, jax.Array | None, Any]:
+        """What is taught: an advantage, or the log-reward for tb; a critic's gains; estimator."""
+        config, view, estimator = self.config, self.view, carry.estimator
+        rewards_B = earned_B = view.rewards(final_B)
+        if config.reward_temperature > 1:
+            rest = jnp.maximum(0.0, 1 - 2 * number / config.iterations)
+            rewards_B = earned_B ** (config.reward_temperature**-rest)
         if config.method == "tb":
-            return jnp.log(rewards_B), carry.estimator
+            return jnp.log(rewards_B), None, estimator
+        if config.method == "ppo":
+            back_TB = self._back(log_pb, batch.steps)
+            gains_TB = jnp.concatenate([back_TB[1:], jnp.zeros_like(back_TB[:1])])
+            gains_TB = gains_TB - batch.log_old_TB + _at_stop(batch.steps, jnp.log(rewards_B))
+            return self._advantages(carry, batch, gains_TB), gains_TB, estimator
         groups, above = (-1, config.group_size), config.success_above
-        rewards_PG, ids_PG = rewards_B.reshape(groups), rollout.final_B.reshape(groups)
-        success_PG = None if above is None else rewards_PG > above
-        group, estimator = Group(rewards_PG, ids_PG, success=success_PG), carry.estimator
+        weights_B = batch.weights_B
+        group = Group(
+            rewards_B.reshape(groups),
+            view.ids(final_B).reshape(groups),
+            weights=None if weights_B is None else weights_B.reshape(groups),
+            success=None if above is None else earned_B.reshape(groups) > above,
+        )
         if self.method.needs:
-            group = self._evidence(group, estimator, log_pi, log_old_TB, rollout)
+            group = self._evidence(group, estimator, log_pi, log_pb, batch)
         if config.needs("p"):
             p_PG, estimator = self.estimator(group, estimator)
             group = group._replace(p=p_PG)
-        return self.method(group).advantages.reshape(-1), estimator
+        if config.method == "ips-ppo" and isinstance(self.method, RewardMethod):
+            scaled_B = self.method.rewards(group).reshape(-1)
+            scaled_B = scaled_B / scaled_B.mean()
+            gains_TB = _at_stop(batch.steps, scaled_B)
+            advantages_TB = self._advantages(carry, batch, gains_TB)
+            if self.method.scale != "none":
+                advantages_TB = advantages_TB / (scaled_B.std() + 1e-4)
+            if bound := self.method.advantage_clip:
+                advantages_TB = jnp.clip(advantages_TB, -bound, bound)
+            return advantages_TB, gains_TB, estimator
+        return self.method(group).advantages.reshape(-1), None, estimator
+
+    def _advantages(self, carry: Carry, batch: Batch, gains_TB: jax.Array) -> jax.Array:
+        values_TB = carry.learned.critic(self.view.observations(batch.steps))
+        return generalised_advantages(
+            gains_TB, values_TB, batch.steps.live_TB, self.config.gae_lambda
+        )
 
     def _evidence(
-        self, group: Group, state: Any, log_pi: jax.Array, log_old_TB: jax.Array, rollout: Rollout
+        self,
+        group: Group,
+        state: Any,
+        log_pi: jax.Array,
+        log_pb: jax.Array | None,
+        batch: Batch,
     ) -> Group:
         """The group with what an estimator or a method may look at."""
         shape, p_PG, history_log_pf = group.ids.shape, None, None
-        if "p" in self.estimator.needs:
-            p_S = self.grid.terminal_distribution(log_pi)
+        if "p" in self.estimator.needs and self.table is not None:
+            p_S = self.table.terminal_distribution(log_pi)
             # 1e-12: a float32 product of probabilities may vanish although it was drawn
             p_PG = jnp.maximum(p_S, 1e-12)[group.ids]
         if (stored := self.estimator.stored(state)) is not None:
             history_log_pf = self.view.taken(log_pi, stored).sum(-2).reshape(-1, *shape)
         return group._replace(
             p=p_PG,
-            log_pf=log_old_TB.sum(0).reshape(shape),
-            log_pb=self.view.log_backward(rollout.steps).reshape(shape),
-            trajectories=rollout.steps,
+            log_pf=batch.log_old_TB.sum(0).reshape(shape),
+            log_pb=self._back(log_pb, batch.steps).sum(0).reshape(shape),
+            trajectories=batch.steps,
             history_log_pf=history_log_pf,
         )
+
+    def _back(self, log_pb: jax.Array | None, steps: Steps) -> jax.Array:
+        """log P_B of the move that led to each state [T, B]."""
+        if log_pb is None:
+            return self.view.log_backward(steps)
+        return self.view.taken_back(log_pb, steps)
 
     def _loss(
         self,
         log_pi: jax.Array,
         log_z: jax.Array,
-        steps: Steps,
-        log_old_TB: jax.Array,
-        log_ref_TB: jax.Array,
-        signal_B: jax.Array,
+        log_pb: jax.Array | None,
+        batch: Batch,
+        log_first: jax.Array,
     ) -> jax.Array:
-        """Mean over trajectories, as a function of the log-probabilities of all actions."""
-        config = self.config
+        """Mean over trajectories, as a function of the log-probabilities of all actions.
+
+        Args:
+          log_first: those of the policy that drew the batch.
+        """
+        config, steps = self.config, batch.steps
         log_new_TB, live_TB = self.view.taken(log_pi, steps), steps.live_TB
-        log_new_B = log_new_TB.sum(0)
+        log_new_B, clip = log_new_TB.sum(0), config.clip
+        weights_B = 1.0 if batch.weights_B is None else batch.weights_B
         if config.method == "tb":
-            log_pb_B = self.view.log_backward(steps)
-            loss = (trajectory_balance_residual(log_z, log_new_B, log_pb_B, signal_B) ** 2).mean()
+            log_pb_B = self._back(log_pb, steps).sum(0)
+            residual_B = trajectory_balance_residual(log_z, log_new_B, log_pb_B, batch.signal)
+            loss = (residual_B**2).mean()
         elif config.method == "flowrl":
             length_B = live_TB.sum(0)
-            mean_ref_B = log_ref_TB.sum(0) / length_B
+            mean_ref_B = batch.log_ref_TB.sum(0) / length_B
             residual_B = flowrl_residual(
-                log_z, log_new_B / length_B, mean_ref_B, signal_B, beta=config.beta
+                log_z, log_new_B / length_B, mean_ref_B, batch.signal, beta=config.beta
             )
-            ratio_B = jnp.exp(jax.lax.stop_gradient(log_new_B - log_old_TB.sum(0)))
-            loss = (jnp.clip(ratio_B, 1 - config.clip, 1 + config.clip) * residual_B**2).mean()
+            ratio_B = jnp.exp(jax.lax.stop_gradient(log_new_B - batch.log_old_TB.sum(0)))
+            loss = (jnp.clip(ratio_B, 1 - clip, 1 + clip) * residual_B**2).mean()
         else:
+            # An advantage of a step is that of a sequence of one token.
+            per_step = batch.signal.ndim == 2
             loss_BT = clipped_surrogate(
-                log_new_TB.T,
-                log_old_TB.T,
-                signal_B,
-                clip_low=config.clip,
-                clip_high=config.clip,
-                mask=live_TB.T,
+                log_new_TB[..., None] if per_step else log_new_TB.T,
+                batch.log_old_TB[..., None] if per_step else batch.log_old_TB.T,
+                batch.signal,
+                clip_low=clip,
+                clip_high=clip,
+                mask=live_TB[..., None] if per_step else live_TB.T,
             )
-            loss = loss_BT.sum(-1).mean()
+            loss = loss_BT.sum() / config.batch
+        if config.method == "ppo":
+            divergence_TB = self.view.divergence(log_pi, jax.lax.stop_gradient(log_first), steps)
+            loss = loss + jnp.where(live_TB, divergence_TB, 0.0).sum(0).mean()
+        elif log_pb is not None and config.method != "tb":
+            # Maximum likelihood of what the policy draws: P_B tends to P_F(tau | o), p^ to p.
+            loss = loss - (weights_B * self.view.taken_back(log_pb, steps).sum(0)).mean()
         if config.kl > 0:
-            loss = loss + config.kl * kl_estimate(log_new_TB, log_ref_TB).sum(0).mean()
+            distance_B = kl_estimate(log_new_TB, batch.log_ref_TB).sum(0)
+            loss = loss + config.kl * (weights_B * distance_B).mean()
         if config.entropy > 0:
+            weights_TB = weights_B * live_TB
             entropy_TB = jnp.where(live_TB, self.view.entropy(log_pi, steps), 0.0)
-            loss = loss - config.entropy * entropy_TB.sum() / live_TB.sum()
+            loss = loss - config.entropy * (weights_TB * entropy_TB).sum() / weights_TB.sum()
         return loss
 
-    def _behaviour(self, policy: Any) -> tuple[jax.Array, jax.Array]:
-        """Exact terminal distribution [S], and the probabilities of all actions [S, A]."""
-        log_pi = policy.table(self.grid)
-        return self.grid.terminal_distribution(log_pi), jnp.exp(log_pi)
 
-    def _evaluate(self, carry: Carry, final_B: jax.Array, loss: jax.Array) -> Evaluation:
-        """Exact where the grid can be enumerated; else from the last batch, distances unknown."""
-        grid = self.grid
-        modes = grid.num_modes
-        if not self.config.tabulated:
-            share = jnp.zeros(modes + 1).at[grid.modes_of(final_B, jnp)].add(1 / len(final_B))
-            return Evaluation(
-                total_l1=jnp.asarray(jnp.nan),
-                mode_mass=share[:-1],
-                modes_found=(share[:-1] > 0).sum(),
-                effective_outcomes=jnp.exp(-jnp.log(group_frequency(final_B)).mean()),
-                expected_reward=self.view.rewards(final_B).mean(),
-                loss=loss,
-                final_B=final_B,
-            )
-        p_S = grid.terminal_distribution(carry.policy.table(grid))
-        p_S = p_S / p_S.sum()  # float32 rounding
-        target_S = jnp.asarray(grid.target, jnp.float32)
-        mode_S = jnp.asarray(grid.modes_of(np.arange(grid.states)))
-        mass, wanted = (jnp.zeros(modes + 1).at[mode_S].add(q_S)[:-1] for q_S in (p_S, target_S))
-        return Evaluation(
-            total_l1=total_l1(p_S, target_S),
-            mode_mass=mass,
-            modes_found=jnp.round(coverage(mass, wanted) * modes) if modes else jnp.zeros(()),
-            effective_outcomes=effective_outcomes(p_S),
-            expected_reward=p_S @ self.view.rewards(jnp.arange(grid.states)),
-            loss=loss,
-            final_B=final_B,
-        )
+def _at_stop(steps: Steps, values_B: jax.Array) -> jax.Array:
+    """A value per trajectory at its last step, 0 at the others [T, B]."""
+    time_TB = jnp.arange(len(steps.live_TB))[:, None]
+    return jnp.where(time_TB == steps.live_TB.sum(0) - 1, values_B, 0.0)

@@ -1,9 +1,9 @@
-"""Train policies on a grid, one per seed, and keep what they did."""
+"""Train policies in an environment, one per seed, and keep what they did."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ import numpy as np
 from ipsrl.core.check import GroupCheck, check_groups
 from ipsrl.core.floor import floor_l1
 from ipsrl.core.methods import IPS
-from ipsrl.errors import MissingExtra
+from ipsrl.errors import InvalidInput, MissingExtra
 from ipsrl.grids.config import Learning
 
 if TYPE_CHECKING:
+    from ipsrl.grids.evaluation import Recent
+    from ipsrl.grids.loop import Loop
     from ipsrl.runs import Run
 
 THRESHOLDS = (0.3, 0.15, 0.05)
@@ -30,19 +32,27 @@ class Result:
       total_l1: sum |p - p*| of the exact terminal distribution; None where it cannot be enumerated.
       mean_l1: total_l1 / number of states, as in Table 1 of the paper.
       modes_found: modes with at least a tenth of their target mass; where states cannot be
-        enumerated, modes in the last batch.
+        enumerated, modes_visited.
+      modes_visited: modes that any trajectory of the run ended in.
       modes_total: number of modes.
       trajectories: drawn per seed.
-      trajectories_to: for each total L1, trajectories until it was first reached; None if never.
+      trajectories_to: for each total L1, trajectories until an exact evaluation was first at or
+        below it; None if never.
+      sampled_l1: total L1 of the shares of the last 200,000 trajectories that the policy drew, and
+        so behind it; None where the sum of all rewards is not known.
+      sampled_floor: its expectation for as many samples of the target itself.
       floor_l1: closed-form floor of group-frequency IPS at this G and eps; None for other methods.
     """
 
     total_l1: list[float | None]
     mean_l1: list[float | None]
     modes_found: list[int]
+    modes_visited: list[int]
     modes_total: int
     trajectories: int
     trajectories_to: dict[str, list[int | None]]
+    sampled_l1: list[float | None]
+    sampled_floor: float | None
     floor_l1: float | None
 
 
@@ -75,17 +85,19 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
     import jax
     import jax.numpy as jnp
 
+    from ipsrl.grids.evaluation import recent_of
     from ipsrl.grids.loop import Loop
     from ipsrl.runs import progress
 
-    loop, grid = Loop(config), config.grid()
+    loop = Loop(config)
+    recents = recent_of(loop.environment, loop.table, config.seeds)
     seeds = jnp.arange(config.seed, config.seed + config.seeds)
     restored = run.restore() if run is not None and resume else None
     done = 0 if restored is None else restored[0]
     # What the result needs of the evaluations; -1 stands for "not reached".
     summary = {"trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1)}
 
-    with progress(f"{config.method} {grid.side}^{grid.dims}", config.iterations) as advance:
+    with progress(f"{config.method} {config.title}", config.iterations) as advance:
         advance(done, "compiling")
         carry = loop.init(seeds)
         if restored is not None:
@@ -93,6 +105,8 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             leaves, structure = jax.tree.flatten(carry)
             leaves = [jnp.asarray(summary.pop(f"carry.{i}")) for i in range(len(leaves))]
             carry = jax.tree.unflatten(structure, leaves)
+            for seed, recent in enumerate(recents):
+                recent.ids = summary.pop(f"recent.{seed}")
         while done < config.iterations:
             carry, chunk = loop.run(carry, seeds, done)
             ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every
@@ -100,35 +114,54 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                 : config.checkpoint_every // config.eval_every
             ]
             chunk = chunk._make(np.asarray(x)[:, : len(ends)] for x in chunk)
-            final = chunk.final_B[:, -1]
-            rewards = grid.rewards_of(final)
+            if chunk.cut.any():
+                raise InvalidInput(
+                    f"a trajectory had more actions than horizon = {loop.environment.horizon}, "
+                    "with its stop. Raise the horizon of the environment."
+                )
             if done == 0 and isinstance(loop.method, IPS) and config.uses("group"):
-                early = chunk.final_B[:, 0].reshape(-1, config.group_size)
-                _warn(check_groups(grid.rewards_of(early), early, eps=loop.method.eps))
+                # Of the last iteration before the first evaluation.
+                early = chunk.drawn[:, 0, (int(ends[0]) - 1) % config.eval_every]
+                groups = (-1, config.group_size)
+                if not config.explored:
+                    rewards, early = chunk.rewards[:, 0].reshape(groups), early.reshape(groups)
+                    _warn(check_groups(rewards, early, eps=loop.method.eps))
             summary = {
                 "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
                 "total_l1": chunk.total_l1[:, -1],
                 "modes_found": chunk.modes_found[:, -1],
+                "modes_visited": chunk.modes_visited[:, -1],
             }
+            rows = list(_rows(config, chunk, ends * config.batch, recents))
+            last = (int(ends[-1]) - 1) % config.eval_every
+            own = loop.evaluator.own
+            final, rewards = chunk.drawn[:, -1, last][:, own], chunk.rewards[:, -1][:, own]
             done = int(ends[-1])
             if run is not None:
-                run.log(_rows(config, chunk, ends * config.batch))
+                run.log(rows)
                 run.log_outcomes(done, final, rewards)
                 carried = {
                     f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))
                 }
-                run.checkpoint(done, {**carried, **summary})
-            l1 = np.median(summary["total_l1"])
-            advance(done, f"total L1 {l1:.3f}" if config.tabulated else "")
+                kept = {f"recent.{seed}": recent.ids for seed, recent in enumerate(recents)}
+                run.checkpoint(done, {**carried, **kept, **summary})
+            advance(done, _told(rows[-1]))
 
-    result = _result(config, summary)
+    result = _result(config, loop, recents, summary)
     if run is not None:
         arrays = {}
-        if config.tabulated:
-            arrays["target"] = grid.target.astype(np.float32)
-            arrays["terminal"], arrays["policy"] = loop.behaviour(carry.policy)
+        if loop.table is not None:
+            arrays["target"] = loop.table.target.astype(np.float32)
+            arrays["terminal"], arrays["policy"] = loop.behaviour(carry.learned.policy)
         run.finish(asdict(result), arrays)
     return result
+
+
+def _told(row: dict[str, Any]) -> str:
+    """What progress says of an evaluation."""
+    if row["total_l1"] is not None:
+        return f"total L1 {row['total_l1']:.3f}"
+    return f"modes {row['modes_visited']}"
 
 
 def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarray) -> np.ndarray:
@@ -138,33 +171,57 @@ def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarr
     return np.where(summary["trajectories_to"] >= 0, summary["trajectories_to"], first)
 
 
-def _rows(config: Learning, chunk: Any, trajectories: np.ndarray) -> Iterator[dict[str, Any]]:
-    names = ("total_l1", "modes_found", "effective_outcomes", "expected_reward", "loss")
+def _rows(
+    config: Learning, chunk: Any, trajectories: np.ndarray, recents: Sequence[Recent]
+) -> Iterator[dict[str, Any]]:
+    names = (
+        "total_l1", "modes_found", "modes_visited", "effective_outcomes",
+        "expected_reward", "loss",
+    )  # fmt: skip
     for e, drawn in enumerate(trajectories):
         for seed in range(config.seeds):
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
             values["mode_mass"] = chunk.mode_mass[seed, e].tolist()
+            if values["total_l1"] is None:
+                values["importance_l1"] = _number(chunk.importance_l1[seed, e])
+            if recents:
+                recents[seed].add(chunk.drawn[seed, e])
+                if values["total_l1"] is None:
+                    l1, floor = recents[seed].distance()
+                    size = len(recents[seed].ids)
+                    values |= {"sampled_l1": l1, "sampled_floor": floor, "sampled": size}
             yield {"trajectories": int(drawn), "seed": config.seed + seed, **values}
 
 
-def _result(config: Learning, summary: dict[str, np.ndarray]) -> Result:
-    grid = config.grid()
+def _result(
+    config: Learning, loop: Loop, recents: Sequence[Recent], summary: dict[str, np.ndarray]
+) -> Result:
     method, floor = config.shaping(), None
-    if isinstance(method, IPS) and config.uses("group") and config.tabulated:
+    if isinstance(method, IPS) and config.uses("group") and loop.table is not None:
         plain = IPS(eps=method.eps, scale=method.scale, advantage_clip=method.advantage_clip)
-        if method == plain and config.success_above is None:
-            floor = floor_l1(grid.rewards, config.group_size, eps=method.eps)
+        if method == plain and config.success_above is None and config.method == "ips-grpo":
+            floor = floor_l1(loop.table.rewards, config.group_size, eps=method.eps)
     total_l1 = [_number(value) for value in summary["total_l1"]]
+    visited = [int(modes) for modes in summary["modes_visited"]]
+    sampled = [recent.distance() for recent in recents] or [(None, None)] * config.seeds
     return Result(
         total_l1=total_l1,
-        mean_l1=[None if value is None else value / grid.states for value in total_l1],
-        modes_found=[int(found) for found in summary["modes_found"]],
-        modes_total=grid.num_modes,
+        mean_l1=[
+            None if value is None or loop.table is None else value / loop.table.states
+            for value in total_l1
+        ],
+        modes_found=visited
+        if loop.table is None
+        else [int(modes) for modes in summary["modes_found"]],
+        modes_visited=visited,
+        modes_total=loop.environment.modes,
         trajectories=config.iterations * config.batch,
         trajectories_to={
             str(threshold): [int(n) if n >= 0 else None for n in first]
             for threshold, first in zip(THRESHOLDS, summary["trajectories_to"], strict=True)
         },
+        sampled_l1=[l1 for l1, _ in sampled],
+        sampled_floor=sampled[0][1],
         floor_l1=floor,
     )
 

@@ -37,6 +37,12 @@ ITEMS = {
     "estimators": Item(
         "ours: better estimates of p, beside trajectory balance", "grids:ESTIMATORS"
     ),
+    "critic": Item("ours: what a critic of r / p adds, and one that does not move", "grids:CRITIC"),
+    "grid-bars": Item(
+        "ours: published figures on hyper-grids, beside what we reach",
+        "bars:reproduce",
+        ("quick", "cpu"),
+    ),
     "open-questions": Item(
         "ours: a real language model, and questions with many right answers",
         "open_questions:reproduce",

@@ -69,6 +69,7 @@ _PAPER = {
 TABLE_1 = Cells("hypergrid/table-1", paper=_PAPER, quick={"4d": {"iterations": 500, "seeds": 2}})
 FIGURE_1 = Cells("hypergrid/table-1", cells="2d-*", paper=_PAPER)
 GROUP_SIZE = Cells("hypergrid/group-size", quick={"": {"seeds": 2}})
+CRITIC = Cells("hypergrid/critic", quick={"": {"seeds": 2}})
 ESTIMATORS = Cells("hypergrid/estimators", quick={"": {"seeds": 2}})
 
 
