@@ -120,6 +120,9 @@ def _teach(
             chat=False,
             seed=seed,
         )
+    machine = without_gpu(SFTConfig)
+    if bf16:
+        machine["bf16"] = True
     arguments = SFTConfig(
         output_dir=str(folder / "trainer"),
         max_steps=steps,
@@ -131,7 +134,7 @@ def _teach(
         save_strategy="no",
         disable_tqdm=True,
         model_init_kwargs={"trust_remote_code": False, "use_safetensors": True},
-        **(without_gpu(SFTConfig) | ({"bf16": True} if bf16 else {})),
+        **machine,
     )
     trainer = SFTTrainer(base or str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
     trainer.remove_callback(PrinterCallback)
