@@ -1,0 +1,34 @@
+"""Strings of bits: the laws of every environment, and one string by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from environment_suite import EnumerableSuite, EnvironmentSuite
+
+from ipsrl.grids import BitSequences
+from ipsrl.grids.bits import Written
+
+
+class TestShort(EnumerableSuite):
+    environment = BitSequences(bits=8, word=2, targets=3)
+
+
+class TestLong(EnvironmentSuite):
+    environment = BitSequences()
+
+
+def test_a_string_by_hand():
+    """The first target with its last two bits turned: distance 2, R = e^-2, and it is found."""
+    strings = BitSequences(bits=16, word=4, targets=2)
+    bits = strings.targets_MN[0].copy()
+    bits[-2:] ^= 1
+    words = jnp.asarray(bits.reshape(4, 4) @ [8, 4, 2, 1], jnp.int32)
+    written = Written(words, jnp.int32(4))
+    assert int(strings.distances(written)[0]) == 2
+    assert float(strings.reward(written)) == pytest.approx(np.exp(-2), rel=1e-6)  # float32
+    assert int(strings.mode(written)) == 0
+
+
+def test_words_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="cannot be written"):
+        BitSequences(bits=120, word=7)
