@@ -38,7 +38,7 @@ ITERATIONS: Mapping[str, tuple[int, ...]] = {
     "torchgfn": (1000, 600, 150, 100, 100),
     "gfnx": (3000, 1000, 300, 200, 200),
 }
-"""Of each library, for each of the grids."""
+"""Iterations by library, one number for each of the grids."""
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from environment_suite import EnumerableSuite, EnvironmentSuite
 
-from ipsrl.grids import BitSequences
+from ipsrl.grids import BitSequences, train
 from ipsrl.grids.bits import Written
+from ipsrl.grids.config import Learning
 
 
 class TestShort(EnumerableSuite):
@@ -32,3 +33,19 @@ def test_a_string_by_hand():
 def test_words_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="cannot be written"):
         BitSequences(bits=120, word=7)
+
+
+def test_short_strings_are_learned_with_a_table_of_all():
+    """Their states are not numbers themselves, and the table's are."""
+
+    class Short(Learning):
+        title = property(lambda _: "short strings")
+
+        def environment(self):
+            return BitSequences(bits=8, word=2, targets=3, beta=0.5)
+
+    config = Short(
+        estimator="likelihood", lr=1e-2, batch=64, group_size=64, iterations=200, hidden=16, seeds=1
+    )
+    (l1,) = train(config).total_l1
+    assert l1 < 0.1  # three seeds end at .026 to .041; the uniform policy is at .41

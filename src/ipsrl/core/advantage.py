@@ -12,6 +12,7 @@ from ipsrl.core.arrays import (
     as_arrays,
     as_float,
     as_mask,
+    as_weights,
     check_has_group,
     check_same_shape,
     holds,
@@ -92,14 +93,7 @@ def group_advantage(
         present = xp.astype(mask, rewards.dtype)
         rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
     if weights is not None:
-        check_same_shape("rewards and weights", rewards, weights)
-        given = as_float(xp, "weights", weights)
-        given = given if mask is None else xp.where(mask, given, xp.zeros_like(given))
-        if not holds(xp.isfinite(given) & (given >= 0)):
-            raise InvalidInput(
-                "weights have negative or non-finite values. Pass the probability of each sample "
-                "under the policy over that under what drew it."
-            )
+        given = as_weights(xp, weights, "rewards", rewards, mask)
         present = present * xp.astype(given, rewards.dtype, copy=False)
     if not holds(xp.isfinite(rewards)):
         raise InvalidInput(

@@ -153,6 +153,23 @@ def is_count(value: float) -> bool:
     return 1 <= value < math.inf and value == int(value)
 
 
+def as_weights(xp: Any, weights: Array, of: str, aligned: Array, mask: Array | None) -> Array:
+    """Importance weights in at least float32, 0 outside the mask.
+
+    Raises:
+      InvalidInput: if they are not aligned, or negative or not finite within the mask.
+    """
+    check_same_shape(f"{of} and weights", aligned, weights)
+    given = widened(xp, as_float(xp, "weights", weights))
+    given = given if mask is None else xp.where(mask, given, xp.zeros_like(given))
+    if not holds((given >= 0) & xp.isfinite(given)):
+        raise InvalidInput(
+            "weights have negative or non-finite values. Pass the probability of each sample "
+            "under the policy over that under what drew it."
+        )
+    return given
+
+
 def check_clip(eps: float) -> None:
     if not 0 <= eps <= 1:
         raise InvalidInput(

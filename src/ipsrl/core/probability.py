@@ -26,6 +26,7 @@ from ipsrl.core.arrays import (
     as_arrays,
     as_float,
     as_mask,
+    as_weights,
     check_has_group,
     check_ids,
     check_same_shape,
@@ -68,14 +69,7 @@ def group_frequency(
     xp, ids, mask = _ids_and_mask(ids, mask)
     if weights is not None:
         xp, ids, weights = as_arrays(ids, weights)
-        check_same_shape("ids and weights", ids, weights)
-        wide = widened(xp, as_float(xp, "weights", weights))
-        wide = wide if mask is None else xp.where(mask, wide, xp.zeros_like(wide))
-        if not holds((wide >= 0) & xp.isfinite(wide)):
-            raise InvalidInput(
-                "weights have negative or non-finite values. Pass the probability of each sample "
-                "under the policy over that under what drew it."
-            )
+        wide = as_weights(xp, weights, "ids", ids, mask)
         total = xp.sum(wide, axis=-1, keepdims=True)
         # 1e-12: what the policy hardly ever draws was drawn by something else
         share = sum_over_equal(xp, ids, ids, wide) / xp.clip(total, min=1e-12)

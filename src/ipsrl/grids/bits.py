@@ -123,18 +123,21 @@ class BitSequences:
         return jnp.where(distances.min() <= self.bits // 4, distances.argmin(), self.targets)
 
     def state(self, index: Any) -> Written:
-        """Of the number in base 2^k with a leading 1, less 1: 0 is the empty string."""
-        base = 2**self.word
-        starts = jnp.asarray([(base**n - 1) // (base - 1) for n in range(self.words + 1)])
-        length = (index >= starts).sum() - 1
-        within = index - starts[length]
+        """The string with this number: shorter ones first, 0 is the empty one."""
+        base, firsts = 2**self.word, self._firsts()
+        length = (index >= firsts).sum() - 1
+        within = index - firsts[length]
         place = length - 1 - jnp.arange(self.words)
         digits = within // base ** jnp.maximum(place, 0) % base
         return Written(jnp.where(place >= 0, digits, base).astype(jnp.int32), length)
 
     def index(self, state: Written):
         base = 2**self.word
-        starts = jnp.asarray([(base**n - 1) // (base - 1) for n in range(self.words + 1)])
         place = state.length - 1 - jnp.arange(self.words)
         digits = jnp.where(place >= 0, state.words * base ** jnp.maximum(place, 0), 0)
-        return starts[state.length] + digits.sum()
+        return self._firsts()[state.length] + digits.sum()
+
+    def _firsts(self):
+        """Number of the first string of each length."""
+        base = 2**self.word
+        return jnp.asarray([(base**n - 1) // (base - 1) for n in range(self.words + 1)])

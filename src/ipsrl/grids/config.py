@@ -84,7 +84,7 @@ class Learning(
     explore: Literal["none", "epsilon", "tempered", "replay"] = "none"
     """What draws some of a group in the policy's place; weights correct for it (tb needs none)."""
     explore_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Which share."""
+    """The share that `explore` draws."""
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Chance of any legal action instead of the policy's, per step (explore epsilon)."""
     temperature: Annotated[float, Field(gt=0, le=100)] = 2.0

@@ -51,7 +51,7 @@ def explorer_of(config: Learning) -> Explorer | None:
 
 
 def explored_rows(config: Learning) -> np.ndarray:
-    """Which trajectories of a batch are not the policy's [B]: the last of every group."""
+    """Whether each trajectory of a batch is not the policy's [B]: the last of every group."""
     rank_B = np.arange(config.batch) % config.group_size
     return rank_B >= config.group_size - config.explored
 

@@ -139,10 +139,6 @@ class Loop:
     def _chunk(self, carry: Carry, seed: jax.Array, first: jax.Array) -> tuple[Carry, Evaluation]:
         config, key = self.config, jax.random.key(seed)
         explored_B = jnp.asarray(explored_rows(config))
-        start = jax.tree.map(jnp.asarray, self.environment.start())
-        nobody = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (config.batch, *leaf.shape)), start
-        )
 
         def segment(carry: Carry, start: jax.Array) -> tuple[Carry, Evaluation]:
             stop = jnp.minimum(start + config.eval_every, config.iterations)
@@ -155,7 +151,7 @@ class Loop:
                 return carry, (final_B, loss, drawn.at[i - start].set(own_B))
 
             none_drawn = jnp.full((config.eval_every, config.batch), -1, jnp.int32)
-            nothing_yet = nobody, jnp.zeros(()), none_drawn
+            nothing_yet = self.view.starts(config.batch), jnp.zeros(()), none_drawn
             carry, (final_B, loss, drawn) = jax.lax.fori_loop(
                 start, stop, iterate, (carry, nothing_yet)
             )

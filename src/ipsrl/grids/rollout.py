@@ -43,6 +43,10 @@ class View(Protocol):
         """`log_pi`, the pullback of its gradient to the policy, and a batch drawn from it."""
         ...
 
+    def starts(self, batch: int) -> State:
+        """The start, once for each trajectory."""
+        ...
+
     def evaluate(self, policy: Any, steps: Steps) -> tuple[Array, Pullback]:
         """`log_pi` of a policy, sufficient for these steps, and the pullback of its gradient."""
         ...
@@ -124,8 +128,11 @@ class Everywhere:
         def move(state_B, action_B):
             return self._after[state_B * actions + action_B]
 
-        rollout, _ = walk(self.environment, key, jnp.zeros(batch, jnp.int32), act, move)
+        rollout, _ = walk(self.environment, key, self.starts(batch), act, move)
         return log_pi, pullback, rollout
+
+    def starts(self, batch):
+        return jnp.zeros(batch, jnp.int32)
 
     def evaluate(self, policy, steps):
         return jax.vjp(self._table, policy)
@@ -200,7 +207,7 @@ class WhereVisited:
             allowed = jnp.take_along_axis(legal, action_B[:, None], -1)[:, 0]
             return jnp.where(allowed, action_B, last_B), (observed, legal, log_pi)
 
-        rollout, kept = walk(self.environment, key, self._starts(batch), act, self._step)
+        rollout, kept = walk(self.environment, key, self.starts(batch), act, self._step)
         observed_TB, legal_TB, log_pi = kept
         pullback = _pullback(policy, observed_TB, legal_TB, rollout.steps.live_TB)
         return log_pi, pullback, rollout
@@ -216,7 +223,7 @@ class WhereVisited:
         log_pi = policy.at(observed_TB, legal_TB)
         return log_pi, _pullback(policy, observed_TB, legal_TB, live_TB)
 
-    def _starts(self, batch):
+    def starts(self, batch):
         start = jax.tree.map(jnp.asarray, self.environment.start())
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), start)
 
@@ -291,7 +298,7 @@ def _divergence(log_p: Float[Array, "*N A"], log_q: Float[Array, "*N A"]) -> Flo
 
 
 def _pullback(policy: Any, observed_TB: Array, legal_TB: Array, live_TB: Array) -> Pullback:
-    """Of the gradient of log-probabilities [T, B, A] to the policy.
+    """The pullback of a gradient of log-probabilities [T, B, A] to the policy.
 
     Most of a batch that is padded to the horizon has ended, so live steps are gathered in blocks,
     and evaluated again there: keeping the network's layers from the first time costs more.

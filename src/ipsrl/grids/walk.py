@@ -120,7 +120,7 @@ def walk_back(
 
 
 def _where(condition_B: Array, yes: State, no: State) -> State:
-    """Of two states, leaf by leaf."""
+    """Choose between two states, leaf by leaf."""
 
     def chosen(a: Array, b: Array) -> Array:
         return jnp.where(condition_B.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
