@@ -72,24 +72,28 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
         for question in preset.questions
         for method in ("start", *preset.methods)
     }
-    for seed in range(preset.seeds):  # a whole table of one seed first
-        for cell, counts in answers.items():
-            question, _, method = cell.partition(" ")
-            if method == "start" and seed:
-                continue
-            config = _config(method, out / f"{question}.jsonl", preset, seed)
-            recorded = f"answers/{cell.replace(' ', '-')}-{seed}.json"
-            if recorded not in folder:
-                print(f"{cell}, seed {seed}", file=sys.stderr, flush=True)
-                row = {"prompt": QUESTIONS[question].messages, "question": question}
-                folder.write(f"{question}.jsonl", (json.dumps(row) + "\n").encode())
-                model = Path(folder_of(MODEL))
-                if method != "start":
-                    run = out / cell.replace(" ", "-") / f"seed-{seed}"
-                    train_once(config, run, train)
-                    model = run / "model"
-                _record(folder, recorded, config, question, _sample(model, question, seed))
-            counts.append(_answers(folder, recorded, config))
+    order = (  # one question first, and of it one seed first
+        (cell, seed)
+        for question in preset.questions
+        for seed in range(preset.seeds)
+        for cell in answers
+        if cell.startswith(f"{question} ") and not (seed and cell.endswith(" start"))
+    )
+    for cell, seed in order:
+        question, _, method = cell.partition(" ")
+        config = _config(method, out / f"{question}.jsonl", preset, seed)
+        recorded = f"answers/{cell.replace(' ', '-')}-{seed}.json"
+        if recorded not in folder:
+            print(f"{cell}, seed {seed}", file=sys.stderr, flush=True)
+            row = {"prompt": QUESTIONS[question].messages, "question": question}
+            folder.write(f"{question}.jsonl", (json.dumps(row) + "\n").encode())
+            model = Path(folder_of(MODEL))
+            if method != "start":
+                run = out / cell.replace(" ", "-") / f"seed-{seed}"
+                train_once(config, run, train)
+                model = run / "model"
+            _record(folder, recorded, config, question, _sample(model, question, seed))
+        answers[cell].append(_answers(folder, recorded, config))
     rows = [_row(cell, counts, preset) for cell, counts in answers.items()]
     write_rows(out, rows)
     title = f"{name}, {preset_name} preset"
