@@ -32,7 +32,7 @@ try:
     from trl.trainer.sft_trainer import SFTTrainer
 
     from ipsrl.llm import tiny
-    from ipsrl.llm.arguments import without_gpu
+    from ipsrl.llm.without_gpu import completions_only, without_gpu
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
@@ -140,6 +140,7 @@ def _teach(
     trainer.remove_callback(PrinterCallback)
     with ExitStack() as stack:
         trainer.add_callback(_Progress(stack))
+        stack.enter_context(completions_only())
         trainer.train()
     trainer.save_model(str(folder))
     shutil.rmtree(folder / "trainer", ignore_errors=True)

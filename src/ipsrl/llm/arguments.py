@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ try:
 
     from ipsrl.llm.given import check_config
     from ipsrl.llm.options import check_fields, check_start
+    from ipsrl.llm.without_gpu import without_gpu
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
@@ -73,15 +73,6 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
             "that share one generation, so a resumed run would not be the same. Choose a multiple."
         )
     return arguments
-
-
-def without_gpu(arguments: Any) -> dict[str, Any]:
-    """Fields of a class of training arguments, whose defaults are meant for a GPU, without one."""
-    if torch.cuda.is_available():
-        return {}
-    off = ("bf16", "dataloader_pin_memory", "gradient_checkpointing", "activation_checkpointing")
-    known = {field.name for field in dataclasses.fields(arguments)}
-    return {"use_cpu": True, **{name: False for name in off if name in known}}
 
 
 def quantization() -> BitsAndBytesConfig:

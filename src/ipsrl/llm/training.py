@@ -37,6 +37,7 @@ try:
     from ipsrl.llm.outcomes import load_outcome
     from ipsrl.llm.packaged import folder_of
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
+    from ipsrl.llm.without_gpu import completions_only
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
@@ -147,7 +148,7 @@ def _train(
         trainer.add_callback(Checkpoints(run, arguments))
         if main:
             trainer.add_callback(_Recorder(run, stack))
-        with suppress(Ended):
+        with suppress(Ended), completions_only():
             trainer.train(resume_from_checkpoint=checkpoint)
         if main:
             run.own_folder("model")
