@@ -43,7 +43,7 @@ def test_every_option_of_a_method_and_an_estimator_is_a_key():
     for name, kind in (METHODS | ESTIMATORS).items():
         for one in fields(kind):
             if "help" in one.metadata:
-                assert option_key(name, one.name) in Grids.model_fields
+                assert option_key(name, one) in Grids.model_fields
 
 
 def test_a_loss_of_the_family_builds_on_grpo(family):

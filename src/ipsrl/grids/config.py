@@ -166,7 +166,7 @@ class Learning(
 
     def uses(self, estimator: str) -> bool:
         """Whether the method reads p^ of that estimator."""
-        return self.needs("p") and self.estimator == estimator
+        return self.looks_at("p") and self.estimator == estimator
 
 
 class Config(Learning):

@@ -276,7 +276,7 @@ class Loop:
         )
         if self.method.needs:
             group = self._evidence(group, estimator, log_pi, log_pb, batch)
-        if config.needs("p"):
+        if config.looks_at("p"):
             p_PG, estimator = self.estimator(group, estimator)
             group = group._replace(p=p_PG)
         if config.method == "ips-ppo" and isinstance(self.method, RewardMethod):

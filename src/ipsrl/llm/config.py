@@ -115,7 +115,7 @@ class PostTraining(
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
-        wanted = self.estimator == "kernel" or self.needs("similarity")
+        wanted = self.estimator == "kernel" or self.looks_at("similarity")
         if wanted != bool(self.similarity):
             raise ValueError(
                 "estimator kernel and similarity go together. Name a function of outcome keys "
@@ -186,7 +186,7 @@ class Config(PostTraining):
 
     @model_validator(mode="after")
     def _counts_outcomes(self) -> Self:
-        needed = self.needs("ids")
+        needed = self.looks_at("ids")
         if not self.outcome and (needed or self.stop_below):
             raise ValueError(
                 f"{f'method {self.method}' if needed else 'stop_below'} needs to know "

@@ -45,11 +45,11 @@ def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> n
         return lesson.rewards_N
     rewards, above = lesson.rewards_N, config.success_above
     group = Group(rewards, success=None if above is None else rewards > above)
-    if config.needs("ids"):
+    if config.looks_at("ids"):
         group = group._replace(ids=probability.ids(lesson.smiles))
-    if config.needs("log_pf"):
+    if config.looks_at("log_pf"):
         group = group._replace(log_pf=probability.log_likelihood(lesson.ids_NT))
-    if config.needs("p"):
+    if config.looks_at("p"):
         named = [i for i, text in enumerate(lesson.smiles) if text is not None]
         p = np.ones(len(rewards))
         right = None if group.success is None else group.success[named]
