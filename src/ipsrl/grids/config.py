@@ -44,7 +44,16 @@ class Learning(
     shaped(
         # tb: trajectory balance; ppo: entropy-regularised; ips-ppo: a critic of r / p
         losses={"flowrl": GRPO, "tb": None, "ppo": None, "ips-ppo": IPS},
-        knows=("ids", "p", "log_pf", "log_pb", "history_log_pf"),
+        knows=(
+            "ids",
+            "p",
+            "log_pf",
+            "log_pb",
+            "log_ref",
+            "lengths",
+            "visits",
+            "history_log_pf",
+        ),
     )
 ):
     """How a policy learns in an environment, whichever it is."""
@@ -162,7 +171,8 @@ class Learning(
     @property
     def needs_table(self) -> bool:
         """Whether all states must be evaluated in every iteration."""
-        return self.policy == "tabular" or self.uses("replay") or self.uses("exact")
+        estimated = self.uses("replay") or self.uses("exact")
+        return self.policy == "tabular" or estimated or self.looks_at("visits")
 
     def uses(self, estimator: str) -> bool:
         """Whether the method reads p^ of that estimator."""
@@ -204,8 +214,8 @@ class Config(Learning):
         if self.needs_table and states > TABLE_LIMIT:
             raise ValueError(
                 f"{self.side}^{self.dims} states are more than {TABLE_LIMIT}, too many for the "
-                "table that policy tabular and the estimators replay and exact need. Use "
-                "policy mlp with estimator likelihood or group"
+                "table that policy tabular, the method ucb and the estimators replay and exact "
+                "need. Use policy mlp with estimator likelihood or group"
             )
         return self
 

@@ -81,9 +81,8 @@ class SetPO(Method):
         itself = xp.eye(rewards.shape[-1], dtype=rewards.dtype, **placement(rewards))
         similar = group.alike(self) * (1 - itself)
         sums = xp.sum(similar, axis=-1)  # [..., j]
-        whole = (
-            xp.sum(-present * xp.log1p(sums / xp.clip(size - 1, min=1.0)), axis=-1) / size[..., 0]
-        )
+        crowded = xp.log1p(sums / xp.clip(size - 1, min=1.0))
+        whole = -xp.sum(present * crowded, axis=-1, keepdims=True) / size
         # [..., i, j]: j in the group without i
         mean = (sums[..., None, :] - similar) / xp.clip(size - 2, min=1.0)[..., None]
         terms = -xp.log1p(mean) * present[..., None, :] * (1 - itself)
