@@ -177,7 +177,7 @@ class Loop:
         if config.backward == "learned":
             log_pb, pullback_back = view.evaluate_back(learned.backward, steps)
         log_old_TB = view.taken(log_pi, steps)
-        log_ref_TB = jnp.zeros_like(log_old_TB)
+        log_ref_TB = jnp.zeros(())
         if config.kl > 0 or config.method == "flowrl" or config.looks_at("log_ref"):
             log_ref_TB = view.taken(view.evaluate(carry.reference, steps)[0], steps)
         batch = Batch(steps, log_old_TB, log_ref_TB, weights_B, jnp.zeros(()))
@@ -207,13 +207,12 @@ class Loop:
         if memory is not None:
             memory = memory.with_found(final_B, view.ids(final_B), view.rewards(final_B))
         visited = carry.visited.at[view.modes(final_B)].set(True)
-        drawn_S = carry.drawn_S
-        if drawn_S is not None:
-            drawn_S = drawn_S.at[view.ids(final_B)].add(1)
+        if carry.drawn_S is not None:
+            carry = carry._replace(drawn_S=carry.drawn_S.at[view.ids(final_B)].add(1))
         moves_B = steps.live_TB[-1] & (steps.actions_TB[-1] < self.environment.actions - 1)
         carry = carry._replace(
             learned=learned, optimiser=optimiser, estimator=estimator, memory=memory,
-            visited=visited, cut=carry.cut | moves_B.any(), drawn_S=drawn_S,
+            visited=visited, cut=carry.cut | moves_B.any(),
         )  # fmt: skip
         return carry, final_B, loss
 
@@ -313,20 +312,22 @@ class Loop:
         batch: Batch,
     ) -> Group:
         """The group with what an estimator or a method may look at."""
-        shape, p_PG, history_log_pf = group.ids.shape, None, None
+        shape, p_PG, history_log_pf, log_ref_PG = group.ids.shape, None, None, None
         if "p" in self.estimator.needs and self.table is not None:
             p_S = self.table.terminal_distribution(log_pi)
             # 1e-12: a float32 product of probabilities may vanish although it was drawn
             p_PG = jnp.maximum(p_S, 1e-12)[group.ids]
         if (stored := self.estimator.stored(carry.estimator)) is not None:
             history_log_pf = self.view.taken(log_pi, stored).sum(-2).reshape(-1, *shape)
+        if self.config.looks_at("log_ref"):
+            log_ref_PG = batch.log_ref_TB.sum(0).reshape(shape)
         return group._replace(
             p=p_PG,
             log_pf=batch.log_old_TB.sum(0).reshape(shape),
             log_pb=self._back(log_pb, batch.steps).sum(0).reshape(shape),
             trajectories=batch.steps,
             history_log_pf=history_log_pf,
-            log_ref=batch.log_ref_TB.sum(0).reshape(shape),
+            log_ref=log_ref_PG,
             lengths=batch.steps.live_TB.sum(0).reshape(shape),
             visits=None if carry.drawn_S is None else carry.drawn_S[group.ids],
         )
