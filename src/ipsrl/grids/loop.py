@@ -272,8 +272,7 @@ class Loop:
             gains_TB = jnp.concatenate([back_TB[1:], jnp.zeros_like(back_TB[:1])])
             gains_TB = gains_TB - batch.log_old_TB + _at_stop(batch.steps, jnp.log(rewards_B))
             return self._advantages(carry, batch, gains_TB), gains_TB, estimator
-        groups, above = (-1, config.group_size), config.success_above
-        weights_B = batch.weights_B
+        groups, above, weights_B = (-1, config.group_size), config.success_above, batch.weights_B
         group = Group(
             rewards_B.reshape(groups),
             view.ids(final_B).reshape(groups),

@@ -294,7 +294,15 @@ _ONLY_WITH = {
 class Config(
     shaped(
         losses={"reinvent": None, "flowrl": GRPO},
-        knows=("ids", "log_pf", "similarity", "history_log_pf"),
+        knows=(
+            "ids",
+            "log_pf",
+            "log_ref",
+            "lengths",
+            "visits",
+            "similarity",
+            "history_log_pf",
+        ),
         without=("scale",),
         defaults={"replay_batches": 4},
     )
@@ -317,7 +325,8 @@ class Config(
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
     outcome: Function = "scaffold"
     """When two molecules are the same outcome: smiles, scaffold, generic-scaffold, similarity
-    (gradual, with the estimator kernel), or a function, file.py:function, of a list of SMILES."""
+    (gradual, with the estimator kernel, or dra, setpo and dqo), or a function, file.py:function, of
+    a list of SMILES."""
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """PPO's clip of the likelihood ratio, with epochs > 1."""
     kl: Annotated[float, Field(ge=0)] = 0.001
@@ -359,10 +368,11 @@ class Config(
                 f"{self.outcome!r} is not an outcome. Name one of {', '.join(OUTCOMES)}, or a "
                 "function of your own, file.py:function"
             )
-        if (self.outcome == "similarity") != (self.estimator == "kernel"):
+        kernel, gradual = self.estimator == "kernel", self.outcome == "similarity"
+        if (kernel and not gradual) or (gradual and not kernel and not self.looks_at("similarity")):
             raise ValueError(
-                "outcome similarity and estimator kernel belong together: only a kernel counts "
-                "by degrees. Set both, or neither"
+                "outcome similarity and estimator kernel belong together: only a kernel, and the "
+                "methods dra, setpo and dqo, count by degrees. Set both, or neither"
             )
         if self.estimator == "likelihood" and self.outcome != "smiles":
             raise ValueError(

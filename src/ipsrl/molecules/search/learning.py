@@ -39,7 +39,9 @@ class Lesson(NamedTuple):
     rewards_N: np.ndarray
 
 
-def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> np.ndarray:
+def signal(
+    config: Config, probability: OutcomeProbability, lesson: Lesson, prior: Prior
+) -> np.ndarray:
     """What each sequence of the lesson is taught [N]: its reward, or its advantage."""
     if config.method == "reinvent":
         return lesson.rewards_N
@@ -48,7 +50,17 @@ def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> n
     if config.looks_at("ids"):
         group = group._replace(ids=probability.ids(lesson.smiles))
     if config.looks_at("log_pf"):
-        group = group._replace(log_pf=probability.log_likelihood(lesson.ids_NT))
+        log_pf_N = probability.log_likelihood(lesson.ids_NT)
+        group = group._replace(log_pf=np.minimum(log_pf_N, 0.0))  # rounded above it
+    if config.looks_at("log_ref"):
+        log_ref_N = prior.total_log_probs(lesson.ids_NT, batch=config.micro_batch).numpy()
+        group = group._replace(log_ref=np.minimum(log_ref_N, 0.0))
+    if config.looks_at("lengths"):
+        group = group._replace(lengths=live(lesson.ids_NT).sum(1).numpy())
+    if config.looks_at("visits"):
+        group = group._replace(visits=probability.visits(group.ids))
+    if config.looks_at("similarity") and config.outcome == "similarity":
+        group = group._replace(similarity=probability.similarities(lesson.smiles))
     if config.looks_at("p"):
         named = [i for i, text in enumerate(lesson.smiles) if text is not None]
         p = np.ones(len(rewards))

@@ -205,7 +205,7 @@ class Search:
     def _update(self, group: Lesson) -> float:
         if not group.smiles:
             return 0.0
-        taught = signal(self.config, self.probability, group)
+        taught = signal(self.config, self.probability, group, self.prior)
         return update(self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught)
 
     def _group(self, entries: list[Entry], written: list[str]) -> Lesson:

@@ -17,6 +17,7 @@ memory): one that is not among those counted has been seen once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
@@ -91,6 +92,7 @@ class OutcomeProbability:
         self.log_likelihood = log_likelihood
         self.batches: list[Drawn] = []
         self.molecules: list[str] = []
+        self.earlier: Counter[int] | None = Counter() if config.looks_at("visits") else None
         self.ids(["CCO"])  # a function that cannot answer is found out before the oracle is asked
 
     def ids(self, smiles: Sequence[str | None]) -> np.ndarray:
@@ -124,8 +126,24 @@ class OutcomeProbability:
                 text if right else None for text, right in zip(smiles, success_G, strict=True)
             ]
         self.molecules = [text for text in smiles if text is not None]
+        if self.earlier is not None and self.batches:
+            self.earlier.update(self.batches[-1].outcomes_G.tolist())
         self.batches.append(Drawn(self.ids(smiles), ids_GT, log_p_G))
         del self.batches[: -self.remembered]
+
+    def visits(self, ids_N: np.ndarray) -> np.ndarray:
+        """How often each outcome was drawn before the last batch [N]."""
+        earlier = self.earlier or {}
+        return np.array([earlier.get(outcome, 0) for outcome in ids_N.tolist()])
+
+    def similarities(self, smiles: Sequence[str | None]) -> np.ndarray:
+        """Tanimoto similarity of each to each [N, N]; None is similar to itself only."""
+        named = [i for i, text in enumerate(smiles) if text is not None]
+        molecules = [smiles[i] or "" for i in named]
+        whole = np.eye(len(smiles))
+        if named:
+            whole[np.ix_(named, named)] = similarities(molecules, molecules)
+        return whole
 
     def __call__(
         self, smiles: Sequence[str], ids_NT: torch.Tensor, success_N: np.ndarray | None = None

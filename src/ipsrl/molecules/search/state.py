@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +25,8 @@ def state_of(search: Search) -> dict[str, np.ndarray]:
         "tally": asdict(search.tally), "counts": search.filter.counts,
         "memory": search.memory.entries, "molecules": search.probability.molecules,
     }  # fmt: skip
+    if (earlier := search.probability.earlier) is not None:
+        memo["visits"] = list(earlier.items())
     arrays = pack(search.agent.model, search.optimiser)
     arrays |= {f"best/{name}": array for name, array in search.best.items()}
     for i, batch in enumerate(search.probability.batches):
@@ -45,6 +48,8 @@ def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, 
         for name, array in arrays.items() if name.startswith("best/")
     }  # fmt: skip
     search.probability.molecules = memo["molecules"]
+    if search.probability.earlier is not None:
+        search.probability.earlier = Counter(dict(memo["visits"]))
     batches = sum(name.endswith("/log_p") for name in arrays)
     search.probability.batches = [
         Drawn(
