@@ -10,14 +10,14 @@ from pydantic import BeforeValidator, FailFast, Field, field_validator, model_va
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import brief, check_has_effect, parse
-from ipsrl.core.methods import GRPO, METHODS
+from ipsrl.core.methods import GRPO, METHODS, divides
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
 from ipsrl.shaping import shaped
 
 _ONLY_WITH = {
-    "negative_rewards": tuple(name for name, method in METHODS.items() if method.needs),
+    "negative_rewards": tuple(name for name, method in METHODS.items() if divides(method)),
     "flowrl_beta": ("flowrl",),
     "flowrl_log_z": ("flowrl",),
 }
@@ -53,7 +53,15 @@ FIELDS = PrimitiveConstructorSpec(
 class PostTraining(
     shaped(
         losses={"flowrl": GRPO},
-        knows=("ids", "history_log_pf", "log_pf", "similarity"),
+        knows=(
+            "ids",
+            "history_log_pf",
+            "log_pf",
+            "log_ref",
+            "lengths",
+            "visits",
+            "similarity",
+        ),
         without=("scale",),  # TRL's scale_rewards
         defaults={"replay_batches": 8},
     )
@@ -64,7 +72,8 @@ class PostTraining(
     """Folder or hub name; tiny is a small model made for the data set; smollm2-135m and gemma3-270m
     are downloaded from the Python index."""
     similarity: Function = ""
-    """Function of outcome keys that returns their similarities [n, n]; for the estimator kernel."""
+    """Function of outcome keys that returns their similarities [n, n]; for the estimator kernel and
+    the methods dra, setpo and dqo, which take equal outcomes for alike without it."""
     negative_rewards: Literal["refuse", "keep"] = "refuse"
     """A negative total in the first step is an error with refuse, and left unscaled with keep."""
     flowrl_beta: Annotated[float, Field(gt=0, le=1e6)] = 15.0
@@ -115,11 +124,14 @@ class PostTraining(
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
-        wanted = self.estimator == "kernel" or self.looks_at("similarity")
-        if wanted != bool(self.similarity):
+        wanted = self.estimator == "kernel" or "similarity" in self.shaping().needs
+        if wanted > bool(self.similarity) or (
+            self.similarity and not (wanted or self.looks_at("similarity"))
+        ):
             raise ValueError(
                 "estimator kernel and similarity go together. Name a function of outcome keys "
-                'with similarity = "file.py:function", or leave both out'
+                'with similarity = "file.py:function", or leave both out (dra, setpo and dqo can '
+                "do with it and without)"
             )
         for key in ("lora_alpha", "lora_dropout", "lora_targets"):
             default = type(self).model_fields[key].default
@@ -193,10 +205,11 @@ class Config(PostTraining):
                 'what a completion means. Name it, such as with outcome = "math", or a function '
                 'with outcome = "file.py:function"'
             )
-        if self.success and (self.success_above is not None or not needed):
+        judges = self.looks_at("success")
+        if self.success and (self.success_above is not None or not judges):
             raise ValueError(
                 "success has no effect with success_above. Say in one of the two what is right"
-                if needed
+                if judges
                 else f"success has no effect with method {self.method}. Leave it out"
             )
         if 0 < self.stop_below <= 1:

@@ -325,8 +325,7 @@ class Config(
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
     outcome: Function = "scaffold"
     """When two molecules are the same outcome: smiles, scaffold, generic-scaffold, similarity
-    (gradual, with the estimator kernel, or dra, setpo and dqo), or a function, file.py:function, of
-    a list of SMILES."""
+    (gradual: kernel, dra, setpo, dqo), or a function, file.py:function, of a list of SMILES."""
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """PPO's clip of the likelihood ratio, with epochs > 1."""
     kl: Annotated[float, Field(ge=0)] = 0.001

@@ -16,7 +16,7 @@ host such as TRL may compute itself.  Any other `Method` computes advantages who
 docs/methods.md has all of them in one table, with their sources.
 """
 
-from ipsrl.core.methods.base import Method, RewardMethod
+from ipsrl.core.methods.base import Method, RewardMethod, divides
 from ipsrl.core.methods.counts import DARLING, GAPO, UCB, BatchPenalty, Uniqueness
 from ipsrl.core.methods.likelihood import MARA, UCPO, Unlikeliness
 from ipsrl.core.methods.scaling import DPG, GRPO, IPS, Split
@@ -47,6 +47,7 @@ __all__ = [
     "MaxRL",
     "Uniqueness",
     "Unlikeliness",
+    "divides",
 ]
 
 METHODS: dict[str, type[Method]] = {

@@ -86,6 +86,11 @@ class RewardMethod(Method):
         )
 
 
+def divides(kind: type[Method]) -> bool:
+    """Whether it divides rewards by p^: of all samples, unless `success` says which."""
+    return issubclass(kind, RewardMethod) and "p" in kind.needs
+
+
 def told(xp: Any, advantages: Array) -> GroupAdvantage:
     """The advantages, and True for groups in which all are 0."""
     return GroupAdvantage(advantages, ~xp.any(advantages != 0, axis=-1))
