@@ -239,5 +239,9 @@ class Evidence(_Trainer):
 
     def _remembered(self) -> list[PromptHistory | DrawnOutcomes]:
         """What is known of earlier visits of a prompt."""
-        kept = [self.drawn] if "visits" in self.method.needs else []
-        return [*kept, self.estimator] if isinstance(self.estimator, PromptHistory) else kept
+        kept: list[PromptHistory | DrawnOutcomes] = []
+        if "visits" in self.method.needs:
+            kept.append(self.drawn)
+        if isinstance(self.estimator, PromptHistory):
+            kept.append(self.estimator)
+        return kept
