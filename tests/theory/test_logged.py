@@ -1,6 +1,5 @@
 """What a log says of how many right answers there are, and how often prompts come back."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given

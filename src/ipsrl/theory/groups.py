@@ -6,7 +6,7 @@ training reports it too.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -115,19 +115,91 @@ def simulate(
     import jax
     import jax.numpy as jnp
 
-    right = None if success is None else jnp.asarray(success)
     averaged = (iterations + 1) // 2 if averaged is None else averaged
+    begin, step = _bandit(rewards, group_size, method, success, estimator, start, paid, lr, groups)
+
+    def averaging(carry, key):
+        policy, total, i = carry
+        policy, p = step(policy, key)
+        return (policy, total + jnp.where(i >= iterations - averaged, p, 0.0), i + 1), None
+
+    def one(key):
+        keys = jax.random.split(key, iterations)
+        (_, total, _), _ = jax.lax.scan(averaging, (begin, jnp.zeros(len(rewards)), 0), keys)
+        return total / total.sum()
+
+    keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + seeds))
+    return np.asarray(jax.jit(jax.vmap(one))(keys))
+
+
+def trace(
+    rewards: np.ndarray,
+    group_size: int,
+    method: Method,
+    *,
+    every: int,
+    points: int,
+    success: np.ndarray | None = None,
+    estimator: Estimator | None = None,
+    start: np.ndarray | None = None,
+    paid: float = 1.0,
+    lr: float = 0.02,
+    groups: int = 1,
+    seeds: int = 5,
+    seed: int = 0,
+) -> np.ndarray:
+    """`simulate`, and the distributions on the way.
+
+    Args:
+      every: steps between two of them.
+      points: how many there are, the first of which is the start.
+    Returns:
+      distributions [seeds, points, K].
+    """
+    import jax
+    import jax.numpy as jnp
+
+    begin, step = _bandit(rewards, group_size, method, success, estimator, start, paid, lr, groups)
+
+    def some(policy, keys):
+        policy, p = jax.lax.scan(step, policy, keys)
+        return policy, p[0]
+
+    def one(key):
+        keys = jax.random.split(key, every * points).reshape(points, every)
+        return jax.lax.scan(some, begin, keys)[1]
+
+    keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + seeds))
+    return np.asarray(jax.jit(jax.vmap(one))(keys))
+
+
+def _bandit(
+    rewards: np.ndarray,
+    group_size: int,
+    method: Method,
+    success: np.ndarray | None,
+    estimator: Estimator | None,
+    start: np.ndarray | None,
+    paid: float,
+    lr: float,
+    groups: int,
+) -> tuple[Any, Any]:
+    """Logits and state to begin with, and a step of them by a key, which returns p before it."""
+    import jax
+    import jax.numpy as jnp
+
+    right = None if success is None else jnp.asarray(success)
     r = jnp.asarray(np.asarray(rewards, float) / np.sum(rewards), jnp.float32)
     zeros = jnp.zeros(len(r))
-    first = zeros if start is None else jnp.log(jnp.asarray(start, jnp.float32))
+    theta = zeros if start is None else jnp.log(jnp.asarray(start, jnp.float32))
 
     def evidence(ids, log_p):
         known = None if right is None else right[ids]
         p, log_p = jnp.exp(log_p)[ids], log_p[ids]
         return Group(r[ids], ids, success=known, p=p, log_pf=log_p, samples=ids, trajectories=ids)
 
-    def step(carry, key):
-        theta, total, state, i = carry
+    def step(policy, key):
+        theta, state = policy
         p = jax.nn.softmax(theta)
         ids = jax.random.categorical(key, theta, shape=(groups, group_size))
         group = evidence(ids, jax.nn.log_softmax(theta))
@@ -144,17 +216,11 @@ def simulate(
         advantages, _ = method(group)
         drawn = jnp.zeros_like(p).at[ids.reshape(-1)].add(advantages.reshape(-1))
         theta = theta + lr * (drawn / ids.size - p * advantages.mean())
-        return (theta, total + jnp.where(i >= iterations - averaged, p, 0.0), state, i + 1), None
+        return (theta, state), p
 
-    def one(key):
-        none = jnp.zeros((groups, group_size), int)
-        state = () if estimator is None else estimator.init(evidence(none, zeros))
-        keys = jax.random.split(key, iterations)
-        (_, total, *_), _ = jax.lax.scan(step, (first, zeros, state, 0), keys)
-        return total / total.sum()
-
-    keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + seeds))
-    return np.asarray(jax.jit(jax.vmap(one))(keys))
+    none = jnp.zeros((groups, group_size), int)
+    state = () if estimator is None else estimator.init(evidence(none, zeros))
+    return (theta, state), step
 
 
 def needed_group_size(
