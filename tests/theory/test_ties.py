@@ -12,7 +12,7 @@ from ipsrl import Exact, Group
 from ipsrl.core.methods import GRPO, IPS
 from ipsrl.errors import InvalidInput
 from ipsrl.theory.groups import trace
-from ipsrl.theory.ties import concentration_rate, rarity_rate, resting_variance, tie_noise
+from ipsrl.theory.ties import concentration_rate, drift, rarity_rate, resting_variance, tie_noise
 
 P = np.array([0.5, 0.3, 0.2])
 softmax = st.lists(st.floats(-3, 3), min_size=2, max_size=6).map(
@@ -111,6 +111,23 @@ def test_grpo_concentrates_ties_at_the_derived_rate(outcomes, size, lr):
 def test_where_all_are_paid_grpo_stands_still():
     p = trace(np.ones(4), 8, GRPO(), every=50, points=3, lr=1.0, seeds=5)
     np.testing.assert_array_equal(p, np.full((5, 3, 4), 0.25))
+
+
+def test_unequal_rewards_drift_whatever_the_group():
+    """Twice the step over half the time ends at the same place, and so does a larger group."""
+    rewards, theta = np.array([2.0] + [1.0] * 7), np.zeros(8)
+    for _ in range(1000):  # Euler steps of lr t = .02
+        p = np.exp(theta) / np.exp(theta).sum()
+        theta = theta + 0.02 * drift(p, rewards, paid=0.5)
+    p = np.exp(theta) / np.exp(theta).sum()
+    assert 0.3 < p[0] < 0.9
+    for size, lr in ((64, 0.02), (64, 0.04), (256, 0.04)):
+        every = int(20 / lr)
+        found = trace(rewards, size, GRPO(), every=every, points=2, paid=0.5, lr=lr, seeds=20)
+        # .03: the deviation of 64 members differs from that of all of them by 1 %, for 20 units
+        assert abs(found[:, 1, 0].mean() - p[0]) < 0.03
+    assert (drift(np.full(4, 0.25), np.ones(4), paid=0.5) == 0).all()
+    assert (drift(np.full(4, 0.25), np.ones(4), paid=1.0) == 0).all()
 
 
 @pytest.mark.parametrize("estimator", ["group", "exact"])

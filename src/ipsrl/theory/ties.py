@@ -77,6 +77,28 @@ def rarity_rate(p: np.ndarray) -> np.ndarray:
     return ((s2 - s3) * (1 / p).sum(-1) + outcomes - 3 + 2 * outcomes * s2) / 2
 
 
+def drift(p: np.ndarray, rewards: np.ndarray, *, paid: float) -> np.ndarray:
+    """How GRPO moves the logits where rewards differ, per step and unit of lr, in large groups.
+
+        d theta_i = p_i v (r_i - V) / sigma
+        V = sum_o p_o r_o,   sigma^2 = v sum_o p_o r_o^2 - (v V)^2
+
+    Theorem 3.1 over the standard deviation.  Neither G nor lr is in it: log-ratios move in
+    proportion to lr t, while noise moves them in proportion to the square root of lr^2 t / G.
+
+    Args:
+      p: distribution [K].
+      rewards: r [K], paid with probability v, else 0.
+      paid: v.
+    Returns:
+      rates of the logits [K]; 0 where all rewards are the same and paid.
+    """
+    check_distribution("p", p)
+    V = p @ rewards
+    sigma = np.sqrt(max(paid * (p @ rewards**2) - (paid * V) ** 2, 0.0))
+    return p * paid * (rewards - V) / sigma if sigma > 0 else np.zeros(p.shape)
+
+
 def resting_variance(
     outcomes: int, group_size: int, lr: float, *, estimator: Literal["group", "exact"]
 ) -> float:
