@@ -72,9 +72,9 @@ def test_by_hand():
     # G = 2, p = 1/4: the other sample has the outcome or not.  p^ = 1/2 with 3/4, 1 with 1/4:
     # mean 5/8, over p 5/2; deviation sqrt(3)/4 * 1/2 over p = sqrt(3)/2.  p/p^ = 1/2 or 1/4:
     # mean 7/16 = 1 - (3/4)^2, deviation sqrt(3)/4 * 1/4.
-    # f = 2p - p^2, f - p f' = p^2; 1e-6: the slope is a difference quotient.
+    # f = 2p - p^2, so 1 - p f' / f = p / (2 - p); 1e-6: the slope is a difference quotient.
     assert quality("group", 0.25, 2) == pytest.approx(
-        (5 / 2, 3**0.5 / 2, 7 / 16, 3**0.5 / 16, 1 / 16, 0), rel=1e-6
+        (5 / 2, 3**0.5 / 2, 7 / 16, 3**0.5 / 16, 1 / 7, 0), rel=1e-6
     )
     assert quality("exact", 0.25, 2) == pytest.approx((1, 0, 1, 0, 1, 0), abs=1e-9)
 
@@ -92,14 +92,21 @@ def test_the_weight_is_the_presence_of_the_floor(p, size, visits):
 
 
 @given(st.floats(1e-3, 0.5), st.integers(2, 64))
-def test_laws_of_force(p, size):
-    """Counting pulls less than exact p, and more with every visit; rare outcomes feel nothing."""
-    force = [quality("replay", p, size, visits=v).force for v in (1, 2, 8)]
-    assert -1e-6 < force[0] <= force[1] + 1e-6 <= force[2] + 2e-6 <= 1 + 1e-5
-    # 1 - (1 + l) e^-l of l = G p: (1 - p)^G differs from e^-l by a part of G p^2
+def test_laws_of_pull(p, size):
+    """Counting pulls less than exact p, and more with every visit; alone, nothing pulls."""
+    pull = [quality("replay", p, size, visits=v).pull for v in (1, 2, 8)]
+    assert -1e-6 < pull[0] <= pull[1] + 1e-6 <= pull[2] + 2e-6 <= 1 + 1e-5
+    assert quality("group", p, 1).pull == pytest.approx(0, abs=1e-6)  # f = p: expected return
+    # 1 - l / (e^l - 1) of l = G p: (1 - p)^G differs from e^-l by a part of G p^2
     load = size * p
-    assert force[0] == pytest.approx(1 - (1 + load) * np.exp(-load), abs=2 * p)
-    assert quality("likelihood", p, size).force == pytest.approx(1, abs=1e-9)
+    assert pull[0] == pytest.approx(1 - load / np.expm1(load), abs=2 * p)
+
+
+@given(st.floats(1e-3, 0.5), st.integers(1, 64), st.integers(1, 6))
+def test_a_likelihood_pulls_whatever_the_group(p, size, ways):
+    """Of one text per answer it is exact; of several, more are found of what is commoner."""
+    assert quality("likelihood", p, size).pull == pytest.approx(1, abs=1e-9)
+    assert quality("likelihood", p, size, ways=ways).pull > 1 - 1e-6
 
 
 @given(st.floats(1e-3, 0.9), st.integers(1, 32), st.integers(1, 6))

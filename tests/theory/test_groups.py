@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from helpers import ENUMERATION, PRINTED_DIGITS, SIGMAS, assert_close
 
-from ipsrl import stationary_distribution
+from ipsrl import Exact, GroupFrequency, Replay, stationary_distribution
 from ipsrl.core.group import Group
 from ipsrl.core.methods import GRPO, IPS
 from ipsrl.errors import InvalidInput
-from ipsrl.theory.groups import expected_update, needed_group_size, simulate
+from ipsrl.theory.groups import expected_update, needed_group_size, simulate, trace
 
 P, R = np.array([0.5, 0.3, 0.2]), np.array([1.0, 2.0, 0.7])
 TWO_TO_ONE = np.array([1.0] * 6 + [2.0] * 2)
@@ -144,6 +144,65 @@ def test_a_simulation_is_repeated_by_its_seed():
     np.testing.assert_allclose(first[1:], shifted[:-1], rtol=1e-5)
     assert (first[0] != first[1]).any()
     np.testing.assert_allclose(simulate(1000 * R, 4, IPS(), seed=5, **settings), first, rtol=1e-4)
+
+
+def test_a_trace_is_the_simulation_on_its_way():
+    settings = {"seeds": 3, "groups": 2, "lr": 0.3, "start": P}
+    way = trace(R, 4, IPS(), every=1, points=9, **settings)
+    assert way.shape == (3, 9, 3)
+    np.testing.assert_allclose(way[:, 0], np.tile(P, (3, 1)), rtol=1e-5)
+    for steps in (3, 9):  # the policy before the last of them; batched float32 sums
+        end = simulate(R, 4, IPS(), iterations=9, averaged=9 - steps + 1, **settings)
+        np.testing.assert_allclose(way[:, steps - 1 :].mean(1), end, rtol=1e-5)
+    apart = trace(R, 4, IPS(), every=4, points=2, **settings)
+    assert apart.shape == (3, 2, 3)
+    assert (apart[:, 1] != apart[:, 0]).all()
+
+
+def test_an_estimator_of_the_simulation_is_the_one_that_trains():
+    """With exact p the mean of one step is `expected_update`, and a replay of one batch counts."""
+    lr, seeds = 0.5, 5_000
+    settings = {"every": 1, "points": 2, "lr": lr, "seeds": seeds, "start": P}
+    method = IPS(scale="none")
+    p = trace(R, 4, method, estimator=Exact(), **settings).astype(float)
+    moved = np.log(p[:, 1] / p[:, 0]) / lr
+    drawn = moved - moved.mean(-1, keepdims=True)
+    expected = expected_update(P, R / R.sum(), 4, estimator="exact")
+    error = drawn.std(0, ddof=1) / np.sqrt(seeds)
+    assert (np.abs(drawn.mean(0) - expected) < SIGMAS * error).all()
+    counted = expected_update(P, R / R.sum(), 4)
+    assert (np.abs(expected - counted) > 2 * SIGMAS * error).any()  # these can be told apart
+    settings |= {"points": 20, "seeds": 3}
+    count = trace(R, 4, IPS(), estimator=GroupFrequency(), **settings)
+    np.testing.assert_allclose(count, trace(R, 4, IPS(), **settings), rtol=1e-5)
+    np.testing.assert_allclose(
+        count, trace(R, 4, IPS(), estimator=Replay(1), **settings), rtol=1e-5
+    )
+    longer = trace(R, 4, IPS(), estimator=Replay(4), **settings)
+    np.testing.assert_allclose(longer[:, :2], count[:, :2], rtol=1e-5)  # there is no history yet
+    assert (np.abs(longer[:, 5:] - count[:, 5:]) > 1e-3).any()
+
+
+def test_history_is_weighed_by_the_policy_of_now():
+    """Replay of many batches of a policy that moves fast rests where exact p rests: at r / Z."""
+    settings = {"every": 400, "points": 6, "lr": 0.3, "seeds": 10, "start": P}
+    p = trace(R, 4, IPS(scale="none"), estimator=Replay(64), **settings)[:, 3:].mean((0, 1))
+    counted = trace(R, 4, IPS(scale="none"), **settings)[:, 3:].mean((0, 1))
+    # .05: noise of the last steps
+    assert np.abs(p - R / R.sum()).max() < 0.05 < np.abs(counted - R / R.sum()).max()
+
+
+def test_a_verifier_that_errs_pays_its_part():
+    """Without baseline the mean step is that of all rewards, times the part that is paid."""
+    settings = {"every": 1, "points": 2, "lr": 0.5, "seeds": 5_000, "start": P}
+    moved = []
+    for paid in (1.0, 0.25):
+        p = trace(R, 4, GRPO(scale="none", baseline="none"), paid=paid, **settings).astype(float)
+        step = np.log(p[:, 1] / p[:, 0])
+        moved.append(step - step.mean(-1, keepdims=True))
+    error = moved[1].std(0, ddof=1) / np.sqrt(5_000)
+    assert (np.abs(moved[1].mean(0) - moved[0].mean(0) / 4) < SIGMAS * error).all()
+    assert (np.abs(moved[0].mean(0)) > 2 * SIGMAS * error).any()
 
 
 def test_a_single_iteration_gives_a_distribution():

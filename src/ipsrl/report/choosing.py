@@ -9,20 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 
-def forces_and_recoveries(
+def pulls_and_recoveries(
     rows: Sequence[Mapping[str, Any]], curves: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> Figure:
-    """Force of each estimator in closed form, and what bandits recovered that it trained.
+    """Pull of each estimator in closed form, and what bandits recovered that it trained.
 
     Args:
       rows: of the table: per_member, estimator, ideal, and recovery as median, low and high.
-      curves: answers per member and force, by estimator.
+      curves: answers per member and pull, by estimator.
     """
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, (loads, force) in curves.items():
-        left.plot(loads, force, label=name)
-    left.set(xscale="log", xlabel="right answers / G", ylabel="force over that of exact p")
+    for name, (loads, pull) in curves.items():
+        left.plot(loads, pull, label=name)
+    left.set(xscale="log", xlabel="right answers / G", ylabel="pull towards equal parts")
     for name in dict.fromkeys(row["estimator"] for row in rows):
         mine = [row for row in rows if row["estimator"] == name]
         share = {

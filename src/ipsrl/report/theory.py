@@ -93,10 +93,11 @@ def ties_and_drift(path: Path) -> Figure:
     figure = Figure(figsize=(9, 6), layout="constrained")
     for axis, panel in zip(figure.subplots(2, 2, sharey=True).flat, panels, strict=True):
         names = sorted({key.split("/")[1] for key in arrays if key.startswith(f"{panel}/")})
+        predicted = [name for name in names if not name.startswith("G = ")]
+        styles = dict(zip(predicted, ("k--", "k:"), strict=False))
         for name in names:
-            measured = name.startswith("G = ")
-            x, y = (arrays[f"{panel}/{name}/{axis_}"] for axis_ in ("time", "effective"))
-            axis.plot(x, y, "-" if measured else "k--", label=name, linewidth=1.2)
+            x, y = arrays[f"{panel}/{name}/time"], arrays[f"{panel}/{name}/effective"]
+            axis.plot(x, y, styles.get(name, "-"), label=name, linewidth=1.2)
         noise = panel.endswith(", equal")
         axis.set(
             title=f"{panel} rewards",

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ipsrl.core.estimators import Estimator, GroupFrequency, LeaveOneOut, Likelihood, Replay
 from ipsrl.core.methods import GRPO, IPS
-from ipsrl.report.choosing import forces_and_recoveries
+from ipsrl.report.choosing import pulls_and_recoveries
 from ipsrl.report.page import write_page
 from ipsrl.reproduce.runs import interval, show, write_rows
 from ipsrl.theory.choice import choose
@@ -34,7 +34,7 @@ ESTIMATES: dict[str, Estimator | None] = {
     "likelihood": Likelihood(),
 }
 
-CLOSED = ("bias", "sd", "weight", "weight_sd", "force", "passes")
+CLOSED = ("bias", "sd", "weight", "weight_sd", "pull", "passes")
 
 
 def reproduce(name: str, preset: str, out: Path) -> None:
@@ -47,7 +47,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     write_rows(out, rows)
     table = Table(title=f"{name}, {preset} preset: G = {GROUP}, {rows[0]['seeds']} seeds")
     headings = (
-        "answers / G", "estimator", "bias of p^ / p", "sd", "weight", "sd", "force", "passes",
+        "answers / G", "estimator", "bias of p^ / p", "sd", "weight", "sd", "pull", "passes",
         f"recovery, {EARLY} steps", f"{STEPS} steps", "validity", "validity", "advised",
     )  # fmt: skip
     for heading in headings:
@@ -63,9 +63,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         )  # fmt: skip
     show(table)
     figures = {
-        "Force of the estimators, and recovery of trained bandits": (
+        "Pull of the estimators, and recovery of trained bandits": (
             "choosing",
-            forces_and_recoveries(rows, _curves()),
+            pulls_and_recoveries(rows, _curves()),
         )
     }
     write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
@@ -107,10 +107,10 @@ def _row(per_member: int, estimate: str, seeds: int) -> dict[str, Any]:
 
 
 def _curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Force of the estimators over answers per member, 1/4 to 256."""
+    """Pull of the estimators over answers per member, 1/4 to 256."""
     loads = np.geomspace(0.25, 256, 41)
     named = {
-        "group": {}, "leave-one-out": {}, "replay": {"visits": VISITS},
+        "group": {}, "leave-one-out": {}, f"replay, {VISITS} visits": {"visits": VISITS},
         "replay, 32 visits": {"visits": 32}, "likelihood": {},
         f"likelihood, {WAYS} texts per answer": {"ways": WAYS},
     }  # fmt: skip
@@ -118,7 +118,7 @@ def _curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         name: (
             loads,
             np.array([
-                quality(name.split(",")[0], 1 / (load * GROUP), GROUP, **options).force
+                quality(name.split(",")[0], 1 / (load * GROUP), GROUP, **options).pull
                 for load in loads
             ]),
         )

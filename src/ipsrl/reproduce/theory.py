@@ -163,52 +163,59 @@ def _show_success(rows: list[dict[str, Any]]) -> None:
 
 def _ties(seeds: int) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """Effective outcomes on the way, for a figure; and the rates at the start, for a table."""
-    arrays: dict[str, np.ndarray] = {}
+    lines: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     rows = []
     for case, rewards in TIES.items():
-        outcomes, ends = len(rewards), WALK_ENDS[case]
-        for name, method in (("GRPO", GRPO()), ("IPS", IPS())):
+        for name in ("GRPO", "IPS"):
             for size, lr in WALKS:
-                c = tie_noise(size, lr, paid=PAID)
-                unit = outcomes / c if case == "equal" else 1 / lr
-                every = max(1, round(ends * unit / (POINTS - 1)))
-                p = trace(
-                    rewards, size, method, every=every, points=POINTS, paid=PAID, lr=lr,
-                    seeds=seeds,
-                ).astype(float)  # fmt: skip
-                s2 = (p**2).sum(-1)
-                time = np.arange(POINTS) * every / unit
-                key = f"{name}, {case}/G = {size}, lr = {lr:g}"
-                arrays[f"{key}/time"], arrays[f"{key}/effective"] = time, (1 / s2).mean(0)
-                # Over the first tenth of the collapse: rates along the paths, and what was gained.
-                early = 1 + int(np.searchsorted(time, ends / 10))
-                rates = (
-                    c * every * concentration_rate(p[:, :early] / p[:, :early].sum(-1)[..., None])
-                )
-                gained = s2[:, early - 1] - s2[:, 0]
-                rows.append(
-                    {
-                        "case": case, "method": name, "group_size": size, "lr": lr, "noise": c,
-                        "derived": float((rates[:, 1:] + rates[:, :-1]).sum(-1).mean() / 2),
-                        "gained": float(gained.mean()),
-                        "error": float(gained.std(ddof=1) / np.sqrt(seeds)),
-                        "effective": float((1 / s2).mean(0)[-1]),
-                        "seeds": seeds,
-                    }
-                )  # fmt: skip
-        start = np.full(outcomes, 1 / outcomes)
-        times = np.linspace(0, ends, 401)
-        if case == "equal":  # of the first rate alone
-            line = 1 / (1 / outcomes + times * outcomes * concentration_rate(start))
-            arrays[f"GRPO, {case}/rate at the start/time"] = times[: POINTS // 2]
-            arrays[f"GRPO, {case}/rate at the start/effective"] = line[: POINTS // 2]
-        else:
-            arrays[f"GRPO, {case}/drift alone/time"] = times
-            arrays[f"GRPO, {case}/drift alone/effective"] = _drifting(rewards, times)
-            rest = 1 / (stationary_distribution(rewards, 8) ** 2).sum()
-            arrays[f"IPS, {case}/at rest, G = 8/time"] = times
-            arrays[f"IPS, {case}/at rest, G = 8/effective"] = np.full(len(times), rest)
-    return arrays, rows
+                line, row = _walk(case, name, size, lr, seeds)
+                lines[f"{name}, {case}/G = {size}, lr = {lr:g}"] = line
+                rows.append(row)
+        times, outcomes = np.linspace(0, WALK_ENDS[case], 401), len(rewards)
+        if case == "equal":
+            grown = times * outcomes * concentration_rate(np.full(outcomes, 1 / outcomes))
+            early = slice(0, 20)
+            line = times[early], 1 / (1 / outcomes + grown[early])
+            lines[f"GRPO, {case}/rate at the start"] = line
+            continue
+        lines[f"GRPO, {case}/drift alone"] = times, _drifting(rewards, times)
+        for size in sorted({size for size, _ in WALKS}):
+            rest = 1 / (stationary_distribution(rewards, size) ** 2).sum()
+            lines[f"IPS, {case}/at rest, G = {size}"] = times, np.full(len(times), rest)
+    axes = ("time", "effective")
+    return {
+        f"{key}/{axis}": v
+        for key, line in lines.items()
+        for axis, v in zip(axes, line, strict=True)
+    }, rows
+
+
+def _walk(
+    case: str, name: str, size: int, lr: float, seeds: int
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Times and effective outcomes of one method, and a row that compares them with noise alone."""
+    rewards, c = TIES[case], tie_noise(size, lr, paid=PAID)
+    unit = len(rewards) / c if case == "equal" else 1 / lr
+    every = max(1, round(WALK_ENDS[case] * unit / (POINTS - 1)))
+    p = trace(
+        rewards, size, GRPO() if name == "GRPO" else IPS(), every=every, points=POINTS, paid=PAID,
+        lr=lr, seeds=seeds,
+    ).astype(float)  # fmt: skip
+    time, s2 = np.arange(POINTS) * every / unit, (p**2).sum(-1)
+    # Over the first tenth: by the rate along each path, and what it gained.
+    early = 1 + int(np.searchsorted(time, WALK_ENDS[case] / 10))
+    rates = c * every * concentration_rate(p[:, :early] / p[:, :early].sum(-1, keepdims=True))
+    derived = (rates[:, 1:] + rates[:, :-1]).sum(-1) / 2
+    gained = s2[:, early - 1] - s2[:, 0]
+    row = {
+        "case": case, "method": name, "group_size": size, "lr": lr, "noise": c,
+        "derived": float(derived.mean()),
+        "gained": float(gained.mean()),
+        "error": float((gained - derived).std(ddof=1) / np.sqrt(seeds)),
+        "effective": float((1 / s2[:, -1]).mean()),
+        "seeds": seeds,
+    }  # fmt: skip
+    return (time, (1 / s2).mean(0)), row
 
 
 def _drifting(rewards: np.ndarray, times: np.ndarray) -> np.ndarray:

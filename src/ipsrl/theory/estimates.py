@@ -25,7 +25,8 @@ class Quality(NamedTuple):
       sd: standard deviation of p^ / p.
       weight: E[p / p^] = f(p), the expected contribution of the outcome in units of its reward.
       weight_sd: standard deviation of p / p^.
-      force: pull towards equal parts over that of exact p, f(p) - p f'(p).
+      pull: 1 - d log f / d log p: which part of a change of p is worked against.  1 for exact p and
+        0 for expected return, where f is p; a common factor of all weights does not change it.
       passes: forward passes over a group of texts, for each group that is drawn.
     """
 
@@ -33,7 +34,7 @@ class Quality(NamedTuple):
     sd: float
     weight: float
     weight_sd: float
-    force: float
+    pull: float
     passes: int
 
 
@@ -82,7 +83,7 @@ def quality(
         sd=float(np.sqrt(chances @ (values / p - mean) ** 2)),
         weight=mean_weight,
         weight_sd=float(np.sqrt(chances @ (p / values - mean_weight) ** 2)),
-        force=mean_weight - p * slope,
+        pull=1 - p * slope / mean_weight,
         passes={"likelihood": 1, "replay": visits}.get(estimator, 0),
     )
 
