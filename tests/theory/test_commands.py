@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers import peak_memory, steps
 
@@ -134,6 +136,19 @@ def test_a_log_answers_the_questions_itself(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "1 prompts with a right answer, groups of 4, 3 per prompt" in text
     assert "shows 6 right answers and has at least 16" in text
+
+
+def test_parquet_says_what_json_lines_say(tmp_path, capsys):
+    """As TRL writes it: in the folder `completions` of a run, one file per step."""
+    pytest.importorskip("math_verify")
+    log = completions(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    (tmp_path / "run" / "completions").mkdir(parents=True)
+    for step in range(3):
+        table = pa.Table.from_pylist([row for row in rows if row["step"] == step])
+        pq.write_table(table, tmp_path / "run" / "completions" / f"completions_{step:05d}.parquet")
+    words = ["--outcome", "math", "--from"]
+    assert answer(capsys, *words, str(tmp_path / "run")) == answer(capsys, *words, log)
 
 
 def test_a_log_is_read_as_diagnose_reads_it(tmp_path, capsys):

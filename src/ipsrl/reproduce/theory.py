@@ -202,8 +202,8 @@ def _walk(
         lr=lr, seeds=seeds,
     ).astype(float)  # fmt: skip
     time, s2 = np.arange(POINTS) * every / unit, (p**2).sum(-1)
-    # Over the first tenth: by the rate along each path, and what it gained.
-    early = 1 + int(np.searchsorted(time, WALK_ENDS[case] / 10))
+    # Over the first eighth: by the rate along each path, and what it gained.
+    early = 1 + POINTS // 8
     rates = c * every * concentration_rate(p[:, :early] / p[:, :early].sum(-1, keepdims=True))
     derived = (rates[:, 1:] + rates[:, :-1]).sum(-1) / 2
     gained = s2[:, early - 1] - s2[:, 0]
