@@ -57,20 +57,15 @@ def diagnose(argv: list[str]) -> int:
     if not options.files:
         print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
         return 2
-    from ipsrl.functions import printing_aside
     from ipsrl.llm.collapse import diagnose_completions
-    from ipsrl.llm.completions import outcome_keys, read_completions
-    from ipsrl.llm.outcomes import load_outcome
+    from ipsrl.llm.completions import read_outcomes
     from ipsrl.llm.summary import summary
 
     if options.out is not None:
         from ipsrl.report.page import check_libraries
 
         check_libraries()
-    with printing_aside():
-        outcome_fn = load_outcome(options.outcome) if options.outcome else None
-        rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
-        keys = outcome_keys(rows, outcome_fn)
+    rows, keys = read_outcomes(options.files, outcome=options.outcome, reward=options.reward)
     rows = replace(rows, completions=[], columns={})  # most of the memory
     diagnosis = diagnose_completions(
         rows, keys, group_size=options.group_size, success_above=options.success_above

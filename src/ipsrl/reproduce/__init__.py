@@ -37,6 +37,11 @@ ITEMS = {
     "estimators": Item(
         "ours: better estimates of p, beside trajectory balance", "grids:ESTIMATORS"
     ),
+    "choosing": Item(
+        "ours: which estimator of p, by right answers per member of a group",
+        "choosing:reproduce",
+        ("quick", "cpu"),
+    ),
     "critic": Item("ours: what a critic of r / p adds, and one that does not move", "grids:CRITIC"),
     "grid-bars": Item(
         "ours: published figures on hyper-grids, beside what we reach",
