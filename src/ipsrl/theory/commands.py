@@ -1,10 +1,8 @@
 """The command `ipsrl advise`."""
 
-import json
 from dataclasses import asdict, dataclass
 
-import tyro
-
+from ipsrl.options import parse, say
 from ipsrl.theory import groups
 
 
@@ -37,7 +35,7 @@ def advise(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl advise")
+    options = parse(Options, argv, "ipsrl advise")
     rewards = groups.parse_rewards(options.rewards, options.outcomes, options.reward_ratio)
     advice = groups.advise(
         rewards,
@@ -47,22 +45,19 @@ def advise(argv: list[str]) -> int:
         success_above=options.success_above,
         answer_tokens=options.answer_tokens,
     )
-    if options.json:
-        print(json.dumps(asdict(advice), indent=2))
-        return 0
-    print("outcome   reward   target   predicted")
+    lines = ["outcome   reward   target   predicted"]
     shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
     for i in shown:
         if i == -10:
-            print("    ...")
+            lines.append("    ...")
         dies = "  dies out" if i % len(rewards) in advice.extinct else ""
-        print(
+        lines.append(
             f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
             f"{advice.distribution[i]:11.4f}{dies}"
         )
-    print(
+    lines.append(
         f"total L1 of the fixed point {advice.floor_l1:.4f}; group size for at most "
-        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}"
+        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}\n{advice.recommendation}"
     )
-    print(advice.recommendation)
+    say("\n".join(lines), asdict(advice), options.json)
     return 0
