@@ -51,6 +51,9 @@ COMMANDS = {
         f"run an item of the paper, or of ours, beside its numbers: {', '.join(ITEMS)}",
         "ITEM",
     ),
+    "sweep": Command(
+        "sweep.commands:sweep", "train many configurations and seeds, and compare", "FILE"
+    ),
     "advise": Command(
         "theory.commands:advise", "will IPS-GRPO work with my group size, eps and rewards?"
     ),

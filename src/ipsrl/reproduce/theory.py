@@ -18,8 +18,8 @@ from ipsrl.core.methods import GRPO, IPS
 from ipsrl.grids import Config, HyperGrid, train
 from ipsrl.report.page import write_page
 from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, Run
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 from ipsrl.theory.flows import Flow, solve
 from ipsrl.theory.groups import simulate
 
