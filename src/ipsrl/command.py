@@ -7,13 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import tyro
 
 from ipsrl.config import StrictConfig, read, toml
 from ipsrl.errors import ConfigError
 from ipsrl.options import parse, say
+
+if TYPE_CHECKING:
+    from ipsrl.runs.progress import Loudness
 
 C = TypeVar("C", bound=StrictConfig)
 
@@ -27,6 +30,8 @@ class Training(Generic[C]):
       out: run directory.
       resume: whether the run there goes on.
       json: whether the result is printed as an object.
+      loudness: of progress.
+      log_to: sinks that watch the run.
       prog: the command.
     """
 
@@ -34,15 +39,19 @@ class Training(Generic[C]):
     out: Path
     resume: bool
     json: bool
+    loudness: "Loudness"
+    log_to: Sequence[str]
     prog: str
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Ctrl-C says how to go on with the run; with --json nothing else is on standard output."""
         from ipsrl.functions import printing_aside
+        from ipsrl.runs import logging_to, speaking
 
+        aside = printing_aside() if self.json else nullcontext()
         try:
-            with printing_aside() if self.json else nullcontext():
+            with aside, speaking(self.loudness), logging_to(self.log_to):
                 yield
         except KeyboardInterrupt:
             began = (self.out / "config.toml").exists()
@@ -75,9 +84,13 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     early.add_argument("--config", type=Path)
     early.add_argument("--resume", type=Path)
     early.add_argument("--json", action="store_true")
+    early.add_argument("--log-to", nargs="*", default=[])
+    early.add_argument("-q", "--quiet", action="store_true")
+    early.add_argument("-v", "--verbose", action="store_true")
     for key in tables:
         early.add_argument(f"--{key}", nargs="*", action="append")
     known, others = early.parse_known_args(argv)
+    loudness = "quiet" if known.quiet else "verbose" if known.verbose else "usual"
     given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:
         if others or known.config or any(given.values()):
@@ -89,7 +102,9 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
 
         run = Run.open(known.resume)
         run.check_family(model)
-        return Training(run.config(model), known.resume, True, known.json, prog)
+        return Training(
+            run.config(model), known.resume, True, known.json, loudness, known.log_to, prog
+        )
 
     @dataclass(frozen=True)
     class Options:
@@ -104,6 +119,12 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         """Run directory to continue; its configuration is used as it is."""
         json: bool = False
         """Print the result as an object instead of text."""
+        log_to: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ()
+        """Where its numbers, tables and pictures also go."""
+        quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
+        """Say nothing of the progress."""
+        verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+        """A line for every step of the progress."""
 
     for key, lists in given.items():
         if len(lists) > 1:
@@ -128,4 +149,4 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     config = parsed.options
     # The name is that of the configuration, wherever the working directory lies.
     out = parsed.out or Path("runs") / f"{name}-{config.digest(Path.cwd())}"
-    return Training(config, out, False, parsed.json, prog)
+    return Training(config, out, False, parsed.json, loudness, parsed.log_to, prog)

@@ -1,0 +1,193 @@
+"""A run that is watched: its lines, tables and pictures go to sinks, which cannot stop it.
+
+    with logging_to(["tensorboard"]):
+        train(config, out)
+
+Sinks work in a thread of their own.  One that raises is said once and left out from then on; one
+that is slow loses what does not fit the queue; one that hangs is left behind at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ipsrl.config import read
+from ipsrl.errors import words
+from ipsrl.runs.sinks import SINKS, Sink, check
+
+_WAITING = 10_000  # calls in the queue; a run logs a few per second at most
+_LEAVE = 30.0  # seconds that the end of a run waits for its sinks
+_ROWS = 100  # of a table
+_BARS = 20  # of a picture
+_PAUSE = 30.0  # seconds between two pictures
+
+_names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
+
+
+@contextmanager
+def logging_to(names: Sequence[str]) -> Iterator[None]:
+    """Runs that begin or go on within are watched by these sinks.
+
+    Args:
+      names: of `SINKS`.
+    Raises:
+      ConfigError, MissingExtra: as `check`, before any work.
+    """
+    check(names)
+    token = _names.set(tuple(names))
+    try:
+        yield
+    finally:
+        _names.reset(token)
+
+
+def watched() -> tuple[str, ...]:
+    """Names of the sinks that a run which begins now goes to."""
+    return _names.get()
+
+
+class Live:
+    """What a run has of its sinks: calls return at once, and raise nothing.
+
+    Sinks start with the first call: a run that cannot begin leaves no trace in them.
+
+    Args:
+      names: of the sinks.
+      directory: of the run.
+    """
+
+    def __init__(self, names: Sequence[str], directory: Path) -> None:
+        self._names, self._directory = names, directory
+        self._queue: queue.Queue[Callable[[Sink], None] | None] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+        self._drawn, self._lost = -math.inf, False
+
+    @property
+    def folders(self) -> list[str]:
+        """Folders in that of the run which their libraries fill."""
+        return [f"{name}/" for name in ("tensorboard", "wandb") if name in self._names]
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Lines of metrics.jsonl; of several seeds each has numbers of its own."""
+        if not self._names:
+            return
+        several = len({row.get("seed") for row in rows}) > 1
+        for row in rows:
+            step = _step(row)
+            seed = f"/seed-{row['seed']}" if several else ""
+            values = {
+                f"{key}{seed}": float(value)
+                for key, value in row.items()
+                if isinstance(value, int | float) and key != "seed" and math.isfinite(value)
+            }
+            self._put(lambda sink, step=step, values=values: sink.scalars(step, values))
+
+    def table(self, name: str, table: pa.Table) -> None:
+        """The most frequent or the best rows of a table with a column `step`, and a picture."""
+        if not self._names or not len(table):
+            return
+        step = pc.max(table["step"]).as_py()
+        table = table.drop_columns(["step"])
+        for column in ("count", "reward"):
+            if column in table.column_names:
+                table = table.sort_by([(column, "descending")])
+                break
+        columns = table.column_names
+        rows = [list(row.values()) for row in table.slice(0, _ROWS).to_pylist()]
+        self._put(lambda sink: sink.table(name, step, columns, rows))
+        if time.monotonic() - self._drawn > _PAUSE and (png := _bars(name, table)):
+            self._drawn = time.monotonic()
+            self._put(lambda sink: sink.picture(f"{name}/picture", step, png))
+
+    def close(self) -> None:
+        """Wait for the sinks to send what is left, and not for ever."""
+        if self._thread is None:
+            return
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=_LEAVE)
+        self._thread.join(_LEAVE)
+        if self._thread.is_alive():
+            print("a sink hangs, and is left behind", file=sys.stderr, flush=True)
+        self._thread = None
+
+    def _put(self, call: Callable[[Sink], None]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        try:
+            self._queue.put_nowait(call)
+        except queue.Full:
+            if not self._lost:
+                self._lost = True
+                print("a sink is slow, and loses lines", file=sys.stderr, flush=True)
+
+    def _work(self) -> None:
+        sinks: dict[str, Sink] = {}
+        config = read(self._directory / "config.toml")
+        for name in self._names:
+
+            def start(name: str = name) -> None:
+                sinks[name] = SINKS[name](self._directory, config)
+
+            _guarded(name, start)
+        while (call := self._queue.get()) is not None:
+            for name, sink in list(sinks.items()):
+                if not _guarded(name, lambda call=call, sink=sink: call(sink)):
+                    del sinks[name]
+        for name, sink in sinks.items():
+            _guarded(name, sink.close)
+
+
+def _guarded(name: str, call: Callable[[], Any]) -> bool:
+    """Whether a call of a sink did not fail; if it did, that is said."""
+    try:
+        call()
+    except (Exception, SystemExit) as error:
+        print(
+            f"{name} fails and gets nothing more ({words(error)}); the run goes on",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+        return False
+    return True
+
+
+def _step(row: Mapping[str, Any]) -> int:
+    """How far the run was, as its family counts."""
+    return int(next((row[key] for key in ("step", "trajectories") if key in row), 0))
+
+
+def _bars(name: str, table: pa.Table) -> bytes | None:
+    """A picture of the most frequent outcomes or best rewards; None if there is nothing to draw."""
+    columns = table.column_names
+    height = next((column for column in ("count", "reward") if column in columns), None)
+    label = next((column for column in ("outcome", "smiles") if column in columns), None)
+    if height is None or label is None or not len(table):
+        return None
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return None
+    rows = [row for row in table.slice(0, _BARS).to_pylist() if row[height] is not None]
+    figure = Figure(figsize=(7, 1 + 0.24 * max(len(rows), 1)), layout="constrained")
+    axis = figure.subplots()
+    axis.barh(range(len(rows)), [row[height] for row in rows], color="#0072b2")
+    texts = [str(row[label]).replace("$", r"\$")[:40] for row in rows]
+    axis.set_yticks(range(len(rows)), texts)
+    axis.invert_yaxis()
+    axis.set(xlabel=height, title=name)
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
