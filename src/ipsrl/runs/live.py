@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,9 @@ _LEAVE = 30.0  # seconds that the end of a run waits for its sinks
 _ROWS = 100  # of a table
 _BARS = 20  # of a picture
 _PAUSE = 30.0  # seconds between two pictures
+
+R = TypeVar("R")
+_Call = tuple[Any, ...]  # method of a sink, and its arguments
 
 _names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
 
@@ -71,7 +74,7 @@ class Live:
 
     def __init__(self, names: Sequence[str], directory: Path) -> None:
         self._names, self._directory = names, directory
-        self._queue: queue.Queue[Callable[[Sink], None] | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[Callable[[], Iterator[_Call]] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._drawn, self._lost = -math.inf, False
 
@@ -81,36 +84,12 @@ class Live:
         return [f"{name}/" for name in ("tensorboard", "wandb") if name in self._names]
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Lines of metrics.jsonl; of several seeds each has numbers of its own."""
-        if not self._names:
-            return
-        several = len({row.get("seed") for row in rows}) > 1
-        for row in rows:
-            step = _step(row)
-            seed = f"/seed-{row['seed']}" if several else ""
-            values = {
-                f"{key}{seed}": float(value)
-                for key, value in row.items()
-                if isinstance(value, int | float) and key != "seed" and math.isfinite(value)
-            }
-            self._put(lambda sink, step=step, values=values: sink.scalars(step, values))
+        """Lines of metrics.jsonl."""
+        self._put(lambda: _numbers(rows))
 
     def table(self, name: str, table: pa.Table) -> None:
-        """The most frequent or the best rows of a table with a column `step`, and a picture."""
-        if not self._names or not len(table):
-            return
-        step = pc.max(table["step"]).as_py()
-        table = table.drop_columns(["step"])
-        for column in ("count", "reward"):
-            if column in table.column_names:
-                table = table.sort_by([(column, "descending")])
-                break
-        columns = table.column_names
-        rows = [list(row.values()) for row in table.slice(0, _ROWS).to_pylist()]
-        self._put(lambda sink: sink.table(name, step, columns, rows))
-        if time.monotonic() - self._drawn > _PAUSE and (png := _bars(name, table)):
-            self._drawn = time.monotonic()
-            self._put(lambda sink: sink.picture(f"{name}/picture", step, png))
+        """Rows of a table with a column `step`."""
+        self._put(lambda: self._shown(name, table))
 
     def close(self) -> None:
         """Wait for the sinks to send what is left, and not for ever."""
@@ -123,12 +102,14 @@ class Live:
             print("a sink hangs, and is left behind", file=sys.stderr, flush=True)
         self._thread = None
 
-    def _put(self, call: Callable[[Sink], None]) -> None:
+    def _put(self, prepare: Callable[[], Iterator[_Call]]) -> None:
+        if not self._names:
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
         try:
-            self._queue.put_nowait(call)
+            self._queue.put_nowait(prepare)
         except queue.Full:
             if not self._lost:
                 self._lost = True
@@ -138,29 +119,62 @@ class Live:
         sinks: dict[str, Sink] = {}
         config = read(self._directory / "config.toml")
         for name in self._names:
-
-            def start(name: str = name) -> None:
-                sinks[name] = SINKS[name](self._directory, config)
-
-            _guarded(name, start)
-        while (call := self._queue.get()) is not None:
-            for name, sink in list(sinks.items()):
-                if not _guarded(name, lambda call=call, sink=sink: call(sink)):
-                    del sinks[name]
+            if sink := _guarded(name, SINKS[name], self._directory, config):
+                sinks[name] = sink
+        while (prepare := self._queue.get()) is not None:
+            for method, *arguments in _guarded("a table", lambda it: [*it()], prepare) or ():
+                for name, sink in list(sinks.items()):
+                    if _guarded(name, _called, sink, method, *arguments) is None:
+                        del sinks[name]
         for name, sink in sinks.items():
             _guarded(name, sink.close)
 
+    def _shown(self, name: str, table: pa.Table) -> Iterator[_Call]:
+        """The most frequent or the best rows of a table, and now and then a picture of them."""
+        if not len(table):
+            return
+        step = pc.max(table["step"]).as_py()
+        table = table.drop_columns(["step"])
+        for column in ("count", "reward"):
+            if column in table.column_names:
+                table = table.sort_by([(column, "descending")])
+                break
+        rows = [list(row.values()) for row in table.slice(0, _ROWS).to_pylist()]
+        yield "table", name, step, table.column_names, rows
+        if time.monotonic() - self._drawn > _PAUSE:
+            self._drawn = time.monotonic()
+            if png := _guarded("a picture", _bars, name, table):
+                yield "picture", f"{name}/picture", step, png
 
-def _guarded(name: str, call: Callable[[], Any]) -> bool:
-    """Whether a call of a sink did not fail; if it did, that is said."""
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Call]:
+    """Numbers of each line; of several seeds each has names of its own."""
+    several = len({row.get("seed") for row in rows}) > 1
+    for row in rows:
+        seed = f"/seed-{row['seed']}" if several else ""
+        values = {
+            f"{key}{seed}": float(value)
+            for key, value in row.items()
+            if isinstance(value, int | float) and key not in ("step", "seed")
+            if math.isfinite(value)
+        }
+        yield "scalars", _step(row), values
+
+
+def _guarded(name: str, call: Callable[..., R], *arguments: Any) -> R | None:
+    """What a call returns; None if it failed, and then that is said."""
     try:
-        call()
+        return call(*arguments)
     except (Exception, SystemExit) as error:
         print(
-            f"{name} fails and gets nothing more ({words(error)}); the run goes on",
+            f"{name} failed ({words(error)}); the run goes on without it",
             file=sys.stderr, flush=True,
         )  # fmt: skip
-        return False
+        return None
+
+
+def _called(sink: Sink, method: str, *arguments: Any) -> bool:
+    getattr(sink, method)(*arguments)
     return True
 
 

@@ -132,7 +132,7 @@ class WandB(Sink):
         self._wandb = wandb
         self._run = wandb.init(
             project=PROJECT, name=directory.name, dir=str(directory), config=dict(config),
-            settings=wandb.Settings(silent=True),
+            settings=wandb.Settings(silent=True, console="off"),
         )  # fmt: skip
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
