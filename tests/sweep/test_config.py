@@ -49,6 +49,18 @@ def test_a_file_is_the_base_and_config_wins(tmp_path):
     assert cell.runs == {"all": Grid(side=5, r2=3.0, seeds=1)}
 
 
+def test_names_of_cells_are_names_of_folders_and_differ(tmp_path):
+    shared = {"dataset": "d.jsonl", "reward": ["r.py:f"], "outcome": "text"}
+    long = [f"{'x' * 300}{i}" for i in range(2)]
+    found = cells(
+        tmp_path, train="llm", config=shared, grid={"model": ["a/b", "a_b", "../a", *long]}
+    )
+    names = [cell.name for cell in found]
+    assert len(set(names)) == 5
+    assert not any("/" in name or len(name) > 100 for name in names)
+    assert names[1] == "model=a_b"
+
+
 @pytest.mark.parametrize(
     ("keys", "why"),
     [

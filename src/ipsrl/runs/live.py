@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ipsrl.config import read
 from ipsrl.errors import words
@@ -133,7 +132,7 @@ class Live:
         """The most frequent or the best rows of a table, and now and then a picture of them."""
         if not len(table):
             return
-        step = pc.max(table["step"]).as_py()
+        step = max(table["step"].to_pylist())
         table = table.drop_columns(["step"])
         for column in ("count", "reward"):
             if column in table.column_names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -67,7 +68,7 @@ class TensorBoard(Sink):
         self._text(name, step, _markdown(columns, rows))
 
     def picture(self, name: str, step: int, png: bytes) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        Summary = _proto("summary", "Summary")
 
         width, height = _size(png)
         image = Summary.Image(
@@ -79,9 +80,9 @@ class TensorBoard(Sink):
         self._writer.close()
 
     def _text(self, name: str, step: int, text: str) -> None:
-        from tensorboard.compat.proto.summary_pb2 import SummaryMetadata
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+        SummaryMetadata = _proto("summary", "SummaryMetadata")
+        TensorProto = _proto("tensor", "TensorProto")
+        TensorShapeProto = _proto("tensor_shape", "TensorShapeProto")
 
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
         tensor = TensorProto(dtype="DT_STRING", string_val=[text.encode()], tensor_shape=shape)
@@ -89,8 +90,8 @@ class TensorBoard(Sink):
         self._add(step, tag=name, tensor=tensor, metadata=SummaryMetadata(plugin_data=plugin))
 
     def _add(self, step: int, **value: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        Event = _proto("event", "Event")
+        Summary = _proto("summary", "Summary")
 
         summary = Summary(value=[Summary.Value(**value)])
         self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
@@ -100,7 +101,7 @@ class Trackio(Sink):
     """A dashboard on this machine: `trackio show`."""
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self._trackio = trackio
         trackio.init(project=PROJECT, name=directory.name, config=dict(config))
@@ -127,7 +128,7 @@ class WandB(Sink):
     """Weights & Biases; WANDB_MODE=offline keeps it on this machine."""
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self._wandb = wandb
         self._run = wandb.init(
@@ -155,7 +156,7 @@ class MLflow(Sink):
     """MLflow, at MLFLOW_TRACKING_URI."""
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]
 
         self._mlflow = mlflow
         mlflow.set_experiment(PROJECT)
@@ -200,6 +201,11 @@ def check(names: Sequence[str]) -> None:
             raise ConfigError(f"--log-to {name} is unknown. Use {', '.join(SINKS)}.")
         if find_spec(name) is None:
             raise MissingExtra(name, name)
+
+
+def _proto(module: str, name: str) -> Any:
+    """A message of TensorBoard's; its classes are made when their module is loaded."""
+    return getattr(import_module(f"tensorboard.compat.proto.{module}_pb2"), name)
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -119,7 +119,7 @@ def _place(options: Options, of_slurm: Mapping[str, str], out: Path) -> Abstract
 
 
 def _pairs(words: Sequence[str]) -> Mapping[str, str]:
-    pairs = dict(word.partition("=")[::2] for word in words)
+    pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
     if not all(key and value for key, value in pairs.items()):
         raise ConfigError(
             f"--slurm {' '.join(words)}: write KEY=VALUE, such as partition=gpu time=120."

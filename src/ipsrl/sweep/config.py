@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -153,6 +154,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _name(values: Mapping[str, Any]) -> str:
-    """A name for folders; the last part of a key says enough."""
-    parts = (f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
-    return re.sub(r"[^\w.=,+-]+", "_", ",".join(parts))[:120] or "all"
+    """A name for folders; the last part of a key says enough.
+
+    Where characters or the end of it had to go, a digest keeps it apart from others.
+    """
+    full = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
+    name = re.sub(r"[^\w.=,+-]+", "_", full, flags=re.ASCII)[:80]
+    digest = sha256(full.encode()).hexdigest()[:8]
+    return (name if name == full else f"{name}-{digest}") or "all"

@@ -87,7 +87,7 @@ def under_slurm(options: Mapping[str, str], folder: Path) -> Iterator[Somewhere]
       ConfigError: for an option that submitit refuses.
     """
     try:
-        import submitit
+        import submitit  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise MissingExtra("cluster", error.name or "submitit") from None
 
