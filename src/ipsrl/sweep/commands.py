@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +78,11 @@ def sweep(argv: list[str]) -> int:
     elsewhere = options.ray is not None or options.slurm is not None
     at_once = options.workers or (len(jobs) if elsewhere else len(os.sched_getaffinity(0)))
     failed: dict[str, str] = {}
-    with _place(options, of_slurm, out) as somewhere, progress("sweep", len(configs)) as advance:
+    with (
+        _stoppable(),
+        _place(options, of_slurm, out) as somewhere,
+        progress("sweep", len(configs)) as advance,
+    ):
         folder = Folder.make(out)
         folder.claim("table.json", "sweep.svg", "submitit/")
         for run in todo:
@@ -106,6 +110,14 @@ def sweep(argv: list[str]) -> int:
             print(f"{run} failed: {why}")
         print(f"table and picture: {out / 'sweep.svg'}")
     return 1 if failed else 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped, with its runs; the same command goes on") from None
 
 
 def _place(options: Options, of_slurm: Mapping[str, str], out: Path) -> AbstractContextManager:

@@ -65,7 +65,9 @@ def on_ray(address: str, gpus: float = 0) -> Iterator[Somewhere]:
                 return ray.get(task.remote(job))
             except RayError as error:
                 trouble = f"its machine or process died ({type(error).__name__})"
-                if tries < TRIES and ray.is_initialized():
+                if not ray.is_initialized():  # the sweep ends; a task would start a cluster
+                    return trouble
+                if tries < TRIES:
                     print(f"{job.out.name}: {trouble}; it goes on elsewhere", file=sys.stderr)
         return f"{trouble}, {TRIES} times"
 
