@@ -24,8 +24,12 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path):
 
 def test_the_result_as_an_object_is_all_that_is_printed(tmp_path, capfd):
     out = tmp_path / "run"
-    assert main(["train", "hypergrid", *TINY, "--out", str(out), "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)
+    (tmp_path / "some.toml").write_text("lr = 0.25\n")
+    words = [*TINY, "--config", str(tmp_path / "some.toml"), "--out", str(out), "--json", "-q"]
+    assert main(["train", "hypergrid", *words]) == 0
+    said = capfd.readouterr()
+    assert "%" not in said.err  # it is quiet
+    found = json.loads(said.out)
     assert found == {"out": str(out), **json.loads((out / "result.json").read_text())}
     assert main(["train", "hypergrid", "--resume", str(out), "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == found

@@ -149,4 +149,4 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     config = parsed.options
     # The name is that of the configuration, wherever the working directory lies.
     out = parsed.out or Path("runs") / f"{name}-{config.digest(Path.cwd())}"
-    return Training(config, out, False, parsed.json, loudness, parsed.log_to, prog)
+    return Training(config, out, False, known.json, loudness, known.log_to, prog)
