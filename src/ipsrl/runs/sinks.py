@@ -68,7 +68,7 @@ class TensorBoard(Sink):
         self._text(name, step, _markdown(columns, rows))
 
     def picture(self, name: str, step: int, png: bytes) -> None:
-        Summary = _proto("summary", "Summary")
+        Summary = import_module("tensorboard.compat.proto.summary_pb2").Summary
 
         width, height = _size(png)
         image = Summary.Image(
@@ -80,9 +80,11 @@ class TensorBoard(Sink):
         self._writer.close()
 
     def _text(self, name: str, step: int, text: str) -> None:
-        SummaryMetadata = _proto("summary", "SummaryMetadata")
-        TensorProto = _proto("tensor", "TensorProto")
-        TensorShapeProto = _proto("tensor_shape", "TensorShapeProto")
+        SummaryMetadata = import_module("tensorboard.compat.proto.summary_pb2").SummaryMetadata
+        TensorProto = import_module("tensorboard.compat.proto.tensor_pb2").TensorProto
+        TensorShapeProto = import_module(
+            "tensorboard.compat.proto.tensor_shape_pb2"
+        ).TensorShapeProto
 
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
         tensor = TensorProto(dtype="DT_STRING", string_val=[text.encode()], tensor_shape=shape)
@@ -90,8 +92,8 @@ class TensorBoard(Sink):
         self._add(step, tag=name, tensor=tensor, metadata=SummaryMetadata(plugin_data=plugin))
 
     def _add(self, step: int, **value: Any) -> None:
-        Event = _proto("event", "Event")
-        Summary = _proto("summary", "Summary")
+        Event = import_module("tensorboard.compat.proto.event_pb2").Event
+        Summary = import_module("tensorboard.compat.proto.summary_pb2").Summary
 
         summary = Summary(value=[Summary.Value(**value)])
         self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
@@ -201,11 +203,6 @@ def check(names: Sequence[str]) -> None:
             raise ConfigError(f"--log-to {name} is unknown. Use {', '.join(SINKS)}.")
         if find_spec(name) is None:
             raise MissingExtra(name, name)
-
-
-def _proto(module: str, name: str) -> Any:
-    """A message of TensorBoard's; its classes are made when their module is loaded."""
-    return getattr(import_module(f"tensorboard.compat.proto.{module}_pb2"), name)
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
