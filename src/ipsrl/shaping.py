@@ -27,6 +27,7 @@ class Shaped(StrictConfig):
     where none does.
     """
 
+    heading: ClassVar[str] = "method"
     losses: ClassVar[Mapping[str, type[Method] | None]] = {}
     defaults: ClassVar[Mapping[str, Any]] = {}
 

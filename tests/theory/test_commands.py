@@ -199,7 +199,7 @@ def test_a_huge_question_is_refused_before_any_work(words, capsys):
     ask = lambda: codes.append(main(["advise", *words]))  # noqa: E731
     assert steps(ask) < FEW
     assert peak_memory(ask) < 2**20
-    assert codes == [1, 1]
+    assert codes == [2, 2]
     assert "Use" in capsys.readouterr().err
 
 

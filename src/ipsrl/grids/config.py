@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,6 +57,8 @@ class Learning(
     )
 ):
     """How a policy learns in an environment, whichever it is."""
+
+    heading: ClassVar[str] = "learning"
 
     policy: Literal["mlp", "tabular"] = "mlp"
     """Network on one-hot coordinates, or one free logit per state and action."""
@@ -182,6 +184,8 @@ class Learning(
 class Config(Learning):
     """Training of policies on the hyper-grid; section 5.1 of the paper."""
 
+    heading: ClassVar[str] = "grid"
+
     dims: Annotated[int, Field(ge=1, le=20)] = 2
     """Dimensions of the grid, D."""
     side: Annotated[int, Field(ge=2, le=1000)] = 8
@@ -232,6 +236,8 @@ class Config(Learning):
 
 class EnvConfig(Learning):
     """Training of policies in an environment of your own."""
+
+    heading: ClassVar[str] = "environment"
 
     env: Annotated[Function, Field(min_length=1)]
     """What makes it, file.py:function or module:function; it is called without arguments."""

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import tyro
 
-from ipsrl.command import stoppable, training
+from ipsrl.options import parse
 
 
 def train(argv: list[str]) -> int:
+    from ipsrl.command import training
     from ipsrl.llm.config import Config
 
-    prog = "ipsrl train llm"
-    config, out, resume = training(argv, prog, Config)
+    asked = training(argv, "ipsrl train llm", Config)
 
     from ipsrl.llm import train
 
-    with stoppable(prog, out):
-        result = train(config, out, resume=resume)
+    with asked.running():
+        result = train(asked.config, asked.out, resume=asked.resume)
     if os.environ.get("RANK", "0") != "0":  # torchrun starts this once per process
         return 0
     reward = "none" if result.reward is None else f"{result.reward:.3f}"
@@ -27,7 +27,7 @@ def train(argv: list[str]) -> int:
     if result.effective is not None:
         effective, distinct = result.effective, result.distinct
         line += f"; outcomes per group: {distinct:.2f} different, {effective:.2f} effective"
-    print(f"{line}\nwritten to {out}")
+    asked.say(line, result)
     return 0
 
 
@@ -53,7 +53,7 @@ def diagnose(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl diagnose")
+    options = parse(Options, argv, "ipsrl diagnose")
     if not options.files:
         print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
         return 2

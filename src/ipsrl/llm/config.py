@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, FailFast, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
@@ -67,6 +67,8 @@ class PostTraining(
     )
 ):
     """How a language model is trained, whatever the task."""
+
+    heading: ClassVar[str] = "model and training"
 
     model: Annotated[HubModel, Field(min_length=1)] = "tiny"
     """Folder or hub name; tiny is a small model made for the data set; smollm2-135m and gemma3-270m
@@ -175,6 +177,8 @@ def _as_list(value: Any) -> Any:
 
 class Config(PostTraining):
     """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
+
+    heading: ClassVar[str] = "task"
 
     dataset: Annotated[HubDataset, Field(min_length=1)]
     """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""

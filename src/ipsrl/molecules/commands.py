@@ -8,42 +8,48 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.command import stoppable, training
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.molecules.config import Config, PretrainConfig, SynthesisConfig
+from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
 
 
 def train(argv: list[str]) -> int:
-    prog = "ipsrl train molecules"
-    config, out, resume = training(argv, prog, Config)
+    from ipsrl.command import training
+    from ipsrl.molecules.config import Config
+
+    asked = training(argv, "ipsrl train molecules", Config)
 
     from ipsrl.molecules import train
 
-    with stoppable(prog, out):
-        result = train(config, out, resume=resume)
+    with asked.running():
+        result = train(asked.config, asked.out, resume=asked.resume)
     best = "none" if result.best is None else f"{result.best:.3f}"
     ob100 = f"{result.ob100} calls to 100 hits" if result.ob100 else "fewer than 100 hits"
-    print(
+    threshold = asked.config.threshold
+    asked.say(
         f"{result.calls} oracle calls, {result.failed} failed, {result.timeouts} out of time; "
         f"best reward {best}\n"
-        f"{result.hits} hits above {config.threshold:g}, {result.scaffolds} scaffolds; {ob100}\n"
-        f"written to {out}"
+        f"{result.hits} hits above {threshold:g}, {result.scaffolds} scaffolds; {ob100}",
+        result,
     )
     return 1 if result.best is None else 0  # nothing has a value, so nothing was learned
 
 
 def pretrain(argv: list[str]) -> int:
-    prog = "ipsrl molecules pretrain"
-    config, out, resume = training(argv, prog, PretrainConfig)
+    from ipsrl.command import training
+    from ipsrl.molecules.config import PretrainConfig
+
+    asked = training(argv, "ipsrl molecules pretrain", PretrainConfig)
 
     from ipsrl.molecules import pretrain
 
-    with stoppable(prog, out):
-        result = pretrain(config, out, resume=resume)
-    print(
+    with asked.running():
+        result = pretrain(asked.config, asked.out, resume=asked.resume)
+    asked.say(
         f"{result.molecules} molecules learned, {result.left_out} lines left out; "
-        f"held-out negative log-likelihood {result.nll[-1]:.2f}\nwritten to {out / 'prior'}"
+        f"held-out negative log-likelihood {result.nll[-1]:.2f}\n"
+        f"the prior is {asked.out / 'prior'}",
+        result,
     )
     return 0
 
@@ -66,7 +72,7 @@ def sample(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules sample")
+    options = parse(Options, argv, "ipsrl molecules sample")
     if options.n < 1:
         raise ConfigError(f"--n {options.n} draws nothing. Ask for at least 1.")
     if not 0 <= options.seed < 2**31:
@@ -87,13 +93,8 @@ def sample(argv: list[str]) -> int:
     if options.out is not None:
         options.out.write_text("".join(f"{text}\n" for text in drawn))
     figures = {key: value for key, value in asdict(quality).items() if value is not None}
-    if options.json:
-        print(json.dumps(figures, indent=2))
-    else:
-        print(
-            "".join(f"{key.replace('_', ' '):19} {value:.4g}\n" for key, value in figures.items()),
-            end="",
-        )
+    lines = (f"{key.replace('_', ' '):19} {value:.4g}" for key, value in figures.items())
+    say("\n".join(lines), figures, options.json)
     return 0
 
 
@@ -110,7 +111,7 @@ def import_(argv: list[str]) -> int:
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """Folder to write."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules import")
+    options = parse(Options, argv, "ipsrl molecules import")
     from ipsrl.molecules.generator.convert import import_mamba
 
     if options.out.exists():
@@ -136,8 +137,10 @@ def receptor(argv: list[str]) -> int:
         """File of the reference ligand, if it is not in the source."""
         residue: str = ""
         """Name of the reference ligand; if not given, the largest residue that is not a polymer."""
+        json: bool = False
+        """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules receptor")
+    options = parse(Options, argv, "ipsrl molecules receptor")
     _check_folder(options.out)
     from ipsrl.molecules.docking.docking import check_libraries
 
@@ -146,11 +149,13 @@ def receptor(argv: list[str]) -> int:
 
     made = prepare(options.source, options.out, ligand=options.ligand, residue=options.residue)
     left_out = ", ".join(made.left_out) or "none"
-    print(
+    say(
         f"reference ligand {made.ligand}; box around {made.center}\n"
         f"chains {', '.join(made.chains)}; residues that fit no template and are left out: "
         f"{left_out}\nwritten to {made.folder}; try:  ipsrl molecules redock "
-        f"--receptor {made.folder / 'receptor.pdbqt'} --ligand {made.folder / 'ligand.pdb'}"
+        f"--receptor {made.folder / 'receptor.pdbqt'} --ligand {made.folder / 'ligand.pdb'}",
+        {**asdict(made), "folder": str(made.folder)},
+        options.json,
     )
     return 0
 
@@ -173,7 +178,7 @@ def redock(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules redock")
+    options = parse(Options, argv, "ipsrl molecules redock")
     if options.seeds < 1 or not options.max_evals:
         raise ConfigError("nothing would be docked. Give at least 1 seed and 1 budget.")
     from ipsrl.molecules.docking.docking import check_libraries
@@ -185,7 +190,7 @@ def redock(argv: list[str]) -> int:
         options.receptor, options.ligand, smiles=options.smiles,
         seeds=options.seeds, budgets=options.max_evals,
     )  # fmt: skip
-    print(json.dumps(asdict(report), indent=2) if options.json else report.text())
+    say(report.text(), asdict(report), options.json)
     return 0
 
 
@@ -212,11 +217,13 @@ def route(argv: list[str]) -> int:
         json: bool = False
         """Print the routes as JSON instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules route")
+    options = parse(Options, argv, "ipsrl molecules route")
     if not options.smiles:
         raise ConfigError("there is no molecule to make. Give at least one SMILES.")
     if options.out is not None:
         _check_folder(options.out)
+    from ipsrl.molecules.config import SynthesisConfig
+
     config = SynthesisConfig(
         model=options.model, stock=options.stock, search=options.search, seconds=options.seconds,
         expansions=options.expansions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import tyro
 from pydantic import FailFast, Field, model_validator
@@ -308,6 +308,8 @@ class Config(
     )
 ):
     """Molecules that score high and differ from one another, in few oracle calls; section 5.3."""
+
+    heading: ClassVar[str] = "search"
 
     components: Annotated[
         list[ComponentConfig],

@@ -15,8 +15,8 @@ from rich.table import Table
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, train
 from ipsrl.report.page import write_report
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Run
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 
 @dataclass(frozen=True)

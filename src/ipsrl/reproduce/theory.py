@@ -24,8 +24,8 @@ from ipsrl.report.theory import (
     simplex_trajectories,
     ties_and_drift,
 )
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, Run
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 from ipsrl.theory.flows import Flow, solve
 from ipsrl.theory.groups import simulate, trace
 from ipsrl.theory.ties import concentration_rate, drift, tie_noise

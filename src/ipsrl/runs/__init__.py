@@ -2,7 +2,8 @@
 
 from ipsrl.runs.environment import differences, installed_versions
 from ipsrl.runs.folder import Folder, check_free, write_whole
-from ipsrl.runs.progress import progress
+from ipsrl.runs.live import logging_to
+from ipsrl.runs.progress import progress, speaking
 from ipsrl.runs.run import Run
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "check_free",
     "differences",
     "installed_versions",
+    "logging_to",
     "progress",
+    "speaking",
     "write_whole",
 ]

@@ -39,6 +39,7 @@ from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.environment import differences, environment, family
 from ipsrl.runs.folder import Folder
 from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json
+from ipsrl.runs.live import Live, watched
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
 
@@ -60,6 +61,7 @@ class Run:
         self.metrics_path = directory / "metrics.jsonl"
         self.outcomes_path = directory / "outcomes.parquet"
         self._lock: Lock | None = None
+        self._live = Live((), directory)
         self._new = self._made = False
 
     @classmethod
@@ -90,6 +92,7 @@ class Run:
             (directory / "checkpoints").mkdir(exist_ok=True)
             run.files.write("environment.json", as_json(environment(config, inputs or {})))
             run.metrics_path.write_bytes(b"")
+            run._watch()
             run.files.write("config.toml", config.dump().encode())
         except OSError as error:
             writer.release()
@@ -159,6 +162,7 @@ class Run:
             raise run.cannot_write(error) from None
         run.files = Folder(directory)  # the last writer may have ended just now
         run.files.check_links()
+        run._watch()
         return run
 
     def __enter__(self) -> Self:
@@ -182,6 +186,7 @@ class Run:
 
     def close(self) -> None:
         """Let other processes write."""
+        self._live.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -218,11 +223,13 @@ class Run:
 
     def log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append lines to metrics.jsonl; they count from the next checkpoint on."""
+        rows = list(rows)
         with self._writing(), self.metrics_path.open("ab") as file:
             for row in rows:
                 file.write(json.dumps(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        self._live.rows(rows)
 
     def log_outcomes(self, step: int, ids: np.ndarray, rewards: np.ndarray) -> None:
         """Append counts of a batch to outcomes.parquet.
@@ -242,10 +249,15 @@ class Run:
           table: with a column `step`: rows of a step count from its checkpoint on.
         """
         file = f"{name}.parquet"
+        self.show(name, table)
         with self._writing():
             if file in self.files:
                 table = pa.concat_tables([pq.read_table(self.directory / file), table])
             self.files.write(file, as_parquet(table))
+
+    def show(self, name: str, table: pa.Table) -> None:
+        """Send a table, with a column `step`, to whoever watches the run; it is not kept."""
+        self._live.table(name, table)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the run's own as a whole."""
@@ -333,6 +345,11 @@ class Run:
     def arrays(self) -> dict[str, np.ndarray]:
         """Final arrays."""
         return load_file(self.directory / "arrays.safetensors")
+
+    def _watch(self) -> None:
+        """Let those who watch see what is logged from now on."""
+        self._live = Live(watched(), self.directory)
+        self.files.claim(*self._live.folders)
 
     @property
     def _to_resume(self) -> str:

@@ -1,6 +1,5 @@
 """The command `ipsrl advise`."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import numpy as np
 import tyro
 
 from ipsrl.errors import InvalidInput
+from ipsrl.options import parse, say
 from ipsrl.theory import advice as theory
 
 GROUP_SIZE = 8
@@ -54,7 +54,7 @@ def advise(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl advise")
+    options = parse(Options, argv, "ipsrl advise")
     log = None
     if options.from_:
         if (options.rewards, options.outcomes, options.reward_ratio) != (None, None, 1.0):
@@ -85,29 +85,28 @@ def advise(argv: list[str]) -> int:
         success_above=options.success_above,
         **told,
     )
-    if options.json:
-        print(json.dumps(asdict(advice) | ({} if log is None else {"log": asdict(log)}), indent=2))
-        return 0
+    lines = []
     if log is not None:
-        print(
+        lines.append(
             f"{log.prompts} prompts with a right answer, groups of {log.group_size}, "
             f"{log.visits:.3g} per prompt; the typical prompt shows {log.seen} right answers and "
             f"has at least {log.right} (Chao's estimate)"
         )
-    print("outcome   reward   target   predicted")
+    lines.append("outcome   reward   target   predicted")
     shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
     extinct = set(advice.extinct)
     for i in shown:
         if i == -10:
-            print("    ...")
+            lines.append("    ...")
         dies = "  dies out" if i % len(rewards) in extinct else ""
-        print(
+        lines.append(
             f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
             f"{advice.distribution[i]:11.4f}{dies}"
         )
-    print(
+    lines.append(
         f"total L1 of the fixed point {advice.floor_l1:.4f}; group size for at most "
-        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}"
+        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}\n{advice.recommendation}"
     )
-    print(advice.recommendation)
+    found = asdict(advice) | ({} if log is None else {"log": asdict(log)})
+    say("\n".join(lines), found, options.json)
     return 0
