@@ -1,0 +1,38 @@
+"""From a run directory to a view: one module for each family.
+
+A new family is a module with `read(run, label) -> View`, and a line in `_READERS`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from ipsrl.report.readers.base import plain_view, settings
+from ipsrl.report.view import View
+from ipsrl.runs import Run
+
+_READERS = ("grids", "llm", "hypospace", "molecules")
+
+
+def read(directory: Path, label: str) -> View:
+    """The view of a run, whatever its family, running or not.
+
+    Args:
+      directory: of the run.
+      label: of it on the page.
+    Raises:
+      RunError: if there is no run in the directory, or a file of it cannot be read.
+    """
+    run = Run.open(directory)
+    family = run.family or _guessed(run)
+    if family not in _READERS:
+        return plain_view(run, label)
+    return import_module(f"{__name__}.{family}").read(run, label)
+
+
+def _guessed(run: Run) -> str:
+    """Of a run whose version did not record the family, by its configuration."""
+    config = settings(run)
+    marks = {"components": "molecules", "domain": "hypospace", "dataset": "llm", "policy": "grids"}
+    return next((family for key, family in marks.items() if key in config), "")

@@ -1,0 +1,174 @@
+"""Runs on grids and in environments of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ipsrl.report.readers.base import curves_of_seeds, settings, view
+from ipsrl.report.readers.frequencies import frequencies
+from ipsrl.report.view import Arrows, Part, Planes, View, known
+from ipsrl.runs import Run
+
+_CHARTS = {
+    "total_l1": ("Distance to the target", "total L1, exact"),
+    "sampled_l1": ("Distance of the last samples to the target", "total L1 of samples"),
+    "effective_outcomes": ("Effective outcomes", "exp of the entropy"),
+    "modes_visited": ("Modes visited", "modes"),
+    "expected_reward": ("Reward", "expected reward"),
+    "loss": ("Loss", "loss"),
+}
+
+
+def read(run: Run, label: str) -> View:
+    """The view of a run; it may be going on."""
+    config, rows = settings(run), run.metrics()
+    seeds = int(config.get("seeds", 1))
+    batch = int(config.get("batch", 1))
+    whole = int(config.get("iterations", 0)) * batch
+    result = run.result() if run.finished else {}
+    parts: list[Part] = []
+    if "outcomes.parquet" in run.files:
+        parts.append(_frequencies(run, config, batch))
+    if run.finished and (arrays := run.arrays()):
+        parts += _distributions(config, result, arrays)
+    return view(
+        run,
+        label,
+        title=f"{_method(config)} on {_environment(config)}, {seeds} seeds",
+        command=f"ipsrl train {'env' if 'env' in config else 'hypergrid'}",
+        done=(rows[-1]["trajectories"] if rows else 0, whole),
+        alarms=_alarms(rows[-seeds:]),
+        summary=_summary(result, rows[-seeds:]),
+        curves=curves_of_seeds(rows, "trajectories", _CHARTS),
+        parts=parts,
+    )
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    estimator = config.get("estimator")
+    return f"{config.get('method')}{f' ({estimator})' if estimator else ''}"
+
+
+def _environment(config: Mapping[str, Any]) -> str:
+    if "env" in config:
+        return PurePath(str(config["env"])).name
+    if "dims" in config:
+        grid = "x".join([str(config["side"])] * config["dims"])
+        return f"the {grid} hyper-grid" + (
+            ", deceptive" if config.get("reward") == "deceptive" else ""
+        )
+    return "the lattice"
+
+
+def _alarms(last: list[dict[str, Any]]) -> list[str]:
+    lost = [str(row["seed"]) for row in last if "loss" in row and row["loss"] is None]
+    return [f"The loss is no longer finite: seed {', '.join(lost)} diverged."] if lost else []
+
+
+def _summary(result: Mapping[str, Any], last: list[dict[str, Any]]) -> dict[str, Any]:
+    if not result:
+        return {
+            key: [row.get(key) for row in last]
+            for key in ("total_l1", "modes_visited", "effective_outcomes")
+            if last and any(row.get(key) is not None for row in last)
+        }
+    found: dict[str, Any] = {
+        key: result[key]
+        for key in ("total_l1", "mean_l1", "modes_found", "modes_visited", "modes_total")
+    }
+    for threshold, reached in result.get("trajectories_to", {}).items():
+        found[f"trajectories to L1 {threshold}"] = reached
+    for key in ("sampled_l1", "sampled_floor", "floor_l1", "trajectories"):
+        found[key] = result.get(key)
+    return {key: value for key, value in found.items() if value not in (None, [])}
+
+
+def _frequencies(run: Run, config: Mapping[str, Any], batch: int) -> Part:
+    table = pq.read_table(run.directory / "outcomes.parquet", columns=["step", "outcome", "count"])
+    step_R, ids_R, counts_R = (table[name].to_numpy() for name in table.column_names)
+    return frequencies(
+        step_R * batch, ids_R, counts_R, lambda state: _state(config, state),
+        title="Outcomes over training", x="trajectories",
+        note="Of the last batch before each checkpoint, all seeds together.",
+    )  # fmt: skip
+
+
+def _state(config: Mapping[str, Any], state: int) -> str:
+    """The coordinates of a state, where its number says them."""
+    if "env" in config:
+        return str(state)
+    side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
+    return f"({', '.join(str(state // side**axis % side) for axis in reversed(range(dims)))})"
+
+
+def _distributions(
+    config: Mapping[str, Any], result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> list[Part]:
+    """Where the seeds end, beside the target; on the lattice also how they get there."""
+    if "env" in config:
+        return []
+    side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
+    l1 = result["total_l1"]
+    middle = int(np.argsort(l1)[len(l1) // 2])
+
+    def plane(p: np.ndarray) -> list[list[Any]]:
+        """Marginal of the first two coordinates."""
+        cube = p.reshape((side,) * dims)
+        rows = cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
+        return [known(row) for row in rows]
+
+    target = plane(arrays["target"])
+    best, worst = int(np.argmin(l1)), int(np.argmax(l1))
+    chosen = dict.fromkeys([middle, best, worst])
+    words = {middle: "median", best: "best", worst: "worst"} if len(l1) > 1 else {middle: "the"}
+    first = int(config.get("seed", 0))
+    names = [f"{words[s]} seed, {first + s}: total L1 {l1[s]:.3f}" for s in chosen]
+    parts: list[Part] = [
+        Planes(
+            "Where the policy ends",
+            ["target", *names],
+            [target, *(plane(arrays["terminal"][seed]) for seed in chosen)],
+            1.5 * max(max(row) for row in target),
+            note="Probability of the first two coordinates; a brighter cell than any has more "
+            "than 1.5 times the target's largest."
+            if dims > 2
+            else "Probability; the scale ends at 1.5 times the target's largest.",
+        )
+    ]
+    if "dims" not in config:
+        parts.append(_arrows(arrays["policy"][middle], arrays["target"], first + middle))
+    return parts
+
+
+def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
+    """The force field of the lattice: steps right and up, and where they lead."""
+    side = math.isqrt(len(target_S))
+    cells = [(x, y) for x in range(side) for y in range(side - x)]
+    visits = np.zeros((side, side))
+    visits[0, 0] = 1.0
+    for x, y in sorted(cells, key=sum):
+        if x + y < side - 1:
+            right, up = policy_SA[x * side + y, :2]
+            visits[x + 1, y] += visits[x, y] * right
+            visits[x, y + 1] += visits[x, y] * up
+    ends = [divmod(int(state), side) for state in np.flatnonzero(target_S)]
+    ends.sort(key=lambda end: -math.comb(sum(end), end[0]))  # A is what more paths lead to
+    return Arrows(
+        title=f"Force field of seed {seed}",
+        cells=[
+            [x, y, *known(policy_SA[x * side + y, :2]), float(visits[x, y])]
+            for x, y in cells
+            if x + y < side - 1
+        ],
+        marks=[
+            (f"{name}, {math.comb(x + y, x)} paths", float(x), float(y), float(visits[x, y]))
+            for name, (x, y) in zip("AB", ends, strict=False)
+        ],
+        note="Arrows are the probabilities of a step right and up; strong where cells are visited.",
+    )

@@ -1,0 +1,70 @@
+"""Runs on HypoSpace: the training of a language model, where all right answers are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from ipsrl.report.readers import llm
+from ipsrl.report.readers.base import settings, view
+from ipsrl.report.view import Bars, Curve, Part, View, known
+from ipsrl.runs import Run
+
+_DRAWINGS = {"causal": "graph", "voxel": "voxels"}
+
+
+def read(run: Run, label: str) -> View:
+    """The view of a run; it may be going on."""
+    config = settings(run)
+    domain, model = str(config["domain"]), PurePath(str(config.get("model", ""))).name
+    title = f"{model} with {config.get('method')} on HypoSpace, {domain}"
+    inner = run.directory / "rl"
+    told: dict[str, Any] = {}
+    if (inner / "config.toml").exists():
+        told = llm.told(
+            Run.open(inner), config, right=_right(run), drawing=_DRAWINGS.get(domain, "")
+        )
+    result = run.result() if run.finished else {}
+    told["summary"] = _summary(result) | told.get("summary", {})
+    told["curves"] = [*told.get("curves", ()), *_recovery(result)]
+    told["parts"] = [*_verdicts(result), *told.get("parts", ())]
+    return view(run, label, title, "ipsrl train hypospace", **told)
+
+
+def _right(run: Run) -> Mapping[str, list[str]]:
+    path = run.directory / "data.jsonl"
+    if "data.jsonl" not in run.files:
+        return {}
+    sets = map(json.loads, path.read_text("utf-8").splitlines())
+    return {one["prompt"]: one["admissible"] for one in sets}
+
+
+def _summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for half, of in result.items():
+        for name in ("recovery_rate", "valid_rate", "novelty_rate"):
+            mean, low, high = of[name]
+            found[f"{name.replace('_', ' ')}, {half}"] = {"median": mean, "low": low, "high": high}
+    return found
+
+
+def _recovery(result: Mapping[str, Any]) -> list[Curve]:
+    found = []
+    for half, of in result.items():
+        means = known([mean for mean, _, _ in of["recovery"]])
+        chart = f"Recovery, {half} half"
+        axes = chart, "responses to a prompt", "share of all right answers", of["draws"]
+        found.append(Curve(*axes, [means], log="x"))
+        for name, key in (("uniform sampler", "uniform"), ("one mode", "one_mode")):
+            found.append(Curve(*axes, [known(of[key])], name, "x", reference=True))
+    return found
+
+
+def _verdicts(result: Mapping[str, Any]) -> list[Part]:
+    return [
+        Bars(f"Verdicts on the responses, {half} half", list(of["verdicts"]),
+             list(of["verdicts"].values()))
+        for half, of in result.items()
+    ]  # fmt: skip

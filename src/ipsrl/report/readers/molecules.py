@@ -1,0 +1,166 @@
+"""Searches for molecules, and the training of a prior."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ipsrl.report.readers.base import curves, plain_view, settings, view
+from ipsrl.report.readers.frequencies import frequencies
+from ipsrl.report.view import Bars, Curve, Gallery, Part, Table, View, known
+from ipsrl.runs import Run
+
+MOLECULES = 10_000
+"""Molecules that the gallery holds."""
+DRAWN = 2_000
+"""Of which so many are drawn: RDKit needs a millisecond or two for each."""
+WINDOWS = 60
+SCAFFOLDS = 40
+
+_CHARTS = {
+    "hits": ("Hits", "distinct molecules above the threshold", ""),
+    "reward": ("Reward", "mean of the batch", "raw"),
+    "penalised": ("Reward", "mean of the batch", "after the diversity filter"),
+    "valid": ("Valid SMILES", "share of the batch", ""),
+    "effective_outcomes": ("Effective outcomes", "of the batch", ""),
+    "memory": ("Memory", "molecules", ""),
+    "loss": ("Loss", "loss", ""),
+}
+_NO_COMPONENT = ("call", "step", "smiles", "scaffold", "status", "reason")
+
+
+def read(run: Run, label: str) -> View:
+    """The view of a run; it may be going on."""
+    config = settings(run)
+    if "components" not in config:
+        return plain_view(run, label)  # of a prior
+    rows = run.metrics()
+    result = run.result() if run.finished else {}
+    calls = pq.read_table(run.directory / "calls.parquet") if "calls.parquet" in run.files else None
+    names = [c.get("name") or c["kind"] for c in config["components"]]
+    found, parts = curves(rows, "calls", _CHARTS), []
+    if calls is not None:
+        found += _components(calls, names)
+        parts = _parts(calls, names, float(config["threshold"]))
+    return view(
+        run,
+        label,
+        title=f"{config.get('method')} from the prior {PurePath(str(config['prior'])).name}: "
+        f"{', '.join(names)}",
+        command="ipsrl train molecules",
+        done=(rows[-1]["calls"] if rows else 0, config["budget"]),
+        alarms=_alarms(result, calls),
+        summary=_summary(result, rows),
+        curves=found,
+        parts=parts,
+    )
+
+
+def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
+    if calls is None:
+        return []
+    statuses = Counter(calls["status"].to_pylist())
+    failed, late = statuses["failed"], statuses["timeout"]
+    found = [
+        f"{count:,} values of the component {name!r} are not in [0, 1], and were cut to it."
+        for name, count in result.get("cut", {}).items()
+    ]
+    if lost := failed + late:
+        found.insert(
+            0,
+            f"{lost:,} of {len(calls):,} oracle calls have no value ({failed:,} failed, {late:,} "
+            "ran out of time), and nothing was learned from them.",
+        )
+    return found
+
+
+def _summary(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    if not result:
+        return {key: rows[-1][key] for key in ("calls", "hits", "reward") if rows}
+    names = ("calls", "hits", "ob100", "scaffolds", "best", "samples", "invalid", "failed",
+             "timeouts", "steps", "restored")  # fmt: skip
+    return {key: result[key] for key in names} | {"ended by": result["ended"]}
+
+
+def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
+    """Mean raw value of each component by windows of calls."""
+    windows = np.array_split(np.arange(len(calls)), min(len(calls), WINDOWS))
+    ends = [int(window[-1]) + 1 for window in windows]
+    found = []
+    for name in names:
+        values = calls[name].to_numpy().astype(float)
+        means = []
+        for window in windows:
+            some = values[window][~np.isnan(values[window])]
+            means.append(some.mean() if len(some) else np.nan)
+        axes = f"Component: {name}", "calls", "raw value, mean of a window"
+        found.append(Curve(*axes, ends, [known(means)]))
+    return found
+
+
+def _parts(calls: pa.Table, names: list[str], threshold: float) -> list[Part]:
+    parts: list[Part] = []
+    reasons = Counter(reason for reason in calls["reason"].to_pylist() if reason)
+    if reasons:
+        most = reasons.most_common(20)
+        note = f"The 20 most frequent of {len(reasons)}." if len(reasons) > 20 else ""
+        parts.append(
+            Bars(
+                "Calls without a value, by reason", [r for r, _ in most], [n for _, n in most], note
+            )
+        )
+    scaffolds = calls["scaffold"].combine_chunks().dictionary_encode()
+    texts, ids_R = scaffolds.dictionary.to_pylist(), scaffolds.indices.to_numpy()
+    parts.append(
+        frequencies(
+            calls["call"].to_numpy(),
+            ids_R,
+            np.ones(len(ids_R), int),
+            lambda one: texts[one] or "no ring",
+            title="Scaffolds over the calls",
+            x="calls",
+        )  # fmt: skip
+    )
+    return [*parts, _scaffolds(calls, threshold), _gallery(calls, names)]
+
+
+def _scaffolds(calls: pa.Table, threshold: float) -> Table:
+    hit = pc.greater(pc.fill_null(calls["reward"], -1.0), threshold)
+    table = calls.select(["scaffold", "reward"]).append_column("hit", pc.cast(hit, pa.int64()))
+    grouped = table.group_by("scaffold").aggregate(
+        [("hit", "sum"), ("reward", "max"), ("scaffold", "count")]
+    )
+    grouped = grouped.sort_by([("hit_sum", "descending"), ("scaffold_count", "descending")])
+    rows = [
+        [row["scaffold"] or "no ring", row["hit_sum"], row["scaffold_count"], row["reward_max"]]
+        for row in grouped.slice(0, SCAFFOLDS).to_pylist()
+    ]
+    note = f"{len(rows)} of {len(grouped):,}." if len(rows) < len(grouped) else ""
+    return Table("Scaffolds", ["scaffold", "hits", "molecules", "best reward"], rows, note)
+
+
+def _gallery(calls: pa.Table, names: list[str]) -> Gallery:
+    from ipsrl.report.readers.drawing import packed
+
+    order = pc.sort_indices(calls, [("reward", "descending"), ("call", "ascending")])
+    best = calls.take(order[:MOLECULES])
+    columns = ["reward", *(["penalised"] if "penalised" in calls.column_names else []), *names]
+    data = [best[name].to_pylist() for name in ("smiles", "scaffold", "status", "reason", "call")]
+    data += [best[name].to_pylist() for name in columns]
+    note = f"The best {len(best):,} of {len(calls):,} molecules. " if len(best) < len(calls) else ""
+    if len(best) > DRAWN:
+        note += f"The best {DRAWN:,} are drawn; of the others the SMILES is shown."
+    return Gallery(
+        "Molecules",
+        ["call", *columns],
+        list(map(list, zip(*data, strict=True))),
+        packed(best["smiles"].to_pylist()[:DRAWN]),
+        note,
+    )
