@@ -10,7 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,21 +22,37 @@ _OF_ONE_RUN = ("seed", "dataset")  # the data set of HypoSpace lies in the run
 
 @dataclass(frozen=True)
 class Line:
-    """Median over the seeds; low and high are their range, and empty for one seed."""
+    """A curve of runs: median over the seeds; low and high are their range, empty for one seed.
 
+    Attributes:
+      run: what the runs are called together; "" for what they are compared with.
+      name: which of several lines of a run it is.
+    """
+
+    run: str
     name: str
     xs: Sequence[Number]
     ys: Sequence[Number]
     low: Sequence[Number]
     high: Sequence[Number]
     seeds: int
-    reference: bool = False
+
+
+class Axes(NamedTuple):
+    """What tells charts apart."""
+
+    family: str
+    title: str
+    x: str
+    y: str
+    log: str
 
 
 @dataclass(frozen=True)
 class Chart:
     """Lines of several runs on the same axes."""
 
+    family: str
     title: str
     x: str
     y: str
@@ -58,64 +74,77 @@ def groups(views: Sequence[View]) -> dict[str, list[View]]:
 
 
 def charts(views: Sequence[View]) -> list[Chart]:
-    """A chart for each name of one, with the lines of all runs that have it."""
-    by_chart: dict[tuple[str, str, str, str], list[Line]] = {}
-    together = groups(views)
-    for label, members in together.items():
-        by_line: dict[tuple[Any, ...], list[Curve]] = defaultdict(list)
+    """A chart for each name of one, with the lines of all runs that have it, family by family."""
+    found: dict[Axes, list[Line]] = {}
+    for label, members in groups(views).items():
+        by_line: dict[tuple[Axes, str], list[Curve]] = defaultdict(list)
         for member in members:
             for curve in member.curves:
-                axes = curve.chart, curve.x, curve.y, curve.log
-                by_line[*axes, curve.name].append(curve)
-        for (*axes, name), curves in by_line.items():
-            lines = by_chart.setdefault(tuple(axes), [])
-            if not curves[0].reference:
-                shown = ", ".join(filter(None, (label if len(together) > 1 else "", name)))
-                lines.append(_line(shown or "this run", curves))
+                axes = Axes(member.family, curve.chart, curve.x, curve.y, curve.log)
+                by_line[axes, curve.name].append(curve)
+        for (axes, name), curves in by_line.items():
+            lines, first = found.setdefault(axes, []), curves[0]
+            if not first.reference:
+                lines.append(_line(label, name, curves))
             elif not any(line.name == name for line in lines):
-                first = curves[0]
-                lines.append(Line(name, first.xs, first.ys_ST[0], [], [], 1, reference=True))
-    return [Chart(*axes, lines) for axes, lines in by_chart.items()]
+                lines.append(Line("", name, first.xs, first.ys_ST[0], [], [], 1))
+    families = list(dict.fromkeys(axes.family for axes in found))
+    ordered = sorted(found.items(), key=lambda item: families.index(item[0].family))
+    return [Chart(*axes, lines) for axes, lines in ordered]
 
 
-def _line(name: str, curves: Sequence[Curve]) -> Line:
-    """Seeds of all curves, at the x that all of them have."""
-    xs = [x for x in curves[0].xs if all(x in set(curve.xs) for curve in curves[1:])]
-    rows = []
-    for curve in curves:
-        place = {x: t for t, x in enumerate(curve.xs)}
-        rows += [[ys[place[x]] for x in xs] for ys in curve.ys_ST]
+def _line(run: str, name: str, curves: Sequence[Curve]) -> Line:
+    """Seeds of all curves, at the x of the longest; a shorter one counts as far as it goes."""
+    xs = max((curve.xs for curve in curves), key=len)
+    rows = [ys for curve in curves for ys in _at(xs, curve)]
     if len(rows) == 1:
-        return Line(name, xs, rows[0], [], [], 1)
+        return Line(run, name, xs, rows[0], [], [], 1)
     values = np.array(rows, float)  # None becomes NaN
     some = ~np.isnan(values).all(axis=0)
     middle, low, high = (np.full(len(xs), np.nan) for _ in range(3))
     middle[some] = np.nanmedian(values[:, some], axis=0)
     low[some], high[some] = np.nanmin(values[:, some], axis=0), np.nanmax(values[:, some], axis=0)
-    return Line(name, xs, known(middle), known(low), known(high), len(rows))
+    return Line(run, name, xs, known(middle), known(low), known(high), len(rows))
+
+
+def _at(xs: Sequence[Number], curve: Curve) -> Sequence[Sequence[Number]]:
+    """The values of a curve at other x: between two of its own on the line that joins them."""
+    if xs == curve.xs:
+        return curve.ys_ST
+    own, wanted = np.array(curve.xs, float), np.array(xs, float)
+    rows = np.array(curve.ys_ST, float)
+    return [known(np.interp(wanted, own, ys, left=np.nan, right=np.nan)) for ys in rows]
 
 
 def differing(views: Sequence[View]) -> list[str]:
-    """Keys of the configurations that are not the same in all runs that have them or not."""
+    """Keys that have several values in the configurations of one family.
+
+    A key that only some runs have, and with one value, goes with the method, and is left out.
+    """
     keys = dict.fromkeys(key for one in views for key in one.config)
-    return [key for key in keys if len({one.config.get(key) for one in views}) > 1]
+    families = {one.family for one in views}
+    return [
+        key
+        for key in keys
+        if any(
+            len({v.config[key] for v in views if v.family == family and key in v.config}) > 1
+            for family in families
+        )
+    ]
 
 
 def overview(views: Sequence[View]) -> Table:
     """A row for each run: its state, what differs, its numbers."""
-    keys = [key for key in differing(views) if key not in _OF_ONE_RUN[1:]]
+    keys = [key for key in differing(views) if key != "dataset"]
     numbers = list(dict.fromkeys(key for one in views for key in one.summary))
     rows = []
     for one in views:
         state = f"{one.state}{f', {one.progress}' if one.state == 'running' else ''}"
         values = [interval(one.summary.get(key)) for key in numbers]
         rows.append([one.label, state, *(one.config.get(key) for key in keys), *values])
-    note = "Median [lowest, highest] over the seeds." if _has_seeds(views) else ""
+    seeds = any(isinstance(value, list) for one in views for value in one.summary.values())
+    note = "Median [lowest, highest] over the seeds." if seeds else ""
     return Table("Runs", ["run", "state", *keys, *numbers], rows, note)
-
-
-def _has_seeds(views: Sequence[View]) -> bool:
-    return any(isinstance(value, list) for one in views for value in one.summary.values())
 
 
 def interval(value: Any) -> Any:

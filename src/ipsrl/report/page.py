@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FILES = Path(__file__).parent / "page_files"
-_SCRIPTS = ("charts.js", "gallery.js", "page.js")
+_SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
 
 def check_libraries() -> None:
@@ -129,7 +129,8 @@ def page(
             for one in views
         ],
     }
-    scripts = [_plotly(), "\n".join((_FILES / name).read_text("utf-8") for name in _SCRIPTS)]
+    ours = "\n".join((_FILES / name).read_text("utf-8") for name in _SCRIPTS)
+    scripts = [ours, _plotly()]  # the page is there before the library is read
     template = Environment(autoescape=True).from_string((_FILES / "page.html").read_text("utf-8"))
     return template.render(
         title=title,
@@ -161,6 +162,8 @@ def _flat(row: Mapping[str, Any], before: str = "") -> Any:
 
 def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
     place = paths[0].resolve().name if len(paths) == 1 else "ipsrl"
+    if not views:
+        return place
     titles = {view.title for view in views}
     return f"{place}: {len(views)} runs" + (f", {titles.pop()}" if len(titles) == 1 else "")
 

@@ -12,6 +12,7 @@ const OUTCOMES = [ // told apart by lightness too
 ];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = [];
+const library = new Promise((ready) => addEventListener("load", ready)); // its script is the last one
 
 /** Text for Plotly, which reads a few tags. */
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -44,7 +45,7 @@ function ink() {
 function layout(x, y, log = "", more = {}) {
   const colour = ink();
   const axis = (title, type) => ({ title: { text: plain(title), standoff: 8 }, type, gridcolor: colour.line, zeroline: false,
-    linecolor: colour.line, automargin: true, exponentformat: "e", minexponent: 6, separatethousands: true, rangemode: "nonnegative", nticks: 7 });
+    linecolor: colour.line, automargin: true, exponentformat: "e", minexponent: 6, separatethousands: true, nticks: 7 });
   return { margin: { l: 8, r: 12, t: 10, b: 8 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
     font: { color: colour.ink, size: 12, family: "system-ui, DejaVu Sans, sans-serif" }, hovermode: "closest",
     hoverlabel: { bgcolor: colour.paper, font: { color: colour.ink }, namelength: -1 },
@@ -54,9 +55,10 @@ function layout(x, y, log = "", more = {}) {
 /** A figure that is drawn when it comes near the window, and again when the colours change. */
 function plot(title, { note = "", broad = false, traces, arranged, legend = [], numbers = null }) {
   const box = make("div", { class: "plot", role: "img", "aria-label": `Chart: ${title}` });
-  const render = () => Plotly.react(box, traces(), arranged(), { displayModeBar: false, responsive: true });
+  const render = () => Plotly.newPlot(box, traces(), arranged(), { displayModeBar: false, responsive: true });
   const keys = make("ul", { class: "legend" });
   const entries = () => keys.replaceChildren(...legend().map((entry) => {
+    if (!entry.traces) return make("li", {}, entry.swatch, entry.name);
     const button = make("button", { "aria-pressed": "true", onclick: () => {
       const on = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", on);
@@ -68,7 +70,7 @@ function plot(title, { note = "", broad = false, traces, arranged, legend = [], 
   new IntersectionObserver((seen, observer) => {
     if (seen.some((one) => one.isIntersecting)) {
       observer.disconnect();
-      render();
+      library.then(render);
       drawn.push(() => { render(); entries(); });
     }
   }, { rootMargin: "300px" }).observe(box);
@@ -87,41 +89,66 @@ function swatch(colour, dash = null) {
 
 // --- lines ----------------------------------------------------------------------------------------
 
-const places = new Map();
+const runs = [...new Set(page.charts.flatMap((one) => one.lines.map((line) => line.run)))].filter(Boolean);
 
-function lineStyle(place) {
+function lineStyle(place, part = 0) {
   const palette = dark.matches ? LINES.dark : LINES.light;
-  return [palette[place % palette.length], DASHES[Math.floor(place / palette.length) % DASHES.length]];
+  return [palette[place % palette.length], DASHES[(Math.floor(place / palette.length) + part) % DASHES.length]];
 }
 
-/** The same run has the same line in every chart; what it is compared with is grey. */
-function styleOf(line, i) {
-  if (line.reference) return ["#8a8a8a", DASHES[1 + (i % 2)]];
-  if (page.runs.length === 1) return lineStyle(i);
-  if (!places.has(line.name)) places.set(line.name, places.size);
-  return lineStyle(places.get(line.name));
+const hidden = new Set(); // runs that nobody wants to see now
+
+/** The runs with their lines; each can be hidden in all charts. */
+function together() {
+  const keys = make("ul", { class: "legend all" });
+  const seeds = (run) => Math.max(...page.charts.flatMap((one) => one.lines.filter((line) => line.run === run).map((line) => line.seeds)));
+  const fill = () => keys.replaceChildren(...runs.map((run, i) => make("li", {}, make("button", { "aria-pressed": String(!hidden.has(run)), onclick: (event) => {
+    if (!hidden.delete(run)) hidden.add(run);
+    event.currentTarget.setAttribute("aria-pressed", String(!hidden.has(run)));
+    drawn.forEach((again) => again());
+  } }, swatch(...lineStyle(i)), seeds(run) > 1 ? `${run} (${seeds(run)} seeds)` : run))));
+  fill();
+  dark.addEventListener("change", fill);
+  return keys;
+}
+
+/** The same run has the same colour in every chart; what it is compared with is grey. */
+function styleOf(line, i, names) {
+  const part = names.indexOf(line.name);
+  if (!line.run) return ["#8a8a8a", DASHES[1 + (part % 4)]];
+  return runs.length === 1 ? lineStyle(i) : lineStyle(runs.indexOf(line.run), part);
 }
 
 function chart(one) {
-  const single = page.runs.length === 1 && one.lines.length === 1;
+  const names = [...new Set(one.lines.map((line) => line.name))];
+  const label = (line) => [runs.length > 1 ? line.run : "", line.name].filter(Boolean).join(", ") || "this run";
   const traces = () => one.lines.flatMap((line, i) => {
-    const [colour, dash] = styleOf(line, i);
-    const name = plain(line.name);
-    const main = { x: line.xs, y: line.ys, name, type: "scatter", line: { color: colour, dash, width: 2 },
+    const [colour, dash] = styleOf(line, i, names);
+    const visible = !hidden.has(line.run);
+    const main = { visible, x: line.xs, y: line.ys, name: plain(label(line)), type: "scatter", line: { color: colour, dash, width: 2 },
       mode: line.xs.length < 30 ? "lines+markers" : "lines", marker: { size: 5 }, hovertemplate: "%{x}: %{y:.4~g}<extra>%{fullData.name}</extra>" };
-    const edge = { x: line.xs, type: "scatter", mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
+    const edge = { visible, x: line.xs, type: "scatter", mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
     const band = line.low.length ? [{ ...edge, y: line.low }, { ...edge, y: line.high, fill: "tonexty", fillcolor: `${colour}30` }] : [];
     return [...band, main];
   });
   let next = 0;
   const indices = one.lines.map((line) => Array.from({ length: line.low.length ? 3 : 1 }, () => next++));
-  const legend = () => (single ? [] : one.lines.map((line, i) => ({ name: line.name, swatch: swatch(...styleOf(line, i)), traces: indices[i] })));
-  const numbers = () => ({
-    columns: [one.x, ...one.lines.map((line) => line.name)],
-    rows: merged(one.lines),
-  });
+  const legend = () => {
+    if (runs.length > 1) { // the runs have a legend together
+      const kinds = names.length > 1 ? names.map((name) => one.lines.findIndex((line) => line.name === name)) : [];
+      return kinds.map((i) => ({ name: one.lines[i].name || "the run", swatch: swatch(ink().ink, styleOf({ ...one.lines[i], run: one.lines[i].run && runs[0] }, i, names)[1]) }));
+    }
+    return one.lines.length === 1 ? [] : one.lines.map((line, i) => ({ name: label(line), swatch: swatch(...styleOf(line, i, names)), traces: indices[i] }));
+  };
+  const numbers = () => ({ columns: [one.x, ...one.lines.map(label)], rows: merged(one.lines) });
   const seeds = Math.max(...one.lines.map((line) => line.seeds));
-  return plot(one.title, { traces, legend, numbers, note: seeds > 1 ? `${seeds} seeds` : "", arranged: () => layout(one.x, one.y, one.log) });
+  const arranged = () => {
+    const whole = layout(one.x, one.y, one.log);
+    const negative = one.lines.some((line) => [...line.ys, ...line.low].some((y) => y < 0));
+    if (!negative) whole.yaxis.rangemode = "nonnegative";
+    return whole;
+  };
+  return plot(one.title, { traces, legend, numbers, arranged, note: seeds > 1 && runs.length === 1 ? `${seeds} seeds` : "" });
 }
 
 /** Rows of x and a value for each line. */

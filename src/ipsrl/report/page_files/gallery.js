@@ -7,7 +7,6 @@ function gallery(part) {
   const [SMILES, SCAFFOLD, STATUS, REASON, FIRST] = [0, 1, 2, 3, 4];
   const state = { sort: 1, down: true, status: "", scaffold: "", words: "", column: 1, least: null, shown: CARDS };
   let drawings = {};
-  unpacked(part.drawings).then((found) => { drawings = found; fill(); });
 
   const list = make("ul", { class: "gallery" });
   const count = make("p", { class: "note", role: "status" });
@@ -64,20 +63,27 @@ function gallery(part) {
     make("label", {}, "is at least", make("input", { type: "number", step: "any", oninput: (event) => { state.least = event.target.value === "" ? null : Number(event.target.value); fill(); } })),
     make("label", {}, "SMILES or reason contains", make("input", { type: "search", oninput: (event) => { state.words = event.target.value; fill(); } })));
   fill();
+  new IntersectionObserver((seen, observer) => {
+    if (!seen.some((one) => one.isIntersecting)) return;
+    observer.disconnect();
+    unpacked(part.drawings).then((found) => { drawings = found; fill(); });
+  }, { rootMargin: "1000px" }).observe(list);
   return make("section", {}, make("h3", {}, part.title), part.note ? make("p", { class: "note" }, part.note) : null, controls, count, list, more);
 }
 
 /** JSON of base64 of zlib. */
 async function unpacked(text) {
   if (!text) return {};
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text());
 }
 
 function molecule([lines, shapes, labels], smiles) {
-  const svg = draw("svg", { viewBox: "0 0 180 120", role: "img", "aria-label": smiles });
-  svg.append(draw("path", { d: lines, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round", "stroke-linejoin": "round" }),
+  const svg = draw("svg", { viewBox: "0 0 360 240", role: "img", "aria-label": smiles });
+  svg.append(draw("path", { d: lines, fill: "none", stroke: "currentColor", "stroke-width": 3, "stroke-linecap": "round", "stroke-linejoin": "round" }),
     draw("path", { d: shapes, fill: "currentColor" }));
   for (const [x, y, size, text] of labels) svg.append(draw("text", { x, y, "font-size": size, "font-family": "sans-serif", fill: "currentColor" }, text));
   return svg;

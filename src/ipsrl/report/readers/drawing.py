@@ -1,4 +1,4 @@
-"""Molecules as RDKit draws them, without what its SVG repeats: 1 kB each, in the ink of the page."""
+"""Molecules as RDKit draws them, without what its SVG repeats, in the ink of the page."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ try:
 except ImportError as error:
     raise MissingExtra("molecules", error.name or "rdkit") from None
 
-WIDTH, HEIGHT = 180, 120
-"""The box of a drawing; page.js has the same."""
+WIDTH, HEIGHT = 360, 240
+"""The box of a drawing, in whole units; gallery.js has the same."""
 
-Drawing = tuple[str, str, list[tuple[float, float, float, str]]]
+Drawing = tuple[str, str, list[tuple[int, int, int, str]]]
 """Lines, filled shapes (both as d of a path), and labels: x, y, size of the letters, text."""
 
 _PATH = re.compile(r"<path(?: class='bond[^']*')? d='([^']*)' style='fill:(\S*?);")
 _LABEL = re.compile(r"<text x='([^']*)' y='([^']*)'.*?font-size:(\d+)px.*?>(?:<tspan>)?([^<]*)<")
 _BLANK = re.compile(r"(?<=[MLZ]) | (?=[MLZ])")
+_TENTHS = re.compile(r"(\d+)\.(\d)")
 
 
 @lru_cache(maxsize=100_000)  # a page that is written again draws only what is new
@@ -45,17 +46,24 @@ def drawing(smiles: str) -> Drawing | None:
     svg = canvas.GetDrawingText()
     lines, shapes = [], []
     for path, fill in _PATH.findall(svg):
-        (lines if fill == "none" else shapes).append(_BLANK.sub("", path.replace(".0", "")))
-    labels = [(float(x), float(y), float(size), t) for x, y, size, t in _LABEL.findall(svg)]
+        (lines if fill == "none" else shapes).append(_BLANK.sub("", _TENTHS.sub(_whole, path)))
+    labels = [
+        (round(float(x)), round(float(y)), int(size), t) for x, y, size, t in _LABEL.findall(svg)
+    ]
     return "".join(lines), "".join(shapes), labels
+
+
+def _whole(number: re.Match[str]) -> str:
+    """A number with one decimal, rounded."""
+    whole, tenths = number.groups()
+    return str(int(whole) + (tenths >= "5"))
 
 
 def packed(molecules: Iterable[str]) -> str:
     """Drawings by SMILES, as base64 of zlib of JSON."""
     drawn = {smiles: found for smiles in molecules if (found := drawing(smiles))}
-    return base64.b64encode(
-        zlib.compress(json.dumps(drawn, separators=(",", ":")).encode())
-    ).decode()
+    text = json.dumps(drawn, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode())).decode()
 
 
 class _Quiet:

@@ -27,8 +27,8 @@ QUESTIONS = 60
 """Prompts whose answers are shown."""
 
 _CHARTS = {
-    "reward": ("Reward", "mean reward", "raw"),
-    "ips/reward": ("Reward", "mean reward", "scaled"),
+    "reward": ("Reward, raw", "mean reward", ""),
+    "ips/reward": ("Reward, scaled", "mean reward", ""),
     "outcomes/effective": ("Effective outcomes", "per group", ""),
     "outcomes/distinct": ("Different outcomes", "per group", ""),
     "outcomes/no_outcome": ("Completions without an outcome", "share", ""),
@@ -239,8 +239,11 @@ def _samples(log: Log) -> Table:
         for i in picked
     ]
     columns = ["step", "prompt", "completion", "outcome", "reward", *values]
-    some = f"{len(picked):,} of {total:,} completions, evenly over the run."
-    return Table("Samples", columns, table, some if len(picked) < total else "", search=True)
+    note = f"{len(picked):,} of {total:,} completions, evenly over the run." * (len(picked) < total)
+    if len(set(log.prompts)) == 1:
+        columns.remove("prompt")
+        table = [[row[0], *row[2:]] for row in table]
+    return Table("Samples", columns, table, note, search=True)
 
 
 def _cut(words: str) -> str:

@@ -19,15 +19,17 @@ from ipsrl.runs import Run
 
 MOLECULES = 10_000
 """Molecules that the gallery holds."""
-DRAWN = 2_000
-"""Of which so many are drawn: RDKit needs a millisecond or two for each."""
+DRAWN = 2_500
+"""Of which so many of the best are drawn, for RDKit needs a millisecond or two for each."""
+FAILED = 500
+"""And so many of those without a value."""
 WINDOWS = 60
 SCAFFOLDS = 40
 
 _CHARTS = {
     "hits": ("Hits", "distinct molecules above the threshold", ""),
-    "reward": ("Reward", "mean of the batch", "raw"),
-    "penalised": ("Reward", "mean of the batch", "after the diversity filter"),
+    "reward": ("Reward, raw", "mean of the batch", ""),
+    "penalised": ("Reward, after the diversity filter", "mean of the batch", ""),
     "valid": ("Valid SMILES", "share of the batch", ""),
     "effective_outcomes": ("Effective outcomes", "of the batch", ""),
     "memory": ("Memory", "molecules", ""),
@@ -107,27 +109,18 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
 
 def _parts(calls: pa.Table, names: list[str], threshold: float) -> list[Part]:
     parts: list[Part] = []
-    reasons = Counter(reason for reason in calls["reason"].to_pylist() if reason)
-    if reasons:
-        most = reasons.most_common(20)
+    if reasons := Counter(reason for reason in calls["reason"].to_pylist() if reason):
+        most = dict(reasons.most_common(20))
         note = f"The 20 most frequent of {len(reasons)}." if len(reasons) > 20 else ""
-        parts.append(
-            Bars(
-                "Calls without a value, by reason", [r for r, _ in most], [n for _, n in most], note
-            )
-        )
+        title = "Calls without a value, by reason"
+        parts.append(Bars(title, list(most), list(most.values()), note))
     scaffolds = calls["scaffold"].combine_chunks().dictionary_encode()
     texts, ids_R = scaffolds.dictionary.to_pylist(), scaffolds.indices.to_numpy()
-    parts.append(
-        frequencies(
-            calls["call"].to_numpy(),
-            ids_R,
-            np.ones(len(ids_R), int),
-            lambda one: texts[one] or "no ring",
-            title="Scaffolds over the calls",
-            x="calls",
-        )  # fmt: skip
-    )
+    stack = frequencies(
+        calls["call"].to_numpy(), ids_R, np.ones(len(ids_R), int),
+        lambda one: texts[one] or "no ring", title="Scaffolds over the calls", x="calls",
+    )  # fmt: skip
+    parts.append(stack)
     return [*parts, _scaffolds(calls, threshold), _gallery(calls, names)]
 
 
@@ -155,12 +148,15 @@ def _gallery(calls: pa.Table, names: list[str]) -> Gallery:
     data = [best[name].to_pylist() for name in ("smiles", "scaffold", "status", "reason", "call")]
     data += [best[name].to_pylist() for name in columns]
     note = f"The best {len(best):,} of {len(calls):,} molecules. " if len(best) < len(calls) else ""
-    if len(best) > DRAWN:
-        note += f"The best {DRAWN:,} are drawn; of the others the SMILES is shown."
+    smiles = best["smiles"].to_pylist()
+    lost = pc.filter(best["smiles"], pc.is_null(best["reward"])).to_pylist()
+    drawn = dict.fromkeys([*smiles[:DRAWN], *lost[:FAILED]])
+    if len(drawn) < len(smiles):
+        note += f"The best {DRAWN:,} are drawn, and {FAILED} of those without a value."
     return Gallery(
         "Molecules",
         ["call", *columns],
         list(map(list, zip(*data, strict=True))),
-        packed(best["smiles"].to_pylist()[:DRAWN]),
+        packed(drawn),
         note,
     )
