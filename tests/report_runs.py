@@ -148,7 +148,10 @@ def search_run(
     directory: Path, smiles: list[str], *, failed: int = 0, reason: str = "no pose", **options: Any
 ) -> Run:
     """A search that scored these molecules; the last of them have no value."""
-    parts = [ComponentConfig(kind="qed"), ComponentConfig(kind="smarts", name="sa", smarts=["[#6]"])]
+    parts = [
+        ComponentConfig(kind="qed"),
+        ComponentConfig(kind="smarts", name="sa", smarts=["[#6]"]),
+    ]
     config = Config(components=parts, budget=max(len(smiles), 1), **options)
     run = Run.create(directory, config)
     n, batch = len(smiles), 50

@@ -118,12 +118,14 @@ class Question:
     """One prompt and its answers.
 
     Attributes:
+      name: what tells it from the others, in a line.
       prompt: its text.
       answers: right ones: key, how often it was given of late, and how often before that.
       known: whether all right answers are known, so that `answers` has also those never found.
       wrong: completions of late that are not right.
     """
 
+    name: str
     prompt: str
     answers: Sequence[tuple[str, int, int]]
     known: bool

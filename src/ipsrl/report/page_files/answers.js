@@ -8,10 +8,10 @@ function tiles(part) {
     const all = question.answers.length;
     const label = question.known ? `${found} of all ${all} right answers` : `${found} right answers`;
     const lost = question.known ? "" : all > found ? `, ${all - found} of earlier lost` : "";
-    const line = question.prompt.replaceAll(/\s+/g, " ");
+    const line = question.name.replaceAll(/\s+/g, " ");
     const head = `${label}${lost}: ${line.length > LONG ? `${line.slice(0, LONG)} …` : line}`;
     const box = later(make("details", { open: i === 0 }, make("summary", {}, head)), () => [
-      line.length > LONG ? make("details", {}, make("summary", {}, "The whole prompt"), make("p", { style: "white-space: pre-wrap" }, question.prompt)) : null,
+      question.prompt !== line ? make("details", {}, make("summary", {}, "The whole prompt"), make("p", { style: "white-space: pre-wrap" }, question.prompt)) : null,
       make("ul", { class: "tiles" }, question.answers.map((answer) => tile(answer, part.drawing, question))),
       question.wrong ? make("p", { class: "note" }, `${show(question.wrong)} completions are not right.`) : null,
     ]);

@@ -192,7 +192,8 @@ function bars(part) {
   const arranged = () => layout("", "", "", { yaxis: { tickvals: names.map((_, i) => i), ticktext: names.map((name) => plain(brief(name, 44))), automargin: true }, height: 70 + 28 * names.length });
   const figure = plot(part.title, { note: part.note, traces, arranged, numbers: () => ({ columns: ["name", "number"], rows: part.names.map((name, i) => [name, part.values[i]]) }) });
   figure.querySelector(".plot").style.height = `${70 + 28 * names.length}px`;
-  return make("div", { class: "charts" }, figure);
+  figure.classList.add("slim");
+  return figure;
 }
 
 /** From dark to light, as viridis. */
@@ -216,7 +217,7 @@ function planes(part) {
   });
   const ramp = SHADES.map((c) => `rgb(${c})`).join(", ");
   const scale = make("p", { class: "note" }, "0 ", make("span", { style: `display: inline-block; width: 8rem; height: .7rem; background: linear-gradient(90deg, ${ramp})` }), ` ${show(part.top)} and more`);
-  const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => part.planes.map((rows, i) => table({ title: part.names[i], columns: ["", ...rows[0].map((_, x) => String(x))], rows: rows.map((row, y) => [y, ...row]) }, "h4")));
+  const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => part.planes.map((rows, i) => table({ title: part.names[i], columns: ["y \\ x", ...rows[0].map((_, x) => String(x))], rows: rows.map((row, y) => [y, ...row]) }, "h4")));
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), make("div", { class: "planes" }, figures), scale, numbers);
 }
 

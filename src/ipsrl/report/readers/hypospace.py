@@ -23,8 +23,8 @@ def read(run: Run, label: str) -> View:
     inner = run.directory / "rl"
     told: dict[str, Any] = {}
     if (inner / "config.toml").exists():
-        told = llm.told(
-            Run.open(inner), config, right=_right(run), drawing=_DRAWINGS.get(domain, "")
+        told = llm.training_of(
+            Run.open(inner), config, asked=_asked(run), drawing=_DRAWINGS.get(domain, "")
         )
     result = run.result() if run.finished else {}
     told["summary"] = _summary(result) | told.get("summary", {})
@@ -33,12 +33,15 @@ def read(run: Run, label: str) -> View:
     return view(run, label, title, "ipsrl train hypospace", **told)
 
 
-def _right(run: Run) -> Mapping[str, list[str]]:
+def _asked(run: Run) -> dict[str, llm.Asked]:
     path = run.directory / "data.jsonl"
     if "data.jsonl" not in run.files:
         return {}
     sets = map(json.loads, path.read_text("utf-8").splitlines())
-    return {one["prompt"]: one["admissible"] for one in sets}
+    return {
+        one["prompt"]: llm.Asked("; ".join(one["observations"]), frozenset(one["admissible"]))
+        for one in sets
+    }
 
 
 def _summary(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,19 +57,27 @@ class Log:
     prompts: list[str]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is known of a prompt: a name in a line, and all right answers."""
+
+    name: str
+    right: Collection[str]
+
+
 def read(run: Run, label: str) -> View:
     """The view of a run; it may be going on."""
     config = settings(run)
     data = PurePath(str(config.get("dataset", ""))).name
     model = PurePath(str(config.get("model", ""))).name
     title = f"{model} with {config.get('method')} on {data}"
-    return view(run, label, title, "ipsrl train llm", **told(run, config))
+    return view(run, label, title, "ipsrl train llm", **training_of(run, config))
 
 
-def told(
+def training_of(
     run: Run,
     config: Mapping[str, Any],
-    right: Mapping[str, Collection[str]] | None = None,
+    asked: Mapping[str, Asked] | None = None,
     drawing: str = "",
 ) -> dict[str, Any]:
     """What a view says of the training of a language model.
@@ -77,7 +85,7 @@ def told(
     Args:
       run: of `ipsrl.llm.training`.
       config: its settings.
-      right: all right answers by the text of a prompt, where they are known.
+      asked: by the text of a prompt what is known of it, if anything is.
       drawing: see `Tiles`.
     """
     metrics = run.metrics()
@@ -101,7 +109,7 @@ def told(
                 summary["effective at last"] = diagnosis.end
                 found += _coverage(diagnosis)
             parts.append(_frequencies(log))
-            parts.append(_tiles(log, config, right, drawing))
+            parts.append(_tiles(log, config, asked, drawing))
         else:
             verdict.append(
                 "The run has no outcome function, so nothing says which completions mean the "
@@ -185,7 +193,7 @@ def _frequencies(log: Log) -> Part:
 
 
 def _tiles(
-    log: Log, config: Mapping[str, Any], right: Mapping[str, Collection[str]] | None, drawing: str
+    log: Log, config: Mapping[str, Any], asked: Mapping[str, Asked] | None, drawing: str
 ) -> Tiles:
     """By prompt, right answers in the last quarter of the steps, and those that came before."""
     steps = np.unique(_steps(log))
@@ -196,8 +204,8 @@ def _tiles(
     counts: dict[str, list[Counter[str]]] = defaultdict(lambda: [Counter(), Counter()])
     wrong: Counter[str] = Counter()
     for row, (prompt, name) in enumerate(zip(log.prompts, log.names, strict=True)):
-        if right is not None:
-            is_right = name is not None and name in right.get(prompt, ())
+        if asked is not None:
+            is_right = name is not None and prompt in asked and name in asked[prompt].right
         else:
             is_right = name is not None and (rewards is None or rewards[row] > least)
         counted = counts[prompt][not late_R[row]]
@@ -207,13 +215,14 @@ def _tiles(
             wrong[prompt] += bool(late_R[row])
     questions = []
     for prompt, (late, before) in counts.items():
-        keys = {**late, **before, **dict.fromkeys((right or {}).get(prompt, ()))}
+        known = (asked or {}).get(prompt, Asked(prompt, ()))
+        keys = {**late, **before, **dict.fromkeys(known.right)}
         answers = [(key, late[key], before[key]) for key in keys]
         answers.sort(key=lambda answer: (-answer[1], -answer[2], answer[0]))
-        questions.append(Question(prompt, answers, right is not None, wrong[prompt]))
+        questions.append(Question(known.name, prompt, answers, asked is not None, wrong[prompt]))
     questions.sort(key=lambda question: -len(question.answers))
     note = f"Counted from step {late_from} on, the last quarter; hollow: found only before that"
-    note += ", or never." if right is not None else "."
+    note += ", or never." if asked is not None else "."
     if len(questions) > QUESTIONS:
         note += f" The {QUESTIONS} prompts with most answers of {len(questions)}."
     return Tiles("Right answers to each prompt", questions[:QUESTIONS], drawing, note)
