@@ -287,7 +287,7 @@ def test_samples_are_searched(page_of):
 def test_charts_follow_a_change_of_the_scheme(page_of):
     page = page_of("grid")
     open_everything(page)
-    line = "document.querySelector('.plot .js-line').style.stroke"
+    line = "document.querySelector('.plot .xtitle').style.fill"
     before = page.evaluate(line)
     page.emulate_media(color_scheme="dark")
     until(page, f"{line} !== '{before}'")

@@ -237,6 +237,5 @@ def test_a_report_is_written_again_in_its_run(in_peace, tmp_path, capsys):
     for _ in range(2):
         assert main(["report", str(run)]) == 0
     (run / "report.html").unlink()
-    (run / "report-5x5-l1.png").write_text("mine")
     capsys.readouterr()
     assert main(["report", str(run)]) == 0  # listed by now: the name is ours

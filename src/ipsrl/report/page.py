@@ -20,12 +20,13 @@ from ipsrl.report.comparison import charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
 from ipsrl.report.view import Table, View, as_json
-from ipsrl.runs import Folder
+from ipsrl.runs import Folder, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FILES = Path(__file__).parent / "page_files"
+_MARK = b'<meta name="generator" content="ipsrl">'
 _SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
 
@@ -96,7 +97,10 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
     content = page(
         title, views, tables=tables, pictures=found.pictures, refresh=refresh if going_on else 0
     )
-    _write(out, {out.name: content})
+    if _is_report(out):
+        write_whole(out, content)
+    else:
+        _write(out, {out.name: content})
     return views
 
 
@@ -110,7 +114,10 @@ def page(
     refresh: int = 0,
 ) -> bytes:
     """The page as HTML; the same views give the same bytes."""
-    from jinja2 import Environment
+    try:
+        from jinja2 import Environment
+    except ImportError as error:
+        raise MissingExtra("report", error.name or "jinja2") from None
 
     data = {
         "title": title,
@@ -180,6 +187,15 @@ def _plotly() -> str:
 
 def _hash(script: str) -> str:
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is a page of ours, which a new one may replace wherever it lies."""
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(500)
+    except OSError:
+        return False
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:

@@ -1,14 +1,16 @@
 "use strict";
 // Charts, by Plotly. Names are data: what Plotly would read as markup is written as entities.
 
-const LINES = { // each is told from the others with any kind of colour vision, and on its paper
-  light: ["#0063A6", "#C24A00", "#00785A", "#A03070", "#6A5ACD", "#7A5C00"],
-  dark: ["#56B4E9", "#E8893A", "#2FBF94", "#DE8FC0", "#A9A0F5", "#D9C24A"],
+// Searched for: of all colours that are seen on their paper, those whose nearest two lie furthest
+// apart for any kind of colour vision; a test measures it.
+const LINES = {
+  light: ["#0066aa", "#ee0066", "#888800", "#000066", "#8800ee", "#662200"],
+  dark: ["#44aaee", "#ee8822", "#aaee88", "#ee0044", "#eeee00", "#aa6688"],
 };
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const OUTCOMES = [ // told apart by lightness too
-  "#0063A6", "#F0A830", "#00785A", "#E9A3C9", "#7B2D5E", "#56B4E9", "#B5532A", "#B8DE6F",
-  "#3B3B8F", "#E8D15A", "#4E8F8B", "#C9B3E8",
+const OUTCOMES = [
+  "#0066aa", "#cccc00", "#660000", "#00eeee", "#cc6600", "#8800ee",
+  "#aaeeaa", "#002288", "#cc8888", "#666644", "#ee44ee", "#442244",
 ];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = [];
