@@ -93,7 +93,7 @@ class Arrows:
     """
 
     title: str
-    cells: Sequence[Sequence[float]]
+    cells: Sequence[Sequence[Number]]
     marks: Sequence[tuple[str, float, float, float]]
     note: str = ""
 

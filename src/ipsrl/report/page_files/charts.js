@@ -4,13 +4,13 @@
 // Searched for: of all colours that are seen on their paper, those whose nearest two lie furthest
 // apart for any kind of colour vision; a test measures it.
 const LINES = {
-  light: ["#0066aa", "#ee0066", "#888800", "#000066", "#8800ee", "#662200"],
-  dark: ["#44aaee", "#ee8822", "#aaee88", "#ee0044", "#eeee00", "#aa6688"],
+  light: ["#0066aa", "#ee2266", "#aa8800", "#000066", "#882200", "#440022"],
+  dark: ["#44aaee", "#eeee66", "#ee4466", "#aaeeaa", "#eeaacc", "#668800"],
 };
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
 const OUTCOMES = [
-  "#0066aa", "#cccc00", "#660000", "#00eeee", "#cc6600", "#8800ee",
-  "#aaeeaa", "#002288", "#cc8888", "#666644", "#ee44ee", "#442244",
+  "#0066aa", "#eecc66", "#aa2244", "#aaccaa", "#662266", "#ee8866",
+  "#44aacc", "#666600", "#8888ee", "#004400", "#00eeee", "#aa6688",
 ];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = [];

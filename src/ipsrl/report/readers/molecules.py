@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ipsrl.report.readers.base import curves, plain_view, settings, view
@@ -125,8 +124,8 @@ def _parts(calls: pa.Table, names: list[str], threshold: float) -> list[Part]:
 
 
 def _scaffolds(calls: pa.Table, threshold: float) -> Table:
-    hit = pc.greater(pc.fill_null(calls["reward"], -1.0), threshold)
-    table = calls.select(["scaffold", "reward"]).append_column("hit", pc.cast(hit, pa.int64()))
+    hit = (calls["reward"].to_numpy() > threshold).astype(int)  # NaN, without a value, is not
+    table = calls.select(["scaffold", "reward"]).append_column("hit", [hit])
     grouped = table.group_by("scaffold").aggregate(
         [("hit", "sum"), ("reward", "max"), ("scaffold", "count")]
     )
@@ -142,14 +141,14 @@ def _scaffolds(calls: pa.Table, threshold: float) -> Table:
 def _gallery(calls: pa.Table, names: list[str]) -> Gallery:
     from ipsrl.report.readers.drawing import packed
 
-    order = pc.sort_indices(calls, [("reward", "descending"), ("call", "ascending")])
-    best = calls.take(order[:MOLECULES])
+    best = calls.sort_by([("reward", "descending"), ("call", "ascending")]).slice(0, MOLECULES)
     columns = ["reward", *(["penalised"] if "penalised" in calls.column_names else []), *names]
     data = [best[name].to_pylist() for name in ("smiles", "scaffold", "status", "reason", "call")]
     data += [best[name].to_pylist() for name in columns]
     note = f"The best {len(best):,} of {len(calls):,} molecules. " if len(best) < len(calls) else ""
     smiles = best["smiles"].to_pylist()
-    lost = pc.filter(best["smiles"], pc.is_null(best["reward"])).to_pylist()
+    rewards = best["reward"].to_pylist()
+    lost = [text for text, reward in zip(smiles, rewards, strict=True) if reward is None]
     drawn = dict.fromkeys([*smiles[:DRAWN], *lost[:FAILED]])
     if len(drawn) < len(smiles):
         note += f"The best {DRAWN:,} are drawn, and {FAILED} of those without a value."
