@@ -292,3 +292,35 @@ def test_charts_follow_a_change_of_the_scheme(page_of):
     page.emulate_media(color_scheme="dark")
     until(page, f"{line} !== '{before}'")
     assert page.problems == []
+
+
+@pytest.mark.slow
+def test_large_pages_are_small_and_open_fast(browser, tmp_path, record_property):
+    """10,000 molecules, and 500 outcomes: under 15 MB, and under 2 s of a processor.
+
+    Time of the processor, because that of the wall is that of whatever else the machine does.
+    """
+    from ipsrl.report.page import write_report
+
+    scaffolds = ("c1ccc({0})cc1", "C1CCN({0})CC1", "C1CC1{0}", "c1ccnc({0})c1")
+    smiles = [
+        scaffolds[i % 4].format("C" * (1 + i // 4 % 50) + "O" + "C" * (i // 200))
+        for i in range(10_000)
+    ]
+    runs.finish_search(runs.search_run(tmp_path / "search", smiles, failed=700), 10_000, 700)
+    runs.finish_lm(runs.lm_run(tmp_path / "lm", outcomes=500, group=64, collapse=False))
+    for name in ("search", "lm"):
+        out = tmp_path / f"{name}.html"
+        write_report([tmp_path / name], out)
+        page = opened(browser, out)
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable")
+        page.wait_for_load_state("load")
+        told = session.send("Performance.getMetrics")["metrics"]
+        seconds = next(one["value"] for one in told if one["name"] == "ProcessTime")
+        megabytes = out.stat().st_size / 1e6
+        record_property(f"{name}", f"{megabytes:.1f} MB, {seconds:.2f} s of a processor")
+        assert page.problems == []
+        assert megabytes < 15
+        assert seconds < 2
+        page.context.close()

@@ -5,14 +5,19 @@ A new family is a module with `read(run, label) -> View`, and a line in `_READER
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
+from ipsrl.report.readers import grids, hypospace, llm, molecules
 from ipsrl.report.readers.base import plain_view, settings
 from ipsrl.report.view import View
 from ipsrl.runs import Run
 
-_READERS = ("grids", "llm", "hypospace", "molecules")
+_READERS = {
+    "grids": grids.read,
+    "llm": llm.read,
+    "hypospace": hypospace.read,
+    "molecules": molecules.read,
+}
 
 
 def read(directory: Path, label: str) -> View:
@@ -26,9 +31,7 @@ def read(directory: Path, label: str) -> View:
     """
     run = Run.open(directory)
     family = run.family or _guessed(run)
-    if family not in _READERS:
-        return plain_view(run, label)
-    return import_module(f"{__name__}.{family}").read(run, label)
+    return _READERS.get(family, plain_view)(run, label)
 
 
 def _guessed(run: Run) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import shlex
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ipsrl.config import read
 from ipsrl.report.view import Curve, View, known
 from ipsrl.runs import Run
 
@@ -23,8 +23,7 @@ _UNTOLD = ("/mean_length", "/min_length", "/max_length", "terminated_length", "c
 
 def settings(run: Run) -> dict[str, Any]:
     """Keys and values of config.toml; those of a table with the name of the table before them."""
-    with (run.directory / "config.toml").open("rb") as file:
-        return dict(_flat(tomllib.load(file)))
+    return dict(_flat(read(run.directory / "config.toml")))
 
 
 def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
