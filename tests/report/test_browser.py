@@ -120,10 +120,12 @@ def page_of(browser, pages):
         context.close()
 
 
-def test_nothing_is_requested_and_nothing_complains(seen):
-    """Promise 19: the page needs nothing but itself; a breach of its policy would be a problem."""
+@pytest.mark.promise(number=19)
+def test_nothing_is_requested_and_nothing_complains(seen, record_property):
+    """The page needs nothing but itself; a breach of its policy would be a problem."""
     assert seen.asked == [seen.url]
     assert seen.problems == []
+    record_property("figure", f"{len(SHOWN) * len(WAYS)} pages opened without a network")
 
 
 def test_nothing_sticks_out(seen):
@@ -195,6 +197,7 @@ def numbers_of(page: Any, chart: str) -> list[list[str]]:
     return [row.locator("td").all_inner_texts() for row in rows]
 
 
+@pytest.mark.promise(number=19)
 def test_numbers_of_a_grid_are_those_of_the_file(page_of, folder):
     """The middle of three seeds, and the outer two; four digits are shown."""
     shown = numbers_of(page_of("grid"), "Distance to the target")

@@ -155,6 +155,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path, grid):
     assert written[0] == written[1]
 
 
+@pytest.mark.promise(number=19)
 def test_lines_of_the_page_are_those_of_the_files(tmp_path, grid):
     """Seed by seed, the median and the range, to the last bit."""
     html = report(tmp_path, grid)
