@@ -168,7 +168,8 @@ def _flat(row: Mapping[str, Any], before: str = "") -> Any:
 
 
 def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
-    place = paths[0].resolve().name if len(paths) == 1 else "ipsrl"
+    names = [path.resolve().name for path in paths]
+    place = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if not views:
         return place
     titles = {view.title for view in views}

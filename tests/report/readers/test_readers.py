@@ -229,7 +229,7 @@ def test_all_right_answers_of_a_prompt_are_there(domain, drawing, tmp_path):
     """Found or not: the policy knows the first half of them."""
     runs.finish_hypospace(runs.hypospace_run(tmp_path / "run", domain))
     view = read(tmp_path / "run", "r")
-    tiles = part(view, Tiles)
+    tiles = part(view, Tiles, "Right answers")
     assert tiles.drawing == drawing
     sets = {s["prompt"]: s for s in runs.answers_of(tmp_path / "run/data.jsonl")}
     assert {q.prompt for q in tiles.questions} == {
@@ -306,3 +306,52 @@ def test_scaffolds_are_counted(tmp_path):
     table = part(read(tmp_path / "run", "r"), Table, "Scaffolds")
     assert {row[0]: row[2] for row in table.rows} == {"c1ccccc1": 10, "C1CCNCC1": 10, "no ring": 10}
     assert sum(row[1] for row in table.rows) == run.metrics()[-1]["hits"]
+
+
+def test_coverage_is_of_the_first_and_the_last_quarter(tmp_path):
+    """One sample is one outcome, and all samples find all that there are."""
+    runs.grid_run(tmp_path / "run", evaluations=40, seeds=2)
+    view = read(tmp_path / "run", "r")
+    for name in ("first quarter", "last quarter"):
+        line = curve(view, "Coverage", name)
+        # Logarithms of factorials of thousands of samples leave ten digits.
+        assert [ys[0] for ys in line.ys_ST] == pytest.approx([1.0, 1.0], rel=1e-9)
+        assert all(ys == sorted(ys) for ys in line.ys_ST)
+    # Later there are four or five outcomes, see `grid_run`.
+    assert max(curve(view, "Coverage", "last quarter").ys_ST[0]) <= 6
+
+
+def test_arrows_lead_where_the_policy_ends():
+    """A walk that always goes right ends in the corner; one that tosses a coin in C(7, 4) / 2^7."""
+    from ipsrl.report.readers.grids import ends, visited
+
+    right = np.tile([1.0, 0.0, 0.0], (64, 1))
+    assert visited(right)[7, 0] == 1.0
+    coin = np.tile([0.5, 0.5, 0.0], (64, 1))
+    assert visited(coin)[4, 3] == 35 / 128
+    target = np.zeros(64)
+    target[[8 * 6 + 1, 8 * 4 + 3]] = 0.5
+    assert ends(target) == {"A": (4, 3), "B": (6, 1)}
+
+
+def test_responses_after_training_are_judged(tmp_path):
+    """The first two right answers of a test set, one of them twice, and what is not an answer."""
+    from ipsrl.hypospace.domains import make_task
+
+    run = runs.hypospace_run(tmp_path / "run", "boolean")
+    asked = max(
+        (s for s in runs.answers_of(tmp_path / "run/data.jsonl") if s["split"] == "test"),
+        key=lambda s: len(s["admissible"]),
+    )
+    one, two = asked["admissible"][:2]
+    task = make_task("boolean", {})
+    responses = [task.answer(key) for key in (one, two, two)] + ["I do not know."]
+    run.files.write("responses.jsonl", b"".join(
+        json.dumps({"id": asked["id"], "response": text}).encode() + b"\n" for text in responses
+    ))  # fmt: skip
+    runs.finish_hypospace(run)
+    tiles = part(read(tmp_path / "run", "r"), Tiles, "Responses")
+    (question,) = tiles.questions
+    assert question.answers[:2] == [(two, 2, 0), (one, 1, 0)]
+    assert {key for key, *_ in question.answers} == set(asked["admissible"])
+    assert question.wrong == 1

@@ -8,11 +8,13 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ipsrl.llm.collapse import expected_distinct
 from ipsrl.report.readers.base import curves_of_seeds, settings, view
 from ipsrl.report.readers.frequencies import frequencies
-from ipsrl.report.view import Arrows, Part, Planes, View, known
+from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
 from ipsrl.runs import Run
 
 _CHARTS = {
@@ -33,8 +35,11 @@ def read(run: Run, label: str) -> View:
     whole = int(config.get("iterations", 0)) * batch
     result = run.result() if run.finished else {}
     parts: list[Part] = []
+    coverage: list[Curve] = []
     if "outcomes.parquet" in run.files:
-        parts.append(_frequencies(run, config, batch))
+        table = pq.read_table(run.outcomes_path)
+        parts.append(_frequencies(table, config, batch))
+        coverage = _coverage(table)
     if run.finished and (arrays := run.arrays()):
         parts += _distributions(config, result, arrays)
     return view(
@@ -45,7 +50,7 @@ def read(run: Run, label: str) -> View:
         done=(rows[-1]["trajectories"] if rows else 0, whole),
         alarms=_alarms(rows[-seeds:]),
         summary=_summary(result, rows[-seeds:]),
-        curves=curves_of_seeds(rows, "trajectories", _CHARTS),
+        curves=[*curves_of_seeds(rows, "trajectories", _CHARTS), *coverage],
         parts=parts,
     )
 
@@ -89,9 +94,34 @@ def _summary(result: Mapping[str, Any], last: list[dict[str, Any]]) -> dict[str,
     return {key: value for key, value in found.items() if value not in (None, [])}
 
 
-def _frequencies(run: Run, config: Mapping[str, Any], batch: int) -> Part:
-    table = pq.read_table(run.directory / "outcomes.parquet", columns=["step", "outcome", "count"])
-    step_R, ids_R, counts_R = (table[name].to_numpy() for name in table.column_names)
+def _coverage(table: pa.Table) -> list[Curve]:
+    """Different outcomes among N samples of a seed, of the first and last quarter of the steps."""
+    step_R, seed_R, ids_R, counts_R = _columns(table, "step", "seed", "outcome", "count")
+    steps, seeds = np.unique(step_R), np.unique(seed_R)
+    quarter = max(1, len(steps) // 4)
+    found = []
+    for name, chosen in (("first", steps[:quarter]), ("last", steps[-quarter:])):
+        in_quarter = np.isin(step_R, chosen) & (ids_R >= 0)
+        counts_SK = [
+            np.bincount(ids_R[own], counts_R[own]).astype(int)
+            for own in (in_quarter & (seed_R == seed) for seed in seeds)
+        ]
+        counts_SK = [counts[counts > 0] for counts in counts_SK]
+        least = min(int(counts.sum()) for counts in counts_SK)
+        samples = [2**k for k in range(least.bit_length())]
+        ys_ST = [known(expected_distinct(counts, samples)) for counts in counts_SK]
+        if samples:
+            axes = "Coverage", "samples of a seed", "different outcomes, expected"
+            found.append(Curve(*axes, samples, ys_ST, f"{name} quarter", "x"))
+    return found
+
+
+def _columns(table: pa.Table, *names: str) -> list[np.ndarray]:
+    return [table[name].to_numpy() for name in names]
+
+
+def _frequencies(table: pa.Table, config: Mapping[str, Any], batch: int) -> Part:
+    step_R, ids_R, counts_R = _columns(table, "step", "outcome", "count")
     return frequencies(
         step_R * batch, ids_R, counts_R, lambda state: _state(config, state),
         title="Outcomes over training", x="trajectories",
@@ -146,19 +176,34 @@ def _distributions(
     return parts
 
 
-def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
-    """The force field of the lattice: steps right and up, and where they lead."""
-    side = math.isqrt(len(target_S))
-    cells = [(x, y) for x in range(side) for y in range(side - x)]
+def visited(policy_SA: np.ndarray) -> np.ndarray:
+    """Probabilities that a walk on the lattice passes its cells [x, y].
+
+    Args:
+      policy_SA: of a step right, up, and of the end.
+    """
+    side = math.isqrt(len(policy_SA))
     visits = np.zeros((side, side))
     visits[0, 0] = 1.0
-    for x, y in sorted(cells, key=sum):
-        if x + y < side - 1:
-            right, up = policy_SA[x * side + y, :2]
-            visits[x + 1, y] += visits[x, y] * right
-            visits[x, y + 1] += visits[x, y] * up
-    ends = [divmod(int(state), side) for state in np.flatnonzero(target_S)]
-    ends.sort(key=lambda end: -math.comb(sum(end), end[0]))  # A is what more paths lead to
+    walked = [(x, y) for x in range(side) for y in range(side - 1 - x)]
+    for x, y in sorted(walked, key=sum):
+        right, up = policy_SA[x * side + y, :2]
+        visits[x + 1, y] += visits[x, y] * right
+        visits[x, y + 1] += visits[x, y] * up
+    return visits
+
+
+def ends(target_S: np.ndarray) -> dict[str, tuple[int, int]]:
+    """The cells that pay, by name: A is what more paths lead to."""
+    side = math.isqrt(len(target_S))
+    cells = (divmod(int(state), side) for state in np.flatnonzero(target_S))
+    return dict(zip("AB", sorted(cells, key=lambda at: -math.comb(sum(at), at[0])), strict=True))
+
+
+def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
+    """The force field of the lattice: steps right and up, and where they lead."""
+    side, visits = math.isqrt(len(target_S)), visited(policy_SA)
+    cells = [(x, y) for x in range(side) for y in range(side - x)]
     return Arrows(
         title=f"Force field of seed {seed}",
         cells=[
@@ -168,7 +213,7 @@ def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
         ],
         marks=[
             (f"{name}, {math.comb(x + y, x)} paths", float(x), float(y), float(visits[x, y]))
-            for name, (x, y) in zip("AB", ends, strict=False)
+            for name, (x, y) in ends(target_S).items()
         ],
         note="Arrows are the probabilities of a step right and up; strong where cells are visited.",
     )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from ipsrl.hypospace.datasets import ObservationSet
+from ipsrl.hypospace.domains import make_task
+from ipsrl.hypospace.lines import read_lines
+from ipsrl.hypospace.recovery import Response
+from ipsrl.hypospace.task import judge
 from ipsrl.report.readers import llm
 from ipsrl.report.readers.base import settings, view
-from ipsrl.report.view import Bars, Curve, Part, View, known
+from ipsrl.report.view import Bars, Curve, Part, Question, Tiles, View, known
 from ipsrl.runs import Run
 
 _DRAWINGS = {"causal": "graph", "voxel": "voxels"}
@@ -29,8 +35,38 @@ def read(run: Run, label: str) -> View:
     result = run.result() if run.finished else {}
     told["summary"] = _summary(result) | told.get("summary", {})
     told["curves"] = [*told.get("curves", ()), *_recovery(result)]
-    told["parts"] = [*_verdicts(result), *told.get("parts", ())]
+    told["parts"] = [*_verdicts(result), *_after(run, config), *told.get("parts", ())]
     return view(run, label, title, "ipsrl train hypospace", **told)
+
+
+def _after(run: Run, config: Mapping[str, Any]) -> list[Part]:
+    """Right answers among the responses after training, of the half that was not trained on."""
+    if not run.finished or "responses.jsonl" not in run.files:
+        return []
+    size = {k.removeprefix("size."): v for k, v in config.items() if k.startswith("size.")}
+    task = make_task(config["domain"], size)
+    sets = {one.id: one for one in read_lines(run.directory / "data.jsonl", ObservationSet)}
+    given: dict[str, list[str]] = defaultdict(list)
+    for one in read_lines(run.directory / "responses.jsonl", Response):
+        if sets[one.id].split == "test":
+            given[one.id].append(one.response)
+    questions = []
+    for name, responses in given.items():
+        asked = sets[name]
+        judged = (judge(task, asked.observations, response) for response in responses)
+        counts = Counter(found.key for found in judged if found.valid)
+        answers = [(key, counts[key], 0) for key in asked.admissible]
+        answers.sort(key=lambda answer: (-answer[1], answer[0]))
+        wrong = len(responses) - sum(counts.values())
+        questions.append(
+            Question("; ".join(asked.observations), asked.prompt, answers, True, wrong)
+        )
+    questions.sort(key=lambda question: -len(question.answers))
+    note = "Prompts that were not trained on; hollow: never found."
+    if len(questions) > llm.QUESTIONS:
+        note += f" The {llm.QUESTIONS} with most right answers of {len(questions)}."
+    drawing = _DRAWINGS.get(config["domain"], "")
+    return [Tiles("Responses after training", questions[: llm.QUESTIONS], drawing, note)]
 
 
 def _asked(run: Run) -> dict[str, llm.Asked]:
