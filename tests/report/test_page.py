@@ -143,8 +143,14 @@ def test_figures_are_in_the_page_and_beside_it(tmp_path):
 
 
 def test_the_page_of_an_item_shows_its_runs_too(tmp_path, grid):
+    """Without dates and paths: an item gives the same bytes wherever and whenever it runs."""
     html = of_item(tmp_path, runs={"cell": grid})
-    assert [run["label"] for run in html.data["runs"]] == ["cell"]
+    (run,) = html.data["runs"]
+    assert (run["label"], run["command"]) == (
+        "cell", "ipsrl train hypergrid --config cell/config.toml --out NEW",
+    )  # fmt: skip
+    assert "begun" not in run["about"]
+    assert str(tmp_path.parent) not in json.dumps(html.data)
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path, grid):
@@ -205,3 +211,33 @@ def test_there_is_no_markup_that_the_scripts_make_of_text():
 
     source = "".join((page._FILES / name).read_text("utf-8") for name in page._SCRIPTS)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", source)
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path, grid):
+    """Alone it is an error; among others an alarm."""
+    runs.search_run(tmp_path / "broken", ["CCO"] * 5).close()
+    (tmp_path / "broken" / "calls.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(RunError, match=r"broken cannot be read .*Restore"):
+        report(tmp_path, tmp_path / "broken")
+    html = report(tmp_path, grid, tmp_path / "broken")
+    assert [run["state"] for run in html.data["runs"]] == ["ended", "unknown"]
+    assert "cannot be read" in html.data["runs"][1]["alarms"][0]
+    assert {line["run"] for chart in html.data["charts"] for line in chart["lines"]} == {"run"}
+
+
+def test_many_runs_share_the_room_of_a_page(tmp_path):
+    """Lines of 40 runs have a 40th of the points of a chart, and galleries of the molecules."""
+    for i in range(40):
+        runs.grid_run(
+            tmp_path / "grids" / f"{i}", evaluations=500, seeds=1, lr=0.001 * (i + 1)
+        ).close()
+    html = report(tmp_path, tmp_path / "grids")
+    chart = html.data["charts"][0]
+    assert len(chart["lines"]) == 40
+    assert all(len(line["xs"]) == 250 for line in chart["lines"])
+    assert all((line["xs"][0], line["xs"][-1]) == (2560, 1_280_000) for line in chart["lines"])
+    for i in range(3):
+        runs.search_run(tmp_path / "searches" / f"{i}", ["CCO"] * 6000, seed=i).close()
+    html = report(tmp_path, tmp_path / "searches")
+    galleries = [p for run in html.data["runs"] for p in run["parts"] if p["kind"] == "Gallery"]
+    assert [len(gallery["rows"]) for gallery in galleries] == [3333] * 3

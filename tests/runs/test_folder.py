@@ -202,7 +202,6 @@ def test_no_command_overwrites_a_file_of_the_users(in_peace, tmp_path, capsys, r
     mine = tmp_path / "mine"
     commands = {
         "page.html": ["report", str(run), "--out", str(mine / "page.html")],
-        "page-5x5-l1.png": ["report", str(run), "--out", str(mine / "page.html")],
         "diagnosis.json": ["diagnose", str(log), "--out", str(mine)],
         "diagnosis.png": ["diagnose", str(log), "--out", str(mine)],
         "data.jsonl": [

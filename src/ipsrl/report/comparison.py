@@ -9,12 +9,16 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ipsrl.report.readers.base import thinned
 from ipsrl.report.view import Curve, Number, Table, View, known
+
+POINTS = 10_000
+"""Points of all lines of a chart; but a line has 50."""
 
 _SEED = re.compile(r"[/_.\- ]*seed[/_.\- ]*\d+$")
 _OF_ONE_RUN = ("seed", "dataset")  # the data set of HypoSpace lies in the run
@@ -90,7 +94,20 @@ def charts(views: Sequence[View]) -> list[Chart]:
                 lines.append(Line("", name, first.xs, first.ys_ST[0], [], [], 1))
     families = list(dict.fromkeys(axes.family for axes in found))
     ordered = sorted(found.items(), key=lambda item: families.index(item[0].family))
-    return [Chart(*axes, lines) for axes, lines in ordered]
+    return [Chart(*axes, _fitting(lines)) for axes, lines in ordered]
+
+
+def _fitting(lines: Sequence[Line]) -> list[Line]:
+    """The lines of a chart, with so many points that a page of many runs stays small."""
+    found = []
+    for line in lines:
+        kept = thinned(len(line.xs), max(50, POINTS // len(lines)))
+        xs, ys, low, high = (
+            [values[i] for i in kept] if values else []
+            for values in (line.xs, line.ys, line.low, line.high)
+        )
+        found.append(replace(line, xs=xs, ys=ys, low=low, high=high))
+    return found
 
 
 def _line(run: str, name: str, curves: Sequence[Curve]) -> Line:

@@ -19,6 +19,7 @@ from ipsrl.errors import MissingExtra, RunError
 from ipsrl.report.comparison import charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
+from ipsrl.report.readers.base import DATES
 from ipsrl.report.view import Table, View, as_json
 from ipsrl.runs import Folder, write_whole
 
@@ -68,7 +69,8 @@ def write_page(
 
     pngs = {caption: (name, as_png(figure)) for caption, (name, figure) in figures.items()}
     files = {f"{out.stem}-{name}.png": png for name, png in pngs.values()}
-    views = [read(directory, label) for label, directory in (runs or {}).items()]
+    views = [_timeless(read(place, label, len(runs or ())), place, label)
+             for label, place in (runs or {}).items()]  # fmt: skip
     pictures = {caption: png for caption, (_, png) in pngs.items()}
     tables = [table_of("", rows)] if rows else []
     files[out.name] = page(title, views, tables=tables, pictures=pictures, note=note)
@@ -86,11 +88,11 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
       the views of the runs.
     Raises:
       MissingExtra: without the libraries of `ipsrl[report]`.
-      RunError: if there is no run, one cannot be read, or `out` cannot be written.
+      RunError: if there is no run, the only one cannot be read, or `out` cannot be written.
     """
     _plotly()
     found = find(paths)
-    views = [read(directory, label) for label, directory in found.runs.items()]
+    views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
     tables = [table_of(name, rows) for name, rows in found.tables.items()]
     title = views[0].title if len(views) == 1 else _title(paths, views)
     going_on = any(view.state == "running" for view in views)
@@ -102,6 +104,22 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
     else:
         _write(out, {out.name: content})
     return views
+
+
+def _timeless(view: View, directory: Path, label: str) -> View:
+    """Without dates and paths, so that an item writes the same bytes again, and elsewhere."""
+    about = {key: told for key, told in view.about.items() if key not in DATES}
+    return replace(view, about=about, command=view.command.replace(str(directory), label))
+
+
+def _read(directory: Path, label: str, among: int) -> View:
+    """The view of a run; one of several that cannot be read is told, and the others are shown."""
+    try:
+        return read(directory, label, among)
+    except RunError as error:
+        if among == 1:
+            raise
+        return View(label, "", "cannot be read", "unknown", alarms=[str(error)])
 
 
 def page(

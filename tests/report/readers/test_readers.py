@@ -149,7 +149,8 @@ def test_planes_are_the_target_and_the_median_best_and_worst_seed(tmp_path):
     ]
     # State 8 x + y: the row of y holds every x.
     expected = np.linspace(0, 2 / 64, 64, dtype=np.float32).reshape(8, 8).T
-    np.testing.assert_array_equal(np.array(planes.planes[1], np.float32), expected)
+    # Four digits, as many as are shown.
+    np.testing.assert_allclose(planes.planes[1], expected, rtol=5e-4)
 
 
 def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):

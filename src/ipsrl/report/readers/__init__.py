@@ -1,12 +1,15 @@
 """From a run directory to a view: one module for each family.
 
-A new family is a module with `read(run, label) -> View`, and a line in `_READERS`.
+A new family is a module with `read(run, label, among) -> View`, and a line in `_READERS`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pyarrow import ArrowException
+
+from ipsrl.errors import IpsrlError, RunError, words
 from ipsrl.report.readers import grids, hypospace, llm, molecules
 from ipsrl.report.readers.base import plain_view, settings
 from ipsrl.report.view import View
@@ -20,18 +23,29 @@ _READERS = {
 }
 
 
-def read(directory: Path, label: str) -> View:
+def read(directory: Path, label: str, among: int = 1) -> View:
     """The view of a run, whatever its family, running or not.
 
     Args:
       directory: of the run.
       label: of it on the page.
+      among: how many runs share the page: of each, there is room for the less.
     Raises:
       RunError: if there is no run in the directory, or a file of it cannot be read.
     """
     run = Run.open(directory)
-    family = run.family or _guessed(run)
-    return _READERS.get(family, plain_view)(run, label)
+    try:
+        reader = _READERS.get(run.family or _guessed(run), plain_view)
+        return reader(run, label, among)
+    except IpsrlError:
+        raise
+    except (
+        OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ArrowException
+    ) as error:  # fmt: skip
+        raise RunError(
+            f"{directory} cannot be read ({words(error)}), though a run wrote it. Restore its "
+            "files from a copy, or leave it out."
+        ) from error
 
 
 def _guessed(run: Run) -> str:

@@ -18,6 +18,9 @@ from ipsrl.runs import Run
 POINTS = 400
 """Most points of a line: more than a screen shows."""
 
+DATES = ("begun", "ended", "last written")
+"""What `about` calls them."""
+
 _UNTOLD = ("/mean_length", "/min_length", "/max_length", "terminated_length", "clip_ratio")
 
 
@@ -38,10 +41,11 @@ def about(run: Run) -> dict[str, str]:
     """Seed, dates and versions of a run."""
     told = run.environment()
     found = {f"{key}": str(value) for key, value in told.get("seeds", {}).items()}
-    found["begun"] = _date(run.directory / "config.toml")
+    begun, ended, written = DATES
+    found[begun] = _date(run.directory / "config.toml")
     last = run.directory / "result.json" if run.finished else run.metrics_path
     if last.exists():
-        found["ended" if run.finished else "last written"] = _date(last)
+        found[ended if run.finished else written] = _date(last)
     for key in ("git_revision", "platform", "python"):
         if told.get(key):
             found[key.replace("_", " ")] = str(told[key])
@@ -144,7 +148,7 @@ def curves_of_seeds(
     return found
 
 
-def plain_view(run: Run, label: str) -> View:
+def plain_view(run: Run, label: str, among: int = 1) -> View:  # noqa: ARG001 (as all readers)
     """Of a run that no reader knows better: every number that it logs, over its first key."""
     rows = run.metrics()
     first = next(iter(rows), {})

@@ -17,6 +17,9 @@ from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
 from ipsrl.runs import Run
 
+FEW = 10
+"""Runs on a page up to which each shows several seeds."""
+
 _CHARTS = {
     "total_l1": ("Distance to the target", "total L1, exact"),
     "sampled_l1": ("Distance of the last samples to the target", "total L1 of samples"),
@@ -27,8 +30,8 @@ _CHARTS = {
 }
 
 
-def read(run: Run, label: str) -> View:
-    """The view of a run; it may be going on."""
+def read(run: Run, label: str, among: int = 1) -> View:
+    """The view of a run, which may be going on, on a page of so many."""
     config, rows = settings(run), run.metrics()
     seeds = int(config.get("seeds", 1))
     batch = int(config.get("batch", 1))
@@ -41,7 +44,7 @@ def read(run: Run, label: str) -> View:
         parts.append(_frequencies(table, config, batch))
         coverage = _coverage(table)
     if run.finished and (arrays := run.arrays()):
-        parts += _distributions(config, result, arrays)
+        parts += _distributions(config, result, arrays, among)
     return view(
         run,
         label,
@@ -138,7 +141,10 @@ def _state(config: Mapping[str, Any], state: int) -> str:
 
 
 def _distributions(
-    config: Mapping[str, Any], result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    config: Mapping[str, Any],
+    result: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    among: int,
 ) -> list[Part]:
     """Where the seeds end, beside the target; on the lattice also how they get there."""
     if "env" in config:
@@ -151,11 +157,11 @@ def _distributions(
         """Marginal of the first two coordinates."""
         cube = p.reshape((side,) * dims)
         rows = cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
-        return [known(row) for row in rows]
+        return [[float(f"{p:.4g}") for p in row] for row in rows]  # as many digits as are shown
 
     target = plane(arrays["target"])
     best, worst = int(np.argmin(l1)), int(np.argmax(l1))
-    chosen = dict.fromkeys([middle, best, worst])
+    chosen = dict.fromkeys([middle, best, worst] if among <= FEW else [middle])
     words = {middle: "median", best: "best", worst: "worst"} if len(l1) > 1 else {middle: "the"}
     first = int(config.get("seed", 0))
     names = [f"{words[s]} seed, {first + s}: total L1 {l1[s]:.3f}" for s in chosen]

@@ -21,8 +21,8 @@ from ipsrl.runs import Run
 _DRAWINGS = {"causal": "graph", "voxel": "voxels"}
 
 
-def read(run: Run, label: str) -> View:
-    """The view of a run; it may be going on."""
+def read(run: Run, label: str, among: int = 1) -> View:
+    """The view of a run, which may be going on, on a page of so many."""
     config = settings(run)
     domain, model = str(config["domain"]), PurePath(str(config.get("model", ""))).name
     title = f"{model} with {config.get('method')} on HypoSpace, {domain}"
@@ -30,16 +30,16 @@ def read(run: Run, label: str) -> View:
     told: dict[str, Any] = {}
     if (inner / "config.toml").exists():
         told = llm.training_of(
-            Run.open(inner), config, asked=_asked(run), drawing=_DRAWINGS.get(domain, "")
+            Run.open(inner), config, among, asked=_asked(run), drawing=_DRAWINGS.get(domain, "")
         )
     result = run.result() if run.finished else {}
     told["summary"] = _summary(result) | told.get("summary", {})
     told["curves"] = [*told.get("curves", ()), *_recovery(result)]
-    told["parts"] = [*_verdicts(result), *_after(run, config), *told.get("parts", ())]
+    told["parts"] = [*_verdicts(result), *_after(run, config, among), *told.get("parts", ())]
     return view(run, label, title, "ipsrl train hypospace", **told)
 
 
-def _after(run: Run, config: Mapping[str, Any]) -> list[Part]:
+def _after(run: Run, config: Mapping[str, Any], among: int) -> list[Part]:
     """Right answers among the responses after training, of the half that was not trained on."""
     if not run.finished or "responses.jsonl" not in run.files:
         return []
@@ -63,10 +63,10 @@ def _after(run: Run, config: Mapping[str, Any]) -> list[Part]:
         )
     questions.sort(key=lambda question: -len(question.answers))
     note = "Prompts that were not trained on; hollow: never found."
-    if len(questions) > llm.QUESTIONS:
-        note += f" The {llm.QUESTIONS} with most right answers of {len(questions)}."
+    if len(questions) > (most := llm.share(llm.QUESTIONS, among)):
+        note += f" The {most} with most right answers of {len(questions)}."
     drawing = _DRAWINGS.get(config["domain"], "")
-    return [Tiles("Responses after training", questions[: llm.QUESTIONS], drawing, note)]
+    return [Tiles("Responses after training", questions[:most], drawing, note)]
 
 
 def _asked(run: Run) -> dict[str, llm.Asked]:

@@ -65,18 +65,24 @@ class Asked:
     right: Collection[str]
 
 
-def read(run: Run, label: str) -> View:
-    """The view of a run; it may be going on."""
+def share(whole: int, among: int) -> int:
+    """What a run may take of a page of so many; a tenth at least."""
+    return max(whole // among, whole // 10)
+
+
+def read(run: Run, label: str, among: int = 1) -> View:
+    """The view of a run, which may be going on, on a page of so many."""
     config = settings(run)
     data = PurePath(str(config.get("dataset", ""))).name
     model = PurePath(str(config.get("model", ""))).name
     title = f"{model} with {config.get('method')} on {data}"
-    return view(run, label, title, "ipsrl train llm", **training_of(run, config))
+    return view(run, label, title, "ipsrl train llm", **training_of(run, config, among))
 
 
 def training_of(
     run: Run,
     config: Mapping[str, Any],
+    among: int = 1,
     asked: Mapping[str, Asked] | None = None,
     drawing: str = "",
 ) -> dict[str, Any]:
@@ -85,6 +91,7 @@ def training_of(
     Args:
       run: of `ipsrl.llm.training`.
       config: its settings.
+      among: runs on the page.
       asked: by the text of a prompt what is known of it, if anything is.
       drawing: see `Tiles`.
     """
@@ -109,13 +116,13 @@ def training_of(
                 summary["effective at last"] = diagnosis.end
                 found += _coverage(diagnosis)
             parts.append(_frequencies(log))
-            parts.append(_tiles(log, config, asked, drawing))
+            parts.append(_tiles(log, config, share(QUESTIONS, among), asked, drawing))
         else:
             verdict.append(
                 "The run has no outcome function, so nothing says which completions mean the "
                 "same: ipsrl diagnose RUN --outcome math."
             )
-        parts.append(_samples(log))
+        parts.append(_samples(log, share(SAMPLES, among)))
     steps = max((row["step"] for row in metrics if "step" in row), default=0)
     most = config.get("trl.max_steps", -1)
     return {
@@ -193,7 +200,11 @@ def _frequencies(log: Log) -> Part:
 
 
 def _tiles(
-    log: Log, config: Mapping[str, Any], asked: Mapping[str, Asked] | None, drawing: str
+    log: Log,
+    config: Mapping[str, Any],
+    most: int,
+    asked: Mapping[str, Asked] | None,
+    drawing: str,
 ) -> Tiles:
     """By prompt, right answers in the last quarter of the steps, and those that came before."""
     steps = np.unique(_steps(log))
@@ -223,18 +234,18 @@ def _tiles(
     questions.sort(key=lambda question: -len(question.answers))
     note = f"Counted from step {late_from} on, the last quarter; hollow: found only before that"
     note += ", or never." if asked is not None else "."
-    if len(questions) > QUESTIONS:
-        note += f" The {QUESTIONS} prompts with most answers of {len(questions)}."
-    return Tiles("Right answers to each prompt", questions[:QUESTIONS], drawing, note)
+    if len(questions) > most:
+        note += f" The {most} prompts with most answers of {len(questions)}."
+    return Tiles("Right answers to each prompt", questions[:most], drawing, note)
 
 
 _VALUES = ("ips_weight", "advantage")
 
 
-def _samples(log: Log) -> Table:
+def _samples(log: Log, most: int) -> Table:
     rows, total = log.rows, len(log.prompts)
     values = [name for name in _VALUES if name in rows.columns]
-    picked = thinned(total, SAMPLES)
+    picked = thinned(total, most)
     steps = _steps(log)
     table = [
         [

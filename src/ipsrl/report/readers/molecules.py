@@ -37,11 +37,11 @@ _CHARTS = {
 _NO_COMPONENT = ("call", "step", "smiles", "scaffold", "status", "reason")
 
 
-def read(run: Run, label: str) -> View:
-    """The view of a run; it may be going on."""
+def read(run: Run, label: str, among: int = 1) -> View:
+    """The view of a run, which may be going on, on a page of so many."""
     config = settings(run)
     if "components" not in config:
-        return plain_view(run, label)  # of a prior
+        return plain_view(run, label, among)  # of a prior
     rows = run.metrics()
     result = run.result() if run.finished else {}
     calls = pq.read_table(run.directory / "calls.parquet") if "calls.parquet" in run.files else None
@@ -49,7 +49,7 @@ def read(run: Run, label: str) -> View:
     found, parts = curves(rows, "calls", _CHARTS), []
     if calls is not None:
         found += _components(calls, names)
-        parts = _parts(calls, names, float(config["threshold"]))
+        parts = _parts(calls, names, float(config["threshold"]), among)
     return view(
         run,
         label,
@@ -106,7 +106,7 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
     return found
 
 
-def _parts(calls: pa.Table, names: list[str], threshold: float) -> list[Part]:
+def _parts(calls: pa.Table, names: list[str], threshold: float, among: int) -> list[Part]:
     parts: list[Part] = []
     if reasons := Counter(reason for reason in calls["reason"].to_pylist() if reason):
         most = dict(reasons.most_common(20))
@@ -120,7 +120,7 @@ def _parts(calls: pa.Table, names: list[str], threshold: float) -> list[Part]:
         lambda one: texts[one] or "no ring", title="Scaffolds over the calls", x="calls",
     )  # fmt: skip
     parts.append(stack)
-    return [*parts, _scaffolds(calls, threshold), _gallery(calls, names)]
+    return [*parts, _scaffolds(calls, threshold), _gallery(calls, names, among)]
 
 
 def _scaffolds(calls: pa.Table, threshold: float) -> Table:
@@ -138,10 +138,12 @@ def _scaffolds(calls: pa.Table, threshold: float) -> Table:
     return Table("Scaffolds", ["scaffold", "hits", "molecules", "best reward"], rows, note)
 
 
-def _gallery(calls: pa.Table, names: list[str]) -> Gallery:
+def _gallery(calls: pa.Table, names: list[str], among: int) -> Gallery:
     from ipsrl.report.readers.drawing import packed
 
-    best = calls.sort_by([("reward", "descending"), ("call", "ascending")]).slice(0, MOLECULES)
+    best = calls.sort_by([("reward", "descending"), ("call", "ascending")]).slice(
+        0, MOLECULES // among
+    )
     columns = ["reward", *(["penalised"] if "penalised" in calls.column_names else []), *names]
     data = [best[name].to_pylist() for name in ("smiles", "scaffold", "status", "reason", "call")]
     data += [best[name].to_pylist() for name in columns]
@@ -149,9 +151,10 @@ def _gallery(calls: pa.Table, names: list[str]) -> Gallery:
     smiles = best["smiles"].to_pylist()
     rewards = best["reward"].to_pylist()
     lost = [text for text, reward in zip(smiles, rewards, strict=True) if reward is None]
-    drawn = dict.fromkeys([*smiles[:DRAWN], *lost[:FAILED]])
+    most, of_lost = DRAWN // among, FAILED // among
+    drawn = dict.fromkeys([*smiles[:most], *lost[:of_lost]])
     if len(drawn) < len(smiles):
-        note += f"The best {DRAWN:,} are drawn, and {FAILED} of those without a value."
+        note += f"The best {most:,} are drawn, and {of_lost} of those without a value."
     return Gallery(
         "Molecules",
         ["call", *columns],
