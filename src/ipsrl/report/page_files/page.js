@@ -34,7 +34,7 @@ function pairs(values, marked = []) {
 
 function run(view) {
   return [
-    make("p", {}, make("span", { class: `state ${view.state}` }, view.state), view.progress ? `, ${view.progress}` : ""),
+    page.runs.length === 1 || view.progress ? make("p", {}, make("span", { class: `state ${view.state}` }, view.state), view.progress ? `, ${view.progress}` : "") : null,
     ...view.alarms.map((words) => make("p", { class: "alarm" }, words)),
     view.verdict.length ? make("div", { class: "verdict" }, view.verdict.map((words) => make("p", {}, words))) : null,
     numbers(view.summary),
