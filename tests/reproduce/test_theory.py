@@ -38,7 +38,7 @@ def theorems(compiled, tmp_path_factory):
 
 def test_theory_leaves_a_figure_per_statement(theorems, pictures):
     assert pictures(theorems) == {"index-slopes.png", "index-simplex.png", "index-floor.png"}
-    assert (theorems / "index.html").read_text().count("data:image/png;base64,") == 3
+    assert (theorems / "index.html").read_text().count('"src":"data:image/png;base64,') == 3
 
 
 def test_the_integrated_flows_obey_the_theorems(theorems):
