@@ -60,16 +60,20 @@ def finish_grid(run: Run, seeds: int = 3) -> None:
 
 def lm_run(
     directory: Path, *, steps: int = 40, outcomes: int = 12, group: int = 16, collapse: bool = True,
-    prompt: Any = "Name a colour.", **options: Any,
+    prompt: Any = "Name a colour.", also: tuple[str, ...] = (), **options: Any,
 ) -> Run:  # fmt: skip
-    """A language model that starts with many outcomes and, if it collapses, ends with one."""
+    """A language model that starts with many outcomes and, if it collapses, ends with the first.
+
+    Args:
+      also: outcomes beside so many colours.
+    """
     config = llm.Config(
         dataset="colours.jsonl", reward=["task.py:reward"], outcome="text",
         trl={"max_steps": steps, "num_generations": group}, **options,
     )  # fmt: skip
     run = Run.create(directory, config)
-    log_training(run, steps, group, {str(prompt): [f"colour {k}" for k in range(outcomes)]},
-                 collapse=collapse, prompts={str(prompt): prompt})  # fmt: skip
+    answers = {str(prompt): [*also, *(f"colour {k}" for k in range(outcomes))]}
+    log_training(run, steps, group, answers, collapse=collapse, prompts={str(prompt): prompt})
     return run
 
 

@@ -36,7 +36,8 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     runs.finish_grid(runs.grid_run(folder / "grid"))
     runs.grid_run(folder / "<img src=x>")  # going on: its lock is held as long as the tests run
-    runs.finish_lm(runs.lm_run(folder / "lm", steps=12, prompt=runs.HOSTILE, collapse=False))
+    hostile = {"prompt": runs.HOSTILE, "also": (runs.HOSTILE, "<b>bold</b> &amp; $x$ %{x}")}
+    runs.finish_lm(runs.lm_run(folder / "lm", steps=12, collapse=False, **hostile))
     with pytest.raises(ValueError, match="script"), runs.lm_run(folder / "lm-1", seed=1):
         raise ValueError(runs.HOSTILE)
     for domain in ("causal", "voxel"):
@@ -276,6 +277,20 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     # All that is hostile, and what failed for a hostile reason.
     assert cards.count() == 7
     assert cards.first.locator("code").inner_text() == runs.HOSTILE
+
+
+def test_names_of_outcomes_are_text_in_charts_and_tiles(page_of):
+    """Plotly reads some tags and signs; in what it draws there is none of them."""
+    page = page_of("lm")
+    open_everything(page)
+    name = "<b>bold</b> &amp; $x$ %{x}"
+    tile = page.locator(".tiles li", has_text="bold").first
+    assert tile.get_attribute("title") == name
+    assert page.locator(".legend", has_text=name).count() == 1
+    names = page.evaluate(
+        "[...document.querySelectorAll('.plot')].flatMap((p) => p.data.map((t) => t.name))"
+    )
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp;amp; $x$ %{x}" in names
 
 
 def test_samples_are_searched(page_of):
