@@ -209,7 +209,7 @@ def test_without_a_library_of_grids_the_pip_line_is_printed(package, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
 def test_without_a_library_of_reports_the_pip_line_is_printed(package, finished, tmp_path):
     answer = ipsrl_command("report", finished, "--out", tmp_path / "page.html", without=package)
     assert answer.returncode == 1

@@ -68,7 +68,7 @@ def test_the_recipes_of_the_guide_to_extending_run():
     assert estimator.splitlines() == ["[[0.875 0.875 0.625 0.875]]", "Smoothed()"]
     assert component == "[1, Failure(reason='empty')]\n"
     assert domain.splitlines() == ["Verdict.ADMISSIBLE", "Verdict.CONTRADICTS"]
-    assert "Loss at the end" in view
+    assert view.startswith("[Curve(chart='Loss', x='step', y='nats', xs=[1, 2], ys_ST=[[2.0, 0.5]]")
 
 
 def test_the_environment_of_the_guide_to_extending_is_learned(tmp_path):

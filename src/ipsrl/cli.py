@@ -58,7 +58,7 @@ COMMANDS = {
         "theory.commands:advise", "will IPS-GRPO work with my group size, eps and rewards?"
     ),
     "diagnose": Command(
-        "llm.commands:diagnose",
+        "report.commands:diagnose",
         "did a language model collapse, and when? from its logged completions",
         "FILE...",
     ),

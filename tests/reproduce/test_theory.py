@@ -42,7 +42,7 @@ def test_theory_leaves_a_figure_per_statement(theorems, pictures):
     assert pictures(theorems) == {
         "index-slopes.png", "index-simplex.png", "index-floor.png", "index-ties.png",
     }  # fmt: skip
-    assert (theorems / "index.html").read_text().count("data:image/png;base64,") == 4
+    assert (theorems / "index.html").read_text().count('"src":"data:image/png;base64,') == 4
 
 
 def test_the_integrated_flows_obey_the_theorems(theorems):

@@ -15,7 +15,7 @@ from ipsrl.core.estimators import Estimator, GroupFrequency, LeaveOneOut, Likeli
 from ipsrl.core.methods import GRPO, IPS
 from ipsrl.report.choosing import pulls_and_recoveries
 from ipsrl.report.page import write_page
-from ipsrl.reproduce.runs import interval, show, write_rows
+from ipsrl.sweep.results import interval, show, write_rows
 from ipsrl.theory.choice import choose
 from ipsrl.theory.estimates import quality
 from ipsrl.theory.groups import trace

@@ -43,7 +43,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         ),
         "Every variant": ("variants", variants(runs)),
     }
-    write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
+    write_page(
+        out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures, runs=runs
+    )
 
 
 def _row(name: str, directory: Path) -> dict[str, Any]:
