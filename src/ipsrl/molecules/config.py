@@ -344,6 +344,8 @@ class Config(
     """Rounds on random SMILES of the batch and of the whole memory after each batch."""
     bucket: Annotated[int, Field(ge=0)] = 10
     """Molecules of one scaffold that are rewarded; 0 for any number."""
+    scaffold_stereo: bool = False
+    """Whether scaffolds keep stereo marks: isomers of one molecule are then several scaffolds."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """A molecule whose reward is above is a hit: yield, OB100."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0

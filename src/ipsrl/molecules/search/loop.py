@@ -92,7 +92,7 @@ class Search:
         self.config, self.prior = config, prior
         self.agent = Prior(copy.deepcopy(prior.model), prior.vocabulary)
         self.optimiser = torch.optim.Adam(self.agent.model.parameters(), lr=config.lr)
-        self.oracle = Oracle(scoring, config.budget)
+        self.oracle = Oracle(scoring, config.budget, stereo=config.scaffold_stereo)
         self.filter = DiversityFilter(config.bucket)
         self.memory = Memory(config.memory)
         self.probability = OutcomeProbability(config, self._log_likelihood)

@@ -3,7 +3,7 @@
 One answer for each SMILES, whatever happens to the programs that compute it:
 
     VALID      a reward
-    INVALID    RDKit cannot read the SMILES; this costs nothing
+    INVALID    not a molecule (`molecule.fault`); this costs nothing
     FAILED     a component has no value
     TIMEOUT    a component has no value within its limit
 
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ipsrl.molecules.component import Timeout
-from ipsrl.molecules.molecule import is_readable, scaffold
+from ipsrl.molecules.molecule import fault, scaffold
 from ipsrl.molecules.scoring.aggregate import Scoring
 
 
@@ -63,10 +63,13 @@ class Oracle:
       scoring: what is computed.
       budget: calls that may be made.
       calls: of an earlier run.
+      stereo: whether the scaffolds of calls keep stereo marks.
     """
 
-    def __init__(self, scoring: Scoring, budget: int, calls: Iterable[Call] = ()) -> None:
-        self.scoring, self.budget = scoring, budget
+    def __init__(
+        self, scoring: Scoring, budget: int, calls: Iterable[Call] = (), *, stereo: bool = False
+    ) -> None:
+        self.scoring, self.budget, self.stereo = scoring, budget, stereo
         self.calls = list(calls)
         self._known = {call.smiles: call for call in self.calls}
 
@@ -80,8 +83,8 @@ class Oracle:
         new = [text for text in dict.fromkeys(smiles) if text not in self._known]
         nothing = (np.nan,) * len(self.scoring.names)
         for text in new:
-            if not is_readable(text):
-                self._add(text, "", Status.INVALID, "RDKit cannot read it", nothing, np.nan)
+            if reason := fault(text):
+                self._add(text, "", Status.INVALID, reason, nothing, np.nan)
         new = [text for text in new if text not in self._known][: self.left]
         if new:
             scores = self.scoring(new)
@@ -92,7 +95,8 @@ class Oracle:
                     late = isinstance(failure, Timeout)
                     status, reason = Status.TIMEOUT if late else Status.FAILED, failure.reason
                 reward = float(scores.rewards[i])
-                self._add(text, scaffold(text), status, reason, tuple(raws[i]), reward)
+                name = scaffold(text, stereo=self.stereo)
+                self._add(text, name, status, reason, tuple(raws[i]), reward)
         return [self._known.get(text) for text in smiles]
 
     def _add(self, smiles: str, scaffold: str, *rest: Any) -> None:

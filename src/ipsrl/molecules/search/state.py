@@ -62,7 +62,8 @@ def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, 
         )
         for row in rows
     ]  # fmt: skip
-    search.oracle = Oracle(search.oracle.scoring, search.config.budget, calls)
+    stereo = search.config.scaffold_stereo
+    search.oracle = Oracle(search.oracle.scoring, search.config.budget, calls, stereo=stereo)
     search.made = [Made(row["step"], _nan(row["penalised"])) for row in rows]
 
 
