@@ -147,7 +147,8 @@ def test_a_notation_of_something_else_is_not_a_molecule(text, says):
 @pytest.mark.parametrize(
     "text",
     ["C", "[H][H]", "[2H]C([2H])[2H]", "[13CH4]", "C[N+](C)(C)C", "O=[N+]([O-])c1ccccc1",
-     "[C-]#[O+]", "CC(=O)[O-].[Na+]", "CC(=O)[O-].[Cu+2]", "CS(C)=O", "C[S+](C)[O-]", "F[B-](F)(F)F", "[OH3+]"],
+     "[C-]#[O+]", "CC(=O)[O-].[Na+]", "CC(=O)[O-].[Cu+2]", "CS(C)=O", "C[S+](C)[O-]",
+     "F[B-](F)(F)F", "[OH3+]"],
 )  # fmt: skip
 def test_charges_isotopes_and_metals_are_molecules(text):
     assert fault(text) == ""

@@ -133,7 +133,7 @@ def receptor(argv: list[str]) -> int:
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """Folder to write."""
         ligand: Path | None = None
-        """File of the reference ligand, if it is not in the source."""
+        """File of the reference ligand, if it is not in the source: PDB, mmCIF, SDF or MOL2."""
         residue: str = ""
         """Name of the reference ligand; if not given, the largest residue that is not a polymer."""
 
@@ -145,11 +145,12 @@ def receptor(argv: list[str]) -> int:
     from ipsrl.molecules.docking.receptor import prepare
 
     made = prepare(options.source, options.out, ligand=options.ligand, residue=options.residue)
-    left_out = ", ".join(made.left_out) or "none"
+    left_out, others = (", ".join(names) or "none" for names in (made.left_out, made.others))
     print(
         f"reference ligand {made.ligand}; box around {made.center}\n"
         f"chains {', '.join(made.chains)}; residues that fit no template and are left out: "
-        f"{left_out}\nwritten to {made.folder}; try:  ipsrl molecules redock "
+        f"{left_out}\nin the box, but no protein, and left out: {others}\n"
+        f"written to {made.folder}; try:  ipsrl molecules redock "
         f"--receptor {made.folder / 'receptor.pdbqt'} --ligand {made.folder / 'ligand.pdb'}"
     )
     return 0
@@ -163,9 +164,10 @@ def redock(argv: list[str]) -> int:
         receptor: Path
         """PDBQT file."""
         ligand: Path
-        """PDB file of the ligand as the crystal shows it."""
+        """File of the ligand as the crystal shows it: PDB, SDF or MOL2."""
         smiles: str = ""
-        """SMILES of the ligand; if not given, its bonds are guessed from the distances."""
+        """SMILES of the ligand; if not given, bonds that a PDB file lacks are guessed from the
+        distances."""
         seeds: int = 5
         """Dockings for each budget."""
         max_evals: tuple[int, ...] = (25_000, 100_000, 1_000_000)
