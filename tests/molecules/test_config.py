@@ -115,6 +115,9 @@ def test_components_that_make_no_sense(config, message):
         ({"low": 1.0}, "no effect with identity"),
         ({"kind": "sigmoid", "low": 2.0, "high": 1.0}, "is not below"),
         ({"kind": "sigmiod"}, "kind"),
+        ({"kind": "sigmoid", "low": 1.0, "high": 2.0, "k_high": 1.0}, "no effect with sigmoid"),
+        ({"divisor": 2.0}, "no effect with identity"),
+        ({"kind": "double-sigmoid", "low": 1.0, "high": 2.0, "divisor": 0.0}, "divisor"),
         ({"kind": "step", "low": float("nan")}, "low"),
     ],
 )

@@ -70,7 +70,12 @@ class TransformConfig(StrictConfig):
     high: float | None = None
     """Upper end, in units of the raw value; a step without it has none."""
     k: Annotated[float, Field(gt=0)] = 0.25
-    """Steepness; of the double sigmoid per unit of the raw value."""
+    """Steepness; of a double sigmoid at its lower end, per unit of the raw value."""
+    k_high: Annotated[float | None, Field(gt=0)] = None
+    """Steepness of a double sigmoid at its upper end; k if not given."""
+    divisor: Annotated[float, Field(gt=0)] = 1.0
+    """Of a double sigmoid: what divides both steepnesses.  REINVENT4 calls k, k_high and divisor
+    coef_si, coef_se and coef_div."""
 
     @model_validator(mode="after")
     def _has_ends(self) -> TransformConfig:
@@ -81,6 +86,11 @@ class TransformConfig(StrictConfig):
             raise ValueError("a step needs low, high or both. Give one")
         if self.kind == "identity" and ends != (None, None):
             raise ValueError("low and high have no effect with identity. Name a kind, such as step")
+        if self.kind != "double-sigmoid" and not (self.k_high is None and self.divisor == 1):
+            raise ValueError(
+                f"k_high and divisor have no effect with {self.kind}, only with double-sigmoid. "
+                "Leave them out"
+            )
         if None not in ends and not self.low < self.high:  # pyright: ignore
             raise ValueError(f"low = {self.low} is not below high = {self.high}")
         return self
