@@ -83,6 +83,9 @@ COMMANDS = {
     "molecules redock": Command(
         "molecules.commands:redock", "does docking find the pose that the crystal shows?"
     ),
+    "molecules rank": Command(
+        "molecules.commands:rank", "does a docking budget rank molecules, and what does it cost?"
+    ),
     "molecules route": Command(
         "molecules.commands:route", "a synthesis of molecules from what can be bought, drawn"
     ),

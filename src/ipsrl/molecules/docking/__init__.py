@@ -5,5 +5,6 @@ ligand      SMILES -> PDBQT
 structure   files of proteins and ligands
 receptor    PDB -> PDBQT and box
 engines     Vina in this process, QuickVina2-GPU and Uni-Dock as programs
+rank        does a budget rank molecules?
 redock      does the set-up find the pose of the crystal?
 """

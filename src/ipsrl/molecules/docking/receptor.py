@@ -259,6 +259,9 @@ def _configuration(receptor: Path, center: list[float]) -> str:
         f"receptor = {json.dumps(str(receptor.resolve()))}\n"
         f"center = {center}  # centroid of the reference ligand, Angstrom\n"
         f"size = {BOX}\n"
+        "# One search does not rank ligands: `ipsrl molecules rank` measures what more of them\n"
+        "# cost and bring.\n"
+        "# exhaustiveness = 3\n"
     )
 
 
