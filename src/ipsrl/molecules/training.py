@@ -8,17 +8,15 @@ from io import BytesIO
 from pathlib import Path
 
 import pyarrow.csv as csv
-import pyarrow.parquet as pq
 
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior
 from ipsrl.molecules.scoring.aggregate import Scoring
 from ipsrl.molecules.scoring.inputs import inputs
 from ipsrl.molecules.search.loop import Search
-from ipsrl.molecules.search.oracle import Status
-from ipsrl.molecules.search.result import Result, result_of, table_of
+from ipsrl.molecules.search.result import Result, filter_of, result_of, table_of
 from ipsrl.molecules.search.state import restore, state_of
-from ipsrl.runs import Run, progress
+from ipsrl.runs import Parts, Run, progress
 
 
 def train(config: Config, out: Path, *, resume: bool = False) -> Result:
@@ -48,26 +46,29 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
 
 
 def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
-    calls = run.directory / "calls.parquet"
-    if resume and (restored := run.restore()):
-        restore(search, restored[1], pq.read_table(calls).to_pylist())
+    if resume and (restored := run.restore("calls", "filter")):
+        parts = (Parts(run.files, name).rows().to_pylist() for name in ("calls", "filter"))
+        restore(search, restored[1], *parts)
     written = len(search.oracle.calls)
     with progress(f"molecules {config.method}", config.budget) as advance:
         while not search.ended:
             row = search.step()
             run.log([row])
-            lost = sum(call.status is not Status.VALID for call in search.oracle.calls)
             mean = "none" if row["reward"] is None else f"{row['reward']:.3f}"
             note = f"reward {mean}, {row['hits']} hits"
             if row["restored"]:
                 note += f", agent put back {row['restored']} times"
+            lost = search.oracle.lost
             advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))
             if search.tally.steps % config.checkpoint_every == 0 or search.ended:
-                run.append("calls", table_of(search, written))
+                run.add_part("calls", search.tally.steps, table_of(search, written))
+                run.add_part("filter", search.tally.steps, filter_of(search))
                 written = len(search.oracle.calls)
                 run.checkpoint(search.tally.steps, state_of(search))
+    calls = run.join_parts("calls")
+    run.join_parts("filter")
     table = BytesIO()
-    csv.write_csv(pq.read_table(calls), table)
+    csv.write_csv(calls, table)
     run.write("calls.csv", table.getvalue())
     hits = sorted(search.hits, key=lambda call: -call.reward)
     lines = (f"{call.smiles} {call.reward:.6f}\n" for call in hits)

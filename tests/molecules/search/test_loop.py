@@ -6,13 +6,17 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from helpers import steps
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
 from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.search import loop
-from ipsrl.molecules.search.loop import LOST, Sample, Search, Tally
+from ipsrl.molecules.search.diversity import DiversityFilter
+from ipsrl.molecules.search.loop import LOST, Made, Sample, Search, Tally
 from ipsrl.molecules.search.memory import Entry
+from ipsrl.molecules.search.oracle import Call, Oracle, Status
+from ipsrl.molecules.search.result import filter_of, table_of
 from ipsrl.molecules.search.state import state_of
 
 USER = """
@@ -182,6 +186,45 @@ def test_what_the_vocabulary_cannot_write_stays_as_it_was(follow):
     texts = [text for update in rounds for text in update.texts]
     assert not any("2" in text for text in texts)
     assert "C1CC1C1CC1" in texts
+
+
+# --- the price of a step --------------------------------------------------------------------------
+
+
+def after(config, earlier: int) -> Search:
+    """A search that has made so many calls, of molecules that nobody draws."""
+    chosen = config(budget=earlier + 1000, augmentations=0)
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    calls = [
+        Call(i + 1, f"molecule {i}", f"scaffold {i}", Status.VALID, "", (0.5,), 0.9)
+        for i in range(earlier)
+    ]
+    search.oracle = Oracle(search.oracle.scoring, chosen.budget, calls)
+    search.made = [Made(0, 0.9)] * earlier
+    search.filter = DiversityFilter(chosen.bucket, {call.scaffold: 1 for call in calls})
+    search.step()  # the first of all imports what the others find
+    return search
+
+
+def test_a_step_after_100_000_calls_is_as_much_work_as_after_none(config):
+    """Also what is written at a checkpoint.  Both searches draw the same molecules."""
+    work, written = [], []
+    for earlier in (0, 100_000):
+        search = after(config, earlier)
+        filter_of(search)
+        first = len(search.oracle.calls)
+        work.append(steps(lambda search=search: (search.step(), search.ended, search.oracle.lost)))
+        arrays = state_of(search)
+        size = sum(array.nbytes for name, array in arrays.items() if name != "memo")
+        tables = table_of(search, first), filter_of(search)
+        written.append([size, *(table.num_rows for table in tables)])
+        assert len(arrays["memo"]) < 20_000  # 100 molecules of the memory, and the tally
+    assert written[0] == written[1]
+    assert written[0][1] > 0
+    # Numbers of calls have more digits, and one dictionary is larger: nothing of 100,000.
+    assert work[1] < work[0] * 1.01
 
 
 # --- drift ----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class DiversityFilter:
     def __init__(self, bucket: int, counts: dict[str, int] | None = None) -> None:
         self.bucket = bucket
         self.counts = Counter(counts)
+        self.added: Counter[str] = Counter()  # since somebody wrote down and cleared it
 
     def full(self, scaffolds: Iterable[str]) -> np.ndarray:
         """True for the scaffolds that pay no more [N]."""
@@ -39,4 +40,6 @@ class DiversityFilter:
 
     def add(self, scaffolds: Iterable[str]) -> None:
         """Count the molecules of a batch, after it was penalised."""
-        self.counts.update(scaffolds)
+        new = Counter(scaffolds)
+        self.counts.update(new)
+        self.added.update(new)

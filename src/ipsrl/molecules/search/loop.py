@@ -71,6 +71,7 @@ class Tally:
       idle: batches in a row without a new molecule.
       lost: batches in a row that have drifted.
       restored: times that the best agent was put back.
+      hits: calls with a reward above the threshold.
       samples: SMILES drawn, of which `invalid` are not molecules.
       best: mean reward of the best batch, and `best_valid` its share of molecules.
     """
@@ -79,6 +80,7 @@ class Tally:
     idle: int = 0
     lost: int = 0
     restored: int = 0
+    hits: int = 0
     samples: int = 0
     invalid: int = 0
     best: float = -1.0
@@ -140,7 +142,7 @@ class Search:
             "effective_outcomes": self._effective(),
             "memory": len(self.memory.entries),
             "restored": tally.restored,
-            "hits": len(self.hits),
+            "hits": tally.hits,
             "loss": loss,
         }
 
@@ -153,6 +155,7 @@ class Search:
         answers = iter(self.oracle([text for text in smiles if text is not None]))
         calls = [None if text is None else next(answers) for text in smiles]
         new = self.oracle.calls[before:]
+        self.tally.hits += sum(call.reward > self.config.threshold for call in new)
         right = None
         if (above := self.config.success_above) is not None:
             right = np.array([call is not None and call.reward > above for call in calls])
@@ -256,7 +259,7 @@ class Search:
 
     @property
     def hits(self) -> list[Call]:
-        """Calls with a reward above the threshold."""
+        """Calls with a reward above the threshold: looks through all calls."""
         return [call for call in self.oracle.calls if call.reward > self.config.threshold]
 
 

@@ -12,6 +12,7 @@ All but VALID have a reason, and NaN instead of a reward: never a number that co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -70,13 +71,21 @@ class Oracle:
         self, scoring: Scoring, budget: int, calls: Iterable[Call] = (), *, stereo: bool = False
     ) -> None:
         self.scoring, self.budget, self.stereo = scoring, budget, stereo
-        self.calls = list(calls)
-        self._known = {call.smiles: call for call in self.calls}
+        self.calls: list[Call] = []
+        self.statuses: Counter[Status] = Counter()  # of all calls, which nobody counts again
+        self._known: dict[str, Call] = {}
+        for call in calls:
+            self._keep(call)
 
     @property
     def left(self) -> int:
         """Calls that remain."""
-        return self.budget - sum(call.status is not Status.INVALID for call in self.calls)
+        return self.budget - self.statuses.total() + self.statuses[Status.INVALID]
+
+    @property
+    def lost(self) -> int:
+        """Calls without a value."""
+        return self.statuses.total() - self.statuses[Status.VALID]
 
     def __call__(self, smiles: Sequence[str]) -> list[Call | None]:
         """The call of each canonical SMILES [N]; None for those that the budget does not cover."""
@@ -100,6 +109,9 @@ class Oracle:
         return [self._known.get(text) for text in smiles]
 
     def _add(self, smiles: str, scaffold: str, *rest: Any) -> None:
-        call = Call(len(self.calls) + 1, smiles, scaffold, *rest)
+        self._keep(Call(len(self.calls) + 1, smiles, scaffold, *rest))
+
+    def _keep(self, call: Call) -> None:
         self.calls.append(call)
-        self._known[smiles] = call
+        self.statuses[call.status] += 1
+        self._known[call.smiles] = call

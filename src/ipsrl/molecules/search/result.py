@@ -114,6 +114,18 @@ def table_of(search: Search, first: int) -> pa.Table:
     return pa.table(columns)
 
 
+def filter_of(search: Search) -> pa.Table:
+    """How often the filter has counted each scaffold since the last table of this kind."""
+    added, search.filter.added = search.filter.added, Counter()
+    return pa.table(
+        {
+            "step": pa.array([search.tally.steps] * len(added), pa.int64()),
+            "scaffold": pa.array(list(added), pa.string()),
+            "drawn": pa.array(list(added.values()), pa.int64()),
+        }
+    )
+
+
 def _numbers(values: list[float]) -> pa.Array:
     """NaN becomes null: a file should not hold a number that is none."""
     return pa.array(values, pa.float64(), from_pandas=True)
