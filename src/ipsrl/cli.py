@@ -77,6 +77,9 @@ COMMANDS = {
     "molecules import": Command(
         "molecules.commands:import_", "a prior of the weights of Saturn or mamba-ssm"
     ),
+    "molecules translate": Command(
+        "molecules.commands:translate", "a configuration of Saturn as one of ours", "FILE.json"
+    ),
     "molecules receptor": Command(
         "molecules.commands:receptor", "prepare a protein for docking: a PDB code or file", "S"
     ),

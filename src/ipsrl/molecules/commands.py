@@ -120,6 +120,30 @@ def import_(argv: list[str]) -> int:
     return 0
 
 
+def translate(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Translate a configuration of Saturn, and say what each of its keys became."""
+
+        source: tyro.conf.Positional[Path]
+        """JSON file of a goal-directed generation."""
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+        """TOML file to write."""
+
+    options = tyro.cli(Options, args=argv, prog="ipsrl molecules translate")
+    from ipsrl.molecules.saturn import translate
+    from ipsrl.runs import check_free
+
+    made = translate(options.source)
+    check_free(options.out)
+    options.out.write_text(made.toml())
+    print("".join(f"{key}\n    {became}\n" for key, became in made.told), end="")
+    for key, why in made.lost:
+        print(f"NOT TRANSLATED: {key}: {why}", file=sys.stderr)
+    print(f"written to {options.out}; try:  ipsrl train molecules --config {options.out}")
+    return 0
+
+
 def receptor(argv: list[str]) -> int:
     @dataclass(frozen=True)
     class Options:
