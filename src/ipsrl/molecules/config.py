@@ -9,7 +9,7 @@ import tyro
 from pydantic import FailFast, Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect, is_default
-from ipsrl.core.methods import GRPO, METHODS
+from ipsrl.core.methods import GRPO, METHODS, RewardMethod
 from ipsrl.paths import Command, File, Function, Shipped
 from ipsrl.shaping import shaped
 
@@ -313,8 +313,9 @@ class ComponentConfig(StrictConfig):
 
 
 OUTCOMES = ("smiles", "scaffold", "generic-scaffold", "similarity")
+_REWARDS = tuple(name for name, method in METHODS.items() if issubclass(method, RewardMethod))
 _ONLY_WITH = {
-    "sigma": ("reinvent",),
+    "prior_in_advantage": _REWARDS,
     "outcome": tuple(name for name, method in METHODS.items() if "ids" in method.needs),
     "clip": tuple(METHODS),
     "kl": tuple(METHODS),
@@ -359,7 +360,11 @@ class Config(
     beta: Annotated[float, Field(gt=0)] = 15.0
     """FlowRL's inverse temperature."""
     sigma: Annotated[float, Field(gt=0)] = 128.0
-    """REINVENT's nats per unit of reward."""
+    """REINVENT's nats per unit of reward; also with prior_in_advantage."""
+    prior_in_advantage: bool = False
+    """REINVENT's target inside the advantage of a method: (x - mean x) / std x of
+    x = sigma r~ + log P_prior - log P, with r~ as the method scales rewards.  kl stays a term of
+    the loss: set it to 0 for the prior in one place."""
     budget: Annotated[int, Field(ge=1)] = 5000
     """Oracle calls: distinct molecules that are scored."""
     batch: Annotated[int, Field(ge=2, le=65536)] = 64
@@ -372,6 +377,9 @@ class Config(
     """Molecules of the memory in each update of the batch."""
     memory: Annotated[int, Field(ge=0)] = 100
     """Best molecules that are remembered; 0 for none."""
+    purge: Literal["full", "zero", "none"] = "full"
+    """Which scaffolds of a batch the memory forgets: those that the filter pays no more, or, as
+    Saturn, each with a molecule whose reward after the filter is exactly 0, or none."""
     augmentations: Annotated[int, Field(ge=0, le=100)] = 2
     """Rounds on random SMILES of the batch and of the whole memory after each batch."""
     bucket: Annotated[int, Field(ge=0)] = 10
@@ -388,6 +396,14 @@ class Config(
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         check_has_effect(self, _ONLY_WITH)
+        inside = self.method == "reinvent" or self.prior_in_advantage
+        if not inside and not is_default(self, "sigma"):
+            raise ValueError(
+                f"sigma has no effect with method {self.method}, only with reinvent, or with "
+                "prior_in_advantage. Leave it out"
+            )
+        if self.purge != "full" and not self.memory:
+            raise ValueError("memory = 0 leaves nothing to purge. Leave purge out")
         if self.outcome not in OUTCOMES and ":" not in self.outcome:
             raise ValueError(
                 f"{self.outcome!r} is not an outcome. Name one of {', '.join(OUTCOMES)}, or a "

@@ -23,6 +23,9 @@ USER = """
 def length(smiles):
     return [len(text) / 20 for text in smiles]
 
+def no_bromine(smiles):
+    return [0.0 if "Br" in text else len(text) / 20 for text in smiles]
+
 def no_nitrogen(smiles):
     return [float("nan") if "N" in text else len(text) / 20 for text in smiles]
 """
@@ -154,6 +157,31 @@ def test_a_scaffold_that_pays_no_more_is_purged(follow):
     assert augmented.pairs == Counter((text, rewards[text]) for text in learned)
     followed.step("CCO", "CCN")  # cyclohexane is full by now, but none was drawn
     assert {entry.smiles for entry in followed.search.memory.entries} == {*kept, "CCO", "CCN"}
+
+
+@pytest.mark.parametrize(
+    ("purge", "left"),
+    [
+        ("full", {"Cc1ccccc1", "C1CCCCC1", "CCO"}),
+        ("zero", {"C1CCCCC1"}),  # each scaffold of which a molecule has exactly 0
+        ("none", {"Cc1ccccc1", "C1CCCCC1", "CCO"}),
+    ],
+)
+def test_what_is_purged_of_rewards_of_zero(follow, purge, left):
+    """Saturn forgets a scaffold for one molecule without a reward, full or not."""
+    followed = follow(function="no_bromine", purge=purge)
+    followed.step("Cc1ccccc1", "C1CCCCC1", "CCO")
+    followed.step("Brc1ccccc1", "CC1CCCCC1", "CCBr")
+    assert {entry.smiles for entry in followed.search.memory.entries} == left | {"CC1CCCCC1"}
+
+
+@pytest.mark.parametrize(("purge", "left"), [("full", set()), ("zero", set()), ("none", {"first"})])
+def test_what_is_purged_of_a_full_bucket(follow, purge, left):
+    followed = follow(bucket=1, purge=purge)
+    followed.step("Cc1ccccc1")
+    followed.step("CCc1ccccc1")  # which pays nothing any more
+    names = {"Cc1ccccc1": "first"}
+    assert {names[entry.smiles] for entry in followed.search.memory.entries} == left
 
 
 # --- random SMILES --------------------------------------------------------------------------------

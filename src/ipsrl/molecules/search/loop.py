@@ -125,11 +125,11 @@ class Search:
                 found.setdefault(call.smiles, entry)
         entries = list(found.values())
         scaffolds = [entry.scaffold for entry in entries]
-        filtered = {name for name in scaffolds if self.filter.full([name])[0]}
+        purged = self._purged(entries)
         self.memory.add(entries)
         self.filter.add(scaffolds)
         self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
-        loss = 0.0 if restored else self._learn(learned, rewards, entries, filtered, rng)
+        loss = 0.0 if restored else self._learn(learned, rewards, entries, purged, rng)
         calls = [sample.call for sample in samples]
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
         return {
@@ -185,7 +185,7 @@ class Search:
         batch: list[Sample],
         rewards_N: np.ndarray,
         found: list[Entry],
-        filtered: set[str],
+        purged: set[str],
         rng: np.random.Generator,
     ) -> float:
         """Updates on the batch and on the memory; returns the loss of the first."""
@@ -198,17 +198,26 @@ class Search:
             np.concatenate([rewards_N, memory.rewards_N]),
         )
         loss = self._update(joined)
-        self.memory.purge(filtered)
+        self.memory.purge(purged)
         for _ in range(config.augmentations):
             entries = [*found, *self.memory.entries]
             seeds = rng.integers(2**31 - 1, size=len(entries)).tolist()
             self._update(self._group(entries, list(map(self._rewritten, entries, seeds))))
         return loss
 
+    def _purged(self, entries: list[Entry]) -> set[str]:
+        """Scaffolds that the memory is to forget, as the filter is before it counts the batch."""
+        match self.config.purge:
+            case "zero":
+                return {entry.scaffold for entry in entries if entry.reward == 0}
+            case "full":
+                return {one.scaffold for one in entries if self.filter.full([one.scaffold])[0]}
+        return set()
+
     def _update(self, group: Lesson) -> float:
         if not group.smiles:
             return 0.0
-        taught = signal(self.config, self.probability, group)
+        taught = signal(self.config, self.probability, group, self.prior)
         return update(self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught)
 
     def _group(self, entries: list[Entry], written: list[str]) -> Lesson:
