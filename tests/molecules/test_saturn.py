@@ -97,10 +97,10 @@ def test_a_bucket_pays_as_often(read):
     config = Config(
         **read(("goal_directed_generation", "diversity_filter", "bucket_size", 3)).values
     )
-    ours, paid = DiversityFilter(config.bucket), []
+    ours, paid = DiversityFilter(config), []
     for history in range(6):
         paid.append((bool(ours.penalise(np.ones(1), ["a"])[0]), not history > 3))
-        ours.add(["a"])
+        ours.add(["a"], [1.0])
     assert all(one == other for one, other in paid)
     assert sum(one for one, _ in paid) == 4
 

@@ -382,8 +382,20 @@ class Config(
     Saturn, each with a molecule whose reward after the filter is exactly 0, or none."""
     augmentations: Annotated[int, Field(ge=0, le=100)] = 2
     """Rounds on random SMILES of the batch and of the whole memory after each batch."""
+    filter: Literal["scaffold", "generic-scaffold", "similarity", "none"] = "scaffold"
+    """What the diversity filter counts: molecules with this scaffold, with this graph of rings and
+    links, or with a similar scaffold; none pays all."""
     bucket: Annotated[int, Field(ge=0)] = 10
-    """Molecules of one scaffold that are rewarded; 0 for any number."""
+    """Molecules of one scaffold, or whatever the filter counts, that are rewarded; 0 for any
+    number."""
+    penalty: Literal["step", "linear", "tanh", "sigmoid"] = "step"
+    """How the reward falls with their number n: to 0 beyond the bucket, or from the first on, as
+    1 - n / bucket, 1 - tanh(3 (n - 1) / bucket), or a sigmoid with its middle at half the
+    bucket."""
+    filter_above: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Rewards below this are neither counted by the filter nor changed; 0.4 in REINVENT4."""
+    filter_similarity: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Similarity (Dice, atom pairs) from which on two scaffolds are counted as one."""
     scaffold_stereo: bool = False
     """Whether scaffolds keep stereo marks: isomers of one molecule are then several scaffolds."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
@@ -401,6 +413,15 @@ class Config(
             raise ValueError(
                 f"sigma has no effect with method {self.method}, only with reinvent, or with "
                 "prior_in_advantage. Leave it out"
+            )
+        if self.filter == "none" or not self.bucket:
+            for key in ("penalty", "filter_above", "filter_similarity"):
+                if not is_default(self, key):
+                    raise ValueError(f"{key} has no effect without a filter. Leave it out")
+        if self.filter != "similarity" and not is_default(self, "filter_similarity"):
+            raise ValueError(
+                f"filter_similarity has no effect with filter {self.filter}, only with similarity. "
+                "Leave it out"
             )
         if self.purge != "full" and not self.memory:
             raise ValueError("memory = 0 leaves nothing to purge. Leave purge out")

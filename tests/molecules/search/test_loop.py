@@ -231,7 +231,7 @@ def after(config, earlier: int) -> Search:
     ]
     search.oracle = Oracle(search.oracle.scoring, chosen.budget, calls)
     search.made = [Made(0, 0.9)] * earlier
-    search.filter = DiversityFilter(chosen.bucket, {call.scaffold: 1 for call in calls})
+    search.filter = DiversityFilter(chosen, {call.scaffold: 1 for call in calls})
     search.step()  # the first of all imports what the others find
     return search
 

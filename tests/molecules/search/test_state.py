@@ -14,9 +14,18 @@ def begun(config) -> Search:
     return Search(config, scoring, Prior.load(config.prior))
 
 
-@pytest.mark.parametrize("estimator", ["group", "replay"])
-def test_restored_is_the_same_search(config, estimator):
-    chosen = config(budget=100, estimator=estimator)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"estimator": "group"},
+        {"estimator": "replay"},
+        {"filter": "similarity", "penalty": "tanh", "filter_above": 0.3},
+        {"filter": "generic-scaffold", "penalty": "linear", "purge": "zero"},
+        {"prior_in_advantage": True, "scaffold_stereo": True},
+    ],
+)
+def test_restored_is_the_same_search(config, options):
+    chosen = config(budget=100, **options)
     search, again = begun(chosen), begun(chosen)
     for _ in range(3):
         search.step()

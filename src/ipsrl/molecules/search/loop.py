@@ -95,7 +95,7 @@ class Search:
         self.agent = Prior(copy.deepcopy(prior.model), prior.vocabulary)
         self.optimiser = torch.optim.Adam(self.agent.model.parameters(), lr=config.lr)
         self.oracle = Oracle(scoring, config.budget, stereo=config.scaffold_stereo)
-        self.filter = DiversityFilter(config.bucket)
+        self.filter = DiversityFilter(config)
         self.memory = Memory(config.memory)
         self.probability = OutcomeProbability(config, self._log_likelihood)
         self.made: list[Made] = []  # one for each call of the oracle
@@ -114,20 +114,22 @@ class Search:
 
         # What a lost agent drew teaches the one that was put back nothing.
         learned = [] if restored else self._learned(samples)
+        calls = [sample.call for sample in learned]
+        kinds = self.filter.keys({call.smiles: call.scaffold for call in calls if call})
         rewards = self.filter.penalise(
-            np.array([sample.call.reward if sample.call else 0.0 for sample in learned]),
-            [sample.call.scaffold if sample.call else "" for sample in learned],
+            np.array([call.reward if call else 0.0 for call in calls]),
+            [kinds[call.smiles] if call else "" for call in calls],
         )
         found: dict[str, Entry] = {}
         for sample, reward in zip(learned, rewards.tolist(), strict=True):
             if call := sample.call:
-                entry = Entry(call.smiles, sample.written or "", call.scaffold, reward)
+                entry = Entry(call.smiles, sample.written or "", kinds[call.smiles], reward)
                 found.setdefault(call.smiles, entry)
         entries = list(found.values())
-        scaffolds = [entry.scaffold for entry in entries]
+        raw = {call.smiles: call.reward for call in calls if call}
         purged = self._purged(entries)
         self.memory.add(entries)
-        self.filter.add(scaffolds)
+        self.filter.add((e.kind for e in entries), (raw[e.smiles] for e in entries))
         self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
         loss = 0.0 if restored else self._learn(learned, rewards, entries, purged, rng)
         calls = [sample.call for sample in samples]
@@ -206,12 +208,12 @@ class Search:
         return loss
 
     def _purged(self, entries: list[Entry]) -> set[str]:
-        """Scaffolds that the memory is to forget, as the filter is before it counts the batch."""
+        """Kinds that the memory is to forget, as the filter is before it counts the batch."""
         match self.config.purge:
             case "zero":
-                return {entry.scaffold for entry in entries if entry.reward == 0}
+                return {entry.kind for entry in entries if entry.reward == 0}
             case "full":
-                return {one.scaffold for one in entries if self.filter.full([one.scaffold])[0]}
+                return {entry.kind for entry in entries if self.filter.full(entry.kind)}
         return set()
 
     def _update(self, group: Lesson) -> float:

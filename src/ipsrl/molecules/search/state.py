@@ -46,7 +46,7 @@ def restore(
     counts: Counter[str] = Counter()
     for row in filtered:
         counts[row["scaffold"]] += row["drawn"]
-    search.filter = DiversityFilter(search.config.bucket, counts)
+    search.filter = DiversityFilter(search.config, counts)
     search.memory = Memory(search.config.memory, [Entry(*entry) for entry in memo["memory"]])
     unpack(arrays, search.agent.model, search.optimiser)
     search.best = {
