@@ -377,6 +377,9 @@ class Config(
     """Molecules of the memory in each update of the batch."""
     memory: Annotated[int, Field(ge=0)] = 100
     """Best molecules that are remembered; 0 for none."""
+    inception: File = ""
+    """File of known molecules, one SMILES a line, that are scored first, as calls of step 0, and
+    with which the memory begins; none if not given."""
     purge: Literal["full", "zero", "none"] = "full"
     """Which scaffolds of a batch the memory forgets: those that the filter pays no more, or, as
     Saturn, each with a molecule whose reward after the filter is exactly 0, or none."""
@@ -423,8 +426,9 @@ class Config(
                 f"filter_similarity has no effect with filter {self.filter}, only with similarity. "
                 "Leave it out"
             )
-        if self.purge != "full" and not self.memory:
-            raise ValueError("memory = 0 leaves nothing to purge. Leave purge out")
+        for key in ("purge", "inception"):
+            if not self.memory and not is_default(self, key):
+                raise ValueError(f"{key} has no effect with memory = 0. Leave it out")
         if self.outcome not in OUTCOMES and ":" not in self.outcome:
             raise ValueError(
                 f"{self.outcome!r} is not an outcome. Name one of {', '.join(OUTCOMES)}, or a "

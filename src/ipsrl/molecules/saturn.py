@@ -137,7 +137,8 @@ def _goal(made: Translation, given: Mapping[str, Any]) -> None:
     made.take("memory_size", "memory", replay.pop("memory_size", 100))
     made.take("sample_size", "replay", replay.pop("sample_size", 10))
     if replay.pop("smiles", []):
-        made.lost.append(("experience_replay.smiles", "our memory begins empty"))
+        why = 'write them into a file, one a line, and set inception = "FILE"'
+        made.lost.append(("experience_replay.smiles", why))
     _left(made, "experience_replay", replay)
     filters = dict(given.get("diversity_filter", {}))
     name = filters.pop("name", "IdenticalMurckoScaffold")

@@ -73,8 +73,10 @@ def test_every_file_and_library_counts(mine):
 
 
 def test_an_outcome_and_a_prior_of_your_own_count(mine, small_prior):
+    (mine / "known.smi").write_text("CCO\n")
     settings = {"outcome": "mine_file.py:score", "prior": str(small_prior)}
-    assert set(inputs(Config(**settings))) == {*ALWAYS, "mine_file.py:score", str(small_prior)}
+    found = set(inputs(Config(**settings, inception="known.smi")))
+    assert found == {*ALWAYS, "mine_file.py:score", str(small_prior), "known.smi"}
 
 
 def test_what_ipsrl_brings_counts_by_its_version_alone():

@@ -184,6 +184,40 @@ def test_what_is_purged_of_a_full_bucket(follow, purge, left):
     assert {names[entry.smiles] for entry in followed.search.memory.entries} == left
 
 
+# --- known molecules ------------------------------------------------------------------------------
+
+
+def test_known_molecules_are_scored_and_the_memory_begins_with_them(follow, tmp_path):
+    """Once each, as they are written first; step 0; invalid lines are no calls."""
+    (tmp_path / "known.smi").write_text("OCC ethanol\nC(\nCCO\nCc1ccccc1\nCBr\n[Xe]\n")
+    followed = follow(function="no_bromine", inception=str(tmp_path / "known.smi"), replay=10)
+    batch, *_ = followed.step("NCC")
+    search = followed.search
+    calls = [(call.smiles, made.step) for call, made in zip(search.oracle.calls, search.made)]  # noqa: B905
+    assert calls == [("CCO", 0), ("Cc1ccccc1", 0), ("CBr", 0), ("[Xe]", 0), ("CCN", 1)]
+    # Bromine earns nothing, and xenon cannot be written.
+    assert set(batch.texts) == {"NCC", "OCC", "Cc1ccccc1"}
+    assert not search.filter.counts["c1ccccc1"]
+    followed.step("CCO", "NCCC")
+    assert [call.smiles for call in search.oracle.calls[5:]] == ["CCCN"]  # a repeat is free
+
+
+def test_known_molecules_count_within_the_budget(follow, tmp_path):
+    (tmp_path / "known.smi").write_text("CCO\nCCCO\nCCCCO\n")
+    followed = follow(inception=str(tmp_path / "known.smi"), budget=2, threshold=0.15)
+    followed.step("NCC")
+    assert [call.smiles for call in followed.search.oracle.calls] == ["CCO", "CCCO"]
+    assert followed.search.ended == "budget"
+    assert followed.search.tally.hits == len(followed.search.hits) == 1
+
+
+def test_the_best_known_molecules_stay(follow, tmp_path):
+    (tmp_path / "known.smi").write_text("\n".join("C" * i for i in range(1, 9)))
+    followed = follow(inception=str(tmp_path / "known.smi"), memory=3)
+    followed.step("CO")
+    assert [e.smiles for e in followed.search.memory.entries] == ["C" * i for i in (8, 7, 6)]
+
+
 # --- random SMILES --------------------------------------------------------------------------------
 
 

@@ -194,6 +194,10 @@ def test_every_named_outcome_has_a_key():
         ({"method": "grpo", "outcome": "smiles"}, "outcome has no effect with method grpo"),
         ({"method": "reinvent", "kl": 0.1}, "kl has no effect with method reinvent"),
         ({"memory": 0}, "leaves nothing to replay"),
+        (
+            {"memory": 0, "replay": 0, "augmentations": 0, "inception": "x.smi"},
+            "inception has no effect with memory = 0",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(options, message):

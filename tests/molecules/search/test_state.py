@@ -21,10 +21,14 @@ def begun(config) -> Search:
         {"estimator": "replay"},
         {"filter": "similarity", "penalty": "tanh", "filter_above": 0.3},
         {"filter": "generic-scaffold", "penalty": "linear", "purge": "zero"},
+        {"inception": "known.smi"},
         {"prior_in_advantage": True, "scaffold_stereo": True},
     ],
 )
-def test_restored_is_the_same_search(config, options):
+def test_restored_is_the_same_search(config, options, tmp_path):
+    if "inception" in options:
+        (tmp_path / options["inception"]).write_text("CCO\nCc1ccccc1\n")
+        options = {"inception": str(tmp_path / options["inception"])}
     chosen = config(budget=100, **options)
     search, again = begun(chosen), begun(chosen)
     for _ in range(3):

@@ -32,6 +32,8 @@ def inputs(config: Config) -> dict[str, str]:
 
         found["all-amide"] = IDENTITY
     named = {config.prior: str(Path(config.prior, "model.safetensors"))}
+    if config.inception:
+        named[config.inception] = config.inception
     if ":" in config.outcome:
         named[config.outcome] = source_file(config.outcome)
     paths = existing(named)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from ipsrl.core.metrics import effective_outcomes
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
+from ipsrl.molecules.generator.pretraining import read_smiles
 from ipsrl.molecules.generator.prior import Prior, padded
 from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.molecule import canonical, random_smiles
@@ -107,6 +109,8 @@ class Search:
     def step(self) -> dict[str, Any]:
         """Draw a batch, score it, and learn from it; returns a line of metrics."""
         config, tally = self.config, self.tally
+        if tally.steps == 0 and config.inception:
+            self._begin(Path(config.inception))
         tally.steps += 1
         rng = np.random.default_rng([config.seed, tally.steps])
         samples, new = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63 - 1))))
@@ -147,6 +151,27 @@ class Search:
             "hits": tally.hits,
             "loss": loss,
         }
+
+    def _begin(self, known: Path) -> None:
+        """Score known molecules, and begin the memory with them; the filter does not count them.
+
+        What the vocabulary cannot write is scored as well, but cannot be learned from.
+        """
+        written: dict[str, str] = {}
+        for text, smiles in read_smiles(known)[0].items():
+            written.setdefault(smiles, text)
+        calls = [call for call in self.oracle(list(written)) if call]
+        kinds = self.filter.keys({call.smiles: call.scaffold for call in calls})
+        covers = self.agent.vocabulary.covers
+        entries = [
+            Entry(call.smiles, text, kinds[call.smiles], call.reward)
+            for call in calls
+            for text in dict.fromkeys((written[call.smiles], call.smiles))
+            if covers(text)
+        ]
+        self.memory.add(entries)  # which takes a molecule as it is written first
+        self.made += [Made(0, call.reward) for call in calls]
+        self.tally.hits += sum(call.reward > self.config.threshold for call in calls)
 
     def _draw(self, generator: torch.Generator) -> tuple[list[Sample], list[Call]]:
         """A batch with its calls, and those of the calls that were made now."""
