@@ -100,6 +100,9 @@ def test_the_name_of_a_component_is_fit_for_a_spreadsheet_and_for_a_file():
         ({"kind": "qde"}, "kind"),
         ({"kind": "qed", "weight": 0.0}, "weight"),
         ({"kind": "qed", "timeout": 5.0}, "timeout has no effect"),
+        ({"kind": "qed", "radius": 3}, "radius has no effect on 'qed'"),
+        ({"kind": "alert", "smarts": ["C"], "counts": True}, "counts has no effect on 'alert'"),
+        ({"kind": "similarity", "smiles": ["C"], "radius": -1}, "radius"),
     ],
 )
 def test_components_that_make_no_sense(config, message):

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import SHARED, peak_memory, promised, seconds_where_promised, steps
-from rdkit.Chem import MolFromSmiles, MolToSmiles
+from rdkit import DataStructs, rdBase
+from rdkit.Chem import MolFromSmiles, MolToSmiles, rdMolDescriptors
 
 from ipsrl.molecules.molecule import (
     LONGEST,
+    Fingerprint,
     canonical,
     fault,
     generic_scaffold,
@@ -165,6 +167,48 @@ def test_similarities_by_hand():
     assert found[0, 1] == pytest.approx(3 / 9)
     assert found[0, 2] == 0
     assert similarities([], smiles).shape == (0, 3)
+
+
+def test_fingerprints_by_radius_counts_and_features():
+    """Radius 0 of alkanes: CH3 and CH2, so all are alike but for counts: butane 2 and 2, pentane 2
+    and 3: (2 + 2) / (2 + 3)."""
+    butane, pentane = ["CCCC"], ["CCCCC"]
+    assert similarities(butane, pentane, Fingerprint(0)) == 1
+    assert similarities(butane, pentane, Fingerprint(0, counts=True)) == pytest.approx(4 / 5)
+    drugs = ["CC(=O)Nc1ccc(O)cc1"], ["CCC(=O)Nc1ccc(O)cc1"]
+    assert 0 < similarities(*drugs, Fingerprint(3)) < similarities(*drugs) < 1
+    # CH3, CH2, Cl or Br: 2 of 4 by atoms; by features there are halogens and nothing special.
+    halides = ["CCCCl"], ["CCCBr"]
+    assert similarities(*halides, Fingerprint(0)) == pytest.approx(2 / 4)
+    assert similarities(*halides, Fingerprint(0, features=True)) == 1
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("features", [False, True])
+def test_every_fingerprint_is_a_similarity(radius, counts, features):
+    kind = Fingerprint(radius, counts, features)
+    smiles = ["CCO", "CCN", "c1ccccc1", "CC(=O)Nc1ccc(O)cc1", "CCCCCCO", "OCC(O)CO"]
+    found = similarities(smiles, smiles, kind)
+    np.testing.assert_array_equal(np.diag(found), 1)
+    np.testing.assert_array_equal(found, found.T)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_counts_are_those_of_rdkits_older_function(features):
+    """With which REINVENT4 and Saturn compute similarities: its unfolded counts."""
+    smiles = ["CC(=O)Nc1ccc(O)cc1", "CCOC(=O)c1ccc(N)cc1", "Cn1c(=O)c2c(ncn2C)n(C)c1=O"]
+    with rdBase.BlockLogs():  # it is deprecated
+        theirs = [
+            rdMolDescriptors.GetMorganFingerprint(
+                MolFromSmiles(text), 3, useCounts=True, useFeatures=features
+            )
+            for text in smiles
+        ]
+    expected = [DataStructs.BulkTanimotoSimilarity(one, theirs) for one in theirs]
+    found = similarities(smiles, smiles, Fingerprint(3, True, features))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_internal_diversity_by_hand():

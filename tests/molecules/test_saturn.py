@@ -92,6 +92,14 @@ def test_the_reward_is_theirs(read):
     assert scores.rewards[0] == 0  # one ring, and an amide among the alerts
 
 
+def test_a_similarity_is_theirs(read):
+    """Their defaults: radius 3, counts and features."""
+    specific = {"reference_smiles": ["CCO"], "use_features": False}
+    made = read(("oracle", "components", [component("tanimoto_similarity", specific=specific)]))
+    (ours,) = Config(**made.values).components
+    assert (ours.smiles, ours.radius, ours.counts, ours.features) == (["CCO"], 3, True, False)
+
+
 def test_a_bucket_pays_as_often(read):
     """Saturn's is full when it has counted more than bucket_size."""
     config = Config(

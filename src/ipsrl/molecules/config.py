@@ -22,9 +22,13 @@ COLUMNS = ("call", "step", "smiles", "scaffold", "status", "reason", "reward", "
 class PretrainConfig(StrictConfig):
     """Teach a chemical language model a corpus by maximum likelihood; section 5.3's generator.
 
-    The size is the shipped prior's; the paper's is --hidden 256 --layers 12.
+    The size is the shipped prior's; the paper's is --hidden 256 --layers 12.  A prior becomes one
+    of few molecules (transfer learning) with, say, --from zinc --lr 1e-4 --warm-up 10 --held-out 20
+    --epochs 10.
     """
 
+    prior: Annotated[str, Shipped("molecules/priors"), tyro.conf.arg(name="from")] = ""
+    """Where the weights start: a shipped prior, or a folder; new ones if not given."""
     smiles: Annotated[File, Field(min_length=1)]
     """File of one SMILES a line (further columns are ignored), or such a file gzipped."""
     hidden: Annotated[int, Field(ge=8, le=4096)] = 128
@@ -52,6 +56,9 @@ class PretrainConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> PretrainConfig:
+        for key in ("hidden", "layers"):
+            if self.prior and not is_default(self, key):
+                raise ValueError(f"{key} is that of the prior to start from. Leave it out")
         if self.micro_batch > self.batch:
             raise ValueError(
                 f"micro_batch = {self.micro_batch} is more than batch = {self.batch}. "
@@ -258,6 +265,13 @@ class ComponentConfig(StrictConfig):
     """Patterns: smarts counts those that match, alert is 0 where any does and else 1."""
     smiles: Texts = []  # noqa: RUF012 (frozen)
     """Reference molecules: the largest Tanimoto similarity to any of them."""
+    radius: Annotated[int, Field(ge=0, le=10)] = 2
+    """Bonds that an environment of a similarity's Morgan fingerprint reaches: 2 is ECFP4."""
+    counts: bool = False
+    """Whether a similarity counts how often an environment comes, instead of whether it does."""
+    features: bool = False
+    """Whether a similarity takes atoms by what they do (donor, acceptor, aromatic, halogen, acid,
+    base) instead of by what they are: FCFP instead of ECFP."""
     function: Function = ""
     """module:function or file.py:function, a list of SMILES to a list of numbers."""
     command: Command = []  # noqa: RUF012 (frozen)
@@ -303,6 +317,11 @@ class ComponentConfig(StrictConfig):
                 example = ", if only as synthesis = {}" if key == "synthesis" else ""
                 change = f"Give it{example}" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")
+        for key in ("radius", "counts", "features"):
+            if self.kind != "similarity" and not is_default(self, key):
+                raise ValueError(
+                    f"{key} has no effect on {self.kind!r}, only on a similarity. Leave it out"
+                )
         if self.version and KINDS[self.kind].kept != "with a version":
             raise ValueError(f"version has no effect on {self.kind!r}. Leave it out")
         if not self.workers and (self.always or not is_default(self, "retries")):

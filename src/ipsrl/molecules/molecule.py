@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
@@ -19,8 +20,6 @@ NAMES = "2"
 
 _NONMETALS = {1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53}
 """Elements of which an unpaired electron makes a radical; RDKit counts some on ions of metals."""
-
-_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
 
 
 def canonical(smiles: str | None) -> str | None:
@@ -127,12 +126,32 @@ def generic_scaffold(smiles: str) -> str:
     return Chem.MolToSmiles(graph)
 
 
-def similarities(smiles: Sequence[str], others: Sequence[str]) -> np.ndarray:
-    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) [N, M].
+class Fingerprint(NamedTuple):
+    """A Morgan fingerprint, by default of 2,048 bits and radius 2.
 
-    T(a, b) = |a and b| / |a or b|, and 1 of a molecule with itself.
+    Attributes:
+      radius: bonds that an environment reaches.
+      counts: how often each comes, without folding, instead of whether it does.
+      features: atoms by what they do instead of by what they are.
     """
-    rows, columns = _fingerprints(smiles), _fingerprints(others)
+
+    radius: int = 2
+    counts: bool = False
+    features: bool = False
+
+
+ECFP4 = Fingerprint()
+
+
+def similarities(
+    smiles: Sequence[str], others: Sequence[str], fingerprint: Fingerprint = ECFP4
+) -> np.ndarray:
+    """Tanimoto similarity of fingerprints [N, M].
+
+    T(a, b) = |a and b| / |a or b|, of counts sum min(a, b) / sum max(a, b), and 1 of a molecule
+    with itself.
+    """
+    rows, columns = (_fingerprints(texts, fingerprint) for texts in (smiles, others))
     found = [DataStructs.BulkTanimotoSimilarity(row, columns) for row in rows]
     return np.array(found, dtype=float).reshape(len(smiles), len(others))
 
@@ -148,5 +167,15 @@ def internal_diversity(smiles: Sequence[str]) -> float:
     return float((n * n - similarities(smiles, smiles).sum()) / (n * (n - 1)))
 
 
-def _fingerprints(smiles: Sequence[str]) -> list:
-    return [_MORGAN.GetFingerprint(Chem.MolFromSmiles(text)) for text in smiles]
+def _fingerprints(smiles: Sequence[str], kind: Fingerprint) -> list:
+    generator = _generator(kind.radius, kind.features)
+    made = generator.GetSparseCountFingerprint if kind.counts else generator.GetFingerprint
+    return [made(Chem.MolFromSmiles(text)) for text in smiles]
+
+
+@lru_cache
+def _generator(radius: int, features: bool) -> Any:
+    invariants = rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if features else None
+    return rdFingerprintGenerator.GetMorganGenerator(
+        radius=radius, fpSize=2048, atomInvariantsGenerator=invariants
+    )

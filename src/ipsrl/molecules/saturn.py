@@ -22,7 +22,7 @@ _KINDS = {
     "qed": "qed", "num_hbd": "hbd", "num_hba": "hba", "slogp": "logp", "tpsa": "tpsa",
     "mw": "weight", "molecular_weight": "weight", "num_rotatable_bonds": "rotatable_bonds",
     "num_rings": "rings", "num_aromatic_rings": "aromatic_rings", "sa_score": "sa",
-    "smarts_alerts": "alert",
+    "smarts_alerts": "alert", "tanimoto_similarity": "similarity",
 }  # fmt: skip
 _SHAPES = {"sigmoid": "sigmoid", "reverse_sigmoid": "reverse-sigmoid", "step": "step"}
 _ELSEWHERE = {
@@ -183,6 +183,11 @@ def _component(made: Translation, where: str, given: Mapping[str, Any]) -> None:
     component: dict[str, Any] = {"kind": _KINDS[name]}
     if component["kind"] == "alert":
         component["smarts"] = list(specific.pop("smarts", []))
+    if component["kind"] == "similarity":
+        component["smiles"] = list(specific.pop("reference_smiles", []))
+        component["radius"] = specific.pop("radius", 3)
+        component["counts"] = specific.pop("use_counts", True)
+        component["features"] = specific.pop("use_features", True)
     if (weight := float(given.pop("weight", 1.0))) != 1:
         component["weight"] = weight
     transform = _transform(made, where, shaping)
