@@ -10,6 +10,7 @@ from ipsrl.molecules.config import (
     Config,
     DockingConfig,
     PretrainConfig,
+    StageConfig,
     SynthesisConfig,
     TransformConfig,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "Route",
     "Scoring",
     "Sequences",
+    "StageConfig",
     "Stock",
     "Synthesis",
     "SynthesisConfig",

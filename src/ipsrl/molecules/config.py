@@ -10,6 +10,7 @@ from pydantic import FailFast, Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect, is_default
 from ipsrl.core.methods import GRPO, METHODS, RewardMethod
+from ipsrl.errors import ConfigError
 from ipsrl.paths import Command, File, Function, Shipped
 from ipsrl.shaping import shaped
 
@@ -331,6 +332,17 @@ class ComponentConfig(StrictConfig):
         return self
 
 
+class StageConfig(StrictConfig):
+    """One objective of several that a search has one after another."""
+
+    components: Annotated[list[ComponentConfig], Field(min_length=1, max_length=100)]
+    """Parts of the reward of this stage."""
+    budget: Annotated[int, Field(ge=1)]
+    """Oracle calls of this stage at most."""
+    until: Annotated[float | None, Field(gt=0, lt=1)] = None
+    """Mean reward of the molecules of five batches above which the stage is over."""
+
+
 OUTCOMES = ("smiles", "scaffold", "generic-scaffold", "similarity")
 _REWARDS = tuple(name for name, method in METHODS.items() if issubclass(method, RewardMethod))
 _ONLY_WITH = {
@@ -359,6 +371,9 @@ class Config(
         tyro.conf.Suppress,
     ]
     """Parts of the reward: tables [[components]] of the TOML file."""
+    stages: Annotated[list[StageConfig], Field(max_length=100, default=[]), tyro.conf.Suppress]
+    """Objectives one after another, in place of components and budget: tables [[stages]] of the
+    TOML file.  Each begins with the agent of the one before, and an empty memory and filter."""
     aggregation: Literal["geometric-mean", "product"] = "geometric-mean"
     """How scores become one reward."""
     executor: Literal["processes", "ray"] = "processes"
@@ -422,6 +437,9 @@ class Config(
     """Whether scaffolds keep stereo marks: isomers of one molecule are then several scaffolds."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """A molecule whose reward is above is a hit: yield, OB100."""
+    until: Annotated[float | None, Field(gt=0, lt=1)] = None
+    """The search is over once the mean reward of the molecules of five batches is above this; by
+    its budget alone if not given."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the sampling."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
@@ -467,6 +485,9 @@ class Config(
             raise ValueError(
                 "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"
             )
+        if self.stages:
+            self._check_stages()
+            return self
         for component in self.components:
             example = KINDS[component.kind].transform
             if example and component.transform.kind == "identity":
@@ -483,3 +504,17 @@ class Config(
         if taken := [name for name in names if names.count(name) > 1 or name in COLUMNS]:
             raise ValueError(f"the column {taken[0]!r} is taken. Give each component its own name")
         return self
+
+    def of_stage(self, number: int) -> Config:
+        """The configuration of one stage, as a search of its own."""
+        return Config(**self.model_dump() | self.stages[number].model_dump() | {"stages": []})
+
+    def _check_stages(self) -> None:
+        for key in ("components", "budget", "until"):
+            if key in self.model_fields_set and not is_default(self, key):
+                raise ValueError(f"with stages each has its own {key}. Leave it out beside them")
+        for number in range(len(self.stages)):
+            try:
+                self.of_stage(number)
+            except ConfigError as error:
+                raise ValueError(f"stages.{number}: {error}") from None

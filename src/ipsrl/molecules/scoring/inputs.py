@@ -19,6 +19,9 @@ _IPSRL = Path(__file__).parents[2]  # what it holds changes with the version, no
 
 def inputs(config: Config) -> dict[str, str]:
     """Versions of libraries, and digests of files by their names in the configuration."""
+    if config.stages:
+        each = [inputs(config.of_stage(number)) for number in range(len(config.stages))]
+        return {name: value for one in each for name, value in one.items()}
     kinds = sorted({component.kind for component in config.components})
     libraries = ["rdkit", *(name for kind in kinds for name in KINDS[kind].libraries)]
     found = installed_versions(libraries) | {"names of molecules": NAMES}

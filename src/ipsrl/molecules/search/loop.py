@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from ipsrl.molecules.search.memory import Entry, Memory
 from ipsrl.molecules.search.oracle import Call, Oracle, Status
 from ipsrl.molecules.search.outcomes import OutcomeProbability
 
+RECENT = 5  # batches whose mean reward ends a search, if it is to
 IDLE = 50  # batches in a row without one new molecule, after which the search is over
 LOST = 5  # batches in a row with half the best one's valid share, after which the agent has drifted
 
@@ -74,6 +75,7 @@ class Tally:
       lost: batches in a row that have drifted.
       restored: times that the best agent was put back.
       hits: calls with a reward above the threshold.
+      recent: mean rewards of the molecules of the last batches.
       samples: SMILES drawn, of which `invalid` are not molecules.
       best: mean reward of the best batch, and `best_valid` its share of molecules.
     """
@@ -87,14 +89,21 @@ class Tally:
     invalid: int = 0
     best: float = -1.0
     best_valid: float = 0.0
+    recent: list[float] = field(default_factory=list)
 
 
 class Search:
-    """A search between two steps: agent, oracle, filter, memory and what is known of outcomes."""
+    """A search between two steps: agent, oracle, filter, memory and what is known of outcomes.
 
-    def __init__(self, config: Config, scoring: Scoring, prior: Prior) -> None:
+    Args:
+      agent: what it starts with; the prior if not given.
+    """
+
+    def __init__(
+        self, config: Config, scoring: Scoring, prior: Prior, agent: Prior | None = None
+    ) -> None:
         self.config, self.prior = config, prior
-        self.agent = Prior(copy.deepcopy(prior.model), prior.vocabulary)
+        self.agent = Prior(copy.deepcopy((agent or prior).model), prior.vocabulary)
         self.optimiser = torch.optim.Adam(self.agent.model.parameters(), lr=config.lr)
         self.oracle = Oracle(scoring, config.budget, stereo=config.scaffold_stereo)
         self.filter = DiversityFilter(config)
@@ -138,6 +147,7 @@ class Search:
         loss = 0.0 if restored else self._learn(learned, rewards, entries, purged, rng)
         calls = [sample.call for sample in samples]
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
+        tally.recent = [*tally.recent, float(np.mean(valid)) if valid else 0.0][-RECENT:]
         return {
             "step": tally.steps,
             "calls": len(self.oracle.calls),
@@ -291,6 +301,9 @@ class Search:
         """Why the search is over, or "" while it is not."""
         if self.oracle.left == 0:
             return "budget"
+        recent, until = self.tally.recent, self.config.until
+        if until is not None and len(recent) == RECENT and np.mean(recent) > until:
+            return "until"
         return "idle" if self.tally.idle >= IDLE else ""
 
     @property

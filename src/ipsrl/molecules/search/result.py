@@ -30,7 +30,8 @@ class Result:
       scaffolds: Murcko scaffolds among the hits.
       best: highest reward; None if no call has one.
       restored: times that the drift guard put the best agent back.
-      ended: budget, or idle when no new molecule came any more.
+      ended: budget, until where its mean reward is reached, or idle when no new molecule came any
+        more.
       reasons: the five most frequent ones of calls without a value, and how often each.
       cut: values outside [0, 1] that the identity transform cut to it, by component.
     """
