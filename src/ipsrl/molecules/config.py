@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 from pydantic import FailFast, Field, model_validator
@@ -507,7 +507,8 @@ class Config(
 
     def of_stage(self, number: int) -> Config:
         """The configuration of one stage, as a search of its own."""
-        return Config(**self.model_dump() | self.stages[number].model_dump() | {"stages": []})
+        values: dict[str, Any] = self.model_dump() | self.stages[number].model_dump()
+        return Config(**values | {"stages": []})
 
     def _check_stages(self) -> None:
         for key in ("components", "budget", "until"):
