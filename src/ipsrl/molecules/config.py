@@ -133,16 +133,15 @@ class DockingConfig(StrictConfig):
     imatinib in 1iep scores from -5.4 to -12.4 by the seed.  `ipsrl molecules rank` measures what
     several cost and bring."""
     max_evals: Annotated[int, Field(ge=1)] = 100_000
-    """Evaluations in each search of vina: its budget.  Ten times as many help less than three times
-    as many searches."""
+    """Evaluations in each search of vina: its budget."""
     seed: Annotated[int, Field(ge=1, le=2**31 - 16)] = 1
     """Seed of the search; to Vina 0 would mean a random one."""
     seeds: Annotated[int, Field(ge=1, le=8)] = 1
     """Dockings of each ligand, with the seeds `seed`, `seed` + 1 ...; the best score counts.  Maps
     of vina take 180 MB for each."""
     first_evals: Annotated[int | None, Field(ge=1)] = None
-    """Two stages of vina: all ligands get one search of so many evaluations, and the others only
-    those that score well there."""
+    """Two stages of vina: all ligands are docked with so many evaluations in place of max_evals,
+    and with max_evals only those that score well there."""
     full_below: Annotated[float | None, Field(ge=-20, le=0)] = None
     """Two stages of vina: ligands that score at most this in the first, in kcal/mol, get the
     second, and the better of their scores."""
@@ -183,7 +182,7 @@ class DockingConfig(StrictConfig):
             raise ValueError(
                 "first_evals and full_below are the two stages of one search. Give both, or neither"
             )
-        if self.first_evals and self.first_evals >= self.max_evals * self.searches * self.seeds:
+        if self.first_evals and self.first_evals >= self.max_evals:
             raise ValueError(
                 f"first_evals = {self.first_evals}: the first stage would not be cheaper than the "
                 "second. Give fewer, or leave first_evals and full_below out"
@@ -508,7 +507,7 @@ class Config(
     def of_stage(self, number: int) -> Config:
         """The configuration of one stage, as a search of its own."""
         values: dict[str, Any] = self.model_dump() | self.stages[number].model_dump()
-        return Config(**values | {"stages": []})
+        return Config(**{**values, "stages": []})
 
     def _check_stages(self) -> None:
         for key in ("components", "budget", "until"):

@@ -196,14 +196,15 @@ def engine_of(config: DockingConfig, receptor: Receptor) -> Engine:
     Raises:
       ConfigError: if Vina cannot read the receptor, or a program is not found.
     """
+    if config.first_evals is not None and config.full_below is not None:
+        alone = {"first_evals": None, "full_below": None}
+        cheap = config.model_copy(update={**alone, "max_evals": config.first_evals})
+        dear = config.model_copy(update=alone)
+        return TwoStages(engine_of(cheap, receptor), engine_of(dear, receptor), config.full_below)
     kind = Vina if config.engine == "vina" else External
     seeds = range(config.seed, config.seed + config.seeds)
     each = [kind(config.model_copy(update={"seed": seed}), receptor) for seed in seeds]
-    engine: Engine = each[0] if config.seeds == 1 else BestOf(each)
-    if config.first_evals is None or config.full_below is None:
-        return engine
-    first = {"max_evals": config.first_evals, "exhaustiveness": 1}
-    return TwoStages(kind(config.model_copy(update=first), receptor), engine, config.full_below)
+    return each[0] if config.seeds == 1 else BestOf(each)
 
 
 TEMPLATES = {
