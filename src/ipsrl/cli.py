@@ -84,11 +84,17 @@ COMMANDS = {
     "molecules import": Command(
         "molecules.commands:import_", "a prior of the weights of Saturn or mamba-ssm"
     ),
+    "molecules translate": Command(
+        "molecules.commands:translate", "a configuration of Saturn as one of ours", "FILE.json"
+    ),
     "molecules receptor": Command(
         "molecules.commands:receptor", "prepare a protein for docking: a PDB code or file", "S"
     ),
     "molecules redock": Command(
         "molecules.commands:redock", "does docking find the pose that the crystal shows?"
+    ),
+    "molecules rank": Command(
+        "molecules.commands:rank", "does a docking budget rank molecules, and what does it cost?"
     ),
     "molecules route": Command(
         "molecules.commands:route", "a synthesis of molecules from what can be bought, drawn"

@@ -100,6 +100,9 @@ def test_the_name_of_a_component_is_fit_for_a_spreadsheet_and_for_a_file():
         ({"kind": "qde"}, "kind"),
         ({"kind": "qed", "weight": 0.0}, "weight"),
         ({"kind": "qed", "timeout": 5.0}, "timeout has no effect"),
+        ({"kind": "qed", "radius": 3}, "radius has no effect on 'qed'"),
+        ({"kind": "alert", "smarts": ["C"], "counts": True}, "counts has no effect on 'alert'"),
+        ({"kind": "similarity", "smiles": ["C"], "radius": -1}, "radius"),
     ],
 )
 def test_components_that_make_no_sense(config, message):
@@ -115,6 +118,9 @@ def test_components_that_make_no_sense(config, message):
         ({"low": 1.0}, "no effect with identity"),
         ({"kind": "sigmoid", "low": 2.0, "high": 1.0}, "is not below"),
         ({"kind": "sigmiod"}, "kind"),
+        ({"kind": "sigmoid", "low": 1.0, "high": 2.0, "k_high": 1.0}, "no effect with sigmoid"),
+        ({"divisor": 2.0}, "no effect with identity"),
+        ({"kind": "double-sigmoid", "low": 1.0, "high": 2.0, "divisor": 0.0}, "divisor"),
         ({"kind": "step", "low": float("nan")}, "low"),
     ],
 )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Config,
         DockingConfig,
         PretrainConfig,
+        StageConfig,
         SynthesisConfig,
         TransformConfig,
     )
@@ -43,6 +44,7 @@ _HOME = {
     "Route": "synthesis.route",
     "Scoring": "scoring.aggregate",
     "Sequences": "generator.prior",
+    "StageConfig": "config",
     "Stock": "synthesis.stock",
     "Synthesis": "synthesis.planner",
     "SynthesisConfig": "config",
@@ -71,6 +73,7 @@ __all__ = [
     "Route",
     "Scoring",
     "Sequences",
+    "StageConfig",
     "Stock",
     "Synthesis",
     "SynthesisConfig",

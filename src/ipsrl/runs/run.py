@@ -6,7 +6,8 @@
     lock.json             while it is written: by which process, and since when
     metrics.jsonl         one line per evaluation and seed
     outcomes.parquet      step, seed, outcome, count, mean_reward of the batch at each checkpoint
-    calls.parquet         every oracle call (molecules)
+    calls.parquet         every oracle call (molecules); calls/step-N.parquet while it runs
+    filter.parquet        how often the diversity filter counted each scaffold, in the same way
     checkpoints/          step-N.safetensors, and step-N.json, which makes it valid
     failure.json          what ended the run, if an error did; it goes when the run goes on
     result.json           written last
@@ -43,6 +44,7 @@ from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json
 from ipsrl.runs.live import Live, watched
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
+from ipsrl.runs.parts import Parts
 
 C = TypeVar("C", bound=StrictConfig)
 
@@ -266,6 +268,16 @@ class Run:
         """Send a table, with a column `step`, to whoever watches the run; it is not kept."""
         self._live.table(name, table)
 
+    def add_part(self, name: str, step: int, table: pa.Table) -> None:
+        """Append rows, of the checkpoint that follows, to a table however long: see `Parts`."""
+        with self._writing():
+            Parts(self.files, name).add(step, table)
+
+    def join_parts(self, name: str) -> pa.Table:
+        """Make NAME.parquet of the parts of a table; returns it."""
+        with self._writing():
+            return Parts(self.files, name).join()
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the run's own as a whole."""
         with self._writing():
@@ -287,9 +299,11 @@ class Run:
             self.files.write(state_name, as_json(state))
             self._prune()
 
-    def restore(self) -> tuple[int, dict[str, np.ndarray]] | None:
+    def restore(self, *parts: str) -> tuple[int, dict[str, np.ndarray]] | None:
         """Step and arrays of the newest checkpoint, or None; what came after it is dropped.
 
+        Args:
+          parts: names of tables that `add_part` writes.
         Raises:
           RunError: if the checkpoint is damaged.
         """
@@ -307,6 +321,8 @@ class Run:
                 ) from None
         with self._writing():
             os.truncate(self.metrics_path, state["metrics_bytes"])
+            for name in parts:
+                Parts(self.files, name).cut(state["step"])
             for name in sorted(self.files.listed):
                 if name.endswith(".parquet") and "/" not in name and name in self.files:
                     table = pq.read_table(self.directory / name)

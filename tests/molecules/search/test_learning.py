@@ -224,3 +224,66 @@ def test_methods_of_similarity_see_tanimotos(agent, prior, method):
 def test_similarity_is_for_what_counts_by_degrees():
     with pytest.raises(ConfigError, match="outcome similarity"):
         Config(method="uniqueness", outcome="similarity")
+
+
+# --- the prior inside the advantage ---------------------------------------------------------------
+
+
+@pytest.fixture
+def taught(prior, agent):
+    """Signals of four molecules, under an agent that has left its prior."""
+    with torch.no_grad():
+        for value in agent.model.parameters():
+            value.add_(0.02 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+
+    def teach(rewards: list[float], **options) -> np.ndarray:
+        config = Config(prior_in_advantage=True, **options)
+        probability = OutcomeProbability(
+            config, lambda ids: agent.total_log_probs(ids, batch=4).numpy()
+        )
+        ids = agent.encode(SMILES)
+        probability.show(SMILES, ids, log_p(agent))
+        lesson = Lesson(ids, list(SMILES), np.array(rewards))
+        return signal(config, probability, lesson, prior)
+
+    return teach
+
+
+@pytest.mark.parametrize("method", ["grpo", "ips-grpo"])
+def test_the_prior_inside_the_advantage_by_hand(taught, prior, agent, method):
+    """x = sigma r~ + log P_prior - log P; two of the four have one scaffold, p^ = 1/4 each else."""
+    rewards = np.array([0.9, 0.1, 0.5, 0.0])
+    scaffold_shares = np.array([1, 1, 1, 1]) / 4
+    scaled = rewards if method == "grpo" else rewards / scaffold_shares
+    x = 7.0 * scaled + log_p(prior) - log_p(agent)
+    expected = (x - x.mean()) / (x.std(ddof=1) + 1e-4)
+    found = taught(rewards.tolist(), method=method, sigma=7.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)  # float32 likelihoods
+
+
+def test_without_rewards_the_prior_inside_pulls_back(taught, prior, agent):
+    found = taught([0.0] * 4, method="grpo")
+    change = log_p(prior) - log_p(agent)
+    assert (np.argsort(found) == np.argsort(change)).all()
+
+
+def test_a_large_sigma_leaves_the_advantage_of_the_rewards(taught):
+    rewards = [0.9, 0.1, 0.5, 0.0]
+    expected = group_advantage(np.array(rewards)).advantages
+    # Likelihoods differ by some nats, and rewards by 1e7 times that.
+    found = taught(rewards, method="grpo", sigma=1e8)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    clipped = taught(rewards, method="grpo", sigma=1e8, advantage_clip=0.5)
+    np.testing.assert_allclose(clipped, np.clip(expected, -0.5, 0.5), atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["reinvent", "flowrl", "maxrl"])
+def test_the_prior_inside_belongs_to_methods_of_rewards(method):
+    with pytest.raises(ConfigError, match="prior_in_advantage has no effect"):
+        Config(method=method, prior_in_advantage=True)
+
+
+def test_sigma_has_an_effect_inside_only():
+    with pytest.raises(ConfigError, match="sigma has no effect with method grpo.*Leave it out"):
+        Config(method="grpo", sigma=64.0)
+    assert Config(method="grpo", sigma=64.0, prior_in_advantage=True).sigma == 64

@@ -2,7 +2,8 @@
 
     reinvent   L = mean (log P_prior(y) + sigma R - log P(y))^2
     grpo       L = mean (clipped surrogate of A + kl KL(P || P_prior)),   A of R within the group
-               the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9)
+               the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9), or
+               A of sigma R + log P_prior(y) - log P(y) with `prior_in_advantage`
     flowrl     L = mean w (log Z + log P(y)/T - beta A - log P_prior(y)/T)^2
 
 A group is whatever goes into one update: a batch with some of the memory, or random SMILES of both.
@@ -20,6 +21,7 @@ import torch
 
 from ipsrl.core.group import Group
 from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
+from ipsrl.core.methods import GRPO, RewardMethod
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior, live
 from ipsrl.molecules.search.outcomes import OutcomeProbability
@@ -68,7 +70,14 @@ def signal(
         smiles = [lesson.smiles[i] or "" for i in named]
         p[named] = probability(smiles, lesson.ids_NT[named], right)
         group = group._replace(p=p)
-    return config.shaping()(group).advantages
+    method = config.shaping()
+    if not config.prior_in_advantage:
+        return method(group).advantages
+    assert isinstance(method, RewardMethod)  # for the type checker: the configuration sees to it
+    log_prior = prior.total_log_probs(lesson.ids_NT, batch=config.micro_batch).numpy()
+    target = config.sigma * method.rewards(group) + log_prior
+    compared = GRPO(method.advantage_clip, method.scale, method.baseline, method.std_eps)
+    return compared(Group(target - probability.log_likelihood(lesson.ids_NT))).advantages
 
 
 def update(

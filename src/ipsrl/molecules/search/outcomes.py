@@ -44,18 +44,17 @@ from ipsrl.functions import call, load_function, name_of, one_each
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.molecule import generic_scaffold, scaffold, similarities
 
-_KEYS: dict[str, Callable[[str], str]] = {
-    "smiles": lambda smiles: smiles,
-    "similarity": lambda smiles: smiles,
-    "scaffold": scaffold,
-    "generic-scaffold": generic_scaffold,
-}
 
-
-def _keys(outcome: str) -> Callable[[list[str]], Sequence[Hashable | None]]:
-    if outcome in _KEYS:
-        return lambda smiles: [_KEYS[outcome](text) for text in smiles]
-    return load_function(outcome)
+def _keys(config: Config) -> Callable[[list[str]], Sequence[Hashable | None]]:
+    match config.outcome:
+        case "smiles" | "similarity":
+            return lambda smiles: smiles
+        case "scaffold":
+            stereo = config.scaffold_stereo
+            return lambda smiles: [scaffold(text, stereo=stereo) for text in smiles]
+        case "generic-scaffold":
+            return lambda smiles: [generic_scaffold(text) for text in smiles]
+    return load_function(config.outcome)
 
 
 class Drawn(NamedTuple):
@@ -87,7 +86,7 @@ class OutcomeProbability:
         self, config: Config, log_likelihood: Callable[[torch.Tensor], np.ndarray]
     ) -> None:
         self.outcome, self.estimator = config.outcome, config.estimates()
-        self.keys = _keys(config.outcome)
+        self.keys = _keys(config)
         self.remembered = self.estimator.batches if isinstance(self.estimator, Replay) else 1
         self.log_likelihood = log_likelihood
         self.batches: list[Drawn] = []

@@ -20,10 +20,10 @@ from ipsrl.molecules.search.outcomes import Drawn
 
 
 def state_of(search: Search) -> dict[str, np.ndarray]:
-    """All that `restore` needs beside the table of calls."""
+    """All that `restore` needs beside the tables of calls and of the filter, which only grow."""
     memo = {
-        "tally": asdict(search.tally), "counts": search.filter.counts,
-        "memory": search.memory.entries, "molecules": search.probability.molecules,
+        "tally": asdict(search.tally), "memory": search.memory.entries,
+        "molecules": search.probability.molecules,
     }  # fmt: skip
     if (earlier := search.probability.earlier) is not None:
         memo["visits"] = list(earlier.items())
@@ -36,11 +36,19 @@ def state_of(search: Search) -> dict[str, np.ndarray]:
     return arrays | {"memo": np.frombuffer(json.dumps(memo).encode(), np.uint8)}
 
 
-def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> None:
-    """Put back what `state_of` and `result.table_of` returned."""
+def restore(
+    search: Search,
+    arrays: dict[str, np.ndarray],
+    rows: list[dict[str, Any]],
+    filtered: list[dict[str, Any]],
+) -> None:
+    """Put back what `state_of`, `result.table_of` and `result.filter_of` returned."""
     memo = json.loads(arrays["memo"].tobytes())
     search.tally = Tally(**memo["tally"])
-    search.filter = DiversityFilter(search.config.bucket, memo["counts"])
+    counts: Counter[str] = Counter()
+    for row in filtered:
+        counts[row["scaffold"]] += row["drawn"]
+    search.filter = DiversityFilter(search.config, counts)
     search.memory = Memory(search.config.memory, [Entry(*entry) for entry in memo["memory"]])
     unpack(arrays, search.agent.model, search.optimiser)
     search.best = {
@@ -67,7 +75,8 @@ def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, 
         )
         for row in rows
     ]  # fmt: skip
-    search.oracle = Oracle(search.oracle.scoring, search.config.budget, calls)
+    stereo = search.config.scaffold_stereo
+    search.oracle = Oracle(search.oracle.scoring, search.config.budget, calls, stereo=stereo)
     search.made = [Made(row["step"], _nan(row["penalised"])) for row in rows]
 
 
