@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,19 @@ from rich.table import Table
 from ipsrl.errors import ConfigError
 from ipsrl.report.page import write_page
 from ipsrl.report.rivals import curves, pareto
-from ipsrl.reproduce.rivals.contestants import CONTESTANTS, is_ours
+from ipsrl.reproduce.rivals.contestants import is_ours
 from ipsrl.reproduce.rivals.record import SEEDS
 from ipsrl.reproduce.rivals.standing import Interval, intervals, standings, within_noise
 from ipsrl.reproduce.runs import show, write_rows
 from ipsrl.runs import Folder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ipsrl.reproduce.rivals.record import Task
 
-
+Done = dict[str, dict[str, list[dict[str, Any]]]]
+"""Records of the seeds, by task and contestant."""
 
 
 @dataclass(frozen=True)
@@ -33,40 +36,56 @@ class Preset:
     Attributes:
       tasks: names of tasks, in the order that they are run; a beginning stands for all that have
         it.
-      contestants: names, of those that a task can feed.
+      contestants: names, of those that a task can feed; None for all.
       seeds: of every cell.
+      changes: to the configurations of hyper-grids, HypoSpace and molecules.
     """
 
     tasks: tuple[str, ...]
-    contestants: tuple[str, ...] = tuple(CONTESTANTS)
+    contestants: tuple[str, ...] | None = None
     seeds: tuple[int, ...] = SEEDS
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 PRESETS = {
     "quick": Preset(("ucpo", "right 128 of 4096, G 8")),
-    "cpu": Preset(("ucpo", "answers", "right")),
+    "cpu": Preset(("ucpo", "answers", "right", "grid", "hypospace", "molecules")),
 }
 
 
 def reproduce(name: str, preset_name: str, out: Path) -> None:
-    """Run every contestant on every task that can feed it; write the table after every task."""
+    """Run every contestant on every task that can feed it; write the table after every task.
+
+    Figures and the page come in the end.
+    """
     preset, folder = PRESETS[preset_name], Folder.make(out)
-    done: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    done: Done = {}
     tasks = list(_tasks(preset, out))
     for task in tasks:
-        fed = {one: c for one, c in task.contestants().items() if one in preset.contestants}
+        fed = {
+            one: contestant
+            for one, contestant in task.contestants().items()
+            if preset.contestants is None or one in preset.contestants
+        }
         done[task.name] = {
             one: _records(folder, task, one, contestant, preset.seeds)
             for one, contestant in fed.items()
         }
-        _write(f"{name}, {preset_name} preset", out, tasks[: len(done)], done)
-    _print(f"{name}, {preset_name} preset", tasks, done)
+        write_rows(out, _table(tasks[: len(done)], done))
+    title = f"{name}, {preset_name} preset"
+    _print(title, tasks, done)
+    write_page(
+        out / "index.html", title=title, figures=_figures(tasks, done),
+        rows=_table(tasks, done)["cells"],
+        note="The middle is a mean, the interval a 95 % bootstrap over the seeds.",
+    )  # fmt: skip
 
 
 def _tasks(preset: Preset, out: Path) -> Iterator[Task]:
+    from ipsrl.reproduce.rivals.families import families
     from ipsrl.reproduce.rivals.toys import TOYS
 
-    every = TOYS
+    every = (*TOYS, *families(out, preset.changes))
     for wanted in preset.tasks:
         yield from (task for task in every if task.name.startswith(wanted))
 
@@ -92,16 +111,23 @@ def _records(
     return read
 
 
-def _write(
-    title: str, out: Path, tasks: Sequence[Task], done: dict[str, dict[str, list[dict[str, Any]]]]
-) -> None:
-    """The table, who stands where, and two figures of each task."""
-    rows, figures, by_task = [], {}, {}
+def _table(tasks: Sequence[Task], done: Done) -> dict[str, Any]:
+    """Cells, sorted by task and coverage; who stands where; and who was left out, and why."""
+    return {
+        "cells": [row for task in tasks for row in _rows(task, done[task.name])],
+        "standings": standings(
+            {task.name: _measured(done[task.name], "coverage") for task in tasks}
+        ),
+        "left out": {task.name: task.left_out() for task in tasks},
+    }
+
+
+def _figures(tasks: Sequence[Task], done: Done) -> dict[str, tuple[str, Figure]]:
+    """Reward against coverage, and coverage over training, of each task."""
+    figures = {}
     for task in tasks:
         found = done[task.name]
         coverage, reward = _measured(found, "coverage"), _measured(found, "reward")
-        by_task[task.name] = coverage
-        rows += _rows(task, found, coverage, reward)
         references = {
             name: {key: _mean(each, key) for key in ("coverage", "reward")}
             for name, each in task.references().items()
@@ -111,28 +137,18 @@ def _write(
             for name, each in references.items()
         }
         ours = [name for name in found if is_ours(name)]
-        axes = {"reward": task.reward, "coverage": task.coverage}
-        figures[f"{task.name}: {task.reward} against {task.coverage}"] = (
-            f"{_slug(task.name)}-pareto", pareto(points, ours, **axes),
-        )  # fmt: skip
+        drawn = pareto(points, ours, reward=task.reward, coverage=task.coverage)
+        caption = f"{task.name}: {task.reward} against {task.coverage}"
+        figures[caption] = f"{_slug(task.name)}-pareto", drawn
         lines = {name: [one["curve"] for one in each] for name, each in found.items()}
         levels = {name: each["coverage"] for name, each in references.items()}
-        figures[f"{task.name}: {task.coverage} over training"] = (
-            f"{_slug(task.name)}-curves", curves(lines, levels, coverage=task.coverage),
-        )  # fmt: skip
-    write_rows(out, {"cells": rows, "standings": standings(by_task), "left out": _left_out(tasks)})
-    write_page(
-        out / "index.html", title=title, figures=figures, rows=rows,
-        note="Means with 95 % bootstrap intervals over the seeds.",
-    )  # fmt: skip
+        drawn = curves(lines, levels, coverage=task.coverage)
+        figures[f"{task.name}: {task.coverage} over training"] = f"{_slug(task.name)}-curves", drawn
+    return figures
 
 
-def _rows(
-    task: Task,
-    found: dict[str, list[dict[str, Any]]],
-    coverage: dict[str, Interval],
-    reward: dict[str, Interval],
-) -> list[dict[str, Any]]:
+def _rows(task: Task, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    coverage, reward = _measured(found, "coverage"), _measured(found, "reward")
     near = within_noise(coverage)
     rows = [
         {
@@ -159,10 +175,6 @@ def _rows(
     return rows
 
 
-def _left_out(tasks: Sequence[Task]) -> dict[str, dict[str, str]]:
-    return {task.name: task.left_out() for task in tasks}
-
-
 def _measured(found: dict[str, list[dict[str, Any]]], key: str) -> dict[str, Interval]:
     return intervals({name: [o["measures"][key] for o in each] for name, each in found.items()})
 
@@ -187,27 +199,23 @@ def _shown(interval: Interval) -> dict[str, float]:
     return {"median": mean, "low": low, "high": high}
 
 
-def _print(
-    title: str, tasks: Sequence[Task], done: dict[str, dict[str, list[dict[str, Any]]]]
-) -> None:
+def _print(title: str, tasks: Sequence[Task], done: Done) -> None:
     for task in tasks:
-        found = done[task.name]
-        coverage, reward = _measured(found, "coverage"), _measured(found, "reward")
-        table = Table(title=f"{task.name}: mean \\[95 % interval] of {len(SEEDS)} seeds")
+        table = Table(title=f"{task.name}: mean \\[95 % interval] over the seeds")
         for heading in ("", task.coverage, task.reward, "near the best", "rate", "ms per run"):
             table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-        for row in _rows(task, found, coverage, reward):
+        for row in _rows(task, done[task.name]):
             table.add_row(
                 row["cell"].partition(": ")[2], _text(row["coverage"]), _text(row["reward"]),
                 row["near the best"], "" if row["rate"] is None else f"{row['rate']:g}",
                 "" if row["seconds"] is None else f"{1000 * row['seconds']:.0f}",
             )  # fmt: skip
         show(table)
-    by_task = {task.name: _measured(done[task.name], "coverage") for task in tasks}
     table = Table(title=f"{title}: tasks in which each is within noise of the best")
-    for heading in ("contestant", "tasks", "within noise", "above all of ours"):
+    rows = _table(tasks, done)["standings"]
+    for heading in rows[0]:
         table.add_column(heading, justify="left" if heading == "contestant" else "right")
-    for row in standings(by_task):
+    for row in rows:
         table.add_row(*map(str, row.values()))
     show(table)
 

@@ -1,4 +1,4 @@
-"""Who is compared: every row of `METHODS` with the options of its authors, and ours by estimator."""
+"""Who is compared: every row of `METHODS` with its authors' options, and ours by estimator."""
 
 from __future__ import annotations
 

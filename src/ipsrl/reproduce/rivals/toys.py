@@ -129,7 +129,7 @@ class Toy:
         first = len(TUNING_SEEDS)
         coverage, reward, *_ = curves[:, :first, -LAST:].mean(axis=(1, 2)).T
         best, greedy = chosen_rate(coverage, reward), chosen_rate(reward, coverage)
-        at = np.arange(EVALUATIONS + 1) * self.budget // EVALUATIONS
+        at = (np.arange(EVALUATIONS + 1) * self.budget // EVALUATIONS).tolist()
         for i, seed in enumerate(seeds, first):
             ends = [_named(curves[j, i, -LAST:].mean(0)) for j in range(len(RATES))]
             yield Record(
@@ -139,7 +139,7 @@ class Toy:
                 samples=self.budget,
                 seconds=seconds,
                 measures=ends[best],
-                curve=[(int(n), round(float(c), 5)) for n, c in zip(at, curves[best, i, :, 0])],
+                curve=list(zip(at, curves[best, i, :, 0].round(5).tolist(), strict=True)),
                 by_reward={"rate": RATES[greedy], **ends[greedy]},
                 by_rate={f"{rate:g}": end for rate, end in zip(RATES, ends, strict=True)},
             )
@@ -177,7 +177,9 @@ def measures(p: Any, right: Any, draws: Any) -> Any:
     share = good / good.sum()
     entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1.0)), 0.0))
     evenness = jnp.where(right > 1, entropy / jnp.log(jnp.maximum(right, 2)), 1.0)
-    found = -jnp.expm1(draws * jnp.log1p(-jnp.clip(good, max=1 - 1e-7)))  # float32's largest below 1
+    found = -jnp.expm1(
+        draws * jnp.log1p(-jnp.clip(good, max=1 - 1e-7))
+    )  # float32's largest below 1
     overlap = jnp.minimum(good, 1 / right).sum()
     return jnp.stack([found.sum() / right, good.sum(), overlap, evenness])
 
@@ -288,8 +290,8 @@ TOYS = (
     ANSWERS_64,
     *(
         _answers(right, size, paid)
+        for size in (8, 16)  # which are compiled apart
         for paid in (0.0, 0.2)
-        for size in (8, 16)
         for right in (128, 512, 32, 8, 1)
     ),
 )
