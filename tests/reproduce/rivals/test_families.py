@@ -7,7 +7,7 @@ pytest.importorskip("trl")
 pytest.importorskip("rdkit")
 
 from ipsrl.reproduce.rivals.contestants import CONTESTANTS
-from ipsrl.reproduce.rivals.families import families
+from ipsrl.reproduce.rivals.families import Grid, HypoSpace, Molecules, families
 from ipsrl.reproduce.rivals.record import SEEDS
 
 TINY = {
@@ -20,10 +20,27 @@ TINY = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def beginner(tmp_path_factory):
+    """Folder of a Boolean start model that was hardly taught."""
+    from ipsrl.hypospace import Boolean, dataset
+    from ipsrl.hypospace.tiny import start_model
+
+    task, cache = Boolean(), tmp_path_factory.mktemp("cache")
+    return start_model(task, dataset(task), steps=1, cache=cache)
+
+
 @pytest.fixture
-def tasks(small_prior, tmp_path):
-    changes = {**TINY, "molecules": {**TINY["molecules"], "prior": str(small_prior)}}
-    return {task.name: task for task in families(tmp_path, changes)}
+def tasks(tmp_path, monkeypatch):
+    """All tasks, with one learning rate to choose from."""
+
+    def make(**models):
+        changes = {of: {**keys, **models.get(of, {})} for of, keys in TINY.items()}
+        for kind in (Grid, HypoSpace, Molecules):
+            monkeypatch.setattr(kind, "rates", (1e-3,))
+        return {task.name: task for task in families(tmp_path, changes)}
+
+    return make
 
 
 def cell(task, name):
@@ -33,11 +50,10 @@ def cell(task, name):
     return records, [file.stat().st_mtime_ns for file in files]
 
 
-@pytest.mark.parametrize("name", ["grid 8x8 R0 0.1", "hypospace boolean", "molecules qed-band"])
-def test_a_cell_is_run_and_used_again(tasks, name) -> None:
-    task = tasks[name]
+def check_a_cell(task) -> None:
+    """It is run and measured, and what was run is used again."""
     (record,), written = cell(task, "ips group")
-    assert record.rate in task.rates
+    assert record.rate == 1e-3
     assert record.samples == task.budget
     assert record.measures["coverage"] >= 0
     assert record.curve[-1][1] == pytest.approx(record.measures["coverage"], abs=1e-6)  # float32
@@ -46,22 +62,35 @@ def test_a_cell_is_run_and_used_again(tasks, name) -> None:
     assert again.measures == record.measures
 
 
+def test_a_cell_of_a_grid(tasks) -> None:
+    check_a_cell(tasks()["grid 8x8 R0 0.1"])
+
+
+def test_a_cell_of_molecules(tasks, small_prior) -> None:
+    check_a_cell(tasks(molecules={"prior": str(small_prior)})["molecules qed-band"])
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+def test_a_cell_of_hypospace(tasks, beginner) -> None:
+    check_a_cell(tasks(hypospace={"model": str(beginner)})["hypospace boolean"])
+
+
 def test_references_of_a_grid(tasks) -> None:
     """The ideal sampler overlaps whole, and nobody has a higher overlap."""
-    found = tasks["grid 8x8 R0 0.1"].references()
+    found = tasks()["grid 8x8 R0 0.1"].references()
     assert [len(each) for each in found.values()] == [len(SEEDS), 1]
     assert found["ideal"][0]["coverage"] == 1
-    # Rewards 2.6 (4 modes), .6 and .1 in the numbers of the paper's 8x8 grid.
     assert 0 < found["start"][0]["coverage"] < 1
     assert found["start"][0]["reward"] < found["ideal"][0]["reward"] <= 1
 
 
 def test_who_is_left_out_has_a_reason(tasks) -> None:
-    for task in tasks.values():
+    made = tasks()
+    for task in made.values():
         fed, out = task.contestants(), task.left_out()
         assert not set(fed) & set(out)
         assert set(CONTESTANTS) <= set(fed) | set(out)
         assert all(out.values())
         assert "gapo" in out  # which must know how many are right
-    assert "ips exact" in tasks["grid 8x8 R0 0.1"].contestants()
-    assert "ips exact" in tasks["hypospace boolean"].left_out()
+    assert "ips exact" in made["grid 8x8 R0 0.1"].contestants()
+    assert "ips exact" in made["hypospace boolean"].left_out()
