@@ -48,6 +48,10 @@ def _contestants() -> dict[str, Contestant]:
     found["dra parts-2"] = Contestant("dra", options=(("parts", 2),))
     for estimator in ("group", "leave-one-out", "kernel", "replay", "likelihood", "exact"):
         found[f"ips {estimator}"] = Contestant("ips-grpo", estimator)
+    # As DPG, which divides by Z and not by a standard deviation.
+    found["ips likelihood no-std"] = Contestant(
+        "ips-grpo", "likelihood", options=(("scale", "none"),)
+    )
     found["ips replay-32"] = Contestant("ips-grpo", "replay", history=32)
     for method in ("split", "dpg"):
         for estimator in ("group", "replay", "likelihood", "exact"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,11 +20,13 @@ import ipsrl.grids.config as grids
 import ipsrl.hypospace.config as hypospace
 import ipsrl.molecules.config as molecules
 from ipsrl.config import StrictConfig, shipped_configs
+from ipsrl.core.methods import GRPO, METHODS
 from ipsrl.errors import ConfigError
 from ipsrl.reproduce.rivals.contestants import CONTESTANTS, OUTSIDE, Contestant
 from ipsrl.reproduce.rivals.record import SEEDS, Record, chosen_rate
 from ipsrl.reproduce.runs import train_once
 from ipsrl.runs import Run
+from ipsrl.shaping import option_key
 
 Measured = tuple[dict[str, float], list[tuple[int, float]]]
 """Measures of one seed at the end, and its curve."""
@@ -141,9 +143,10 @@ class Family(ABC):
 
 def _keys(contestant: Contestant) -> dict[str, Any]:
     """Keys that choose the method, its estimator and their options."""
-    own = contestant.method.replace("-", "_")
     keys: dict[str, Any] = {"method": contestant.method}
-    keys |= {f"{own}_{name}": value for name, value in contestant.options}
+    made: Any = METHODS.get(contestant.method, GRPO)
+    own = {one.name: option_key(contestant.method, one) for one in fields(made)}
+    keys |= {own[name]: value for name, value in contestant.options}
     if contestant.estimator:
         keys["estimator"] = contestant.estimator
     if contestant.estimator == "replay":
