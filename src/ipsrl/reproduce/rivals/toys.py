@@ -113,7 +113,7 @@ class Toy:
         answers, ways = (np.stack(each).astype(np.float32) for each in zip(*starts, strict=True))
         rows = np.tile(np.arange(len(everyone)), len(RATES))
         given = (
-            np.repeat(np.float32(RATES), len(everyone)), np.array(everyone)[rows],
+            np.repeat(np.array(RATES, np.float32), len(everyone)), np.array(everyone)[rows],
             answers[rows], ways[rows],
             np.int32(self.right), np.float32(self.wrong_reward), np.float32(self.draws),
         )  # fmt: skip
