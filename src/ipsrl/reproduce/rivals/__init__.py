@@ -16,7 +16,7 @@ from ipsrl.report.page import write_page
 from ipsrl.report.rivals import curves, pareto
 from ipsrl.reproduce.rivals.contestants import is_ours
 from ipsrl.reproduce.rivals.record import SEEDS
-from ipsrl.reproduce.rivals.standing import Interval, intervals, standings, within_noise
+from ipsrl.reproduce.rivals.standing import Interval, fair, intervals, standings, within_noise
 from ipsrl.reproduce.runs import show, write_rows
 from ipsrl.runs import Folder
 
@@ -150,7 +150,7 @@ def _figures(tasks: Sequence[Task], done: Done) -> dict[str, tuple[str, Figure]]
 
 def _rows(task: Task, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     coverage, reward = _measured(found, "coverage"), _measured(found, "reward")
-    near = within_noise(coverage)
+    near = within_noise(fair(coverage))
     rows = [
         {
             "cell": f"{task.name}: {name}",
