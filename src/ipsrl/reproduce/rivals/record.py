@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -51,12 +51,11 @@ class Task(Protocol):
       budget: samples of every run.
     """
 
+    coverage: ClassVar[str]
+    reward: ClassVar[str]
+
     @property
     def name(self) -> str: ...
-    @property
-    def coverage(self) -> str: ...
-    @property
-    def reward(self) -> str: ...
     @property
     def budget(self) -> int: ...
 
