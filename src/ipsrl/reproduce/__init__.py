@@ -53,6 +53,9 @@ ITEMS = {
         "open_questions:reproduce",
         ("quick", "cpu"),
     ),
+    "rivals": Item(
+        "ours: who keeps what is good, at what price", "rivals:reproduce", ("quick", "cpu")
+    ),
     "molecule-keys": Item(
         "ours: which outcome makes IPS act on molecules", "molecules:reproduce", ("quick", "cpu")
     ),
