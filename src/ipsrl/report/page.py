@@ -197,7 +197,10 @@ def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
 @lru_cache
 def _plotly() -> str:
     """The script of the library, from the package."""
-    home = find_spec("plotly")  # not imported, which takes a second
+    try:
+        home = find_spec("plotly")  # not imported, which takes a second
+    except ImportError:
+        home = None
     if home is None or home.origin is None:
         raise MissingExtra("report", "plotly")
     script = (Path(home.origin).parent / "package_data" / "plotly.min.js").read_text("utf-8")
