@@ -32,7 +32,7 @@ def completed():
         (["train", "hypo"], ["hypospace"]),
         (["help", "doc"], ["doctor"]),
         (["train", "hypergrid", "--iter"], ["--iterations"]),
-        (["train", "hypergrid", "--method", "g"], ["grpo"]),
+        (["train", "hypergrid", "--method", "gr"], ["grpo"]),
         (["hypospace", "dataset", "v"], ["voxel"]),
         (["reproduce", "table-1", "--preset", ""], ["quick", "cpu", "paper"]),
         (["completion", ""], ["bash", "zsh", "--help"]),

@@ -56,6 +56,8 @@ def forbidden_values(key: str) -> list:
     if get_args(kind):  # a Literal
         return [*wrong, "no-such-choice", 1, math.nan]
     wrong += ["1", math.nan, math.inf, -math.inf]
+    if kind is bool:
+        wrong.remove(True)
     if kind is int:
         wrong += [1.5, 1.0]
     for bound in field.metadata:

@@ -31,7 +31,7 @@ def rows(chosen):
 
 def test_it_leaves_a_figure_and_a_page(chosen, pictures):
     assert pictures(chosen) == {"index-choosing.png"}
-    assert (chosen / "index.html").read_text().count("data:image/png;base64,") == 1
+    assert (chosen / "index.html").read_text().count('"src":"data:image/png;base64,') == 1
 
 
 def test_every_number_of_answers_has_every_estimator(rows):

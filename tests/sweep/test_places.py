@@ -1,5 +1,8 @@
 """Runs on a Ray cluster and under Slurm: what dies with its machine goes on elsewhere."""
 
+import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -97,21 +100,31 @@ def test_no_cluster_is_told_before_work(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_jobs_of_submitit(tmp_path, monkeypatch, capsys):
+def test_jobs_of_submitit(tmp_path):
     """Its local executor, as where there is no sbatch; one of the two cannot run."""
     pytest.importorskip("submitit")
-    monkeypatch.setenv("PATH", str(tmp_path))  # without sbatch
-    good, bad = job(tmp_path / "good"), Job("hypergrid", tmp_path / "bad")
-    bad.config.write_text("side = 1\n")
-    with under_slurm({"partition": "any"}, tmp_path / "submitit") as somewhere:
-        ended = dict(run_all([good, bad], somewhere, 1))
-    assert ended[good] == ""
-    assert ended[bad].startswith("ended with code 2: ")
-    assert "runs run on this machine" in capsys.readouterr().err
-    alone = job(tmp_path / "alone")
+    (tmp_path / "bad.toml").write_text("side = 1\n")
+    good, alone = job(tmp_path / "good"), job(tmp_path / "alone")
+    # In a process of its own: submitit logs to a standard output that pytest closes.
+    env = os.environ | {"PATH": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}  # without sbatch
+    words = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, done.stderr
+    assert "runs run on this machine" in done.stderr
+    ended = json.loads(done.stdout.splitlines()[-1])
+    assert ended["good"] == ""
+    assert ended["bad"].startswith("ended with code 2: ")
     with here() as somewhere:
         assert somewhere(alone) == ""
     assert results(good.out) == results(alone.out)
+
+
+def two_jobs(folder: Path) -> None:
+    """Print how the jobs good and bad of a folder ended."""
+    jobs = [Job("hypergrid", folder / name) for name in ("good", "bad")]
+    with under_slurm({"partition": "any"}, folder / "submitit") as somewhere:
+        ended = run_all(jobs, somewhere, 1)
+        print(json.dumps({one.out.name: said for one, said in ended}))
 
 
 @pytest.mark.parametrize(
@@ -124,3 +137,7 @@ def test_an_absent_library_is_told_before_work(words, package, tmp_path, monkeyp
     assert main(["sweep", str(file), "--out", str(tmp_path / "out"), *words]) == 1
     assert 'pip install "ipsrl[cluster]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+if __name__ == "__main__":
+    two_jobs(Path(sys.argv[1]))

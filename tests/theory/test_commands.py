@@ -157,7 +157,7 @@ def test_a_log_is_read_as_diagnose_reads_it(tmp_path, capsys):
     told = answer(capsys, "--from", log, "--reward", "other", "--group-size", "2")
     assert told["log"]["rewards"] == [2.0]
     assert (told["log"]["group_size"], told["log"]["answer_tokens"]) == (2, None)
-    assert main(["advise", "--from", log, "--outcome", "maths"]) == 1
+    assert main(["advise", "--from", log, "--outcome", "maths"]) == 2
     assert "the nearest is 'math'" in capsys.readouterr().err
 
 

@@ -107,6 +107,8 @@ def advise(argv: list[str]) -> int:
         f"total L1 of the fixed point {advice.floor_l1:.4f}; group size for at most "
         f"{options.target_l1:g}: {advice.needed_group_size or 'none'}\n{advice.recommendation}"
     )
-    found = asdict(advice) | ({} if log is None else {"log": asdict(log)})
+    found = {}
+    if options.json:  # of a million outcomes this takes seconds
+        found = asdict(advice) | ({} if log is None else {"log": asdict(log)})
     say("\n".join(lines), found, options.json)
     return 0

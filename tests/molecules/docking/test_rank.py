@@ -123,5 +123,5 @@ def test_the_command_writes_what_it_prints(small, capsys):
 def test_a_configuration_without_docking_is_refused(small, capsys):
     (small / "qed.toml").write_text('[[components]]\nkind = "qed"\n')
     words = ["--config", str(small / "qed.toml"), "--smiles", str(small / "l.smi.gz")]
-    assert main(["molecules", "rank", *words, "-o", str(small / "out")]) == 1
+    assert main(["molecules", "rank", *words, "-o", str(small / "out")]) == 2
     assert "has no docking component" in capsys.readouterr().err
