@@ -108,6 +108,7 @@ def split_group(folder: Path, ranks: int) -> dict[str, Any]:
         if name == "mara":  # asks for TRL's reference model, which this one-token model has not
             continue
         options = {"known": 3} if name == "gapo" else {}
+        net = toy.model(words)  # the last one has learned, otherwise rounded by two processes
         net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
         made = toy.make(
             folder / name, IPSGRPOTrainer, net=net, words=words, max_steps=1, rewards=toy.valid,
