@@ -67,6 +67,8 @@ def sample(argv: list[str]) -> int:
         """Seed of the sampling."""
         known: Path | None = None
         """File of SMILES: novelty is the share of distinct molecules that are not in it."""
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        """Where the prior runs: on a GPU, cuda, where PyTorch finds one, or on the processor."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
         """File for the SMILES, as they were drawn."""
         json: bool = False
@@ -88,8 +90,9 @@ def sample(argv: list[str]) -> int:
 
     if options.out is not None:
         check_free(options.out)
-    known = options.known
-    drawn, quality = sample(options.prior, options.n, seed=options.seed, known=known)
+    drawn, quality = sample(
+        options.prior, options.n, seed=options.seed, known=options.known, device=options.device
+    )
     if options.out is not None:
         options.out.write_text("".join(f"{text}\n" for text in drawn))
     figures = {key: value for key, value in asdict(quality).items() if value is not None}

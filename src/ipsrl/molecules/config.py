@@ -15,6 +15,7 @@ from ipsrl.paths import Command, File, Function, Shipped
 from ipsrl.shaping import shaped
 
 Texts = Annotated[list[str], FailFast()]
+Device = Literal["auto", "cpu", "cuda"]
 
 COLUMNS = ("call", "step", "smiles", "scaffold", "status", "reason", "reward", "penalised")
 """Columns of the table of oracle calls, beside one for each component."""
@@ -52,6 +53,8 @@ class PretrainConfig(StrictConfig):
     """Molecules to validate on, never trained on."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 500
     """Updates between two checkpoints."""
+    device: Device = "auto"
+    """Where the model is trained: on a GPU, cuda, where PyTorch finds one, or on the processor."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the weights, the split, the order and the random SMILES."""
 
@@ -451,6 +454,8 @@ class Config(
     its budget alone if not given."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the sampling."""
+    device: Device = "auto"
+    """Where prior and agent run: on a GPU, cuda, where PyTorch finds one, or on the processor."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
     """Steps between two checkpoints."""
 
