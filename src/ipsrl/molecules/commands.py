@@ -127,18 +127,20 @@ def import_(argv: list[str]) -> int:
 def translate(argv: list[str]) -> int:
     @dataclass(frozen=True)
     class Options:
-        """Translate a configuration of Saturn, and say what each of its keys became."""
+        """Translate a configuration of Saturn or REINVENT4, and say what its keys became."""
 
         source: tyro.conf.Positional[Path]
-        """JSON file of a goal-directed generation."""
+        """JSON file of a goal-directed generation of Saturn, or TOML file of REINVENT4: a staged
+        learning, a scoring, or components alone."""
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """TOML file to write."""
 
     options = parse(Options, argv, "ipsrl molecules translate")
-    from ipsrl.molecules.saturn import translate
+    from ipsrl.molecules import reinvent4, saturn
     from ipsrl.runs import check_free
 
-    made = translate(options.source)
+    theirs = reinvent4 if options.source.suffix == ".toml" else saturn
+    made = theirs.translate(options.source)
     check_free(options.out)
     options.out.write_text(made.toml())
     print("".join(f"{key}\n    {became}\n" for key, became in made.told), end="")

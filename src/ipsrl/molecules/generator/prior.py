@@ -132,7 +132,8 @@ class Prior:
 
     def to(self, device: torch.device) -> Prior:
         """The same prior, whose weights are now there."""
-        self.model.to(device)
+        model: Any = self.model
+        model.to(device)
         return self
 
     def generator(self, seed: int) -> torch.Generator:
