@@ -26,7 +26,7 @@ _KINDS = {
 }  # fmt: skip
 _FACTORS = ("alert", "smarts")  # which multiply the mean
 _DOCK = "write a component `docking`: `ipsrl molecules receptor` makes its table"
-_MODEL = "write a program around it (docs/molecules.md)"
+_MODEL = "write a component `qsar` of a model in skops or ONNX, or a program around it"
 _ELSEWHERE = {
     **dict.fromkeys(("dockstream", "maize", "icolos"), _DOCK),
     **dict.fromkeys(("qptuna", "chemprop", "chemprop2"), _MODEL),
@@ -52,7 +52,7 @@ def translate(path: Path) -> Translation:
       ConfigError: if what it says is refused here, naming the key.
     """
     try:
-        given = tomllib.loads(path.read_text())
+        given: dict[str, Any] = tomllib.loads(path.read_text())
         made = Translation("REINVENT4")
         if "component" in given:  # a file that a stage names
             given = {"scoring": given}
