@@ -85,7 +85,7 @@ COMMANDS = {
         "molecules.commands:import_", "a prior of the weights of Saturn or mamba-ssm"
     ),
     "molecules translate": Command(
-        "molecules.commands:translate", "a configuration of Saturn as one of ours", "FILE.json"
+        "molecules.commands:translate", "Saturn's or REINVENT4's configuration as ours", "FILE"
     ),
     "molecules receptor": Command(
         "molecules.commands:receptor", "prepare a protein for docking: a PDB code or file", "S"

@@ -11,15 +11,17 @@ from ipsrl.molecules import (
     Config,
     DockingConfig,
     PretrainConfig,
+    QsarConfig,
     SynthesisConfig,
     TransformConfig,
 )
 
-MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig, DockingConfig]
+MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig, DockingConfig, QsarConfig]
 KEYS = [(model, key) for model in MODELS for key in model.model_fields]
 NEEDED = {
     ComponentConfig: {"kind": "qed"},
     PretrainConfig: {"smiles": "x.smi"},
+    QsarConfig: {"model": "x.skops"},
     DockingConfig: {"receptor": "x.pdbqt", "center": [0.0, 0.0, 0.0]},
 }
 
@@ -133,6 +135,8 @@ def test_transforms_that_make_no_sense(config, message):
     ("values", "says"),
     [
         ({"kind": "synthesis"}, "needs synthesis"),
+        ({"kind": "qsar"}, "needs qsar"),
+        ({"kind": "qsar", "qsar": {"model": "x.onnx"}, "radius": 3}, "radius has no effect"),
         ({"kind": "qed", "synthesis": SynthesisConfig()}, "needs no data"),
         ({"kind": "synthesis"}, "if only as synthesis = {}"),
         ({"kind": "synthesis", "synthesis": {"expansion": 3}}, "expansions"),

@@ -67,6 +67,8 @@ def sample(argv: list[str]) -> int:
         """Seed of the sampling."""
         known: Path | None = None
         """File of SMILES: novelty is the share of distinct molecules that are not in it."""
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        """Where the prior runs: on a GPU, cuda, where PyTorch finds one, or on the processor."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
         """File for the SMILES, as they were drawn."""
         json: bool = False
@@ -88,8 +90,9 @@ def sample(argv: list[str]) -> int:
 
     if options.out is not None:
         check_free(options.out)
-    known = options.known
-    drawn, quality = sample(options.prior, options.n, seed=options.seed, known=known)
+    drawn, quality = sample(
+        options.prior, options.n, seed=options.seed, known=options.known, device=options.device
+    )
     if options.out is not None:
         options.out.write_text("".join(f"{text}\n" for text in drawn))
     figures = {key: value for key, value in asdict(quality).items() if value is not None}
@@ -124,18 +127,20 @@ def import_(argv: list[str]) -> int:
 def translate(argv: list[str]) -> int:
     @dataclass(frozen=True)
     class Options:
-        """Translate a configuration of Saturn, and say what each of its keys became."""
+        """Translate a configuration of Saturn or REINVENT4, and say what its keys became."""
 
         source: tyro.conf.Positional[Path]
-        """JSON file of a goal-directed generation."""
+        """JSON file of a goal-directed generation of Saturn, or TOML file of REINVENT4: a staged
+        learning, a scoring, or components alone."""
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """TOML file to write."""
 
     options = parse(Options, argv, "ipsrl molecules translate")
-    from ipsrl.molecules.saturn import translate
+    from ipsrl.molecules import reinvent4, saturn
     from ipsrl.runs import check_free
 
-    made = translate(options.source)
+    theirs = reinvent4 if options.source.suffix == ".toml" else saturn
+    made = theirs.translate(options.source)
     check_free(options.out)
     options.out.write_text(made.toml())
     print("".join(f"{key}\n    {became}\n" for key, became in made.told), end="")

@@ -15,6 +15,7 @@ from ipsrl.paths import Command, File, Function, Shipped
 from ipsrl.shaping import shaped
 
 Texts = Annotated[list[str], FailFast()]
+Device = Literal["auto", "cpu", "cuda"]
 
 COLUMNS = ("call", "step", "smiles", "scaffold", "status", "reason", "reward", "penalised")
 """Columns of the table of oracle calls, beside one for each component."""
@@ -52,6 +53,8 @@ class PretrainConfig(StrictConfig):
     """Molecules to validate on, never trained on."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 500
     """Updates between two checkpoints."""
+    device: Device = "auto"
+    """Where the model is trained: on a GPU, cuda, where PyTorch finds one, or on the processor."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the weights, the split, the order and the random SMILES."""
 
@@ -223,6 +226,37 @@ class SynthesisConfig(StrictConfig):
     """Which routes count: any, or those of amide couplings alone."""
 
 
+class QsarConfig(StrictConfig):
+    """A model of scikit-learn, and the Morgan fingerprint that it predicts from."""
+
+    model: Annotated[File, Field(min_length=1)]
+    """File that skops.io.dump wrote, .skops, or skl2onnx, .onnx; never a pickle.  A classifier of
+    two classes gives the probability of the second."""
+    trusted: Texts = []  # noqa: RUF012 (frozen)
+    """Types in a .skops file that may be made beside those that skops knows for harmless, such as
+    "sklearn.tree._tree.Tree" of a forest."""
+    bits: Annotated[int, Field(ge=8, le=2**20)] = 2048
+    """Length of the fingerprint."""
+    radius: Annotated[int, Field(ge=0, le=10)] = 2
+    """Bonds that an environment reaches: 2 is ECFP4."""
+    counts: bool = False
+    """Whether it counts how often an environment comes, instead of whether it does."""
+    features: bool = False
+    """Whether it takes atoms by what they do: FCFP instead of ECFP."""
+
+    @model_validator(mode="after")
+    def _no_pickle(self) -> QsarConfig:
+        if not self.model.endswith((".skops", ".onnx")):
+            raise ValueError(
+                f"model = {self.model!r} is neither a .skops nor an .onnx file. A pickle runs code "
+                "when it is loaded: write the model with skops.io.dump, or with skl2onnx, where it "
+                "was trained"
+            )
+        if self.trusted and self.model.endswith(".onnx"):
+            raise ValueError("trusted has no effect on an .onnx file. Leave it out")
+        return self
+
+
 class Kind(NamedTuple):
     """What the configuration knows of a kind of component; a new kind is a row of `KINDS`, and one
     in `scoring.build`."""
@@ -246,6 +280,7 @@ KINDS = {
     "docking": Kind("docking", '{kind = "reverse-sigmoid", low = -16.0, high = 0.0, k = 0.15}',
                     "always", ("vina", "meeko", "openbabel-wheel")),
     "synthesis": Kind("synthesis", kept="always", libraries=("syntheseus",)),
+    "qsar": Kind("qsar", kept="always", libraries=("scikit-learn", "skops", "onnxruntime")),
 }  # fmt: skip
 
 
@@ -253,8 +288,8 @@ class ComponentConfig(StrictConfig):
     """One part of the reward."""
 
     kind: Literal[*KINDS]  # pyright: ignore[reportInvalidTypeForm]
-    """A property of RDKit, a pattern, a similarity, a docking score, a search for a synthesis, or a
-    component of your own."""
+    """A property of RDKit, a pattern, a similarity, a docking score, a search for a synthesis, a
+    model of scikit-learn, or a component of your own."""
     name: str = ""
     """Column of its raw values; the kind if not given.  Letters, digits, "_", "-" and "."."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -293,6 +328,8 @@ class ComponentConfig(StrictConfig):
     """Receptor, box and engine."""
     synthesis: SynthesisConfig | None = None
     """How a synthesis is looked for."""
+    qsar: QsarConfig | None = None
+    """Model and fingerprint."""
 
     @property
     def column(self) -> str:
@@ -451,6 +488,8 @@ class Config(
     its budget alone if not given."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the sampling."""
+    device: Device = "auto"
+    """Where prior and agent run: on a GPU, cuda, where PyTorch finds one, or on the processor."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
     """Steps between two checkpoints."""
 

@@ -167,6 +167,14 @@ def internal_diversity(smiles: Sequence[str]) -> float:
     return float((n * n - similarities(smiles, smiles).sum()) / (n * (n - 1)))
 
 
+def fingerprint_rows(smiles: Sequence[str], fingerprint: Fingerprint, bits: int) -> np.ndarray:
+    """Fingerprints as numbers [N, `bits`], float32, folded also where they count."""
+    generator = _generator(fingerprint.radius, fingerprint.features, bits)
+    counted, plain = generator.GetCountFingerprintAsNumPy, generator.GetFingerprintAsNumPy
+    made = counted if fingerprint.counts else plain
+    return np.array([made(Chem.MolFromSmiles(text)) for text in smiles], dtype=np.float32)
+
+
 def _fingerprints(smiles: Sequence[str], kind: Fingerprint) -> list:
     generator = _generator(kind.radius, kind.features)
     made = generator.GetSparseCountFingerprint if kind.counts else generator.GetFingerprint
@@ -174,8 +182,8 @@ def _fingerprints(smiles: Sequence[str], kind: Fingerprint) -> list:
 
 
 @lru_cache
-def _generator(radius: int, features: bool) -> Any:
+def _generator(radius: int, features: bool, bits: int = 2048) -> Any:
     invariants = rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if features else None
     return rdFingerprintGenerator.GetMorganGenerator(
-        radius=radius, fpSize=2048, atomInvariantsGenerator=invariants
+        radius=radius, fpSize=bits, atomInvariantsGenerator=invariants
     )

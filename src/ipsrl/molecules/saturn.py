@@ -1,22 +1,19 @@
 """Configurations of Saturn (github.com/schwallergroup/saturn), read as ours.
 
 Two words mean something else there: its "product" is the geometric mean, and its buckets hold one
-molecule more than they say.  Each key is translated, with what it becomes, or named as one that
-cannot be; none is passed over in silence.  A value that changes what is searched for, and has no
-counterpart, is an entry of `Translation.lost`.
+molecule more than they say.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ipsrl.config import toml
-from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.molecules.config import Config
+from ipsrl.errors import InvalidInput
+from ipsrl.molecules.translation import Translation, check
 
 _KINDS = {
     "qed": "qed", "num_hbd": "hbd", "num_hba": "hba", "slogp": "logp", "tpsa": "tpsa",
@@ -39,38 +36,6 @@ _UNUSED = {
 }  # fmt: skip
 
 
-@dataclass
-class Translation:
-    """A configuration of ours, and what became of each key of theirs.
-
-    Attributes:
-      values: keys of `Config`.
-      told: key of theirs, and what it became, in order.
-      lost: key of theirs, and why it cannot be translated.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
-    lost: list[tuple[str, str]] = field(default_factory=list)
-
-    def take(self, theirs: str, ours: str, value: Any, why: str = "") -> None:
-        """A key of theirs is a key of ours."""
-        self.values[ours] = value
-        self.told.append((theirs, f"{ours} = {toml(value)}" + (f"  ({why})" if why else "")))
-
-    def toml(self) -> str:
-        """The configuration as a file, with what was lost as comments."""
-        lines = ["# Made of a configuration of Saturn by `ipsrl molecules translate`.\n"]
-        lines += [f"# Not translated: {key}: {why}.\n" for key, why in self.lost]
-        for key, value in self.values.items():
-            if key != "components":
-                lines.append(f"{key} = {toml(value)}\n")
-        for component in self.values["components"]:
-            lines.append("\n[[components]]\n")
-            lines += [f"{key} = {toml(value)}\n" for key, value in component.items()]
-        return "".join(lines)
-
-
 def translate(path: Path) -> Translation:
     """Read a configuration of Saturn's goal-directed generation.
 
@@ -86,7 +51,7 @@ def translate(path: Path) -> Translation:
         components, learning = oracle["components"], goal["reinforcement_learning"]
         if given["running_mode"].lower() != "goal_directed_generation":
             raise ValueError(f"running_mode is {given['running_mode']!r}")
-        made = Translation()
+        made = Translation("Saturn")
         _learning(made, learning)
         _goal(made, goal)
         _oracle(made, oracle)
@@ -103,13 +68,7 @@ def translate(path: Path) -> Translation:
     for key in sorted(given.keys() - {"oracle", "goal_directed_generation", "seed"}):
         why = _UNUSED.get(key)
         (made.lost if why is None else made.told).append((key, why or "not needed here"))
-    if not made.values["components"]:
-        reasons = "; ".join(f"{key}: {why}" for key, why in made.lost)
-        raise InvalidInput(f"nothing of the reward in {path} can be translated: {reasons}.")
-    try:
-        Config(**made.values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: translated, {error}") from None
+    check(made, path)
     return made
 
 
@@ -129,7 +88,7 @@ def _learning(made: Translation, given: Mapping[str, Any]) -> None:
     given.pop("selective_memory_purge", None)
     why = "each scaffold with a reward of exactly 0 after the filter" if purges else ""
     made.take("selective_memory_purge", "purge", "zero" if purges else "none", why)
-    _left(made, "reinforcement_learning", given)
+    made.left("reinforcement_learning", given)
 
 
 def _goal(made: Translation, given: Mapping[str, Any]) -> None:
@@ -139,7 +98,7 @@ def _goal(made: Translation, given: Mapping[str, Any]) -> None:
     if replay.pop("smiles", []):
         why = 'write them into a file, one a line, and set inception = "FILE"'
         made.lost.append(("experience_replay.smiles", why))
-    _left(made, "experience_replay", replay)
+    made.left("experience_replay", replay)
     filters = dict(given.get("diversity_filter", {}))
     name = filters.pop("name", "IdenticalMurckoScaffold")
     made.told.append((f"diversity_filter.name = {name}", "Murcko scaffolds, whatever the name"))
@@ -148,13 +107,13 @@ def _goal(made: Translation, given: Mapping[str, Any]) -> None:
         f"bucket_size = {size}", "bucket", size + 1,
         "Saturn pays until there are more than bucket_size, we until there are bucket",
     )  # fmt: skip
-    _left(made, "diversity_filter", filters)
+    made.left("diversity_filter", filters)
     for part in ("hallucinated_memory", "beam_enumeration"):
         if given.get(part, {}).get(f"execute_{part}"):
             made.lost.append((part, "there is none here"))
     known = {"reinforcement_learning", "experience_replay", "diversity_filter"}
     known |= {"hallucinated_memory", "beam_enumeration"}
-    _left(made, "goal_directed_generation", {k: v for k, v in given.items() if k not in known})
+    made.left("goal_directed_generation", {k: v for k, v in given.items() if k not in known})
 
 
 def _oracle(made: Translation, given: Mapping[str, Any]) -> None:
@@ -169,7 +128,7 @@ def _oracle(made: Translation, given: Mapping[str, Any]) -> None:
         made.lost.append((f"aggregator = {aggregator}", "there is a geometric mean and a product"))
     if given.pop("allow_oracle_repeats", False):
         made.lost.append(("allow_oracle_repeats", "a repeat is answered from memory, at no cost"))
-    _left(made, "oracle", given)
+    made.left("oracle", given)
 
 
 def _component(made: Translation, where: str, given: Mapping[str, Any]) -> None:
@@ -198,7 +157,7 @@ def _component(made: Translation, where: str, given: Mapping[str, Any]) -> None:
         made.lost.append((f"{where}: preliminary_check", why))
     made.values["components"].append(component)
     made.told.append((where, toml(component)))
-    _left(made, where, given | specific)
+    made.left(where, given | specific)
 
 
 def _transform(made: Translation, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +184,3 @@ def _transform(made: Translation, where: str, given: Mapping[str, Any]) -> dict[
     )
     ends = {"low": values["low"], "high": values["high"]}
     return {"kind": "double-sigmoid", **ends, **{k: values[v] for k, v in ours.items()}}
-
-
-def _left(made: Translation, where: str, given: Mapping[str, Any]) -> None:
-    made.lost += [(f"{where}.{key}", "it is not known here") for key in given]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.csv as csv
 
 from ipsrl.molecules.config import Config
+from ipsrl.molecules.generator.device import device_input, device_of
 from ipsrl.molecules.generator.prior import Prior
 from ipsrl.molecules.identity import digest_of
 from ipsrl.molecules.scoring.aggregate import Scoring
@@ -30,7 +31,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         each, and the result of the last.
       resume: continue the run in `out` from its last checkpoint, bit for bit.
     Raises:
-      ConfigError, InvalidInput: if a component or the prior cannot be loaded.
+      ConfigError, InvalidInput: if a component or the prior cannot be loaded, or the device is
+        not there.
       RunError: if `out` holds a run and `resume` is False, or the other way round; if a run that
         goes on was started with other files or versions.
     """
@@ -39,7 +41,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
 
 def _train_stages(config: Config, out: Path, resume: bool) -> Result:
     """Each stage is a run of its own in the folder of the whole, stage-1, stage-2 ..."""
-    with (Run.resume if resume else Run.create)(out, config, inputs(config)) as run:
+    found = inputs(config) | device_input(device_of(config.device))
+    with (Run.resume if resume else Run.create)(out, config, found) as run:
         if run.finished:
             return Result(**run.result())
         agent = result = None
@@ -55,14 +58,15 @@ def _train_stages(config: Config, out: Path, resume: bool) -> Result:
 
 def _train(config: Config, out: Path, resume: bool, start: Path | None = None) -> Result:
     """One search, whose agent starts where another ended, or as the prior."""
-    found = inputs(config)
+    device = device_of(config.device)
+    found = inputs(config) | device_input(device)
     if start is not None:
         found["agent of the stage before"] = digest_of([start / "model.safetensors"])[:16]
     with (Run.resume if resume else Run.create)(out, config, found) as run:
         if run.finished:
             return Result(**run.result())
-        prior = Prior.load(config.prior)
-        agent = None if start is None else Prior.load(start)
+        prior = Prior.load(config.prior).to(device)
+        agent = None if start is None else Prior.load(start).to(device)
         with Scoring(
             config.components, config.aggregation, executor=config.executor, cache=config.cache
         ) as scoring:

@@ -19,6 +19,7 @@ import torch
 
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import PretrainConfig
+from ipsrl.molecules.generator.device import device_input, device_of
 from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
@@ -52,9 +53,11 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
       out: run directory to write.
       resume: continue the run in `out` from its last checkpoint, bit for bit.
     Raises:
+      ConfigError: if the device is not there.
       InvalidInput: if the corpus cannot be read, or is too small to hold molecules out.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
+    device = device_of(config.device)
     molecules, left_out = read_smiles(Path(config.smiles))
     corpus = list(molecules)
     start = Prior.load(config.prior) if config.prior else None
@@ -68,6 +71,7 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
         )
     weights = Path(config.prior, "model.safetensors")
     inputs = {config.prior: digest_of([weights])[:16]} if is_file(str(weights)) else {}
+    inputs |= device_input(device)
     with (Run.resume if resume else Run.create)(out, config, inputs) as run:
         if run.finished:
             return PretrainResult(**run.result())
@@ -88,7 +92,7 @@ def _pretrain(
     prior = start or Prior.mamba(
         Vocabulary.of(corpus), hidden=config.hidden, layers=config.layers, seed=config.seed
     )
-    model = prior.model.train()
+    model = prior.to(device_of(config.device)).model.train()
     optimiser = torch.optim.Adam(model.parameters())
     per_epoch = math.ceil(len(train) / config.batch)
     total = per_epoch * config.epochs

@@ -47,6 +47,13 @@ def _synthesis(config: ComponentConfig) -> Component:
     return Synthesis(config.synthesis)
 
 
+def _qsar(config: ComponentConfig) -> Component:
+    from ipsrl.molecules.scoring.qsar import Qsar
+
+    assert config.qsar is not None
+    return Qsar(config.qsar)
+
+
 _MAKERS: dict[str, Callable[[ComponentConfig], Component]] = {
     **dict.fromkeys(PROPERTIES, lambda config: Property(PROPERTIES[config.kind])),
     "smarts": lambda config: Smarts(config.smarts, alert=False),
@@ -58,5 +65,6 @@ _MAKERS: dict[str, Callable[[ComponentConfig], Component]] = {
     "program": lambda config: Program(config.command, config.timeout, _identity(config)),
     "docking": _docking,
     "synthesis": _synthesis,
+    "qsar": _qsar,
 }
 """What makes each kind of `config.KINDS`."""

@@ -89,30 +89,31 @@ def update(
     signal_N: np.ndarray,
 ) -> float:
     """`epochs` steps of the optimiser on one lesson; returns the last loss."""
+    device = agent.model.device
     signals = torch.as_tensor(signal_N, dtype=torch.float32)
     uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
     parts = []
     lengths_N = live(ids_NT).sum(1)
     # Sequences of like length together, so that little of a part lies beyond their ends.
     for rows in lengths_N.argsort(stable=True).split(config.micro_batch):
-        ids, part = ids_NT[rows, : lengths_N[rows].max()], signals[rows]
-        log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape)
+        ids, part = ids_NT[rows, : lengths_N[rows].max()].to(device), signals[rows].to(device)
+        log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape, device=device)
         # On a first and only step the ratio is 1, and needs no second pass.
         parts.append((ids, part, log_prior, _frozen(agent, ids) if config.epochs > 1 else None))
-    loss = 0.0
+    loss = torch.zeros((), dtype=torch.float64, device=device)
     for _ in range(config.epochs):
         optimiser.zero_grad()
         log_z = _log_z(config, agent, parts) if config.method == "flowrl" else torch.zeros(())
-        loss = 0.0
+        loss.zero_()
         for ids, part, log_prior, log_old in parts:
             log_new = agent.log_probs(ids)
             log_old = log_new.detach() if log_old is None else log_old
             losses = _losses(config, log_new, ids, part, log_prior, log_old, log_z)
             mean = losses.sum() / len(ids_NT)
             mean.backward()
-            loss += mean.item()
+            loss += mean.detach()
         optimiser.step()
-    return loss
+    return loss.item()
 
 
 def _losses(
@@ -160,7 +161,7 @@ def _balance(
     """FlowRL's residual of each sequence, but for log Z."""
     length = live(ids).sum(-1)
     new, prior = log_new.sum(-1) / length, log_prior.sum(-1) / length
-    return flowrl_residual(torch.zeros(()), new, prior, signal, beta=config.beta)
+    return flowrl_residual(new.new_zeros(()), new, prior, signal, beta=config.beta)
 
 
 def _frozen(model: Prior, ids: torch.Tensor) -> torch.Tensor:

@@ -122,7 +122,7 @@ class Search:
             self._begin(Path(config.inception))
         tally.steps += 1
         rng = np.random.default_rng([config.seed, tally.steps])
-        samples, new = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63 - 1))))
+        samples, new = self._draw(self.agent.generator(int(rng.integers(2**63 - 1))))
         restored = self._guard(samples)
 
         # What a lost agent drew teaches the one that was put back nothing.
