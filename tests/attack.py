@@ -1,7 +1,7 @@
 """What an attack brings, and how it is tried: with the commands that a user would use.
 
-Each input tries to make a file, the canary.  A command ends with code 0, or with code 1 and one
-sentence; it never asks anything on the terminal, where `yes |` may stand.
+Each input tries to make a file, the canary.  A command ends with code 0, or with code 1 or 2 and
+one sentence; it never asks anything on the terminal, where `yes |` may stand.
 """
 
 from __future__ import annotations
@@ -80,14 +80,15 @@ class Attack:
         """A run of `train llm` that ended after its first checkpoint of two."""
         return Path(shutil.copytree(self.begun, self.folder / "run"))
 
-    def ends(self, *words: object, code: int | tuple[int, ...] = (0, 1)) -> str:
+    def ends(self, *words: object, code: int | tuple[int, ...] = (0, 1, 2)) -> str:
         """A command, in which nothing of the attack has run; returns what it said."""
         try:
             ended = main([*map(str, words)])
         except SystemExit as stop:
             ended = stop.code
         shown = self.capsys.readouterr()
-        assert ended in (code if isinstance(code, tuple) else (code,)), shown.err
+        refused = (1, 2) if code == 1 else (code,)
+        assert ended in (code if isinstance(code, tuple) else refused), shown.err
         assert "Traceback" not in shown.err
         self.unharmed()
         return shown.out + shown.err

@@ -53,7 +53,6 @@ PROMISES = {
     23: "User code that exits, hangs, prints or raises never ends in exit code 0 without a result, "
     "but for os._exit(0) in our own process, which nothing in it can see",
 }
-LATER = {19: "the page comes with the report"}
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,9 @@ def _measured(number: int) -> Row | None:
     elif ran:
         verdict = "kept" if ran == mine else "kept in part"
     else:
-        verdict = "later" if number in LATER else "NOT RUN"
+        verdict = "NOT RUN"
     return Row(
-        figure="; ".join([*dict.fromkeys(figures), LATER.get(number, count)]),
+        figure="; ".join([*dict.fromkeys(figures), count]),
         verdict=verdict,
         seconds=round(sum(float(case.get("time", 0)) for case in ran), 1),
         date=datetime.date.today().isoformat(),

@@ -1,5 +1,6 @@
 """Commands that train: options win over the file, and --resume goes on with a run as it was."""
 
+import json
 import shutil
 import tomllib
 
@@ -19,6 +20,19 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path):
     assert (written["lr"], written["r2"], written["method"]) == (0.5, 3.0, "grpo")
     assert written["r1"] == Config().r1
     assert written["side"] == 3
+
+
+def test_the_result_as_an_object_is_all_that_is_printed(tmp_path, capfd):
+    out = tmp_path / "run"
+    (tmp_path / "some.toml").write_text("lr = 0.25\n")
+    words = [*TINY, "--config", str(tmp_path / "some.toml"), "--out", str(out), "--json", "-q"]
+    assert main(["train", "hypergrid", *words]) == 0
+    said = capfd.readouterr()
+    assert "%" not in said.err  # it is quiet
+    found = json.loads(said.out)
+    assert found == {"out": str(out), **json.loads((out / "result.json").read_text())}
+    assert main(["train", "hypergrid", "--resume", str(out), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == found
 
 
 def test_without_out_the_directory_is_named_after_the_configuration(tmp_path, monkeypatch):
@@ -51,7 +65,7 @@ def test_resume_refuses_other_options_because_it_would_ignore_them(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some.toml").write_text("lr = 0.25\n")
     before = files(finished)
-    assert main(["train", "hypergrid", "--resume", str(finished), *words]) == 1
+    assert main(["train", "hypergrid", "--resume", str(finished), *words]) == 2
     assert "--resume continues a run as it was configured" in capsys.readouterr().err
     assert files(finished) == before
 

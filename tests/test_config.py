@@ -56,6 +56,8 @@ def forbidden_values(key: str) -> list:
     if get_args(kind):  # a Literal
         return [*wrong, "no-such-choice", 1, math.nan]
     wrong += ["1", math.nan, math.inf, -math.inf]
+    if kind is bool:
+        wrong.remove(True)
     if kind is int:
         wrong += [1.5, 1.0]
     for bound in field.metadata:
@@ -131,7 +133,7 @@ def test_one_wrong_key_is_refused_before_any_work(
     file.write_text(as_toml(values))
     code = main(["train", "hypergrid", "--config", str(file), "--out", str(out)])
     message = capsys.readouterr().err
-    assert code == 1
+    assert code == 2
     assert str(file) in message
     assert list(tmp_path.iterdir()) == [file]  # no run directory, and nothing else
     if right is None:
@@ -257,7 +259,7 @@ def test_strange_toml_is_refused_in_a_few_words(text, why, tmp_path, capsys):
         else:
             content.write(text)
     command = ["train", "hypergrid", "--config", str(file), "--out", str(out)]
-    assert main(command) == 1
+    assert main(command) == 2
     message = capsys.readouterr().err
     assert re.search(why, message)
     assert len(message) < 2000
@@ -321,7 +323,7 @@ def test_strange_fields_on_the_command_line_are_refused_in_a_few_words(
     except SystemExit as ended:  # how tyro leaves
         code = ended.code
     said = re.sub(r"[\s│]+", " ", capsys.readouterr().err)
-    assert code in (1, 2)
+    assert code == 2
     assert re.search(why, said)
     assert len(said) < 4000  # tyro repeats the usage
     assert list(tmp_path.iterdir()) == []

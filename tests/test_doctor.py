@@ -9,10 +9,11 @@ import pytest
 
 import ipsrl
 from ipsrl import doctor
+from ipsrl.cli import main
 
 
 def test_every_installed_library_is_named_with_its_version(capsys):
-    assert doctor.examine() == 0
+    assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     for packages in doctor.FAMILIES.values():
         for package in packages:
@@ -25,7 +26,7 @@ def test_every_installed_library_is_named_with_its_version(capsys):
 
 def test_a_missing_library_is_named_with_its_pip_line(monkeypatch, capsys):
     monkeypatch.setitem(doctor.FAMILIES, "grids", ("jax", "no-such-library"))
-    assert doctor.examine() == 0  # what is installed works
+    assert main(["doctor"]) == 0  # what is installed works
     assert 'missing no-such-library: pip install "ipsrl[grids]"' in capsys.readouterr().out
 
 
@@ -68,7 +69,7 @@ def test_wrong_numbers_are_reported_and_fail(monkeypatch, capsys):
         return right(rewards, ids) * (1.01 if isinstance(rewards, np.ndarray) else 1)
 
     monkeypatch.setattr(ipsrl, "ips_rewards", wrong_on_numpy)
-    assert doctor.examine() == 1
+    assert main(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert sum("WRONG NUMBERS" in line for line in lines) == 1
     assert any(line.startswith("numpy") and "WRONG NUMBERS" in line for line in lines)

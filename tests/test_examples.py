@@ -5,9 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from ipsrl import METHODS
+from ipsrl.shaping import option_key
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,22 +39,36 @@ def test_the_readme_says_what_its_code_prints():
 
 
 def test_code_of_the_guide_runs():
-    for code in code_of("docs/core.md"):
+    for code in [*code_of("docs/core.md"), *code_of("docs/methods.md")]:
         run("-c", code)
+
+
+def test_the_table_of_methods_has_all_of_them():
+    """By name, class and the keys of their options with the defaults."""
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| `(\w+)` \|(.*)$", (ROOT / "docs/methods.md").read_text(), re.M
+    )
+    told = {name: (kind, text) for name, kind, text in rows}
+    assert told.keys() == METHODS.keys()
+    for name, kind in METHODS.items():
+        assert told[name][0] == kind.__name__
+        for one in fields(kind):
+            if one.metadata.get("own"):
+                assert f"`{option_key(name, one)}`" in told[name][1]
 
 
 def test_the_recipes_of_the_guide_to_extending_run():
     printed = [run("-c", code) for code in code_of("docs/extending.md")]
     method, estimator, component, domain, _, view = printed
-    # A = (3/4, -1/4 ...) / .5 = 1.5, -.5, times (3/4)^2 = .5625
+    # A = (3/4, -1/4 ...) / .5 = 1.5, -.5, times its own size
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", method.splitlines()[0])]
-    assert numbers == pytest.approx([0.84375, -0.28125, -0.28125, -0.28125], abs=1e-3)
-    assert "Focal(" in method
-    assert "gamma=3.0" in method
+    assert numbers == pytest.approx([2.25, -0.25, -0.25, -0.25], abs=1e-3)
+    assert "Sharpened(" in method
+    assert "power=3.0" in method
     assert estimator.splitlines() == ["[[0.875 0.875 0.625 0.875]]", "Smoothed()"]
     assert component == "[1, Failure(reason='empty')]\n"
     assert domain.splitlines() == ["Verdict.ADMISSIBLE", "Verdict.CONTRADICTS"]
-    assert "Loss at the end" in view
+    assert view.startswith("[Curve(chart='Loss', x='step', y='nats', xs=[1, 2], ys_ST=[[2.0, 0.5]]")
 
 
 def test_the_environment_of_the_guide_to_extending_is_learned(tmp_path):

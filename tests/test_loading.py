@@ -53,6 +53,7 @@ READERS: dict[str, dict[str, object]] = {
     "trl.trainer.sft_config.SFTConfig": {
         "model_init_kwargs": {**PRETRAINED, "use_safetensors": True}
     },
+    "PIL.Image.open": {},  # of a picture that we have drawn
     # Addresses, file descriptors, threads.
     "urllib.request.urlopen": {},
     "os.open": {},
@@ -67,7 +68,7 @@ READERS: dict[str, dict[str, object]] = {
 BY_NAME = ("import_module", "spec_from_file_location", "module_from_spec")
 NAMED = {
     "cli.py", "doctor.py", "functions.py", "lazy.py", "molecules/docking/docking.py",
-    "reproduce/__init__.py",
+    "reproduce/__init__.py", "sweep/config.py",
 }  # fmt: skip
 """Files that import modules by name: our own, or what the user names."""
 MODULES = {

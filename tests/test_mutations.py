@@ -277,7 +277,7 @@ def refusal(family: str, file: Path, capsys: Any) -> str:
     out = file.parent / "out"
     code = main(["train", family, "--config", str(file), "--out", str(out)])
     message = capsys.readouterr().err
-    assert code == 1, file.read_text()
+    assert code == 2, file.read_text()
     assert message.startswith(f"ipsrl train {family}: ")
     return message
 

@@ -171,7 +171,7 @@ def test_what_is_not_there_is_missed_in_the_folder_that_was_looked_in(
     mine, elsewhere = places
     (mine / "d.jsonl").write_text('{"prompt": "a"}\n' * 64)
     written_to(mine / "mine.toml", {**(NEEDED[LLMConfig] if family == "llm" else {}), **values})
-    assert main(["train", family, "--config", str(mine / "mine.toml"), "--out", "run"]) == 1
+    assert main(["train", family, "--config", str(mine / "mine.toml"), "--out", "run"]) == 2
     assert str(mine / "none") in capsys.readouterr().err
     assert not (elsewhere / "run").exists()
 
@@ -214,7 +214,7 @@ def test_the_language_model_example_starts_and_resumes_anywhere(tmp_path):
 
 
 def configuration(model, family, *words):
-    return training([str(word) for word in words], f"ipsrl train {family}", model)[0]
+    return training([str(word) for word in words], f"ipsrl train {family}", model).config
 
 
 def test_a_table_on_the_command_line_adds_to_that_of_the_file():

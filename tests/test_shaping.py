@@ -29,9 +29,10 @@ def family(request):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_in_every_family(family, name):
-    method = family(method=name).shaping()
+    known = {"known": 3} if name == "gapo" else {}
+    method = family(method=name, **{f"gapo_{key}": value for key, value in known.items()}).shaping()
     assert type(method) is METHODS[name]
-    assert method == METHODS[name]()
+    assert method == METHODS[name](**known)
 
 
 def test_options_reach_the_method(family):
@@ -43,7 +44,17 @@ def test_every_option_of_a_method_and_an_estimator_is_a_key():
     for name, kind in (METHODS | ESTIMATORS).items():
         for one in fields(kind):
             if "help" in one.metadata:
-                assert option_key(name, one.name) in Grids.model_fields
+                assert option_key(name, one) in Grids.model_fields
+
+
+def test_no_key_belongs_to_two_things():
+    """Options with one key are one wish: they have the same help in every class."""
+    helps = {}
+    for name, kind in (METHODS | ESTIMATORS).items():
+        for one in fields(kind):
+            if "help" in one.metadata:
+                key = option_key(name, one)
+                assert helps.setdefault(key, one.metadata["help"]) == one.metadata["help"]
 
 
 def test_a_loss_of_the_family_builds_on_grpo(family):
@@ -100,6 +111,17 @@ def test_estimators_are_those_that_the_samples_have_evidence_for():
 def test_what_has_no_effect_or_cannot_be_is_refused(family, options, says):
     with pytest.raises(ConfigError, match=says):
         family(**options)
+
+
+def test_own_options_of_a_method_begin_with_its_name(family):
+    assert family(method="rs", rs_beta=3.0).shaping() == METHODS["rs"](beta=3.0)
+    with pytest.raises(ConfigError, match="rs_beta has no effect with method pkpo, only with rs"):
+        family(method="pkpo", rs_beta=3.0)
+
+
+def test_what_a_method_must_be_given_is_asked_for(family):
+    with pytest.raises(ConfigError, match="known is 0.*gapo_known"):
+        family(method="gapo")
 
 
 def test_success_is_a_threshold_on_the_reward(family):

@@ -1,4 +1,8 @@
-"""The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant."""
+"""The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant.
+
+Exit codes: 0 done; 1 it could not be done, such as without a library or on a full disk; 2 what was
+given is wrong, whether a command, an option, a file, or code of the user; 130 stopped by Ctrl-C.
+"""
 
 import logging
 import os
@@ -47,11 +51,14 @@ COMMANDS = {
         f"run an item of the paper, or of ours, beside its numbers: {', '.join(ITEMS)}",
         "ITEM",
     ),
+    "sweep": Command(
+        "sweep.commands:sweep", "train many configurations and seeds, and compare", "FILE"
+    ),
     "advise": Command(
         "theory.commands:advise", "will IPS-GRPO work with my group size, eps and rewards?"
     ),
     "diagnose": Command(
-        "llm.commands:diagnose",
+        "report.commands:diagnose",
         "did a language model collapse, and when? from its logged completions",
         "FILE...",
     ),
@@ -77,11 +84,17 @@ COMMANDS = {
     "molecules import": Command(
         "molecules.commands:import_", "a prior of the weights of Saturn or mamba-ssm"
     ),
+    "molecules translate": Command(
+        "molecules.commands:translate", "Saturn's or REINVENT4's configuration as ours", "FILE"
+    ),
     "molecules receptor": Command(
         "molecules.commands:receptor", "prepare a protein for docking: a PDB code or file", "S"
     ),
     "molecules redock": Command(
         "molecules.commands:redock", "does docking find the pose that the crystal shows?"
+    ),
+    "molecules rank": Command(
+        "molecules.commands:rank", "does a docking budget rank molecules, and what does it cost?"
     ),
     "molecules route": Command(
         "molecules.commands:route", "a synthesis of molecules from what can be bought, drawn"
@@ -92,12 +105,19 @@ COMMANDS = {
         "build the environment of a tool whose requirements clash with ours",
         "NAME",
     ),
-    "doctor": Command("cli:doctor", "what is installed, and whether it works"),
+    "doctor": Command("doctor:doctor", "what is installed, and whether it works"),
+    "completion": Command(
+        "completion:completion", "what makes a shell complete commands and options", "SHELL"
+    ),
+    "help": Command("cli:help_", "the help of a command", "COMMAND"),
+    "version": Command("cli:version", "the version of ipsrl"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 for an error, 2 for a wrong call, 130 for Ctrl-C."""
+    """Run one command; returns the exit code."""
+    if os.environ.get("NO_COLOR"):  # of which tyro knows nothing
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")
     # While it is imported it asks for a package that only makes 4-bit weights faster on a CPU.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
@@ -134,10 +154,7 @@ def _run(argv: list[str]) -> int:
         print(usage(), end="")
         return 0 if argv else 2
     if argv[0] == "--version":
-        from ipsrl import __version__
-
-        print(f"ipsrl {__version__}")
-        return 0
+        argv[0] = "version"
     for name, command in COMMANDS.items():
         parts = name.split()
         if argv[: len(parts)] == parts:
@@ -145,13 +162,13 @@ def _run(argv: list[str]) -> int:
                 return command(argv[len(parts) :])
             except IpsrlError as error:
                 print(f"ipsrl {name}: {error}", file=sys.stderr)
-                return 1
+                return 2 if isinstance(error, ValueError) else 1
             except KeyboardInterrupt as stop:
                 print(f"\nipsrl {name}: {str(stop) or 'interrupted'}", file=sys.stderr)
                 return 130
             except SystemExit as end:
                 asked = any(word in ("-h", "--help") or "--tyro-" in word for word in argv)
-                if asked or end.code == 2:  # of tyro, which has said why
+                if asked or name == "help" or end.code == 2:  # of tyro, which has said why
                     raise
                 # Of code that is not ours: its 0 would pass for success.
                 print(f"ipsrl {name}: ended without a result ({words(end)})", file=sys.stderr)
@@ -160,14 +177,30 @@ def _run(argv: list[str]) -> int:
     if of_family and argv[1:] in ([], ["-h"], ["--help"]):
         print(*of_family, sep="", end="")
         return 0 if argv[1:] else 2
-    print(f"ipsrl: no command {' '.join(argv[:2])!r}.\n\n{usage()}", end="", file=sys.stderr)
+    print(f"ipsrl: no command {' '.join(argv[:2])!r}{_nearest(argv)}.", file=sys.stderr)
+    print("All commands:  ipsrl --help", file=sys.stderr)
     return 2
 
 
-def doctor(argv: list[str]) -> int:
-    if argv:
-        print("usage: ipsrl doctor\n\nPrints what is installed, and whether it works.")
-        return 0 if argv in (["-h"], ["--help"]) else 2
-    from ipsrl.doctor import examine
+def _nearest(argv: list[str]) -> str:
+    """The command that was meant, if one is near."""
+    from difflib import get_close_matches
 
-    return examine()
+    for said in (" ".join(argv[:2]), argv[0]):
+        if near := get_close_matches(said, COMMANDS, n=1, cutoff=0.6):
+            return f"; the nearest is {near[0]!r}"
+    return ""
+
+
+def help_(argv: list[str]) -> int:
+    return _run([*argv, "--help"])
+
+
+def version(argv: list[str]) -> int:
+    from ipsrl import __version__
+
+    if argv not in ([], ["--json"]):
+        print("usage: ipsrl version [--json]")
+        return 0 if argv in (["-h"], ["--help"]) else 2
+    print(f'{{"ipsrl": "{__version__}"}}' if argv else f"ipsrl {__version__}")
+    return 0

@@ -1,23 +1,71 @@
 """What the commands that train share: options and files that make a configuration, and --resume."""
 
 import argparse
+import inspect
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import tyro
 
 from ipsrl.config import StrictConfig, read, toml
 from ipsrl.errors import ConfigError
+from ipsrl.options import parse, say
+
+if TYPE_CHECKING:
+    from ipsrl.runs.progress import Loudness
 
 C = TypeVar("C", bound=StrictConfig)
 
 
-def training(argv: Sequence[str], prog: str, model: type[C]) -> tuple[C, Path, bool]:
-    """Configuration, run directory, and whether to resume, of a command that trains.
+@dataclass(frozen=True)
+class Training(Generic[C]):
+    """What a command that trains was asked for.
+
+    Attributes:
+      config: the configuration.
+      out: run directory.
+      resume: whether the run there goes on.
+      json: whether the result is printed as an object.
+      loudness: of progress.
+      log_to: sinks that watch the run.
+      prog: the command.
+    """
+
+    config: C
+    out: Path
+    resume: bool
+    json: bool
+    loudness: "Loudness"
+    log_to: Sequence[str]
+    prog: str
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Ctrl-C says how to go on with the run; with --json nothing else is on standard output."""
+        from ipsrl.functions import printing_aside
+        from ipsrl.runs import logging_to, speaking
+
+        aside = printing_aside() if self.json else nullcontext()
+        try:
+            with aside, speaking(self.loudness), logging_to(self.log_to):
+                yield
+        except KeyboardInterrupt:
+            began = (self.out / "config.toml").exists()
+            go_on = f"continue with: {self.prog} --resume {shlex.quote(str(self.out))}"
+            raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
+
+    def say(self, text: str, result: Any) -> None:
+        """Print the result, a dataclass, and where it is."""
+        found = {"out": str(self.out), **asdict(result)}
+        say(f"{text}\nwritten to {self.out}", found, self.json)
+
+
+def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
+    """What a command that trains is asked for.
 
     Args:
       argv: words after the command.
@@ -35,9 +83,14 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> tuple[C, Path, b
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     early.add_argument("--resume", type=Path)
+    early.add_argument("--json", action="store_true")
+    early.add_argument("--log-to", nargs="*", default=[])
+    early.add_argument("-q", "--quiet", action="store_true")
+    early.add_argument("-v", "--verbose", action="store_true")
     for key in tables:
         early.add_argument(f"--{key}", nargs="*", action="append")
     known, others = early.parse_known_args(argv)
+    loudness = "quiet" if known.quiet else "verbose" if known.verbose else "usual"
     given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:
         if others or known.config or any(given.values()):
@@ -49,27 +102,29 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> tuple[C, Path, b
 
         run = Run.open(known.resume)
         run.check_family(model)
-        return run.config(model), known.resume, True
+        return Training(
+            run.config(model), known.resume, True, known.json, loudness, known.log_to, prog
+        )
 
     @dataclass(frozen=True)
     class Options:
-        """Train.  Every option is also a key of the TOML file.
-
-        For a docstring of a field tyro would parse this whole file, a tenth of the time of --help.
-        """
+        heading: ClassVar[str] = "run"
 
         options: Annotated[model, tyro.conf.arg(name="", help="")]  # type: ignore[valid-type]
-        config: Annotated[
-            Path | None, tyro.conf.arg(help="TOML file; options on the command line win.")
-        ] = None
-        out: Annotated[
-            Path | None,
-            tyro.conf.arg(help=f"Run directory to write; runs/{name}-DIGEST if not given."),
-        ] = None
-        resume: Annotated[
-            Path | None,
-            tyro.conf.arg(help="Run directory to continue; its configuration is used as it is."),
-        ] = None
+        config: Path | None = None
+        """TOML file of these options as keys; those on the command line win."""
+        out: Path | None = None
+        """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command."""
+        resume: Path | None = None
+        """Run directory to continue; its configuration is used as it is."""
+        json: bool = False
+        """Print the result as an object instead of text."""
+        log_to: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ()
+        """Where its numbers, tables and pictures also go."""
+        quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
+        """Say nothing of the progress."""
+        verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+        """A line for every step of the progress."""
 
     for key, lists in given.items():
         if len(lists) > 1:
@@ -87,22 +142,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> tuple[C, Path, b
             table = {n: v for n, v in getattr(defaults, key).items() if n in in_file.get(key, {})}
             kept = [f"{name}={toml(value)}" for name, value in table.items() if name not in names]
             words += [f"--{key}", *kept, *added]
-    parsed: Any = tyro.cli(
-        Options, args=words, prog=prog, description=model.__doc__,
+    parsed: Any = parse(
+        Options, words, prog, description=inspect.getdoc(model) or "",
         default=Options(defaults) if defaults else None,
-        config=(tyro.conf.AvoidSubcommands,),
     )  # fmt: skip
     config = parsed.options
     # The name is that of the configuration, wherever the working directory lies.
-    return config, parsed.out or Path("runs") / f"{name}-{config.digest(Path.cwd())}", False
-
-
-@contextmanager
-def stoppable(prog: str, out: Path) -> Iterator[None]:
-    """Ctrl-C says how to go on with the run of a command."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        began = (out / "config.toml").exists()
-        go_on = f"continue with: {prog} --resume {shlex.quote(str(out))}"
-        raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
+    out = parsed.out or Path("runs") / f"{name}-{config.digest(Path.cwd())}"
+    return Training(config, out, False, known.json, loudness, known.log_to, prog)

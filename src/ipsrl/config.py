@@ -12,7 +12,7 @@ from importlib.resources import files
 from itertools import chain, islice
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -41,6 +41,9 @@ class StrictConfig(BaseModel):
     Raises:
       ConfigError: naming every key that is unknown (with the nearest known one) or out of range.
     """
+
+    heading: ClassVar[str] = "options"
+    """Of the keys of this class, in the help of a command."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

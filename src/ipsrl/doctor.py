@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
-
-import numpy as np
+from dataclasses import asdict, dataclass
 
 import ipsrl
-from ipsrl import workers
-from ipsrl.runs import installed_versions
+from ipsrl.options import parse, say
 
 VINA = ("vina",) if sys.version_info < (3, 13) else ()  # as in pyproject.toml
 FAMILIES = {
@@ -24,33 +22,95 @@ FAMILIES = {
 }
 
 
-def examine() -> int:
-    """Print the state of every family; 0 if all that is installed works."""
-    print(f"ipsrl {ipsrl.__version__}, Python {platform.python_version()}, {platform.platform()}")
-    for family, packages in FAMILIES.items():
-        versions = installed_versions(packages)
-        missing = [name for name in packages if name not in versions]
-        if missing:
-            print(f'{family:9} missing {", ".join(missing)}: pip install "ipsrl[{family}]"')
-        else:
-            print(f"{family:9} " + ", ".join(f"{name} {found}" for name, found in versions.items()))
-    for name, python in workers.status().items():
-        print(f"worker {name:11} {python or f'not installed: ipsrl workers install {name}'}")
-    healthy = True
+def doctor(argv: list[str]) -> int:
+    """The command; its exit code is 0 if all that is installed works."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """Print what is installed, what is missing and how to get it, and whether it works."""
+
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = parse(Options, argv, "ipsrl doctor")
+    found = examine()
+    say(text(found), asdict(found), options.json)
+    return 0 if found.healthy else 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """The state of every family.
+
+    Attributes:
+      ipsrl: version.
+      python: version.
+      platform: as Python says it.
+      versions: of what is installed, by family.
+      missing: what is not, by family.
+      workers: interpreter of every worker environment; None where it is not installed.
+      works: whether the arithmetic of a library is right; None where it is not installed.
+    """
+
+    ipsrl: str
+    python: str
+    platform: str
+    versions: dict[str, dict[str, str]]
+    missing: dict[str, list[str]]
+    workers: dict[str, str | None]
+    works: dict[str, bool | None]
+
+    @property
+    def healthy(self) -> bool:
+        return False not in self.works.values()
+
+
+def examine() -> Found:
+    """Look for every family, and let each library of arrays compute."""
+    from ipsrl import workers
+    from ipsrl.runs import installed_versions
+
+    versions = {family: installed_versions(names) for family, names in FAMILIES.items()}
+    works: dict[str, bool | None] = {}
     for name in ("numpy", "torch", "jax.numpy"):
         try:
-            xp = importlib.import_module(name)
+            works[name] = bool(_self_test(importlib.import_module(name)))
         except ImportError:
-            print(f"{name:10} not installed")
-            continue
-        works = _self_test(xp)
-        healthy &= works
-        print(f"{name:10} " + ("works" if works else "WRONG NUMBERS: please report this"))
-    return 0 if healthy else 1
+            works[name] = None
+    return Found(
+        ipsrl=ipsrl.__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        versions=versions,
+        missing={
+            family: missing
+            for family, names in FAMILIES.items()
+            if (missing := [name for name in names if name not in versions[family]])
+        },
+        workers={name: path and str(path) for name, path in workers.status().items()},
+        works=works,
+    )
+
+
+def text(found: Found) -> str:
+    """What the command prints."""
+    lines = [f"ipsrl {found.ipsrl}, Python {found.python}, {found.platform}"]
+    for family, versions in found.versions.items():
+        state = ", ".join(f"{name} {version}" for name, version in versions.items())
+        if missing := found.missing.get(family):
+            state = f'missing {", ".join(missing)}: pip install "ipsrl[{family}]"'
+        lines.append(f"{family:9} {state}")
+    for name, python in found.workers.items():
+        lines.append(f"worker {name:11} {python or f'not installed: ipsrl workers install {name}'}")
+    said = {True: "works", False: "WRONG NUMBERS: please report this", None: "not installed"}
+    lines += [f"{name:10} {said[works]}" for name, works in found.works.items()]
+    return "\n".join(lines)
 
 
 def _self_test(xp) -> bool:
     """The paper's Eq. 9 by hand: outcomes a a a b with reward 1 have p^ = 3/4 and 1/4."""
+    import numpy as np
+
     ids = xp.asarray(ipsrl.outcome_ids(["a", "a", "a", "b"]))
     scaled = np.asarray(ipsrl.ips_rewards(xp.ones(4), ids))
     return np.allclose(scaled, [4 / 3, 4 / 3, 4 / 3, 4])

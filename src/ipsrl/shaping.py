@@ -7,7 +7,7 @@ estimator.  What core's tables gain is then a value of `--method` or `--estimato
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args, get_type_hints
 
 import pydantic
@@ -27,6 +27,7 @@ class Shaped(StrictConfig):
     where none does.
     """
 
+    heading: ClassVar[str] = "method"
     losses: ClassVar[Mapping[str, type[Method] | None]] = {}
     defaults: ClassVar[Mapping[str, Any]] = {}
 
@@ -43,7 +44,7 @@ class Shaped(StrictConfig):
         usual: dict[str, dict[str, Any]] = {}
         for name, kind in (METHODS | dict(cls.losses) | ESTIMATORS).items():
             for one in fields(cast(Any, kind)) if kind else ():
-                key = option_key(name, one.name)
+                key = option_key(name, one)
                 if key in cls.model_fields:
                     usual.setdefault(key, {})[name] = cls.defaults.get(key, one.default)
         return usual
@@ -57,7 +58,7 @@ class Shaped(StrictConfig):
         if not isinstance(method, str):  # which pydantic refuses
             return values
         usual = cls._usual()
-        counts = _needs(cls, method, "p")
+        counts = _looks_at(cls, method, "p")
         if counts and values.get("estimator") is None:
             values["estimator"] = "group"
         elif not counts and values.get("estimator") == "group":  # as another method left it
@@ -76,8 +77,8 @@ class Shaped(StrictConfig):
         """An option that nothing reads is a mistake, not a wish."""
         readers = {key: list(defaults) for key, defaults in self._usual().items()}
         names = METHODS | dict(self.losses)
-        for key, need in (("estimator", "p"), ("success_above", "ids")):
-            readers[key] = [name for name in names if _needs(type(self), name, need)]
+        for key, field in (("estimator", "p"), ("success_above", "success")):
+            readers[key] = [name for name in names if _looks_at(type(self), name, field)]
         for key, those in readers.items():
             given = getattr(self, key, None) is not None
             if given and not {self.method, self.estimator} & set(those):
@@ -93,9 +94,9 @@ class Shaped(StrictConfig):
             raise ValueError(str(error).removesuffix(".")) from None
         return self
 
-    def needs(self, field: str) -> bool:
+    def looks_at(self, field: str) -> bool:
         """Whether the method reads that field of a `Group`."""
-        return _needs(type(self), self.method, field)
+        return _looks_at(type(self), self.method, field)
 
     def shaping(self) -> Method:
         """The method, with its options; of a loss, what its advantages are made with."""
@@ -108,7 +109,7 @@ class Shaped(StrictConfig):
         return ESTIMATORS[name](**self._options(name, ESTIMATORS[name]))
 
     def _options(self, name: str, made: type) -> dict[str, Any]:
-        keys = {one: option_key(name, one) for one in (f.name for f in fields(made))}
+        keys = {one.name: option_key(name, one) for one in fields(cast(Any, made))}
         given = {one: getattr(self, key, None) for one, key in keys.items()}
         return {one: value for one, value in given.items() if value is not None}
 
@@ -139,7 +140,7 @@ def shaped(
     for name, kind in (METHODS | ESTIMATORS).items():
         hints = get_type_hints(kind)
         for one in fields(cast(Any, kind)):
-            key = option_key(name, one.name)
+            key = option_key(name, one)
             if "help" in one.metadata and key not in without:
                 types[key], helps[key] = hints[one.name], one.metadata["help"]
                 default = (defaults or {}).get(key, one.default)
@@ -175,15 +176,17 @@ def _optional(kind: Any, text: str, default: str) -> tuple[Any, Any]:
     return Annotated[kind | None, shown], pydantic.Field(default=None, description=text)
 
 
-def option_key(name: str, option: str) -> str:
-    """Key of an option; those of estimators begin with its name, as several have a size."""
-    return f"{name.replace('-', '_')}_{option}" if name in ESTIMATORS else option
+def option_key(name: str, option: Field[Any]) -> str:
+    """Key of an option; it begins with the name of an estimator, as several have a size, and with
+    that of a method whose own it is."""
+    own = name in ESTIMATORS or option.metadata.get("own", False)
+    return f"{name.replace('-', '_')}_{option.name}" if own else option.name
 
 
 def _same(value: Any, default: Any) -> bool:
     return type(value) is type(default) and value == default  # True is not 1.0
 
 
-def _needs(config: type[Shaped], method: str, field: str) -> bool:
+def _looks_at(config: type[Shaped], method: str, field: str) -> bool:
     made = (METHODS | dict(config.losses)).get(method)
-    return made is not None and field in made.needs
+    return made is not None and field in (*made.needs, *made.reads)

@@ -457,3 +457,37 @@ def test_a_ratio_below_one_is_refused(ratio):
 def test_the_rule_refuses_impossible_groups(size, eps):
     with pytest.raises(InvalidInput, match="group_size is|eps is"):
         minority_survives(size, 2.0, eps=eps)
+
+
+# --- outcomes that have their reward in common ----------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 5), st.integers(1, 9), st.booleans()), min_size=1, max_size=5
+    ),
+    st.integers(2, 40),
+    st.sampled_from([0.0, 0.1, 0.4]),
+)
+def test_an_entry_may_stand_for_many_outcomes(entries, size, eps):
+    """Written out or counted, every outcome has the same probability."""
+    rewards, counts, right = (np.array(part) for part in zip(*entries, strict=True))
+    right[0] = True
+    for success in (None, right):
+        spread = None if success is None else np.repeat(success, counts)
+        every = stationary_distribution(np.repeat(rewards, counts), size, eps=eps, success=spread)
+        p = stationary_distribution(rewards, size, eps=eps, success=success, counts=counts)
+        # Sums in another order differ by 1e-16, which the bisections may take for a last halving;
+        # below the clip f(p)/p is nearly flat, and p loses six digits (tests/theory/test_groups.py)
+        np.testing.assert_allclose(np.repeat(p, counts), every, atol=1e-8)
+        target = target_distribution(rewards, success=success, counts=counts)
+        whole = target_distribution(np.repeat(rewards, counts), success=spread)
+        np.testing.assert_allclose(np.repeat(target, counts), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("counts", [[1, 0], [1, -1], [1, np.nan], [1, np.inf]])
+def test_counts_are_of_outcomes_that_are_there(counts):
+    with pytest.raises(InvalidInput, match="counts has values below 1"):
+        stationary_distribution(np.array([1.0, 2.0]), 8, counts=np.array(counts))
+    with pytest.raises(InvalidInput, match="rewards and counts"):
+        target_distribution(np.array([1.0, 2.0]), counts=np.array([1.0]))

@@ -27,8 +27,8 @@ def recipe(name: str) -> Any:
     return made[name]
 
 
-class TestFocal(suite("test_methods.py", "MethodSuite")):
-    method = recipe("Focal")()
+class TestSharpened(suite("test_methods.py", "MethodSuite")):
+    method = recipe("Sharpened")()
 
 
 class TestSmoothed(suite("test_estimators.py", "EstimatorSuite")):

@@ -4,12 +4,16 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ipsrl import floor_l1, total_l1
+from ipsrl import METHODS, floor_l1, total_l1
+from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, HyperGrid, train
+from ipsrl.grids.loop import Loop
 from ipsrl.runs import Run
 
 
@@ -134,3 +138,44 @@ def test_the_bar_of_a_terminal_says_that_it_compiles(tmp_path):
     first, _, last = shown.decode().rpartition("compiling")
     assert "100%" not in first
     assert "100% total L1" in last
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_from_finite_advantages(method):
+    """Six steps of a tiny grid, in which the corners alone are right."""
+    above = {"success_above": 0.3} if "success" in METHODS[method].reads else {}
+    known = {"gapo_known": 4} if method == "gapo" else {}
+    config = Config(
+        method=method, side=3, policy="tabular", group_size=8, batch=16, seeds=1, iterations=6,
+        eval_every=6, checkpoint_every=6, lr=0.05, **above, **known,
+    )  # fmt: skip
+    loop = Loop(config)
+    seeds = jnp.arange(1)
+    before = loop.init(seeds)
+    after, _ = loop.run(before, seeds, 0)
+    moved = [
+        float(abs(a - b).max())
+        for a, b in zip(
+            jax.tree.leaves(before.learned.policy), jax.tree.leaves(after.learned.policy),
+            strict=True,
+        )
+    ]  # fmt: skip
+    assert all(np.isfinite(moved))
+    assert max(moved) > 0
+
+
+def test_visits_count_all_that_was_drawn_before():
+    config = Config(
+        method="ucb", side=3, group_size=8, batch=16, seeds=2, iterations=6, eval_every=6,
+        checkpoint_every=6,
+    )  # fmt: skip
+    loop = Loop(config)
+    carry = loop.init(jnp.arange(2))
+    assert not carry.drawn_S.any()
+    carry, _ = loop.run(carry, jnp.arange(2), 0)
+    assert carry.drawn_S.sum(1).tolist() == [6 * 16, 6 * 16]
+
+
+def test_visits_need_states_that_can_be_numbered():
+    with pytest.raises(ConfigError, match=r"1000\^3 states.*method ucb"):
+        Config(method="ucb", side=1000, dims=3)

@@ -501,9 +501,9 @@ def test_the_key_is_in_no_error_and_no_file(server, command, capsys, monkeypatch
 def test_the_wrong_options_of_a_data_set_are_noticed_before_anything_is_asked(
     server, command, capsys
 ) -> None:
-    assert main([*command, "--depth", "1"]) == 1
+    assert main([*command, "--depth", "1"]) == 2
     assert "Give the options" in capsys.readouterr().err
-    assert main([*command, "--n", "0"]) == 1
+    assert main([*command, "--n", "0"]) == 2
     assert "n is 0" in capsys.readouterr().err
     assert server.asked == []
     assert files(command) == []

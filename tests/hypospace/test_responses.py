@@ -340,7 +340,7 @@ def test_evaluate_asks_a_model(beginner, tmp_path, capsys) -> None:
     assert main(asked) == 0
     assert json.loads(capsys.readouterr().out)["responses"] == 2
     written = responses.read_bytes()
-    assert main(asked) == 1  # it would be mixed with other responses
+    assert main(asked) == 2  # it would be mixed with other responses
     assert "--resume" in capsys.readouterr().err
     responses.unlink()
     assert main(asked) == 0

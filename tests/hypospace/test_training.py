@@ -184,7 +184,7 @@ def test_the_files_of_a_run_can_be_evaluated_again(finished, tmp_path, capsys) -
         assert capsys.readouterr().out == getattr(result, half).json() + "\n"
     misspelt = tmp_path / "responses.jsonl"
     misspelt.write_text(responses.read_text().replace('"boolean-', '"bolean-', 1))
-    assert main([*command, "--split", "test", str(misspelt)]) == 1
+    assert main([*command, "--split", "test", str(misspelt)]) == 2
     assert "bolean-" in capsys.readouterr().err
 
 

@@ -34,6 +34,7 @@ def test_the_checks_pass_in_the_worker_environment(interpreter):
         os.devnull,
         "-p",
         "no:cacheprovider",
+        "--noconftest",  # which needs our own libraries
         CHECKS,
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -138,6 +138,7 @@ def v1(answers, judge, *overrides, keys=None, colocated=False, tags=None, metric
         outcomes.append(info.get("outcome"))
         # Columns of the data set stand beside what was scored, and may have any name.
         column = {} if colocated else {"outcome": "of the data set"}
+        column["old_log_probs"] = -torch.ones(length)  # the sum is minus the place of the answer
         rows.append(output.as_dict() | {"uid": uid} | column)
     tags = tags or [{} for _ in keys]
     batch = transfer_queue.kv_batch_put(
@@ -183,6 +184,8 @@ def legacy_batch(answers, judge):
     batch.batch["token_level_rewards"] = batch.batch["token_level_scores"]
     batch.non_tensor_batch.update({key: np.array(value) for key, value in extra.items()})
     batch.non_tensor_batch["uid"] = np.array([uid for uid, _ in answers], object)
+    place = torch.arange(1, len(answers) + 1)
+    batch.batch["old_log_probs"] = -(place / 2)[:, None].expand(-1, 2)
     return batch
 
 
@@ -281,6 +284,40 @@ def test_another_method_replaces_the_advantages(path):
     by_hand = [0, 1, 0, -1 / 4, 0, -1, 0, -1 / 4, 1 / 2]
     found = path(ANSWERS, "+algorithm.ips_method=maxrl")
     np.testing.assert_allclose(found, by_hand, **TOLERANCE)
+
+
+RIVALS = [("g", "x 1"), ("g", "y 1"), ("g", "w 0"), ("g", "- 0")]
+
+
+def test_a_method_sees_the_log_probabilities(path):
+    # UCPO: 1 1 0 0, deviation sqrt(1/3): +- sqrt(3)/2.  log pi = -1 and -2 of the right ones, so
+    # that 1 / pi has shares 1 / (1 + e) and e / (1 + e): .8 + .4 share.
+    a, share = 3**0.5 / 2, 1 / (1 + np.e)
+    expected = [a * (0.8 + 0.4 * share), a * (1.2 - 0.4 * share), -a, -a]
+    found = path(RIVALS, "+algorithm.ips_method=ucpo")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)  # 1e-4 of the deviation
+    found = path(RIVALS, "+algorithm.ips_method=ucpo", "+algorithm.ips_ucpo_tau=0")
+    np.testing.assert_allclose(found, [a, a, -a, -a], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["split", "dpg", "dra", "uniqueness", "batch-penalty", "darling", "gapo", "setpo", "dqo",
+     "unlikeliness", "rs", "pass-at-k", "pkpo", "f-grpo"],
+)  # fmt: skip
+def test_other_methods_run(path, name):
+    options = {"gapo": "gapo_known=2", "pass-at-k": "pass_at_k_size=2", "pkpo": "pkpo_size=2"}
+    given = [f"+algorithm.ips_{options[name]}"] if name in options else []
+    found = path(RIVALS, f"+algorithm.ips_method={name}", *given)
+    assert np.isfinite(found).all()
+    assert found[0] > found[2]  # what is right is better
+
+
+def test_methods_whose_evidence_verl_lacks_are_refused(path):
+    with pytest.raises(ConfigError, match="ucb needs visits, which verl does not know"):
+        path(RIVALS, "+algorithm.ips_method=ucb")
+    with pytest.raises(ConfigError, match="mara needs verl's ref_log_prob.*use_kl_loss"):
+        path(RIVALS, "+algorithm.ips_method=mara")
 
 
 def test_only_what_is_right_is_scaled(path):

@@ -60,7 +60,7 @@ def test_resume_refuses_other_options_because_it_would_ignore_them(
 ) -> None:
     out = finished("ips-grpo")
     before = results(out)
-    assert main(["train", "llm", "--resume", str(out), *options]) == 1
+    assert main(["train", "llm", "--resume", str(out), *options]) == 2
     assert "--resume continues a run as it was configured" in capsys.readouterr().err
     assert results(out) == before
 
@@ -75,7 +75,7 @@ def test_nothing_cannot_be_resumed(home, tmp_path, capsys) -> None:
 
 def test_the_command_explains_a_refusal_and_writes_nothing(home, tmp_path, capsys) -> None:
     options = words(task(home, trl={"learning_rat": 1}))
-    assert main(["train", "llm", *options, "--out", str(tmp_path / "run")]) == 1
+    assert main(["train", "llm", *options, "--out", str(tmp_path / "run")]) == 2
     message = capsys.readouterr().err
     assert message.startswith("ipsrl train llm: trl has no key 'learning_rat'")
     assert list(tmp_path.iterdir()) == []
@@ -84,7 +84,7 @@ def test_the_command_explains_a_refusal_and_writes_nothing(home, tmp_path, capsy
 def test_two_lists_of_fields_are_refused(home, tmp_path, capsys) -> None:
     """The first would be forgotten."""
     options = [*words(task(home)), "--trl", "top_k=3", "--out", str(tmp_path / "run")]
-    assert main(["train", "llm", *options]) == 1
+    assert main(["train", "llm", *options]) == 2
     assert "all KEY=VALUE pairs after one --trl" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -135,5 +135,5 @@ def test_diagnose_finds_what_the_run_has_logged(home, finished, capsys) -> None:
 
 
 def test_diagnose_of_a_run_without_outcomes_names_the_option(finished, capsys) -> None:
-    assert main(["diagnose", str(finished("grpo-alone"))]) == 1
+    assert main(["diagnose", str(finished("grpo-alone"))]) == 2
     assert "--outcome mod:fn" in capsys.readouterr().err

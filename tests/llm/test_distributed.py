@@ -105,10 +105,14 @@ def split_group(folder: Path, ranks: int) -> dict[str, Any]:
         made.train()
         result[f"{trainer.__name__} advantages"] = list(made._logs["advantages"])
     for name, method in METHODS.items():
+        if name == "mara":  # asks for TRL's reference model, which this one-token model has not
+            continue
+        options = {"known": 3} if name == "gapo" else {}
+        net = toy.model(words)  # the last one has learned, otherwise rounded by two processes
         net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
         made = toy.make(
             folder / name, IPSGRPOTrainer, net=net, words=words, max_steps=1, rewards=toy.valid,
-            per_device_train_batch_size=share, trainer_options=ips(method=method()),
+            per_device_train_batch_size=share, trainer_options=ips(method=method(**options)),
         )  # fmt: skip
         made.train()
         result[f"{name} advantages"] = list(made._logs["advantages"])
@@ -252,9 +256,14 @@ def assert_split_as_whole(ranks: list[dict[str, Any]], whole: dict[str, Any]) ->
             assert len(set(whole[name] if "adv" in name else map(tuple, whole[name]))) > 5
             for rank in ranks:
                 assert rank[name] == whole[name]
-    for name in METHODS:
+    for name, method in METHODS.items():
+        if name == "mara":
+            continue
+        expected = whole[f"{name} advantages"]
+        if "log_pf" in method.needs:  # float32, of batches of other sizes
+            expected = pytest.approx(expected, rel=1e-5, abs=1e-5)
         for rank in ranks:
-            assert rank[f"{name} advantages"] == whole[f"{name} advantages"]
+            assert rank[f"{name} advantages"] == expected
     for name in ESTIMATORS:
         for rank in ranks:
             # Batches of another size may round otherwise, in float32.

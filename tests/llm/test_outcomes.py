@@ -269,7 +269,7 @@ def test_diagnose_takes_the_name(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["diagnose", str(tmp_path / "log.jsonl"), "--outcome", "math", "--json"]) == 0
     effective = json.loads(capsys.readouterr().out)["start"]
     assert effective == pytest.approx(np.exp(-0.75 * np.log(0.75) - 0.25 * np.log(0.25)))
-    assert main(["diagnose", str(tmp_path / "log.jsonl"), "--outcome", "meth"]) == 1
+    assert main(["diagnose", str(tmp_path / "log.jsonl"), "--outcome", "meth"]) == 2
     assert "the nearest is 'math'" in capsys.readouterr().err
 
 

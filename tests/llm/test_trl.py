@@ -25,7 +25,8 @@ from llm_toy import ips, rewards_of, small, valid_later
 from packaging.version import Version
 from trl import GRPOTrainer, RLOOTrainer
 
-from ipsrl import GRPO, IPS, Group, GroupAdvantage, MaxRL, Method
+from ipsrl import GRPO, IPS, METHODS, Group, GroupAdvantage, MaxRL, Method, RewardMethod
+from ipsrl.core.methods import DRA, MARA
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory
 from ipsrl.llm.evidence import Evidence
@@ -713,6 +714,77 @@ def test_advantages_of_a_method_replace_those_of_trl(tmp_path, method) -> None:
         # written from float32
         np.testing.assert_allclose(part["advantage"].astype(float), expected, rtol=1e-6, atol=1e-7)
         assert len(set(part["advantage"])) > 1
+
+
+RIVALS = {
+    "split": {}, "dpg": {}, "dra": {}, "uniqueness": {}, "batch-penalty": {}, "ucb": {},
+    "darling": {}, "gapo": {"known": 8}, "setpo": {}, "dqo": {}, "ucpo": {}, "unlikeliness": {},
+    "mara": {"beta": 0.05},
+    "rs": {}, "pass-at-k": {"size": 2}, "pkpo": {"size": 2}, "f-grpo": {},
+}  # fmt: skip
+
+
+def test_every_rival_is_tried() -> None:
+    assert METHODS.keys() == {*RIVALS, "ips-grpo", "grpo", "maxrl"}
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_every_method_learns_from_its_evidence(tmp_path, name) -> None:
+    """Two groups of four by hand: what TRL is given is what the method says of what is known."""
+    method = METHODS[name](**RIVALS[name])
+    texts = ["a0", "a0", "j1", "j0", "a2", "j1", "a2", "a1"]
+    trainer = small(
+        tmp_path, per_device_train_batch_size=8, rewards=toy.valid, beta=0.05,
+        net=str(toy.saved(tmp_path / "toy")),  # from where the reference is loaded, too
+        trainer_options={"outcome_fn": toy.answer, "method": method},
+    )  # fmt: skip
+    with torch.no_grad():  # away from the reference
+        weight = trainer.model.lm_head.weight
+        weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    for before in ([0, 0, 0, 0, 0, 0, 0, 0], [2, 2, 0, 0, 2, 0, 2, 1]):
+        rewards = rewards_of(trainer, texts)
+        ids = np.array([[7, 7, -1, -1], [9, -1, 9, 8]])
+        log_p = [log_prob(trainer, trainer.model, n) for n in range(8)]  # token n, see rewards_of
+        log_ref = [log_prob(trainer, trainer.ref_model, n) for n in range(8)]
+        known = Group(
+            np.array([[1.0, 1, 0, 0], [1, 0, 1, 1]]), ids, lengths=np.ones((2, 4)),
+            log_pf=np.array(log_p).reshape(2, 4), log_ref=np.array(log_ref).reshape(2, 4),
+            visits=np.array(before).reshape(2, 4),
+        )  # fmt: skip
+        if isinstance(method, RewardMethod):
+            expected = method.rewards(known).reshape(-1)
+            found = rewards[:, 0].numpy()
+        else:
+            expected, found = method(known).advantages.reshape(-1), trainer._advantages_N
+        # float32 log-probabilities, padded otherwise
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert np.ptp(found) > 0
+
+
+def log_prob(trainer: Any, model: Any, token: int) -> float:
+    """Of a completion of one token, alone and not padded."""
+    start = trainer.processing_class("name one", return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**start).logits[0, -1]
+    return (logits / trainer.temperature).log_softmax(-1)[token].item()
+
+
+def test_a_reference_is_needed_to_undo_its_kl(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="MARA.*Set beta"):
+        small(tmp_path, trainer_options={"outcome_fn": toy.answer, "method": MARA()})
+
+
+def test_similarities_are_those_of_a_function(tmp_path) -> None:
+    def half(keys: list[str]) -> np.ndarray:
+        return (1 + np.eye(len(keys))) / 2
+
+    options = {"outcome_fn": toy.answer, "similarity_fn": half}
+    trainer = small(tmp_path, trainer_options=options | {"method": DRA()})
+    # a0 twice and a1: 1 + 1 + 1/2, and 1 + 1/2 + 1/2; j0 is like nothing and earns nothing.
+    found = rewards_of(trainer, ["a0", "a0", "a1", "j0"])[:, 0]
+    torch.testing.assert_close(found, torch.tensor([1 / 2.5, 1 / 2.5, 1 / 2, 0]))
+    with pytest.raises(ConfigError, match="similarity_fn has no effect"):
+        small(tmp_path, trainer_options=options | {"method": MaxRL()})
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_sample_refuses(command, small_prior, tmp_path):
         (["--prior", small_prior, "--known", tmp_path / "no.smi"], "no.smi cannot be read"),
     ):
         code, shown, error = command("sample", *words)
-        assert (code, shown) == (1, "")
+        assert (code, shown) == (2, "")
         assert error.startswith("ipsrl molecules sample: ")
         assert reason in error
 
@@ -120,7 +120,8 @@ def test_pretrain_goes_on_where_it_was_stopped(command, corpus_file, tmp_path, m
     assert shown.splitlines() == [
         f"{result['molecules']} molecules learned, {result['left_out']} lines left out; "
         f"held-out negative log-likelihood {result['nll'][0]:.2f}",
-        f"written to {tmp_path / 'whole' / 'prior'}",
+        f"the prior is {tmp_path / 'whole' / 'prior'}",
+        f"written to {tmp_path / 'whole'}",
     ]
     code, shown, error = command(*start, tmp_path / "whole")  # again
     assert (code, shown) == (1, "")
@@ -146,14 +147,14 @@ def test_pretrain_goes_on_where_it_was_stopped(command, corpus_file, tmp_path, m
 
 def test_pretrain_refuses(command, corpus_file, tmp_path):
     out = ["--out", tmp_path / "run"]
-    for words, reason in (
-        (["--smiles", tmp_path / "no.smi", *out], "no.smi cannot be read"),
-        (["--smiles", corpus_file, *out], "of which 1000 would be held out"),
-        (["--resume", tmp_path], "is not a run directory"),
-        (["--resume", tmp_path, "--epochs", "2"], "other options would be ignored"),
+    for words, expected, reason in (
+        (["--smiles", tmp_path / "no.smi", *out], 2, "no.smi cannot be read"),
+        (["--smiles", corpus_file, *out], 2, "of which 1000 would be held out"),
+        (["--resume", tmp_path], 1, "is not a run directory"),
+        (["--resume", tmp_path, "--epochs", "2"], 2, "other options would be ignored"),
     ):
         code, shown, error = command("pretrain", *words)
-        assert (code, shown) == (1, "")
+        assert (code, shown) == (expected, "")
         assert error.startswith("ipsrl molecules pretrain: ")
         assert reason in error
     assert not list(tmp_path.iterdir())
@@ -182,7 +183,7 @@ def test_what_was_imported_draws_the_same(command, small_prior, theirs, tmp_path
         assert command("sample", "--prior", prior, "--n", 8, "--out", tmp_path / out)[0] == 0
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
     code, _, error = command("import", *theirs, "--out", tmp_path / "prior")
-    assert code == 1
+    assert code == 2
     assert "prior exists, and would be overwritten" in error
 
 
@@ -195,7 +196,7 @@ def test_import_refuses(command, theirs, tmp_path):
         ([*theirs, "--tokens", tmp_path / "few.json"], "is not a Mamba over 3 tokens"),
     ):
         code, shown, error = command("import", *words, *out)
-        assert (code, shown) == (1, "")
+        assert (code, shown) == (2, "")
         assert error.startswith("ipsrl molecules import: ")
         assert reason in error
     assert not (tmp_path / "prior").exists()
@@ -236,7 +237,7 @@ def test_the_command_writes_routes_and_pictures(tmp_path, capsys):
     ],
 )
 def test_the_command_refuses(arguments, says, capsys, tmp_path):
-    assert main(["molecules", "route", *arguments, "--out", str(tmp_path / "out")]) == 1
+    assert main(["molecules", "route", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -244,5 +245,5 @@ def test_the_command_refuses(arguments, says, capsys, tmp_path):
 def test_a_file_is_no_folder_to_write_to(capsys, tmp_path):
     (tmp_path / "out").write_text("mine")
     for command in ("route", "receptor"):
-        assert main(["molecules", command, "CCO", "--out", str(tmp_path / "out")]) == 1
+        assert main(["molecules", command, "CCO", "--out", str(tmp_path / "out")]) == 2
         assert "is a file. Name a folder" in capsys.readouterr().err

@@ -11,15 +11,17 @@ from ipsrl.molecules import (
     Config,
     DockingConfig,
     PretrainConfig,
+    QsarConfig,
     SynthesisConfig,
     TransformConfig,
 )
 
-MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig, DockingConfig]
+MODELS = [Config, ComponentConfig, TransformConfig, PretrainConfig, DockingConfig, QsarConfig]
 KEYS = [(model, key) for model in MODELS for key in model.model_fields]
 NEEDED = {
     ComponentConfig: {"kind": "qed"},
     PretrainConfig: {"smiles": "x.smi"},
+    QsarConfig: {"model": "x.skops"},
     DockingConfig: {"receptor": "x.pdbqt", "center": [0.0, 0.0, 0.0]},
 }
 
@@ -100,6 +102,9 @@ def test_the_name_of_a_component_is_fit_for_a_spreadsheet_and_for_a_file():
         ({"kind": "qde"}, "kind"),
         ({"kind": "qed", "weight": 0.0}, "weight"),
         ({"kind": "qed", "timeout": 5.0}, "timeout has no effect"),
+        ({"kind": "qed", "radius": 3}, "radius has no effect on 'qed'"),
+        ({"kind": "alert", "smarts": ["C"], "counts": True}, "counts has no effect on 'alert'"),
+        ({"kind": "similarity", "smiles": ["C"], "radius": -1}, "radius"),
     ],
 )
 def test_components_that_make_no_sense(config, message):
@@ -115,6 +120,9 @@ def test_components_that_make_no_sense(config, message):
         ({"low": 1.0}, "no effect with identity"),
         ({"kind": "sigmoid", "low": 2.0, "high": 1.0}, "is not below"),
         ({"kind": "sigmiod"}, "kind"),
+        ({"kind": "sigmoid", "low": 1.0, "high": 2.0, "k_high": 1.0}, "no effect with sigmoid"),
+        ({"divisor": 2.0}, "no effect with identity"),
+        ({"kind": "double-sigmoid", "low": 1.0, "high": 2.0, "divisor": 0.0}, "divisor"),
         ({"kind": "step", "low": float("nan")}, "low"),
     ],
 )
@@ -127,6 +135,8 @@ def test_transforms_that_make_no_sense(config, message):
     ("values", "says"),
     [
         ({"kind": "synthesis"}, "needs synthesis"),
+        ({"kind": "qsar"}, "needs qsar"),
+        ({"kind": "qsar", "qsar": {"model": "x.onnx"}, "radius": 3}, "radius has no effect"),
         ({"kind": "qed", "synthesis": SynthesisConfig()}, "needs no data"),
         ({"kind": "synthesis"}, "if only as synthesis = {}"),
         ({"kind": "synthesis", "synthesis": {"expansion": 3}}, "expansions"),

@@ -1,45 +1,89 @@
-"""The command `ipsrl report` names its runs, writes beside the first, and explains refusals."""
+"""`ipsrl report` names its runs, writes beside the first, watches, and explains what it refuses."""
 
 import shutil
 
+import pytest
+import report_runs as runs
+
 from ipsrl.cli import main
+from ipsrl.report import commands
 
 
-def test_report_writes_beside_the_first_run(finished, capsys):
-    assert main(["report", str(finished)]) == 0
-    assert f"written to {finished / 'report.html'}" in capsys.readouterr().out
-    assert (finished / "report.html").is_file()
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("grid") / "run"
+    runs.finish_grid(runs.grid_run(directory, evaluations=5))
+    return directory
 
 
-def test_report_of_an_unfinished_run_is_explained(finished, tmp_path, capsys):
-    unfinished = tmp_path / "run"
-    unfinished.mkdir()
-    for name in ("files.json", "config.toml", "metrics.jsonl"):
-        (unfinished / name).write_bytes((finished / name).read_bytes())
-    assert main(["report", str(unfinished)]) == 1
-    message = capsys.readouterr().err
-    assert "has not ended" in message
-    assert f"--resume {unfinished}" in message
-    assert not (unfinished / "report.html").exists()
+def test_report_writes_beside_the_first_run(grid, capsys):
+    assert main(["report", str(grid)]) == 0
+    assert f"written to {grid / 'report.html'}" in capsys.readouterr().out
+    assert (grid / "report.html").is_file()
+    assert main(["report", str(grid)]) == 0  # its own file, which it writes again
 
 
-def test_report_shows_every_run_also_if_two_have_the_same_name(finished, tmp_path, monkeypatch):
-    import ipsrl.report.page as page
-
-    runs = []
-    for parent in ("a", "b"):
-        runs.append(tmp_path / parent / "run")
-        shutil.copytree(finished, runs[-1])
-    passed = {}
-    write = page.write_report
-    monkeypatch.setattr(
-        page, "write_report", lambda runs, out, **k: (passed.update(runs), write(runs, out, **k))
-    )
-    assert main(["report", *map(str, runs), "--out", str(tmp_path / "page.html")]) == 0
-    assert sorted(passed.values()) == runs
-    assert all(passed)  # and every run has a name
+def test_the_short_option_names_the_file(grid, tmp_path):
+    assert main(["report", str(grid), "-o", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").is_file()
 
 
-def test_report_of_the_current_directory_has_a_name_for_it(finished, tmp_path, monkeypatch):
-    monkeypatch.chdir(finished)
+def test_no_run_is_a_wrong_call(capsys):
+    assert main(["report"]) == 2
+    assert "name at least one run directory" in capsys.readouterr().err
+
+
+def test_a_run_that_has_not_ended_is_shown(tmp_path, capsys):
+    runs.grid_run(tmp_path / "run").close()
+    assert main(["report", str(tmp_path / "run")]) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert '"state":"stopped"' in page
+    assert "--resume" in page
+
+
+def test_a_file_of_the_users_is_not_overwritten(grid, tmp_path, capsys):
+    (tmp_path / "page.html").write_text("mine")
+    assert main(["report", str(grid), "-o", str(tmp_path / "page.html")]) == 1
+    assert "was not made by ipsrl" in capsys.readouterr().err
+    assert (tmp_path / "page.html").read_text() == "mine"
+
+
+def test_a_page_of_ours_is_written_again_wherever_it_lies(grid, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for _ in range(2):
+        assert main(["report", str(grid), "-o", str(tmp_path / "page.html")]) == 0
+
+
+def test_report_of_the_current_directory_has_a_name_for_it(grid, tmp_path, monkeypatch):
+    monkeypatch.chdir(grid)
     assert main(["report", ".", "--out", str(tmp_path / "page.html")]) == 0
+    assert '"label":"run"' in (tmp_path / "page.html").read_text()
+
+
+def test_runs_of_one_name_are_told_apart(grid, tmp_path):
+    for parent in ("a", "b"):
+        shutil.copytree(grid, tmp_path / parent / "run")
+    found = [str(tmp_path / parent / "run") for parent in ("a", "b")]
+    assert main(["report", *found, "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert all(f'"label":"{one}"' in page for one in found)
+
+
+def test_watching_writes_again_until_the_run_has_ended(tmp_path, monkeypatch, capsys):
+    """The page reads itself again while there is more to come."""
+    run = runs.grid_run(tmp_path / "run")
+    out = tmp_path / "page.html"
+    pages = []
+
+    def goes_on(_seconds: float) -> None:
+        pages.append(out.read_text())
+        if len(pages) == 2:
+            runs.finish_grid(run)
+
+    monkeypatch.setattr(commands.time, "sleep", goes_on)
+    assert main(["report", str(tmp_path / "run"), "-o", str(out), "--watch"]) == 0
+    assert len(pages) == 2
+    assert all('"state":"running"' in page and '"refresh":10' in page for page in pages)
+    assert '"state":"ended"' in out.read_text()
+    assert '"refresh":0' in out.read_text()
+    assert "again while runs go on" in capsys.readouterr().err

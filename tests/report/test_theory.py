@@ -13,6 +13,7 @@ from ipsrl.report.theory import (
     finite_group_floor,
     log_ratio_slopes,
     simplex_trajectories,
+    ties_and_drift,
 )
 
 
@@ -91,13 +92,40 @@ def test_the_floor_has_curves_and_trained_ranges(floor):
     np.testing.assert_array_equal(dots.get_xydata(), [[0.1, 0.8]])
 
 
-@pytest.mark.parametrize("name", ["slopes", "simplex", "floor"])
-def test_the_same_files_give_the_same_valid_picture(name, flows, floor):
+@pytest.fixture
+def walks(tmp_path):
+    arrays = {}
+    for n, panel in enumerate(("GRPO, equal", "GRPO, unequal", "IPS, equal", "IPS, unequal")):
+        for m, line in enumerate(("G = 8, lr = 0.2", "drift alone")):
+            arrays[f"{panel}/{line}/time"] = np.array([0.0, 1.0, 2.0])
+            arrays[f"{panel}/{line}/effective"] = np.array([8.0, 7.0 - n, 6.0 - n - m / 2])
+    save_file(arrays, tmp_path / "ties.safetensors")
+    return arrays, tmp_path / "ties.safetensors"
+
+
+def test_ties_stand_above_and_drift_below(walks):
+    arrays, path = walks
+    axes = ties_and_drift(path).axes
+    titles = [axis.get_title() for axis in axes]
+    assert titles == [f"{name} rewards" for name in
+                      ("GRPO, equal", "IPS, equal", "GRPO, unequal", "IPS, unequal")]  # fmt: skip
+    for axis in axes:
+        panel = axis.get_title().removesuffix(" rewards")
+        for line in axis.get_lines():
+            name = line.get_label()
+            np.testing.assert_array_equal(line.get_ydata(), arrays[f"{panel}/{name}/effective"])
+            assert (line.get_linestyle() == "--") == (name == "drift alone")
+        assert ("noise" in axis.get_xlabel()) == panel.endswith(", equal")
+
+
+@pytest.mark.parametrize("name", ["slopes", "simplex", "floor", "ties"])
+def test_the_same_files_give_the_same_valid_picture(name, flows, floor, walks):
     def draw():
         return {
             "slopes": lambda: log_ratio_slopes(flows[1]),
             "simplex": lambda: simplex_trajectories(flows[1]),
             "floor": lambda: finite_group_floor(floor[1], ROWS),
+            "ties": lambda: ties_and_drift(walks[1]),
         }[name]()
 
     png = as_png(draw())

@@ -57,7 +57,7 @@ def test_figure_3_leaves_its_figures_and_a_page_of_them(figure_3, pictures):
     assert pictures(figure_3) == {"index-figure-3.png", "index-variants.png"}
     page = (figure_3 / "index.html").read_text()
     assert all(name in page for name in VARIANTS)
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count('"src":"data:image/png;base64,') == 2
 
 
 def test_finished_variants_are_used_again(figure_3):

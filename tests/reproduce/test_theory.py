@@ -5,6 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
+from helpers import SIGMAS
 from safetensors.numpy import load_file
 
 from ipsrl.core.floor import floor_l1, stationary_distribution
@@ -32,13 +33,16 @@ def theorems(compiled, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(theory, "shipped_configs", lambda f: sorted((root / f).glob("*.toml")))
         patch.setattr(theory, "WRONG_ANSWERS", {"three right": (2.0, 3, 1.0)})
+        patch.setattr(theory, "WALKS", ((8, 0.4), (32, 0.8)))
         reproduce("theory", "paper", out)
     return out
 
 
 def test_theory_leaves_a_figure_per_statement(theorems, pictures):
-    assert pictures(theorems) == {"index-slopes.png", "index-simplex.png", "index-floor.png"}
-    assert (theorems / "index.html").read_text().count("data:image/png;base64,") == 3
+    assert pictures(theorems) == {
+        "index-slopes.png", "index-simplex.png", "index-floor.png", "index-ties.png",
+    }  # fmt: skip
+    assert (theorems / "index.html").read_text().count('"src":"data:image/png;base64,') == 4
 
 
 def test_the_integrated_flows_obey_the_theorems(theorems):
@@ -106,6 +110,29 @@ def test_the_table_of_success_tells_what_right_answers_keep(theorems):
     for row in rows:
         assert row["seeds"] == 5
         assert row["right"]["low"] <= row["right"]["median"] <= row["right"]["high"]
+
+
+def test_the_table_of_ties_is_what_noise_and_drift_do(theorems):
+    rows = json.loads((theorems / "ties.json").read_text())
+    assert len(rows) == 2 * 2 * 2
+    for row in rows:
+        assert row["seeds"] == 200
+        grpo = row["method"] == "GRPO"
+        if row["case"] == "equal" and grpo:
+            # the same path of ten points, by the rate at each and by what it gained
+            assert abs(row["derived"] - row["gained"]) < SIGMAS * row["error"]
+        elif row["case"] == "equal":
+            assert row["gained"] < row["derived"] / 2  # IPS holds what noise alone would spread
+            assert row["effective"] > 6.5
+        else:  # drift leaves one outcome; IPS rests at two parts of nine and at its floor
+            assert (row["effective"] < 1.5) == grpo
+    arrays = load_file(theorems / "ties.safetensors")
+    drawn = {key.rsplit("/", 1)[0] for key in arrays}
+    assert "GRPO, unequal/drift alone" in drawn
+    assert "GRPO, equal/rate at the start" in drawn
+    walk = arrays["GRPO, equal/G = 8, lr = 0.4/effective"]
+    assert walk[0] == pytest.approx(8)
+    assert rows[0]["effective"] == pytest.approx(walk[-1])
 
 
 def test_the_arrays_of_theory_are_the_same_each_time(theorems, tmp_path):

@@ -202,7 +202,6 @@ def test_no_command_overwrites_a_file_of_the_users(in_peace, tmp_path, capsys, r
     mine = tmp_path / "mine"
     commands = {
         "page.html": ["report", str(run), "--out", str(mine / "page.html")],
-        "page-5x5-l1.png": ["report", str(run), "--out", str(mine / "page.html")],
         "diagnosis.json": ["diagnose", str(log), "--out", str(mine)],
         "diagnosis.png": ["diagnose", str(log), "--out", str(mine)],
         "data.jsonl": [
@@ -237,6 +236,5 @@ def test_a_report_is_written_again_in_its_run(in_peace, tmp_path, capsys):
     for _ in range(2):
         assert main(["report", str(run)]) == 0
     (run / "report.html").unlink()
-    (run / "report-5x5-l1.png").write_text("mine")
     capsys.readouterr()
     assert main(["report", str(run)]) == 0  # listed by now: the name is ours

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
+import sys
 
 import pytest
 
-from ipsrl.runs.lock import Lock
+from ipsrl.runs.lock import Lock, is_held
 
 
 def test_a_lock_in_one_process_is_for_one_run(tmp_path):
@@ -28,3 +31,24 @@ def test_a_lock_of_another_machine_is_not_taken(tmp_path):
     assert "elsewhere" in (tmp_path / "lock.json").read_text()
     (tmp_path / "lock.json").write_text("{")  # a death while it was written
     Lock(tmp_path).release()
+
+
+def test_a_reader_sees_whether_a_run_is_written(tmp_path):
+    """Held by this process; then by none; then by one that was killed and left its file."""
+    lock = Lock(tmp_path)
+    assert is_held(tmp_path)
+    lock.release()
+    assert not is_held(tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = {"process": ended.pid, "machine": platform.node(), "since": "2026-01-01T00:00:00+00:00"}
+    (tmp_path / "lock.json").write_text(json.dumps(left))
+    assert not is_held(tmp_path)
+    (tmp_path / "lock.json").write_text(json.dumps({**left, "machine": "elsewhere"}))
+    assert is_held(tmp_path)  # as far as can be seen from here
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"process": "x", "machine": "y"}'])
+def test_a_broken_lock_is_not_held(content, tmp_path):
+    (tmp_path / "lock.json").write_text(content)
+    assert not is_held(tmp_path)

@@ -152,3 +152,45 @@ def test_arrays_that_are_a_pickle_run_no_code(run, tmp_path):
     with pytest.raises(Exception, match=r"(?i)header|safetensor"):
         run.arrays()
     assert not canary.exists()
+
+
+def test_a_run_says_what_has_become_of_it(tmp_path):
+    with Run.create(tmp_path / "run", Toy()) as run:
+        advance(run, 1)
+        assert Run.open(tmp_path / "run").state == "running"
+    assert Run.open(tmp_path / "run").state == "stopped"
+    with Run.resume(tmp_path / "run", Toy()) as run:
+        run.finish({})
+    assert Run.open(tmp_path / "run").state == "ended"
+
+
+def end(directory, error: BaseException) -> None:
+    with Run.create(directory, Toy()) as run:
+        advance(run, 1)
+        raise error
+
+
+def test_the_error_that_ended_a_run_is_kept_until_it_goes_on(tmp_path):
+    """So that the same configuration leaves the same files, however often it failed."""
+    with pytest.raises(ValueError, match="broken"):
+        end(tmp_path / "run", ValueError("broken"))
+    failed = Run.open(tmp_path / "run")
+    assert (failed.state, failed.failure()) == ("failed", "ValueError: broken")
+    with Run.resume(tmp_path / "run", Toy()) as run:
+        assert (run.state, run.failure()) == ("running", "")
+        run.finish({})
+    assert not (tmp_path / "run" / "failure.json").exists()
+
+
+def test_a_stop_is_not_a_failure(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        end(tmp_path / "run", KeyboardInterrupt())
+    assert Run.open(tmp_path / "run").state == "stopped"
+
+
+def test_a_line_without_an_end_is_not_a_line_yet(tmp_path):
+    with Run.create(tmp_path / "run", Toy()) as run:
+        advance(run, 1)
+        with run.metrics_path.open("ab") as file:
+            file.write(b'{"step": 2, "lo')
+    assert [row["step"] for row in Run.open(tmp_path / "run").metrics()] == [1]

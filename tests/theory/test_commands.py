@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers import peak_memory, steps
 
@@ -23,6 +25,7 @@ TYPICAL = {
     "many-clipped": ["--outcomes", "500", "--reward-ratio", "20", "--eps", "0.2"],
     "success": ["--outcomes", "500", "--reward-ratio", "20", "--success-above", "0.5"],
     "equal": ["--outcomes", "34", "--group-size", "8"],
+    "levels": ["--rewards", "1x900,0.1x1000", "--group-size", "64", "--success-above", "0.5"],
 }  # fmt: skip
 FEW = 500_000  # steps that ask no question of the theory: the largest refusal takes 140,000
 MANY = 6_000_000  # and those of an answer: the largest takes 2,900,000, which is a second
@@ -90,6 +93,74 @@ def test_with_success_the_target_is_of_right_outcomes(capsys):
     assert "write success=0.2 in TRL" in text
 
 
+def test_a_million_outcomes_in_two_levels(capsys):
+    """By level: as many steps as two outcomes, and the rest is reading and printing them."""
+    words = ["--rewards", "1x900000,0.1x100000", "--group-size", "64", "--success-above", "0.5"]
+    assert steps(lambda: main(["advise", *words])) < MANY
+    text = capsys.readouterr().out
+    assert "900000 of 1000000 outcomes are right" in text
+    assert "estimator='replay'" in text
+
+
+def completions(tmp_path, name="log.jsonl", **changed):
+    """Three visits of a prompt, with six roots right in groups of four."""
+    rows = [
+        {"step": step, "prompt": "a root?", "completion": f"Answer: {answer}", "reward": reward}
+        for step in range(3)
+        for answer, reward in ((2 * step, 1.0), (2 * step + 1, 1.0), (0, 1.0), (99, 0.0))
+    ]
+    (tmp_path / name).write_text("".join(json.dumps(row | changed) + "\n" for row in rows))
+    return str(tmp_path / name)
+
+
+def test_a_log_answers_the_questions_itself(tmp_path, capsys):
+    pytest.importorskip("math_verify")
+    log = completions(tmp_path)
+    told = answer(capsys, "--from", log, "--outcome", "math")
+    assert list(told) == [*KEYS, "log"]
+    # 0 is there four times, 1 to 5 once: 6 + 5 * 4 / 2 = 16 right answers, and 99
+    assert {name: told["log"][name] for name in ("group_size", "visits", "seen", "right")} == {
+        "group_size": 4, "visits": 3, "seen": 6, "right": 16,
+    }  # fmt: skip
+    assert told["log"]["answer_tokens"] == len("Answer: 1") / 4
+    by_hand = advise(np.array([0.0] + [1.0] * 16), 4, answer_tokens=2.25, visits=3)
+    assert sorted(told["distribution"]) == sorted(by_hand.distribution)
+    assert told["estimator"] == by_hand.estimator == "likelihood"
+    assert told["recommendation"] == by_hand.recommendation
+    long = answer(capsys, "--from", log, "--outcome", "math", "--answer-tokens", "300")
+    assert long["estimator"] == "replay"
+    once = answer(capsys, "--from", log, "--outcome", "math", "--answer-tokens", "300",
+                  "--visits", "1")  # fmt: skip
+    assert once["estimator"] == "group"
+    assert main(["advise", "--from", log, "--outcome", "math"]) == 0
+    text = capsys.readouterr().out
+    assert "1 prompts with a right answer, groups of 4, 3 per prompt" in text
+    assert "shows 6 right answers and has at least 16" in text
+
+
+def test_parquet_says_what_json_lines_say(tmp_path, capsys):
+    """As TRL writes it: in the folder `completions` of a run, one file per step."""
+    pytest.importorskip("math_verify")
+    log = completions(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    (tmp_path / "run" / "completions").mkdir(parents=True)
+    for step in range(3):
+        table = pa.Table.from_pylist([row for row in rows if row["step"] == step])
+        pq.write_table(table, tmp_path / "run" / "completions" / f"completions_{step:05d}.parquet")
+    words = ["--outcome", "math", "--from"]
+    assert answer(capsys, *words, str(tmp_path / "run")) == answer(capsys, *words, log)
+
+
+def test_a_log_is_read_as_diagnose_reads_it(tmp_path, capsys):
+    """Logged outcomes without texts, another column of rewards, and groups that are cut."""
+    log = completions(tmp_path, outcome="a", other=2.0)
+    told = answer(capsys, "--from", log, "--reward", "other", "--group-size", "2")
+    assert told["log"]["rewards"] == [2.0]
+    assert (told["log"]["group_size"], told["log"]["answer_tokens"]) == (2, None)
+    assert main(["advise", "--from", log, "--outcome", "maths"]) == 2
+    assert "the nearest is 'math'" in capsys.readouterr().err
+
+
 def test_a_long_table_shows_both_ends(capsys):
     assert main(["advise", *TYPICAL["many"]]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -128,7 +199,7 @@ def test_a_huge_question_is_refused_before_any_work(words, capsys):
     ask = lambda: codes.append(main(["advise", *words]))  # noqa: E731
     assert steps(ask) < FEW
     assert peak_memory(ask) < 2**20
-    assert codes == [1, 1]
+    assert codes == [2, 2]
     assert "Use" in capsys.readouterr().err
 
 
@@ -154,7 +225,14 @@ print(*sorted({"jax", "torch", "matplotlib", "scipy"} & set(sys.modules)), file=
         (["--rewards", ""], ["not a list of numbers", "1,1,0.1"]),
         (["--rewards", "1,,2"], ["not a list of numbers", "1,1,0.1"]),
         (["--rewards", "one,two"], ["'one,two'", "1,1,0.1"]),
-        ([], ["--rewards", "--outcomes"]),
+        ([], ["--rewards", "--outcomes", "--from"]),
+        (["--from", "x.jsonl", "--outcomes", "2"], ["--from has rewards of its own"]),
+        (["--from", "x.jsonl", "--reward-ratio", "2"], ["--from has rewards of its own"]),
+        (["--from", "missing.jsonl"], ["missing.jsonl does not exist"]),
+        (["--rewards", "1,2", "--outcome", "math"], ["write --from FILE"]),
+        (["--rewards", "1,2", "--visits", "0"], ["visits is 0"]),
+        (["--rewards", "1x9,2x0"], ["at least once"]),
+        (["--outcomes", "20000", "--reward-ratio", "2"], ["1000000 if their rewards are equal"]),
         (["--rewards", "1,2", "--outcomes", "2"], ["--rewards", "--outcomes", "once"]),
         (["--outcomes", "0"], ["Use 1 to 10000 outcomes"]),
         (["--outcomes", "-5"], ["Use 1 to 10000 outcomes"]),
@@ -199,6 +277,6 @@ def test_help_names_every_option(capsys):
     text = capsys.readouterr().out
     for option in (
         "rewards", "outcomes", "reward-ratio", "group-size", "eps", "target-l1", "success-above",
-        "json",
+        "from", "outcome", "reward", "answer-tokens", "visits", "json",
     ):  # fmt: skip
         assert f"--{option}" in text

@@ -1,30 +1,16 @@
-"""What a finite group does in expectation, what it does when drawn, and what a user is told."""
+"""What a finite group does in expectation, and what it does when drawn."""
 
 import itertools
-import json
-import re
-from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 from helpers import ENUMERATION, PRINTED_DIGITS, SIGMAS, assert_close
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ipsrl import stationary_distribution
-from ipsrl.core.floor import presence
+from ipsrl import Exact, GroupFrequency, Replay, stationary_distribution
 from ipsrl.core.group import Group
 from ipsrl.core.methods import GRPO, IPS
 from ipsrl.errors import InvalidInput
-from ipsrl.grids import HyperGrid
-from ipsrl.theory.groups import (
-    Advice,
-    advise,
-    expected_update,
-    needed_group_size,
-    parse_rewards,
-    simulate,
-)
+from ipsrl.theory.groups import expected_update, needed_group_size, simulate, trace
 
 P, R = np.array([0.5, 0.3, 0.2]), np.array([1.0, 2.0, 0.7])
 TWO_TO_ONE = np.array([1.0] * 6 + [2.0] * 2)
@@ -160,6 +146,65 @@ def test_a_simulation_is_repeated_by_its_seed():
     np.testing.assert_allclose(simulate(1000 * R, 4, IPS(), seed=5, **settings), first, rtol=1e-4)
 
 
+def test_a_trace_is_the_simulation_on_its_way():
+    settings = {"seeds": 3, "groups": 2, "lr": 0.3, "start": P}
+    way = trace(R, 4, IPS(), every=1, points=9, **settings)
+    assert way.shape == (3, 9, 3)
+    np.testing.assert_allclose(way[:, 0], np.tile(P, (3, 1)), rtol=1e-5)
+    for steps in (3, 9):  # the policy before the last of them; batched float32 sums
+        end = simulate(R, 4, IPS(), iterations=9, averaged=9 - steps + 1, **settings)
+        np.testing.assert_allclose(way[:, steps - 1 :].mean(1), end, rtol=1e-5)
+    apart = trace(R, 4, IPS(), every=4, points=2, **settings)
+    assert apart.shape == (3, 2, 3)
+    assert (apart[:, 1] != apart[:, 0]).all()
+
+
+def test_an_estimator_of_the_simulation_is_the_one_that_trains():
+    """With exact p the mean of one step is `expected_update`, and a replay of one batch counts."""
+    lr, seeds = 0.5, 5_000
+    settings = {"every": 1, "points": 2, "lr": lr, "seeds": seeds, "start": P}
+    method = IPS(scale="none")
+    p = trace(R, 4, method, estimator=Exact(), **settings).astype(float)
+    moved = np.log(p[:, 1] / p[:, 0]) / lr
+    drawn = moved - moved.mean(-1, keepdims=True)
+    expected = expected_update(P, R / R.sum(), 4, estimator="exact")
+    error = drawn.std(0, ddof=1) / np.sqrt(seeds)
+    assert (np.abs(drawn.mean(0) - expected) < SIGMAS * error).all()
+    counted = expected_update(P, R / R.sum(), 4)
+    assert (np.abs(expected - counted) > 2 * SIGMAS * error).any()  # these can be told apart
+    settings |= {"points": 20, "seeds": 3}
+    count = trace(R, 4, IPS(), estimator=GroupFrequency(), **settings)
+    np.testing.assert_allclose(count, trace(R, 4, IPS(), **settings), rtol=1e-5)
+    np.testing.assert_allclose(
+        count, trace(R, 4, IPS(), estimator=Replay(1), **settings), rtol=1e-5
+    )
+    longer = trace(R, 4, IPS(), estimator=Replay(4), **settings)
+    np.testing.assert_allclose(longer[:, :2], count[:, :2], rtol=1e-5)  # there is no history yet
+    assert (np.abs(longer[:, 5:] - count[:, 5:]) > 1e-3).any()
+
+
+def test_history_is_weighed_by_the_policy_of_now():
+    """Replay of many batches of a policy that moves fast rests where exact p rests: at r / Z."""
+    settings = {"every": 400, "points": 6, "lr": 0.3, "seeds": 10, "start": P}
+    p = trace(R, 4, IPS(scale="none"), estimator=Replay(64), **settings)[:, 3:].mean((0, 1))
+    counted = trace(R, 4, IPS(scale="none"), **settings)[:, 3:].mean((0, 1))
+    # .05: noise of the last steps
+    assert np.abs(p - R / R.sum()).max() < 0.05 < np.abs(counted - R / R.sum()).max()
+
+
+def test_a_verifier_that_errs_pays_its_part():
+    """Without baseline the mean step is that of all rewards, times the part that is paid."""
+    settings = {"every": 1, "points": 2, "lr": 0.5, "seeds": 5_000, "start": P}
+    moved = []
+    for paid in (1.0, 0.25):
+        p = trace(R, 4, GRPO(scale="none", baseline="none"), paid=paid, **settings).astype(float)
+        step = np.log(p[:, 1] / p[:, 0])
+        moved.append(step - step.mean(-1, keepdims=True))
+    error = moved[1].std(0, ddof=1) / np.sqrt(5_000)
+    assert (np.abs(moved[1].mean(0) - moved[0].mean(0) / 4) < SIGMAS * error).all()
+    assert (np.abs(moved[0].mean(0)) > 2 * SIGMAS * error).any()
+
+
 def test_a_single_iteration_gives_a_distribution():
     p = simulate(R, 4, IPS(), iterations=1, seeds=2)
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
@@ -282,213 +327,3 @@ def test_no_group_helps_when_the_clip_lies_above_the_least_share():
 def test_an_unreachable_distance_is_refused(target_l1):
     with pytest.raises(InvalidInput, match="target_l1"):
         needed_group_size(R, target_l1=target_l1)
-
-
-# --- advice ---------------------------------------------------------------------------------------
-
-
-def test_advice_is_an_object_of_plain_values():
-    advice = advise(np.array([1.0, 1.0, 0.1]), 16)
-    names = [
-        "distribution", "target", "floor_l1", "extinct", "needed_group_size",
-        "wrong_as_published", "estimator", "recommendation",
-    ]  # fmt: skip
-    assert [field.name for field in fields(Advice)] == names
-    assert json.loads(json.dumps(asdict(advice))) == asdict(advice)
-    assert type(advice.floor_l1) is float
-    assert type(advice.needed_group_size) is int
-    assert sum(advice.distribution) == pytest.approx(1)
-
-
-@pytest.mark.parametrize(("size", "floor"), [(16, 1.071), (64, 0.429), (256, 0.220), (1024, 0.004)])
-def test_advice_predicts_the_floor_table(size, floor):
-    advice = advise(HyperGrid(2, 8).rewards, size)
-    assert abs(advice.floor_l1 - floor) < PRINTED_DIGITS
-    needed = advice.needed_group_size
-    assert 256 < needed < 1024  # the total L1 passes .1 between these
-    assert (f"at least {needed}" in advice.recommendation) == (size < needed)
-
-
-@pytest.mark.parametrize(
-    ("size", "low", "high"),
-    [(4, 0.011, 0.467), (8, 0.068, 0.297), (16, 0.091, 0.228), (32, 0.099, 0.204), (64, 0.1, 0.2)],
-)
-def test_advice_predicts_the_two_to_one_table(size, low, high):
-    predicted = advise(TWO_TO_ONE, size).distribution
-    assert np.abs(predicted - np.array([low] * 6 + [high] * 2)).max() < PRINTED_DIGITS
-
-
-@pytest.mark.parametrize("size", [4, 8, 16, 64])
-def test_the_extinct_are_those_below_c_over_g(size):
-    rewards = np.array([2.0, 0.02, 0.0, 0.1, 0.3, 1.0, 3.0])
-    advice = advise(rewards, size)
-    p = np.array(advice.distribution)
-    best = np.argmax(rewards)
-    c = rewards[best] * presence(p[best], size) / p[best]
-    assert advice.extinct == [i for i, r in enumerate(rewards) if 0 < r < c / size]
-    assert (p[advice.extinct] == 0).all()
-    told = f"{len(advice.extinct)} of 6 rewarded outcomes will die out"
-    assert (told in advice.recommendation) == bool(advice.extinct)
-
-
-def test_a_sufficient_group_is_told_so():
-    advice = advise(np.ones(4), 16)
-    assert_close(np.array(advice.distribution), np.full(4, 0.25))
-    assert (advice.extinct, advice.floor_l1) == ([], pytest.approx(0, abs=1e-9))
-    assert "Group frequency is enough" in advice.recommendation
-    assert "likelihood" not in advice.recommendation
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "size", "tokens", "estimator"),
-    [
-        (8, 8, 1, "group"), (8, 16, 300, "group"), (8, 16, None, "group"),
-        (32, 8, 4, "likelihood"), (128, 8, 4, "likelihood"), (128, 8, 10, "likelihood"),
-        (128, 8, 300, "replay"), (512, 16, 4, "replay"), (128, 8, None, None),
-    ],
-)  # fmt: skip
-def test_the_estimator_goes_by_outcomes_per_sample_and_length(outcomes, size, tokens, estimator):
-    """As measured in tests/llm/test_estimators.py and docs/llm.md."""
-    advice = advise(np.ones(outcomes), size, answer_tokens=tokens)
-    assert advice.estimator == estimator
-    assert ("Group frequency is enough" in advice.recommendation) == (estimator == "group")
-    if estimator in ("likelihood", "replay"):
-        assert f"or estimator='{estimator}'." in advice.recommendation
-    with pytest.raises(InvalidInput, match="answer_tokens is 0"):
-        advise(np.ones(outcomes), size, answer_tokens=0)
-    if estimator is None:
-        assert "by likelihood where" in advice.recommendation
-
-
-@pytest.mark.parametrize(
-    ("rewards", "size", "eps", "told"),
-    [
-        ([1.0, 1.0, 0.1], 8, 0.0, "by likelihood .* else by replay"),
-        ([1.0, 1.0, 0.1], 8, 0.1, r"eps = 0\.1: lower it|eps = 0\.1 has no effect"),
-        ([1.0, 2.0], 16, 0.05, r"eps = 0\.05 has no effect .*1/G = 0\.0625"),
-        ([1.0] * 20, 4, 0.0, r"20 outcomes and groups of 4 .*= 0\.015"),  # 4 * 3 / (2 * 400)
-    ],
-    ids=["estimator", "eps", "no-effect", "large"],
-)
-def test_each_sentence_of_the_advice(rewards, size, eps, told):
-    assert re.search(told, advise(np.array(rewards), size, eps=eps).recommendation)
-
-
-@pytest.mark.parametrize(
-    ("rewards", "size", "eps", "told"),
-    [
-        ([1.0, -1.0], 8, 0.0, "non-negative"),
-        ([0.0, 0.0], 8, 0.0, "at least one above 0"),
-        ([], 8, 0.0, "at least one above 0"),
-        ([1.0, np.nan], 8, 0.0, "finite"),
-        ([1.0, 2.0], 0, 0.0, "group_size is 0"),
-        ([1.0, 2.0], 8, 2.0, "eps is 2"),
-    ],
-)
-def test_impossible_questions_are_refused(rewards, size, eps, told):
-    with pytest.raises(InvalidInput, match=told):
-        advise(np.array(rewards), size, eps=eps)
-
-
-@pytest.mark.parametrize("rewards", [[1e308, 1e308], [1e-320, 1.0]], ids=str)
-def test_rewards_at_the_ends_of_float64_keep_their_meaning(rewards):
-    """Only their ratios matter."""
-    advice = advise(np.array(rewards), 8)
-    target = np.array(rewards) / max(rewards)
-    target /= target.sum()
-    distance = np.abs(np.array(advice.distribution) - target).sum()
-    assert advice.floor_l1 == pytest.approx(distance, abs=1e-9)
-
-
-def test_advice_of_wrong_answers_that_earn_something():
-    rewards = CASES["correct + .2 format"][0]
-    advice = advise(rewards, 16, success_above=1.0)
-    as_published = stationary_distribution(rewards, 16)
-    assert advice.wrong_as_published == pytest.approx(1 - as_published[0])
-    assert (advice.distribution, advice.target) == ([1, *[0] * 9], [1, *[0] * 9])
-    assert (advice.floor_l1, advice.extinct) == (0, [])
-    assert "1 of 10 outcomes are right" in advice.recommendation
-    assert "wrong ones keep a probability of 0.460: write success=1 in TRL" in advice.recommendation
-    without = advise(rewards, 16)
-    assert without.wrong_as_published is None
-    assert "success" not in without.recommendation
-
-
-@given(
-    st.lists(st.floats(0, 5), min_size=2, max_size=6).filter(lambda rewards: max(rewards) > 0),
-    st.integers(2, 32),
-    st.sampled_from([0.0, 0.1, 0.5]),
-)
-def test_below_a_threshold_on_the_reward_nothing_lives(rewards, size, eps):
-    """C >= the best reward, for f(p) >= p; and that is a right one."""
-    rewards = np.array(rewards)
-    threshold = np.sort(rewards)[len(rewards) // 2]
-    threshold = threshold if threshold < rewards.max() else 0.0
-    right = rewards > threshold
-    p = stationary_distribution(rewards, size, eps=eps, success=right)
-    assert (p[~right] == 0).all()
-
-
-def test_penalties_of_wrong_answers_need_success():
-    advice = advise(np.array([1.0, 1.0, -0.5]), 8, success_above=0.0)
-    assert advice.wrong_as_published is None
-    assert_close(np.array(advice.distribution), np.array([0.5, 0.5, 0.0]))
-    assert "refuses rewards below 0: write success=0 in TRL" in advice.recommendation
-
-
-def test_right_outcomes_keep_their_floor():
-    """.1 below C/G = 2.3/16 dies out beside two of 1, whatever wrong ones earn."""
-    advice = advise(np.array([1, 1, 0.1, 0.05, 0.05]), 16, success_above=0.05)
-    assert advice.extinct == [2]
-    assert "1 of 3 right outcomes will die out" in advice.recommendation
-    assert advice.needed_group_size == needed_group_size(np.array([1, 1, 0.1]))
-    assert "die out with success, and also without" in advice.recommendation
-
-
-@pytest.mark.parametrize("threshold", [1.2, 5.0, np.nan])
-def test_a_threshold_above_all_rewards_is_refused(threshold):
-    with pytest.raises(InvalidInput, match="no outcome is both right and rewarded"):
-        advise(np.array([1.2, 0.2]), 8, success_above=threshold)
-
-
-def test_no_group_is_enough_for_a_wrong_outcome_above_the_sum_of_right_ones():
-    right = np.array([True, True, False])
-    assert needed_group_size(np.array([1.0, 1.0, 2.5]), success=right) is None
-    needed = needed_group_size(np.array([1.0, 1.0, 1.9]), success=right)
-    assert needed is not None
-    # it dies out iff 2 (1 - 2^-G) > 1.9, and .1 of total L1 is lost a little before
-    assert needed in (4, 5)
-
-
-# --- rewards as a user names them -----------------------------------------------------------------
-
-
-def test_rewards_are_a_list_or_a_ratio():
-    np.testing.assert_array_equal(parse_rewards("1, 1,0.1", None, 1.0), [1, 1, 0.1])
-    np.testing.assert_array_equal(parse_rewards("2", None, 1.0), [2])
-    spread = parse_rewards(None, 500, 20.0)
-    assert spread.shape == (500,)
-    assert spread[0] / spread[-1] == pytest.approx(20)
-    np.testing.assert_allclose(spread[1:] / spread[:-1], 20 ** (-1 / 499))
-    np.testing.assert_array_equal(parse_rewards(None, 3, 1.0), [1, 1, 1])
-    np.testing.assert_array_equal(parse_rewards(None, 1, 5.0), [1])
-
-
-@pytest.mark.parametrize(
-    ("text", "outcomes", "ratio", "told"),
-    [
-        (None, None, 1.0, "--rewards 1,1,0.1 or --outcomes"),
-        ("1,2", 2, 1.0, "name the outcomes once"),
-        ("", None, 1.0, "not a list of numbers"),
-        ("1,", None, 1.0, "not a list of numbers"),
-        ("a,b", None, 1.0, "'a,b' is not a list"),
-        (None, 0, 1.0, "Use 1 to 10000 outcomes"),
-        (None, -3, 1.0, "Use 1 to 10000 outcomes"),
-        (None, 3, 0.5, "ratio of 0.5"),
-        (None, 3, np.nan, "ratio of nan"),
-        (None, 3, np.inf, "ratio of inf"),
-    ],
-)
-def test_unclear_rewards_are_refused(text, outcomes, ratio, told):
-    with pytest.raises(InvalidInput, match=told):
-        parse_rewards(text, outcomes, ratio)

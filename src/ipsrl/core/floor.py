@@ -71,6 +71,7 @@ def stationary_distribution(
     eps: float = 0.0,
     baseline: Literal["none", "mean"] = "none",
     success: Array | None = None,
+    counts: Array | None = None,
 ) -> np.ndarray:
     """Where group-frequency IPS settles when every outcome starts with some probability.
 
@@ -87,17 +88,18 @@ def stationary_distribution(
       eps: clip of the group frequency.
       baseline: see `presence`.
       success: True for the outcomes that are right, and so scaled [K]; None for all.
+      counts: how many outcomes each entry stands for [K], which have its reward; None for one each.
     Returns:
-      the distribution [K], float64.
+      the probability of one outcome of each entry [K], float64.
     Raises:
       InvalidInput: for non-finite rewards, negative ones of right outcomes or none above 0 of them,
-        or a group or clip that cannot be.
+        counts below 1, or a group or clip that cannot be.
     """
-    rewards, right = _checked(rewards, success)
+    rewards, right, counts = _checked(rewards, success, counts)
     trials = _trials(group_size, eps, baseline)
     rewards = rewards / rewards.max()  # only ratios matter, and products could overflow
     levels, which = np.unique(rewards[right], return_inverse=True)
-    count = np.bincount(which, minlength=len(levels))
+    count = np.bincount(which, weights=counts[right], minlength=len(levels))
     wrong = np.where(right, 0.0, rewards)
 
     def settled(c: float) -> np.ndarray:
@@ -127,24 +129,27 @@ def stationary_distribution(
             p = settled(c_low)
         p = p / (count @ p)
     alive = (wrong > 0) & (wrong == wrong.max())
-    distribution = np.where(alive, left / max(1, alive.sum()), 0.0)
+    distribution = np.where(alive, left / max(1, counts[alive].sum()), 0.0)
     distribution[right] = p[which]
     return distribution
 
 
-def target_distribution(rewards: Array, *, success: Array | None = None) -> np.ndarray:
+def target_distribution(
+    rewards: Array, *, success: Array | None = None, counts: Array | None = None
+) -> np.ndarray:
     """What IPS tends to as groups grow: r / sum r of the right outcomes, and 0 of the wrong [K].
 
     Args:
       rewards: rewards of all outcomes [K], >= 0 where right.
       success: True for the outcomes that are right, and so scaled [K]; None for all.
+      counts: how many outcomes each entry stands for [K]; None for one each.
     Raises:
       InvalidInput: see `stationary_distribution`.
     """
-    rewards, right = _checked(rewards, success)
+    rewards, right, counts = _checked(rewards, success, counts)
     # Their sum could overflow; a division by a power of two is exact.
     wanted = np.where(right, np.ldexp(rewards, -np.frexp(rewards.max())[1]), 0.0)
-    return wanted / wanted.sum()
+    return wanted / (counts * wanted).sum()
 
 
 def floor_l1(
@@ -197,11 +202,20 @@ def _trials(group_size: int, eps: float, baseline: str) -> int:
     return int(trials)
 
 
-def _checked(rewards: Array, success: Array | None) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards, and which of the outcomes are right; some right one has a reward."""
+def _checked(
+    rewards: Array, success: Array | None, counts: Array | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rewards, which of the outcomes are right, and how many each is; some right one is paid."""
     rewards = to_numpy(rewards, float)
     right = np.ones(rewards.shape, bool) if success is None else to_numpy(as_mask(success))
     check_same_shape("rewards and success", rewards, right)
+    counts = np.ones(rewards.shape) if counts is None else to_numpy(counts, float)
+    check_same_shape("rewards and counts", rewards, counts)
+    if not ((counts >= 1) & np.isfinite(counts)).all():
+        raise InvalidInput(
+            "counts has values below 1 or not finite. Name how many outcomes have each reward, and "
+            "leave out rewards that none has."
+        )
     finite = np.isfinite(rewards).all() and (rewards[right] >= 0).all()
     if not finite or (success is None and rewards.max(initial=0) == 0):
         raise InvalidInput(
@@ -213,4 +227,4 @@ def _checked(rewards: Array, success: Array | None) -> tuple[np.ndarray, np.ndar
             "no outcome is both right and rewarded, so none is scaled, and training ends on the "
             "best of the wrong ones. Lower the threshold of success, or reward right outcomes."
         )
-    return rewards, right
+    return rewards, right, counts

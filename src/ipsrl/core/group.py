@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any, NamedTuple
 
-from ipsrl.core.arrays import Array, as_arrays, as_mask, check_same_shape
-from ipsrl.core.outcomes import NO_OUTCOME
-from ipsrl.core.probability import check_aligned
+from ipsrl.core.arrays import (
+    Array,
+    as_arrays,
+    as_float,
+    as_mask,
+    check_has_group,
+    check_rewards,
+    check_same_shape,
+    placement,
+    widened,
+)
+from ipsrl.core.counting import sum_over_equal
+from ipsrl.core.outcomes import NO_OUTCOME, has_outcome
+from ipsrl.core.probability import check_aligned, check_similarity
 from ipsrl.errors import InvalidInput
 
 
@@ -24,6 +35,10 @@ class Group(NamedTuple):
       p: p(outcome) of each sample [..., G]: exact, or by an `Estimator`.
       log_pf: log-probability of each trajectory under the policy that drew it [..., G].
       log_pb: log-probability of each trajectory given its outcome [..., G]; None for strings.
+      log_ref: log-probability of each trajectory under the reference policy [..., G].
+      lengths: tokens or steps of each trajectory [..., G].
+      visits: how often the outcome of each sample was drawn before this batch, in all groups of
+        this prompt [..., G].
       samples: ids of whole samples [..., G]: the same where two are the same sample.
       similarity: pairwise similarities [..., G, G].
       trajectories: what `Replay` is to store: an array or a named tuple of arrays.
@@ -39,6 +54,9 @@ class Group(NamedTuple):
     p: Array = None
     log_pf: Array = None
     log_pb: Array = None
+    log_ref: Array = None
+    lengths: Array = None
+    visits: Array = None
     samples: Array = None
     similarity: Array = None
     trajectories: Any = None
@@ -76,7 +94,73 @@ class Group(NamedTuple):
             )
         return xp.where(success, ids, xp.full_like(ids, NO_OUTCOME))
 
+    def earned(self, by: object) -> tuple[Any, Array, Array]:
+        """Namespace, rewards of at least float32 with 0 outside the mask, and the mask [..., G].
 
-def option(default: Any, text: str) -> Any:
-    """Field of a method or an estimator that a user may set: configurations have it as a key."""
-    return field(default=default, metadata={"help": text})
+        Raises:
+          InvalidInput: for rewards that are not finite, or not aligned with the mask.
+        """
+        xp, rewards, mask = as_arrays(self.needed("rewards", by), as_mask(self.mask))
+        rewards = widened(xp, as_float(xp, "rewards", rewards))
+        check_has_group("rewards", rewards)
+        if mask is None:
+            mask = xp.ones_like(rewards, dtype=xp.bool)
+        check_same_shape("rewards and mask", rewards, mask)
+        rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
+        check_rewards(rewards, ~mask)  # those that exist may be negative
+        return xp, rewards, mask
+
+    def right(self, by: object) -> Array:
+        """True where a sample exists and is right [..., G]: by `success`, or else a reward > 0."""
+        _, rewards, mask = self.earned(by)
+        if self.success is None:
+            return rewards > 0
+        _, mask, success = as_arrays(mask, as_mask(self.success))
+        check_same_shape("rewards and success", rewards, success)
+        return mask & success
+
+    def counts(self, by: object) -> Array:
+        """n_o: members of the group with the outcome of each [..., G]; 1 where there is none."""
+        xp, rewards, mask = self.earned(by)
+        xp, ids, rewards, mask = as_arrays(self.needed("ids", by), rewards, mask)
+        check_aligned(ids, mask)
+        present = xp.astype(mask, rewards.dtype)
+        n = sum_over_equal(xp, ids, ids, present)
+        return xp.where(has_outcome(ids) & mask, n, xp.ones_like(n))
+
+    def alike(self, by: object) -> Array:
+        """Similarities [..., G, G], 1[same outcome] where none are given.
+
+        What has no outcome, or does not exist, is similar to itself only.
+        """
+        xp, rewards, mask = self.earned(by)
+        xp, ids, rewards, mask, similarity = as_arrays(
+            self.needed("ids", by), rewards, mask, self.similarity
+        )
+        check_aligned(ids, mask)
+        if similarity is None:
+            similarity = ids[..., :, None] == ids[..., None, :]
+        square = (*ids.shape, ids.shape[-1])
+        if tuple(similarity.shape) != square:
+            raise InvalidInput(
+                f"similarity has shape {tuple(similarity.shape)} for ids of shape "
+                f"{tuple(ids.shape)}. Pass the similarity of each to each, {square}."
+            )
+        named = has_outcome(ids) & mask
+        itself = xp.eye(ids.shape[-1], dtype=rewards.dtype, **placement(rewards))
+        similarity = xp.astype(similarity, rewards.dtype)
+        similarity = xp.where(named[..., :, None] & named[..., None, :], similarity, itself)
+        check_similarity(similarity)
+        return similarity
+
+
+def option(default: Any, text: str, *, own: bool = False) -> Any:
+    """Field of a method or an estimator that a user may set: configurations have it as a key.
+
+    Args:
+      default: its value if it is not given.
+      text: its help.
+      own: whether its key begins with the name of the method, as others have one of this name that
+        means something else.
+    """
+    return field(default=default, metadata={"help": text, "own": own})

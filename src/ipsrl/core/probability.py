@@ -162,6 +162,17 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
         check_same_shape("similarity rows and mask", similarity[..., 0], mask)
         itself = xp.eye(mask.shape[-1], dtype=similarity.dtype, **placement(similarity))
         similarity = xp.where(mask[..., None] & mask[..., None, :], similarity, itself)
+    check_similarity(similarity)
+    size = similarity.shape[-1]
+    if mask is not None:
+        size = xp.clip(xp.sum(xp.astype(mask, similarity.dtype), axis=-1, keepdims=True), min=1.0)
+    p = mean_similarity(similarity, size)
+    return p if mask is None else xp.where(mask, p, xp.ones_like(p))
+
+
+def check_similarity(similarity: Array) -> None:
+    """Refuse what leaves [0, 1], or is not 1 between a sample and itself."""
+    xp, similarity = as_arrays(similarity)
     own = xp.linalg.diagonal(similarity)
     in_range = holds((similarity >= 0) & (similarity <= 1 + 1e-6))  # 1e-6: a float32 cosine of 1
     if not in_range or not holds(abs(own - 1) <= 1e-5):
@@ -169,11 +180,6 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
             "similarity must lie in [0, 1] with 1 on the diagonal, or the mean is not a "
             "probability. Rescale the kernel (a cosine c becomes (1 + c) / 2)."
         )
-    size = similarity.shape[-1]
-    if mask is not None:
-        size = xp.clip(xp.sum(xp.astype(mask, similarity.dtype), axis=-1, keepdims=True), min=1.0)
-    p = mean_similarity(similarity, size)
-    return p if mask is None else xp.where(mask, p, xp.ones_like(p))
 
 
 def mean_similarity(similarity: Array, size: Any, *, least: float = 0.0) -> Array:
@@ -213,9 +219,9 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
         ratio that is not finite (a log_pb far below log_pf).
     """
     xp, log_pf, log_pb = as_arrays(log_pf, log_pb)
-    log_p = log_pf = _log_probs(xp, "log_pf", log_pf)
+    log_p = log_pf = as_log_probs(xp, "log_pf", log_pf)
     if log_pb is not None:
-        log_pb = _log_probs(xp, "log_pb", log_pb)
+        log_pb = as_log_probs(xp, "log_pb", log_pb)
         check_same_shape("log_pf and log_pb", log_pf, log_pb)
         log_p = log_pf - log_pb
     with np.errstate(over="ignore"):  # what overflows is refused by name
@@ -254,7 +260,7 @@ def summed_likelihood(
     check_aligned(ids, mask)
     check_aligned(samples)
     check_same_shape("ids and samples", ids, samples)
-    log_p = _log_probs(xp, "log_p", log_p)
+    log_p = as_log_probs(xp, "log_p", log_p)
     check_same_shape("ids and log_p", ids, log_p)
     scaled = has_outcome(ids) if mask is None else has_outcome(ids) & mask
     present = xp.astype(scaled, log_p.dtype)
@@ -328,7 +334,8 @@ def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | N
     return xp, ids, mask
 
 
-def _log_probs(xp: Any, name: str, value: Array) -> Array:
+def as_log_probs(xp: Any, name: str, value: Array) -> Array:
+    """The values in at least float32, refused where they are not log-probabilities."""
     value = widened(xp, as_float(xp, name, value))
     # 1e-4: a float32 log-softmax of a certain action may exceed 0 by rounding
     if not holds(xp.isfinite(value) & (value <= 1e-4)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipsrl.command import stoppable, training
+from ipsrl.command import training
 from ipsrl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,21 +33,26 @@ def train_env(argv: list[str]) -> int:
 
 
 def _train(argv: list[str], prog: str, model: type[Learning]) -> int:
-    config, out, resume = training(argv, prog, model)
+    asked = training(argv, prog, model)
+    config = asked.config
 
     from ipsrl.user_cache import keep_compiled
 
     keep_compiled()
     from ipsrl.grids.training import train
 
-    with stoppable(prog, out):
-        result = train(config, out, resume=resume)
+    with asked.running():
+        result = train(config, asked.out, resume=asked.resume)
+    lines = []
     for seed, (l1, modes) in enumerate(zip(result.total_l1, result.modes_found, strict=True)):
         distance = "unknown" if l1 is None else f"{l1:.4f}"
         if l1 is None and (sampled := result.sampled_l1[seed]) is not None:
             distance = f"{sampled:.4f} of samples (of the target itself {result.sampled_floor:.4f})"
-        print(f"seed {config.seed + seed}: total L1 {distance}, modes {modes}/{result.modes_total}")
+        found = f"total L1 {distance}, modes {modes}/{result.modes_total}"
+        lines.append(f"seed {config.seed + seed}: {found}")
     if result.floor_l1 is not None:
-        print(f"floor of the group frequency at this group size: total L1 {result.floor_l1:.4f}")
-    print(f"written to {out}")
+        lines.append(
+            f"floor of the group frequency at this group size: total L1 {result.floor_l1:.4f}"
+        )
+    asked.say("\n".join(lines), result)
     return 0

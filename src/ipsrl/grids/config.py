@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,10 +44,21 @@ class Learning(
     shaped(
         # tb: trajectory balance; ppo: entropy-regularised; ips-ppo: a critic of r / p
         losses={"flowrl": GRPO, "tb": None, "ppo": None, "ips-ppo": IPS},
-        knows=("ids", "p", "log_pf", "log_pb", "history_log_pf"),
+        knows=(
+            "ids",
+            "p",
+            "log_pf",
+            "log_pb",
+            "log_ref",
+            "lengths",
+            "visits",
+            "history_log_pf",
+        ),
     )
 ):
     """How a policy learns in an environment, whichever it is."""
+
+    heading: ClassVar[str] = "learning"
 
     policy: Literal["mlp", "tabular"] = "mlp"
     """Network on one-hot coordinates, or one free logit per state and action."""
@@ -162,15 +173,18 @@ class Learning(
     @property
     def needs_table(self) -> bool:
         """Whether all states must be evaluated in every iteration."""
-        return self.policy == "tabular" or self.uses("replay") or self.uses("exact")
+        estimated = self.uses("replay") or self.uses("exact")
+        return self.policy == "tabular" or estimated or self.looks_at("visits")
 
     def uses(self, estimator: str) -> bool:
         """Whether the method reads p^ of that estimator."""
-        return self.needs("p") and self.estimator == estimator
+        return self.looks_at("p") and self.estimator == estimator
 
 
 class Config(Learning):
     """Training of policies on the hyper-grid; section 5.1 of the paper."""
+
+    heading: ClassVar[str] = "grid"
 
     dims: Annotated[int, Field(ge=1, le=20)] = 2
     """Dimensions of the grid, D."""
@@ -204,8 +218,8 @@ class Config(Learning):
         if self.needs_table and states > TABLE_LIMIT:
             raise ValueError(
                 f"{self.side}^{self.dims} states are more than {TABLE_LIMIT}, too many for the "
-                "table that policy tabular and the estimators replay and exact need. Use "
-                "policy mlp with estimator likelihood or group"
+                "table that policy tabular, the method ucb and the estimators replay and exact "
+                "need. Use policy mlp with estimator likelihood or group"
             )
         return self
 
@@ -222,6 +236,8 @@ class Config(Learning):
 
 class EnvConfig(Learning):
     """Training of policies in an environment of your own."""
+
+    heading: ClassVar[str] = "environment"
 
     env: Annotated[Function, Field(min_length=1)]
     """What makes it, file.py:function or module:function; it is called without arguments."""

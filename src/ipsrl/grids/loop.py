@@ -53,6 +53,7 @@ class Carry(NamedTuple):
     memory: Memory | None
     visited: jax.Array  # whether any trajectory ended in each mode [modes + 1]
     cut: jax.Array  # whether any trajectory was longer than the horizon
+    drawn_S: jax.Array | None = None  # how often each state was drawn, where the method asks
 
 
 class Batch(NamedTuple):
@@ -83,9 +84,9 @@ class Loop:
             self.table = Table(environment)
         elif config.needs_table:
             raise InvalidInput(
-                "policy tabular and the estimators replay and exact need all states in a table; "
-                f"this environment has none, or more than {TABLE_LIMIT} states. Use policy mlp "
-                "with the estimator likelihood or group."
+                "policy tabular, the method ucb and the estimators replay and exact need a table "
+                f"of all states; this environment has none, or more than {TABLE_LIMIT}. Use policy "
+                "mlp with the estimator likelihood or group."
             )
         # A pass over all states, or one forward and one back over those that are visited.
         visits = 2 * environment.horizon * config.batch
@@ -134,7 +135,10 @@ class Loop:
         )
         visited = jnp.zeros(environment.modes + 1, bool)
         never, estimator = jnp.zeros((), bool), self.estimator.init(empty)
-        return Carry(learned, optimiser, policy, estimator, memory, visited, never)
+        drawn_S = None
+        if config.looks_at("visits") and self.table is not None:
+            drawn_S = jnp.zeros(self.table.states, jnp.int32)
+        return Carry(learned, optimiser, policy, estimator, memory, visited, never, drawn_S)
 
     def _chunk(self, carry: Carry, seed: jax.Array, first: jax.Array) -> tuple[Carry, Evaluation]:
         config, key = self.config, jax.random.key(seed)
@@ -174,7 +178,7 @@ class Loop:
             log_pb, pullback_back = view.evaluate_back(learned.backward, steps)
         log_old_TB = view.taken(log_pi, steps)
         log_ref_TB = jnp.zeros(())
-        if config.kl > 0 or config.method == "flowrl":
+        if config.kl > 0 or config.method == "flowrl" or config.looks_at("log_ref"):
             log_ref_TB = view.taken(view.evaluate(carry.reference, steps)[0], steps)
         batch = Batch(steps, log_old_TB, log_ref_TB, weights_B, jnp.zeros(()))
         signal, gains_TB, estimator = self._signal(carry, log_pi, log_pb, batch, final_B, number)
@@ -203,6 +207,8 @@ class Loop:
         if memory is not None:
             memory = memory.with_found(final_B, view.ids(final_B), view.rewards(final_B))
         visited = carry.visited.at[view.modes(final_B)].set(True)
+        if carry.drawn_S is not None:
+            carry = carry._replace(drawn_S=carry.drawn_S.at[view.ids(final_B)].add(1))
         moves_B = steps.live_TB[-1] & (steps.actions_TB[-1] < self.environment.actions - 1)
         carry = carry._replace(
             learned=learned, optimiser=optimiser, estimator=estimator, memory=memory,
@@ -266,8 +272,7 @@ class Loop:
             gains_TB = jnp.concatenate([back_TB[1:], jnp.zeros_like(back_TB[:1])])
             gains_TB = gains_TB - batch.log_old_TB + _at_stop(batch.steps, jnp.log(rewards_B))
             return self._advantages(carry, batch, gains_TB), gains_TB, estimator
-        groups, above = (-1, config.group_size), config.success_above
-        weights_B = batch.weights_B
+        groups, above, weights_B = (-1, config.group_size), config.success_above, batch.weights_B
         group = Group(
             rewards_B.reshape(groups),
             view.ids(final_B).reshape(groups),
@@ -275,8 +280,8 @@ class Loop:
             success=None if above is None else earned_B.reshape(groups) > above,
         )
         if self.method.needs:
-            group = self._evidence(group, estimator, log_pi, log_pb, batch)
-        if config.needs("p"):
+            group = self._evidence(group, carry, log_pi, log_pb, batch)
+        if config.looks_at("p"):
             p_PG, estimator = self.estimator(group, estimator)
             group = group._replace(p=p_PG)
         if config.method == "ips-ppo" and isinstance(self.method, RewardMethod):
@@ -300,25 +305,30 @@ class Loop:
     def _evidence(
         self,
         group: Group,
-        state: Any,
+        carry: Carry,
         log_pi: jax.Array,
         log_pb: jax.Array | None,
         batch: Batch,
     ) -> Group:
         """The group with what an estimator or a method may look at."""
-        shape, p_PG, history_log_pf = group.ids.shape, None, None
+        shape, p_PG, history_log_pf, log_ref_PG = group.ids.shape, None, None, None
         if "p" in self.estimator.needs and self.table is not None:
             p_S = self.table.terminal_distribution(log_pi)
             # 1e-12: a float32 product of probabilities may vanish although it was drawn
             p_PG = jnp.maximum(p_S, 1e-12)[group.ids]
-        if (stored := self.estimator.stored(state)) is not None:
+        if (stored := self.estimator.stored(carry.estimator)) is not None:
             history_log_pf = self.view.taken(log_pi, stored).sum(-2).reshape(-1, *shape)
+        if self.config.looks_at("log_ref"):
+            log_ref_PG = batch.log_ref_TB.sum(0).reshape(shape)
         return group._replace(
             p=p_PG,
             log_pf=batch.log_old_TB.sum(0).reshape(shape),
             log_pb=self._back(log_pb, batch.steps).sum(0).reshape(shape),
             trajectories=batch.steps,
             history_log_pf=history_log_pf,
+            log_ref=log_ref_PG,
+            lengths=batch.steps.live_TB.sum(0).reshape(shape),
+            visits=None if carry.drawn_S is None else carry.drawn_S[group.ids],
         )
 
     def _back(self, log_pb: jax.Array | None, steps: Steps) -> jax.Array:

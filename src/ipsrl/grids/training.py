@@ -98,7 +98,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
     summary = {"trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1)}
 
     with progress(f"{config.method} {config.title}", config.iterations) as advance:
-        advance(done, "compiling")
+        advance(done, "compiling", at_once=True)
         carry = loop.init(seeds)
         if restored is not None:
             summary = restored[1]

@@ -59,6 +59,8 @@ _OBSERVATION = re.compile(r"\(([a-z]\w*=[01](?:, [a-z]\w*=[01])*+)\) -> ([01])",
 class BooleanConfig(StrictConfig):
     """Expressions of a limited depth, and how much of their truth table is seen (B.1)."""
 
+    heading: ClassVar[str] = "expressions"
+
     variables: Annotated[int, Field(ge=1, le=len(_NAMES))] = 2
     """Variables x, y, z, ..."""
     depth: Annotated[int, Field(ge=0, le=8)] = 2

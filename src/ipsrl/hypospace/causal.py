@@ -54,6 +54,8 @@ _OBSERVATION = re.compile(r"Perturb\((\w+)\) -> (\w+:[01](?: \w+:[01])*+)", re.A
 class CausalConfig(StrictConfig):
     """Directed acyclic graphs, and how many perturbations are seen (paper, appendix B.1)."""
 
+    heading: ClassVar[str] = "graphs"
+
     nodes: Annotated[int, Field(ge=1, le=len(_NAMES))] = 4
     """Nodes A, B, C, ..."""
     max_edges: Annotated[int, Field(ge=0)] | None = None

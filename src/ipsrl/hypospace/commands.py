@@ -8,31 +8,31 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.command import stoppable, training
+from ipsrl.command import training
 from ipsrl.config import StrictConfig
 from ipsrl.errors import ConfigError
 from ipsrl.hypospace.datasets import ObservationSet
 from ipsrl.hypospace.task import AnyTask
+from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
 
 
 def train(argv: list[str]) -> int:
     from ipsrl.hypospace.config import Config
 
-    prog = "ipsrl train hypospace"
-    config, out, resume = training(argv, prog, Config)
-    if config.model == "tiny":
+    asked = training(argv, "ipsrl train hypospace", Config)
+    if asked.config.model == "tiny":
         one_thread()
 
     from ipsrl.hypospace.training import train
 
-    with stoppable(prog, out):
-        result = train(config, out, resume=resume)
-    for half, found in (("train", result.train), ("test", result.test)):
-        print(f"{half}: {found.text()}\n")
+    with asked.running():
+        result = train(asked.config, asked.out, resume=asked.resume)
     import torch
 
-    print(f"threads of PyTorch: {torch.get_num_threads()}\nwritten to {out}")
+    halves = (("train", result.train), ("test", result.test))
+    text = "".join(f"{half}: {found.text()}\n\n" for half, found in halves)
+    asked.say(f"{text}threads of PyTorch: {torch.get_num_threads()}", result)
     return 0
 
 
@@ -56,8 +56,10 @@ def dataset(argv: list[str]) -> int:
         """Uniform over sets, or over hypotheses, which makes H_O larger."""
         apart: Literal["sets", "hypotheses"] = "sets"
         """What train and test do not share; kept apart by sets, they share hypotheses."""
+        json: bool = False
+        """Print an object instead of text."""
 
-    options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace dataset")
+    options: Any = parse(Options, argv, "ipsrl hypospace dataset")
     from ipsrl.hypospace.datasets import dataset
     from ipsrl.hypospace.lines import write_dataset
     from ipsrl.runs import check_free
@@ -69,8 +71,13 @@ def dataset(argv: list[str]) -> int:
     )  # fmt: skip
     write_dataset(sets, options.out)
     train = sum(one.split == "train" for one in sets)
-    print(f"{len(sets)} {domain.name} sets, {train} to train and {len(sets) - train} to test")
-    print(f"written to {options.out}")
+    test = len(sets) - train
+    say(
+        f"{len(sets)} {domain.name} sets, {train} to train and {test} to test\n"
+        f"written to {options.out}",
+        {"out": str(options.out), "sets": len(sets), "train": train, "test": test},
+        options.json,
+    )
     return 0
 
 
@@ -86,7 +93,7 @@ def judge(argv: list[str]) -> int:
         """Which; its options follow it."""
         options: Annotated[size, tyro.conf.arg(name="")]  # type: ignore[valid-type]
 
-    options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace judge")
+    options: Any = parse(Options, argv, "ipsrl hypospace judge")
     from ipsrl.hypospace.lines import judge_lines
 
     judge_lines(_task(domain, options), sys.stdin.buffer, sys.stdout)
@@ -133,7 +140,7 @@ def evaluate(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options: Any = tyro.cli(Options, args=argv, prog="ipsrl hypospace evaluate")
+    options: Any = parse(Options, argv, "ipsrl hypospace evaluate")
     from ipsrl.hypospace.lines import read_lines
     from ipsrl.hypospace.recovery import Response, evaluate
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,8 @@ class Config(PostTraining):
 
     The defaults are ours, for the small start model; configs/hypospace/paper.toml has the paper's.
     """
+
+    heading: ClassVar[str] = "task"
 
     domain: Domain
     """What is asked."""

@@ -47,6 +47,8 @@ _SAYS = re.compile(rf"\d|{_SQUARES}|^(?=[^\n]*?[^\W_])(?![^\n]*?[^\W\d_]{{2}})",
 class VoxelConfig(StrictConfig):
     """Structures on a square grid, and the views that are shown (paper, appendix B.1)."""
 
+    heading: ClassVar[str] = "structures"
+
     size: Annotated[int, Field(ge=1, le=_LARGEST)] = 3
     """Cells along a side of the grid."""
     max_height: Annotated[int, Field(ge=1)] = 3

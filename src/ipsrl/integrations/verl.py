@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
@@ -32,9 +32,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ipsrl.core.group import Group
-from ipsrl.core.methods import METHODS, Method, RewardMethod
+from ipsrl.core.methods import METHODS, Method, RewardMethod, divides
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
+from ipsrl.shaping import option_key
 
 try:
     import torch
@@ -59,7 +60,11 @@ class ScoresShaped(NamedTuple):
 
 
 def shape(
-    scores: np.ndarray, outcomes: Sequence[Hashable | None], uids: Iterable, algorithm: Any
+    scores: np.ndarray,
+    outcomes: Sequence[Hashable | None],
+    uids: Iterable,
+    algorithm: Any,
+    known: Mapping[str, np.ndarray] | None = None,
 ) -> ScoresShaped:
     """What the method makes of every sample, within the group of its uid.
 
@@ -68,6 +73,7 @@ def shape(
       outcomes: outcome keys, or None [N].
       uids: samples with the same uid are one group, of any size [N].
       algorithm: verl's algorithm section, with the options of this module.
+      known: fields of `Group` that verl's batch has [N]: log_pf, log_ref and lengths.
     Returns:
       weights of the scores [N], float64, and the advantages of a method that computes them [N].
     Raises:
@@ -76,7 +82,7 @@ def shape(
     """
     method, above = _method(algorithm), algorithm.get("ips_success_above")
     right_N = np.ones(len(scores), bool) if above is None else scores > above
-    if method.needs and (scores[right_N] < 0).any():
+    if divides(type(method)) and (scores[right_N] < 0).any():
         raise InvalidInput(
             f"compute_score gave a negative score ({scores[right_N].min():g}): division by p would "
             "punish rare outcomes hardest. Shift the scores so that the worst is 0 (penalties too, "
@@ -100,7 +106,8 @@ def shape(
         rewards=rows(np.asarray(scores, float)),
         ids=rows(outcome_ids(_key(outcome) for outcome in outcomes)),
         mask=rows(np.ones(len(row_N), bool)),
-        success=rows(right_N),
+        success=None if above is None else rows(right_N),
+        **{field: rows(values_N) for field, values_N in (known or {}).items()},
     )
     if not isinstance(method, RewardMethod):
         return ScoresShaped(np.ones(len(scores)), method(group).advantages[row_N, column_N])
@@ -117,11 +124,16 @@ def _method(algorithm: Any) -> Method:
     if name not in METHODS:
         raise ConfigError(f"algorithm.ips_method is {name!r}. Use one of {', '.join(METHODS)}.")
     kind = METHODS[name]
-    read = {one.name for one in fields(kind)}
+    if unknown := sorted(set(kind.needs) - {"ids", "p", *_KNOWN}):
+        raise ConfigError(
+            f"algorithm.ips_method={name} needs {' and '.join(unknown)}, which verl does not know: "
+            "a prompt has another uid at every step. Use another method, or train with TRL."
+        )
+    keys = {option_key(name, one): one.name for one in fields(kind)}
     if issubclass(kind, RewardMethod):  # verl compares and scales the rewards itself
-        read -= {one.name for one in fields(RewardMethod)}
-    if "ids" in kind.needs:
-        read.add("success_above")
+        hosts = {one.name for one in fields(RewardMethod)}
+        keys = {key: one for key, one in keys.items() if one not in hosts}
+    read = {*keys, "success_above"} if "success" in kind.reads else {*keys}
     for key in sorted(_given(algorithm) - read - {"method"}):
         raise ConfigError(
             f"algorithm.ips_{key} has no effect with ips_method={name}, which reads "
@@ -141,8 +153,37 @@ def _method(algorithm: Any) -> Method:
             "(algorithm.use_kl_in_reward, adv_estimator=gae). Use adv_estimator=grpo, and the KL "
             "term of the loss."
         )
-    given = {one: algorithm.get(f"ips_{one}") for one in read - {"success_above"}}
-    return kind(**{key: value for key, value in given.items() if value is not None})
+    given = {one: algorithm.get(f"ips_{key}") for key, one in keys.items()}
+    return kind(**{one: value for one, value in given.items() if value is not None})
+
+
+_KNOWN = {"log_pf": "old_log_probs", "log_ref": "ref_log_prob", "lengths": "response_mask"}
+"""Fields of `Group`, and the columns of verl's batches that they are sums of."""
+
+
+def _asked(algorithm: Any) -> dict[str, str]:
+    """What the method looks at of verl's batch: fields of `Group` and columns."""
+    method = _method(algorithm)
+    return {field: _KNOWN[field] for field in (*method.needs, *method.reads) if field in _KNOWN}
+
+
+def _known(algorithm: Any, columns: Iterable[str], total: Callable) -> dict[str, np.ndarray]:
+    """Fields of `Group` [N]: sums over the tokens of each sample.
+
+    Raises:
+      ConfigError: for a batch without what the method needs.
+    """
+    known, there = {}, set(columns)
+    for field, column in _asked(algorithm).items():
+        if column not in there:
+            raise ConfigError(
+                f"algorithm.ips_method={algorithm.get('ips_method')} needs verl's {column}, which "
+                "this batch lacks. For a reference, set actor_rollout_ref.actor.use_kl_loss=True."
+            )
+        known[field] = total(column)
+        if field != "lengths":
+            known[field] = np.minimum(known[field], 0.0)  # rounded above it
+    return known
 
 
 def _given(algorithm: Any) -> set[str]:
@@ -179,9 +220,25 @@ class IPSTrainerSync(PPOTrainerSync):
             last[session[row]] = row
         rows, uids = list(last.values()), list(data["uid"])
         scores = np.array([float(raw[row].sum()) for row in rows])
+
+        def total(column: str) -> np.ndarray:
+            """Sums over the tokens of all turns of each session."""
+            of = dict.fromkeys(last, 0.0)
+            masks = tokens["response_mask"].unbind()
+            for s, values, mask in zip(session, tokens[column].unbind(), masks, strict=True):
+                of[s] += float((values * mask).sum())
+            return np.array(list(of.values()))
+
+        tokens: Any = {}
+        if asked := _asked(self.config.algorithm):
+            tokens = transfer_queue.kv_batch_get(
+                keys=batch.keys, partition_id=batch.partition_id,
+                select_fields=[*{"response_mask", *asked.values()}],
+            )  # fmt: skip
+        known = _known(self.config.algorithm, tokens.keys(), total)
         sampled = [outcomes[row] for row in rows]
         groups = [uids[row] for row in rows]
-        weights, advantages = shape(scores, sampled, groups, self.config.algorithm)
+        weights, advantages = shape(scores, sampled, groups, self.config.algorithm, known)
         of_session = dict(zip(last, weights.tolist(), strict=True))
 
         real = [i for i, row in enumerate(rows) if not batch.tags[row].get("is_padding", False)]
@@ -253,11 +310,16 @@ def _scaling(compute_advantage: Callable) -> Callable:
             if "outcome" not in data.non_tensor_batch and _counts(algorithm):
                 raise _no_outcome(data.non_tensor_batch)
             raw = data.batch["token_level_scores"]
+
+            def total(column: str) -> np.ndarray:
+                return (data.batch[column] * data.batch["response_mask"]).sum(-1).cpu().numpy()
+
             weights, advantages_N = shape(
                 raw.sum(-1).double().cpu().numpy(),
                 list(data.non_tensor_batch.get("outcome", [None] * len(uids))),
                 uids,
                 algorithm,
+                _known(algorithm, data.batch.keys(), total),
             )
             extra = torch.as_tensor(weights - 1, dtype=raw.dtype, device=raw.device)
             rewards = data.batch["token_level_rewards"]

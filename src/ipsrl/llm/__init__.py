@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipsrl.lazy import loader
-from ipsrl.llm.config import Config
 
 if TYPE_CHECKING:
+    from ipsrl.llm.config import Config
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.replay import PromptHistory
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CollapseMonitor": "monitor",
+    "Config": "config",
     "FlowRLTrainer": "flowrl",
     "IPSGRPOTrainer": "trl",
     "IPSMixin": "trl",

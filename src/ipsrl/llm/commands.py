@@ -1,25 +1,18 @@
-"""The commands `ipsrl train llm` and `ipsrl diagnose`."""
+"""The command `ipsrl train llm`."""
 
 import os
-import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-import tyro
-
-from ipsrl.command import stoppable, training
 
 
 def train(argv: list[str]) -> int:
+    from ipsrl.command import training
     from ipsrl.llm.config import Config
 
-    prog = "ipsrl train llm"
-    config, out, resume = training(argv, prog, Config)
+    asked = training(argv, "ipsrl train llm", Config)
 
     from ipsrl.llm import train
 
-    with stoppable(prog, out):
-        result = train(config, out, resume=resume)
+    with asked.running():
+        result = train(asked.config, asked.out, resume=asked.resume)
     if os.environ.get("RANK", "0") != "0":  # torchrun starts this once per process
         return 0
     reward = "none" if result.reward is None else f"{result.reward:.3f}"
@@ -27,58 +20,5 @@ def train(argv: list[str]) -> int:
     if result.effective is not None:
         effective, distinct = result.effective, result.distinct
         line += f"; outcomes per group: {distinct:.2f} different, {effective:.2f} effective"
-    print(f"{line}\nwritten to {out}")
-    return 0
-
-
-def diagnose(argv: list[str]) -> int:
-    @dataclass(frozen=True)
-    class Options:
-        """Did a run collapse onto few outcomes, and when?  From the completions that it logged."""
-
-        files: tyro.conf.Positional[tuple[Path, ...]]
-        """Parquet or JSON lines of prompt, completion, reward; or the output directory of a run."""
-        outcome: str | None = None
-        """math, number, choice, json, set, python, smiles or text; or module:function or
-        file.py:function (prompts, completions, **columns) -> a key for each; the column `outcome`
-        if not given."""
-        reward: str | None = None
-        """Column of the rewards; raw_reward, reward or the sum of TRL's columns if not given."""
-        group_size: int | None = None
-        """Samples per prompt, G; needed where a step holds several groups of one prompt."""
-        success_above: float | None = None
-        """Rewards above this are right: how much would IPS as published leave wrong answers?"""
-        out: Path | None = None
-        """Directory for diagnosis.json and the figure diagnosis.png."""
-        json: bool = False
-        """Print an object instead of text."""
-
-    options = tyro.cli(Options, args=argv, prog="ipsrl diagnose")
-    if not options.files:
-        print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
-        return 2
-    from ipsrl.functions import printing_aside
-    from ipsrl.llm.collapse import diagnose_completions
-    from ipsrl.llm.completions import outcome_keys, read_completions
-    from ipsrl.llm.outcomes import load_outcome
-    from ipsrl.llm.summary import summary
-
-    if options.out is not None:
-        from ipsrl.report.page import check_libraries
-
-        check_libraries()
-    with printing_aside():
-        outcome_fn = load_outcome(options.outcome) if options.outcome else None
-        rows = read_completions(options.files, reward=options.reward, texts=outcome_fn is not None)
-        keys = outcome_keys(rows, outcome_fn)
-    rows = replace(rows, completions=[], columns={})  # most of the memory
-    diagnosis = diagnose_completions(
-        rows, keys, group_size=options.group_size, success_above=options.success_above
-    )
-    print(diagnosis.json() if options.json else summary(diagnosis))
-    if options.out is not None:
-        from ipsrl.report.collapse import write_figure
-
-        write_figure(diagnosis.json(), options.out)
-        print(f"written to {options.out}", file=sys.stderr)
+    asked.say(line, result)
     return 0

@@ -26,8 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ipsrl.errors import InvalidInput, words
-from ipsrl.functions import calling, check_takes, name_of, one_each
+from ipsrl.functions import calling, check_takes, name_of, one_each, printing_aside
 from ipsrl.llm.grouping import prompt_key
+from ipsrl.llm.outcomes import load_outcome
 
 OutcomeFunction = Callable[..., Sequence[Hashable | None]]
 """outcome_fn(prompts, completions, **columns), one key per row; None for no outcome."""
@@ -115,6 +116,26 @@ def read_completions(
         rewards=rewards if chosen else None,
         reward_name=" + ".join(chosen) or None,
     )
+
+
+def read_outcomes(
+    paths: Iterable[Path], *, outcome: str | None, reward: str | None
+) -> tuple[Completions, list[Hashable | None]]:
+    """Logged completions and their outcomes, as the commands name them.
+
+    Args:
+      paths: see `read_completions`; texts are read where `outcome` is given.
+      outcome: see `load_outcome`; None for the column `outcome`.
+      reward: name of the reward column, if another.
+    Returns:
+      the rows, and the outcome key of each.
+    Raises:
+      InvalidInput: see `load_outcome`, `read_completions` and `outcome_keys`.
+    """
+    with printing_aside():
+        outcome_fn = load_outcome(outcome) if outcome else None
+        rows = read_completions(paths, reward=reward, texts=outcome_fn is not None)
+        return rows, outcome_keys(rows, outcome_fn)
 
 
 def outcome_keys(rows: Completions, outcome_fn: OutcomeFunction | None) -> list[Hashable | None]:

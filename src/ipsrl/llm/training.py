@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
 from ipsrl.functions import check_takes, load_function, name_of
 from ipsrl.llm.config import Config
@@ -253,6 +255,19 @@ class _Recorder(TrainerCallback):
             if "outcomes/effective" in logs:
                 note += f", effective outcomes {logs['outcomes/effective']:.2f}"
             self.advance(state.global_step, note)
+            self._show_outcomes()
+
+    def _show_outcomes(self) -> None:
+        """What was answered in the last step that TRL's table of completions has, how often."""
+        if not (logged := sorted((self.run.directory / "trainer").glob("completions/*.parquet"))):
+            return
+        table = pq.read_table(logged[-1])
+        if {"step", "outcome", "raw_reward"} <= {*table.column_names}:
+            counted = table.group_by(["step", "outcome"]).aggregate(
+                [([], "count_all"), ("raw_reward", "mean")]
+            )
+            names = ["step", "outcome", "count", "mean_reward"]
+            self.run.show("outcomes", counted.rename_columns(names))
 
 
 _SUMMARY = "train_runtime"  # the trainer's last log

@@ -25,7 +25,7 @@ from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in
 from ipsrl.core.check import check_groups
 from ipsrl.core.estimators import Estimator, GroupFrequency
 from ipsrl.core.group import Group
-from ipsrl.core.methods import GRPO, Method, RewardMethod
+from ipsrl.core.methods import GRPO, Method, RewardMethod, divides
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
@@ -127,7 +127,7 @@ class IPSMixin(Evidence):
             args = (args[0], checked_all(args[1]), *args[2:])
         super().__init__(*args, **kwargs)
 
-        check_inputs(self, self.estimator)
+        check_inputs(self, self.estimator, self.method)
         self.outcome_fn, self.similarity_fn = outcome_fn, similarity_fn
         self.negative_rewards = negative_rewards
         self.success = as_success(success, self.reward_func_names)
@@ -280,19 +280,20 @@ class IPSMixin(Evidence):
         batch: tuple[Any, ...],
     ) -> Group:
         """The group with what the method needs: what is right, and p^."""
-        if not self.method.needs:
+        if not (self.method.needs or self.method.reads):
             return group
         group = group._replace(success=self._right(raw_NK, scored_NK, group.rewards))
-        group = self._with_evidence(group, self.method.needs, keys, batch)
-        counted = isinstance(self.estimator, GroupFrequency) and group.success is None
-        if "p" in self.method.needs and not counted:
+        group = self._with_evidence(group, self.method, keys, batch)
+        if "p" not in self.method.needs:
+            return group
+        if not isinstance(self.estimator, GroupFrequency) or group.success is not None:
             group = group._replace(p=self._probability(group, keys, batch))
         self._generations += 1
         due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
         self._best = max(self._best, group.rewards.max())
         if due:
             self._warn(group)
-        if self.success is None and "wrong" not in self._said:
+        if self.success is None and divides(type(self.method)) and "wrong" not in self._said:
             if problem := warning_of_wrong(group, self._best, raw_NK, self.reward_func_names):
                 self._say_once("wrong", problem)
         elif group.success is not None:
@@ -317,7 +318,7 @@ class IPSMixin(Evidence):
             right_N = (positive | ~scored).all(axis=1) & positive.any(axis=1)
             right_PG = right_N.reshape(totals_PG.shape)
         negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)
-        if not negative_PG.any():
+        if not (negative_PG.any() and divides(type(self.method))):
             return right_PG
         if self.negative_rewards == "refuse":
             self._refuse(
@@ -332,14 +333,16 @@ class IPSMixin(Evidence):
 
     def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
         """What TRL is to take for the rewards, and the weight of each completion [N]."""
-        if not isinstance(self.method, RewardMethod):
-            try:
+        weights_N = np.ones(len(rewards_NK))
+        try:
+            if not isinstance(self.method, RewardMethod):
                 self._advantages_N = self.method(group).advantages.reshape(-1)
-            except InvalidInput as error:
-                self._refuse(str(error), later="Such batches are left out.")
-                self._advantages_N = np.zeros(len(rewards_NK))
-            return rewards_NK, np.ones(len(rewards_NK))
-        weights_N = self.method.weights(group).reshape(-1)
+                return rewards_NK, weights_N
+            weights_N = self.method.weights(group).reshape(-1)
+        except InvalidInput as error:
+            self._refuse(str(error), later="Such batches are left out.")
+            self._advantages_N = np.zeros(len(rewards_NK))
+            return rewards_NK, weights_N
         if self.method.needs:  # it scales
             self._raw_NK = rewards_NK
         # All columns alike, which scales their weighted sum; None stays None.

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipsrl.lazy import loader
-from ipsrl.molecules.config import (
-    ComponentConfig,
-    Config,
-    DockingConfig,
-    PretrainConfig,
-    SynthesisConfig,
-    TransformConfig,
-)
 
 if TYPE_CHECKING:
     from ipsrl.molecules.component import Component, Failure, Timeout
+    from ipsrl.molecules.config import (
+        ComponentConfig,
+        Config,
+        DockingConfig,
+        PretrainConfig,
+        QsarConfig,
+        StageConfig,
+        SynthesisConfig,
+        TransformConfig,
+    )
     from ipsrl.molecules.generator.pretraining import PretrainResult, pretrain
     from ipsrl.molecules.generator.prior import Prior, Sequences
     from ipsrl.molecules.generator.vocabulary import Vocabulary
@@ -30,20 +32,28 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Component": "component",
+    "ComponentConfig": "config",
+    "Config": "config",
+    "DockingConfig": "config",
     "Failure": "component",
     "Planner": "synthesis.planner",
+    "PretrainConfig": "config",
     "PretrainResult": "generator.pretraining",
     "Prior": "generator.prior",
+    "QsarConfig": "config",
     "Reaction": "synthesis.route",
     "Result": "search.result",
     "Route": "synthesis.route",
     "Scoring": "scoring.aggregate",
     "Sequences": "generator.prior",
+    "StageConfig": "config",
     "Stock": "synthesis.stock",
     "Synthesis": "synthesis.planner",
+    "SynthesisConfig": "config",
     "Template": "synthesis.templates",
     "TemplateModel": "synthesis.steps",
     "Timeout": "component",
+    "TransformConfig": "config",
     "Vocabulary": "generator.vocabulary",
     "pretrain": "generator.pretraining",
     "read_templates": "synthesis.templates",
@@ -60,11 +70,13 @@ __all__ = [
     "PretrainConfig",
     "PretrainResult",
     "Prior",
+    "QsarConfig",
     "Reaction",
     "Result",
     "Route",
     "Scoring",
     "Sequences",
+    "StageConfig",
     "Stock",
     "Synthesis",
     "SynthesisConfig",

@@ -8,42 +8,48 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.command import stoppable, training
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.molecules.config import Config, PretrainConfig, SynthesisConfig
+from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
 
 
 def train(argv: list[str]) -> int:
-    prog = "ipsrl train molecules"
-    config, out, resume = training(argv, prog, Config)
+    from ipsrl.command import training
+    from ipsrl.molecules.config import Config
+
+    asked = training(argv, "ipsrl train molecules", Config)
 
     from ipsrl.molecules import train
 
-    with stoppable(prog, out):
-        result = train(config, out, resume=resume)
+    with asked.running():
+        result = train(asked.config, asked.out, resume=asked.resume)
     best = "none" if result.best is None else f"{result.best:.3f}"
     ob100 = f"{result.ob100} calls to 100 hits" if result.ob100 else "fewer than 100 hits"
-    print(
+    threshold = asked.config.threshold
+    asked.say(
         f"{result.calls} oracle calls, {result.failed} failed, {result.timeouts} out of time; "
         f"best reward {best}\n"
-        f"{result.hits} hits above {config.threshold:g}, {result.scaffolds} scaffolds; {ob100}\n"
-        f"written to {out}"
+        f"{result.hits} hits above {threshold:g}, {result.scaffolds} scaffolds; {ob100}",
+        result,
     )
     return 1 if result.best is None else 0  # nothing has a value, so nothing was learned
 
 
 def pretrain(argv: list[str]) -> int:
-    prog = "ipsrl molecules pretrain"
-    config, out, resume = training(argv, prog, PretrainConfig)
+    from ipsrl.command import training
+    from ipsrl.molecules.config import PretrainConfig
+
+    asked = training(argv, "ipsrl molecules pretrain", PretrainConfig)
 
     from ipsrl.molecules import pretrain
 
-    with stoppable(prog, out):
-        result = pretrain(config, out, resume=resume)
-    print(
+    with asked.running():
+        result = pretrain(asked.config, asked.out, resume=asked.resume)
+    asked.say(
         f"{result.molecules} molecules learned, {result.left_out} lines left out; "
-        f"held-out negative log-likelihood {result.nll[-1]:.2f}\nwritten to {out / 'prior'}"
+        f"held-out negative log-likelihood {result.nll[-1]:.2f}\n"
+        f"the prior is {asked.out / 'prior'}",
+        result,
     )
     return 0
 
@@ -61,12 +67,14 @@ def sample(argv: list[str]) -> int:
         """Seed of the sampling."""
         known: Path | None = None
         """File of SMILES: novelty is the share of distinct molecules that are not in it."""
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        """Where the prior runs: on a GPU, cuda, where PyTorch finds one, or on the processor."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
         """File for the SMILES, as they were drawn."""
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules sample")
+    options = parse(Options, argv, "ipsrl molecules sample")
     if options.n < 1:
         raise ConfigError(f"--n {options.n} draws nothing. Ask for at least 1.")
     if not 0 <= options.seed < 2**31:
@@ -82,18 +90,14 @@ def sample(argv: list[str]) -> int:
 
     if options.out is not None:
         check_free(options.out)
-    known = options.known
-    drawn, quality = sample(options.prior, options.n, seed=options.seed, known=known)
+    drawn, quality = sample(
+        options.prior, options.n, seed=options.seed, known=options.known, device=options.device
+    )
     if options.out is not None:
         options.out.write_text("".join(f"{text}\n" for text in drawn))
     figures = {key: value for key, value in asdict(quality).items() if value is not None}
-    if options.json:
-        print(json.dumps(figures, indent=2))
-    else:
-        print(
-            "".join(f"{key.replace('_', ' '):19} {value:.4g}\n" for key, value in figures.items()),
-            end="",
-        )
+    lines = (f"{key.replace('_', ' '):19} {value:.4g}" for key, value in figures.items())
+    say("\n".join(lines), figures, options.json)
     return 0
 
 
@@ -110,13 +114,39 @@ def import_(argv: list[str]) -> int:
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """Folder to write."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules import")
+    options = parse(Options, argv, "ipsrl molecules import")
     from ipsrl.molecules.generator.convert import import_mamba
 
     if options.out.exists():
         raise ConfigError(f"{options.out} exists, and would be overwritten. Name another --out.")
     import_mamba(options.weights, options.tokens).save(options.out)
     print(f"written to {options.out}")
+    return 0
+
+
+def translate(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Translate a configuration of Saturn or REINVENT4, and say what its keys became."""
+
+        source: tyro.conf.Positional[Path]
+        """JSON file of a goal-directed generation of Saturn, or TOML file of REINVENT4: a staged
+        learning, a scoring, or components alone."""
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+        """TOML file to write."""
+
+    options = parse(Options, argv, "ipsrl molecules translate")
+    from ipsrl.molecules import reinvent4, saturn
+    from ipsrl.runs import check_free
+
+    theirs = reinvent4 if options.source.suffix == ".toml" else saturn
+    made = theirs.translate(options.source)
+    check_free(options.out)
+    options.out.write_text(made.toml())
+    print("".join(f"{key}\n    {became}\n" for key, became in made.told), end="")
+    for key, why in made.lost:
+        print(f"NOT TRANSLATED: {key}: {why}", file=sys.stderr)
+    print(f"written to {options.out}; try:  ipsrl train molecules --config {options.out}")
     return 0
 
 
@@ -133,11 +163,13 @@ def receptor(argv: list[str]) -> int:
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """Folder to write."""
         ligand: Path | None = None
-        """File of the reference ligand, if it is not in the source."""
+        """File of the reference ligand, if it is not in the source: PDB, mmCIF, SDF or MOL2."""
         residue: str = ""
         """Name of the reference ligand; if not given, the largest residue that is not a polymer."""
+        json: bool = False
+        """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules receptor")
+    options = parse(Options, argv, "ipsrl molecules receptor")
     _check_folder(options.out)
     from ipsrl.molecules.docking.docking import check_libraries
 
@@ -145,12 +177,15 @@ def receptor(argv: list[str]) -> int:
     from ipsrl.molecules.docking.receptor import prepare
 
     made = prepare(options.source, options.out, ligand=options.ligand, residue=options.residue)
-    left_out = ", ".join(made.left_out) or "none"
-    print(
+    left_out, others = (", ".join(names) or "none" for names in (made.left_out, made.others))
+    say(
         f"reference ligand {made.ligand}; box around {made.center}\n"
         f"chains {', '.join(made.chains)}; residues that fit no template and are left out: "
-        f"{left_out}\nwritten to {made.folder}; try:  ipsrl molecules redock "
-        f"--receptor {made.folder / 'receptor.pdbqt'} --ligand {made.folder / 'ligand.pdb'}"
+        f"{left_out}\nin the box, but no protein, and left out: {others}\n"
+        f"written to {made.folder}; try:  ipsrl molecules redock "
+        f"--receptor {made.folder / 'receptor.pdbqt'} --ligand {made.folder / 'ligand.pdb'}",
+        {**asdict(made), "folder": str(made.folder)},
+        options.json,
     )
     return 0
 
@@ -163,9 +198,10 @@ def redock(argv: list[str]) -> int:
         receptor: Path
         """PDBQT file."""
         ligand: Path
-        """PDB file of the ligand as the crystal shows it."""
+        """File of the ligand as the crystal shows it: PDB, SDF or MOL2."""
         smiles: str = ""
-        """SMILES of the ligand; if not given, its bonds are guessed from the distances."""
+        """SMILES of the ligand; if not given, bonds that a PDB file lacks are guessed from the
+        distances."""
         seeds: int = 5
         """Dockings for each budget."""
         max_evals: tuple[int, ...] = (25_000, 100_000, 1_000_000)
@@ -173,7 +209,7 @@ def redock(argv: list[str]) -> int:
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules redock")
+    options = parse(Options, argv, "ipsrl molecules redock")
     if options.seeds < 1 or not options.max_evals:
         raise ConfigError("nothing would be docked. Give at least 1 seed and 1 budget.")
     from ipsrl.molecules.docking.docking import check_libraries
@@ -185,7 +221,66 @@ def redock(argv: list[str]) -> int:
         options.receptor, options.ligand, smiles=options.smiles,
         seeds=options.seeds, budgets=options.max_evals,
     )  # fmt: skip
-    print(json.dumps(asdict(report), indent=2) if options.json else report.text())
+    say(report.text(), asdict(report), options.json)
+    return 0
+
+
+def rank(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Dock ligands with Vina at several budgets: what they cost, and whether they rank alike.
+
+        Each ligand takes about 20 seconds of one core, 15 dockings of which one is long.
+        """
+
+        config: Path
+        """Configuration with a docking component: receptor.toml of `molecules receptor`."""
+        smiles: Path
+        """File of SMILES, .smi or .smi.gz, of which ligands are drawn."""
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+        """Folder for table.json and dockings.jsonl."""
+        n: int = 200
+        """Ligands."""
+        minutes: float = 20.0
+        """Of processor time: no ligand is begun after that."""
+        seed: int = 0
+        """Seed of the draw."""
+
+    options = parse(Options, argv, "ipsrl molecules rank")
+    from ipsrl.molecules.config import Config
+
+    parts = [one.docking for one in Config.load(options.config).components if one.docking]
+    if not parts:
+        raise ConfigError(f"{options.config} has no docking component. Name one that has.")
+    if options.n < 1 or not options.minutes > 0:
+        raise ConfigError("nothing would be docked. Give at least 1 ligand and some minutes.")
+    _check_folder(options.out)
+    from ipsrl.molecules.docking.docking import check_libraries
+
+    check_libraries()
+    from ipsrl.molecules.docking.rank import dock, rows, text
+    from ipsrl.molecules.generator.pretraining import read_smiles
+    from ipsrl.runs import Folder, progress
+
+    molecules = list(read_smiles(options.smiles)[0].values())
+    folder, found, left_out = Folder.make(options.out), {}, 0
+    folder.claim("table.json", "dockings.jsonl")
+    docked = dock(parts[0], molecules, count=options.n, minutes=options.minutes, seed=options.seed)
+    with progress("docking", options.n) as advance:
+        for smiles, dockings in docked:
+            left_out += not dockings
+            found |= {smiles: dockings} if dockings else {}
+            lines = ({"smiles": s, "dockings": list(map(asdict, d))} for s, d in found.items())
+            content = "".join(f"{json.dumps(line)}\n" for line in lines)
+            folder.write("dockings.jsonl", content.encode())
+            advance(len(found) + left_out, smiles)
+    table = rows(list(found.values()))
+    written = {"ligands": len(found), "left_out": left_out, "rows": list(map(asdict, table))}
+    folder.write("table.json", json.dumps(written, indent=2).encode() + b"\n")
+    print(
+        f"{text(table, len(found))}\n{left_out} ligands were left out, as a docking had no score\n"
+        f"written to {options.out}"
+    )
     return 0
 
 
@@ -212,11 +307,13 @@ def route(argv: list[str]) -> int:
         json: bool = False
         """Print the routes as JSON instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl molecules route")
+    options = parse(Options, argv, "ipsrl molecules route")
     if not options.smiles:
         raise ConfigError("there is no molecule to make. Give at least one SMILES.")
     if options.out is not None:
         _check_folder(options.out)
+    from ipsrl.molecules.config import SynthesisConfig
+
     config = SynthesisConfig(
         model=options.model, stock=options.stock, search=options.search, seconds=options.seconds,
         expansions=options.expansions,

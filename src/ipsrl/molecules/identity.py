@@ -18,6 +18,8 @@ def files(component: ComponentConfig) -> dict[str, Path]:
         named[component.function] = source_file(component.function)
     if component.docking:
         named[component.docking.receptor] = component.docking.receptor
+    if component.qsar:
+        named[component.qsar.model] = component.qsar.model
     if component.synthesis:
         named[component.synthesis.stock] = component.synthesis.stock
     for command in (component.command, component.docking.command if component.docking else ()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
@@ -14,23 +15,57 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 LONGEST = 2**12
 """Characters of a SMILES; the time that RDKit takes grows with their square: 0.2 s for these."""
 
-_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+NAMES = "2"
+"""Version of what names a molecule and its scaffolds: a run of another one does not go on."""
+
+_NONMETALS = {1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53}
+"""Elements of which an unpaired electron makes a radical; RDKit counts some on ions of metals."""
 
 
 def canonical(smiles: str | None) -> str | None:
-    """The canonical SMILES, or None for what is not a molecule: see `is_readable`.
+    """The canonical SMILES, or None for what is not a molecule: see `fault`.
 
-    RDKit reads a few SMILES whose canonical form it cannot read; they are not molecules either.
+    RDKit's canonical form of its own canonical form may differ from it, for example in stereo marks
+    that say nothing.  So it is read and written again until it comes back to a form that was there
+    before, and the least of those that it comes back to, in alphabetical order, is the name.
+
+    A few SMILES that RDKit reads have canonical forms that it cannot read; they are not molecules.
     """
-    if not smiles or (molecule := _read(smiles)) is None:
-        return None
-    written = Chem.MolToSmiles(molecule)
-    return written if is_readable(written) else None
+    return None if not smiles or fault(smiles) else _settled(smiles)
 
 
-def is_readable(smiles: str) -> bool:
-    """Whether RDKit reads a molecule with at least one atom in it; not tried above `LONGEST`."""
-    return _read(smiles) is not None
+def fault(smiles: str) -> str:
+    """Why an oracle cannot be asked for it, or "" for a molecule that it can be asked for.
+
+    It must be one that RDKit reads, of at most `LONGEST` characters, and with at least one atom.
+    A radical, a place where something is attached (`*`), a number of an atom in a reaction, and a
+    hydrogen or proton alone are notations of something else: an oracle would answer for another
+    molecule than the one that is written.
+    """
+    if (molecule := _read(smiles)) is None:
+        return "RDKit cannot read it"
+    for atom in molecule.GetAtoms():
+        number = atom.GetAtomicNum()
+        if number == 0:
+            return "it has an attachment point, *"
+        if atom.GetAtomMapNum():
+            return "its atoms have the numbers of a reaction"
+        if number == 1 and atom.GetDegree() == 0:
+            return "a hydrogen or proton stands alone"
+        if number in _NONMETALS and atom.GetNumRadicalElectrons():
+            return "it is a radical"
+    return ""
+
+
+def _settled(smiles: str) -> str | None:
+    """The least of the forms that writing and reading it comes back to."""
+    forms: list[str] = []
+    while smiles not in forms:
+        forms.append(smiles)
+        if (molecule := _read(smiles)) is None:
+            return None
+        smiles = Chem.MolToSmiles(molecule)
+    return min(forms[forms.index(smiles) :])
 
 
 def _read(smiles: str) -> Chem.Mol | None:
@@ -57,31 +92,66 @@ def random_smiles(smiles: str, seed: int) -> str:
 
 
 @lru_cache(maxsize=2**16)  # of a molecule in the memory it is asked in every update
-def scaffold(smiles: str) -> str:
+def scaffold(smiles: str, *, stereo: bool = False) -> str:
     """Bemis-Murcko scaffold: rings and what links them; "" for a molecule without rings.
+
+    What a ring or a link carries by a double bond belongs to it.  Without `stereo` the isomers of a
+    molecule have one scaffold.
 
     Source: Bemis and Murcko 1996 (10.1021/jm9602928).
     """
-    return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(Chem.MolFromSmiles(smiles)))
+    molecule = Chem.MolFromSmiles(smiles)
+    if not stereo:
+        Chem.RemoveStereochemistry(molecule)
+    written = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(molecule))
+    return _settled(written) or written
 
 
 @lru_cache(maxsize=2**16)
 def generic_scaffold(smiles: str) -> str:
-    """Its graph alone: all atoms carbon, all bonds single."""
-    molecule = Chem.MolFromSmiles(scaffold(smiles))
-    with rdBase.BlockLogs():
-        try:
-            return Chem.MolToSmiles(MurckoScaffold.MakeScaffoldGeneric(molecule))
-        except Chem.MolSanitizeException:  # an atom with more neighbours than carbon can have
-            return Chem.MolToSmiles(molecule)
+    """The graph of its rings and links alone: all atoms carbon, all bonds single.
 
-
-def similarities(smiles: Sequence[str], others: Sequence[str]) -> np.ndarray:
-    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) [N, M].
-
-    T(a, b) = |a and b| / |a or b|, and 1 of a molecule with itself.
+    That is what is left when atoms with fewer than two neighbours are taken away until there are
+    none; "" for a molecule without rings.
     """
-    rows, columns = _fingerprints(smiles), _fingerprints(others)
+    molecule, graph = Chem.RWMol(Chem.MolFromSmiles(smiles)), Chem.RWMol()
+    while ends := [atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetDegree() < 2]:
+        for i in reversed(ends):
+            molecule.RemoveAtom(i)
+    for _ in molecule.GetAtoms():
+        graph.AddAtom(Chem.Atom("C"))
+    for bond in molecule.GetBonds():
+        graph.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
+    graph.UpdatePropertyCache(strict=False)  # some atoms have more neighbours than carbon can have
+    return Chem.MolToSmiles(graph)
+
+
+class Fingerprint(NamedTuple):
+    """A Morgan fingerprint, by default of 2,048 bits and radius 2.
+
+    Attributes:
+      radius: bonds that an environment reaches.
+      counts: how often each comes, without folding, instead of whether it does.
+      features: atoms by what they do instead of by what they are.
+    """
+
+    radius: int = 2
+    counts: bool = False
+    features: bool = False
+
+
+ECFP4 = Fingerprint()
+
+
+def similarities(
+    smiles: Sequence[str], others: Sequence[str], fingerprint: Fingerprint = ECFP4
+) -> np.ndarray:
+    """Tanimoto similarity of fingerprints [N, M].
+
+    T(a, b) = |a and b| / |a or b|, of counts sum min(a, b) / sum max(a, b), and 1 of a molecule
+    with itself.
+    """
+    rows, columns = (_fingerprints(texts, fingerprint) for texts in (smiles, others))
     found = [DataStructs.BulkTanimotoSimilarity(row, columns) for row in rows]
     return np.array(found, dtype=float).reshape(len(smiles), len(others))
 
@@ -97,5 +167,23 @@ def internal_diversity(smiles: Sequence[str]) -> float:
     return float((n * n - similarities(smiles, smiles).sum()) / (n * (n - 1)))
 
 
-def _fingerprints(smiles: Sequence[str]) -> list:
-    return [_MORGAN.GetFingerprint(Chem.MolFromSmiles(text)) for text in smiles]
+def fingerprint_rows(smiles: Sequence[str], fingerprint: Fingerprint, bits: int) -> np.ndarray:
+    """Fingerprints as numbers [N, `bits`], float32, folded also where they count."""
+    generator = _generator(fingerprint.radius, fingerprint.features, bits)
+    counted, plain = generator.GetCountFingerprintAsNumPy, generator.GetFingerprintAsNumPy
+    made = counted if fingerprint.counts else plain
+    return np.array([made(Chem.MolFromSmiles(text)) for text in smiles], dtype=np.float32)
+
+
+def _fingerprints(smiles: Sequence[str], kind: Fingerprint) -> list:
+    generator = _generator(kind.radius, kind.features)
+    made = generator.GetSparseCountFingerprint if kind.counts else generator.GetFingerprint
+    return [made(Chem.MolFromSmiles(text)) for text in smiles]
+
+
+@lru_cache
+def _generator(radius: int, features: bool, bits: int = 2048) -> Any:
+    invariants = rdFingerprintGenerator.GetMorganFeatureAtomInvGen() if features else None
+    return rdFingerprintGenerator.GetMorganGenerator(
+        radius=radius, fpSize=bits, atomInvariantsGenerator=invariants
+    )

@@ -1,31 +1,90 @@
-"""The command `ipsrl report`."""
+"""The commands `ipsrl report` and `ipsrl diagnose`, which read what runs have written."""
 
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import tyro
+
+from ipsrl.options import parse
 
 
 def report(argv: list[str]) -> int:
     @dataclass(frozen=True)
     class Options:
-        """Figures and a self-contained page of finished runs."""
+        """One page that explains runs, running or not, to whoever opens it, offline."""
 
         runs: tyro.conf.Positional[tuple[Path, ...]]
-        """Run directories."""
-        out: Path | None = None
-        """File to write; report.html in the first run if not given."""
+        """Run directories, or folders of them."""
+        out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+        """File to write; report.html in the first directory if not given."""
+        watch: bool = False
+        """Write it again whenever a run goes on, until all have ended."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl report")
+    options = parse(Options, argv, "ipsrl report")
     if not options.runs:
         print("ipsrl report: name at least one run directory", file=sys.stderr)
         return 2
     from ipsrl.report.page import write_report
 
     out = options.out or options.runs[0] / "report.html"
-    names = [run.resolve().name for run in options.runs]
-    labels = names if len(set(names)) == len(names) else map(str, options.runs)
-    write_report(dict(zip(labels, options.runs, strict=True)), out)
+    while True:
+        began = time.monotonic()
+        pause = 10
+        views = write_report(options.runs, out, refresh=pause if options.watch else 0)
+        if not options.watch or all(view.state != "running" for view in views):
+            break
+        print(f"written to {out}; again while runs go on", file=sys.stderr, flush=True)
+        time.sleep(max(pause, 3 * (time.monotonic() - began)))  # little beside the runs
     print(f"written to {out}")
+    return 0
+
+
+def diagnose(argv: list[str]) -> int:
+    @dataclass(frozen=True)
+    class Options:
+        """Did a run collapse onto few outcomes, and when?  From the completions that it logged."""
+
+        files: tyro.conf.Positional[tuple[Path, ...]]
+        """Parquet or JSON lines of prompt, completion, reward; or the output directory of a run."""
+        outcome: str | None = None
+        """math, number, choice, json, set, python, smiles or text; or module:function or
+        file.py:function (prompts, completions, **columns) -> a key for each; the column `outcome`
+        if not given."""
+        reward: str | None = None
+        """Column of the rewards; raw_reward, reward or the sum of TRL's columns if not given."""
+        group_size: int | None = None
+        """Samples per prompt, G; needed where a step holds several groups of one prompt."""
+        success_above: float | None = None
+        """Rewards above this are right: how much would IPS as published leave wrong answers?"""
+        out: Path | None = None
+        """Directory for diagnosis.json and the figure diagnosis.png."""
+        json: bool = False
+        """Print an object instead of text."""
+
+    options = parse(Options, argv, "ipsrl diagnose")
+    if not options.files:
+        print("ipsrl diagnose: name at least one file of completions", file=sys.stderr)
+        return 2
+    from ipsrl.llm.collapse import diagnose_completions
+    from ipsrl.llm.completions import read_outcomes
+    from ipsrl.llm.summary import summary
+
+    if options.out is not None:
+        from ipsrl.report.page import check_libraries
+
+        check_libraries()
+    rows, keys = read_outcomes(options.files, outcome=options.outcome, reward=options.reward)
+    rows = replace(rows, completions=[], columns={})  # most of the memory
+    diagnosis = diagnose_completions(
+        rows, keys, group_size=options.group_size, success_above=options.success_above
+    )
+    print(diagnosis.json() if options.json else summary(diagnosis))
+    if options.out is not None:
+        from ipsrl.report.collapse import write_figure
+
+        write_figure(diagnosis.json(), options.out)
+        print(f"written to {options.out}", file=sys.stderr)
     return 0

@@ -21,8 +21,8 @@ class GridShape(StrictConfig, extra="ignore"):
     side: int = 8
 
 
-def of_grids(runs: Mapping[str, Path]) -> tuple[dict[str, tuple[str, Figure]], str]:
-    """Figures of a page of runs on grids, by caption, and what readers must know: nothing.
+def of_grids(runs: Mapping[str, Path]) -> dict[str, tuple[str, Figure]]:
+    """Figures of runs on grids, by caption: end of the file name, and figure.
 
     Args:
       runs: finished run directories by label.
@@ -38,7 +38,7 @@ def of_grids(runs: Mapping[str, Path]) -> tuple[dict[str, tuple[str, Figure]], s
         if enumerable := {k: v for k, v in members.items() if Run.open(v).arrays()}:
             drawn = terminal_distributions(enumerable)
             figures[f"{grid}: terminal distributions"] = f"{grid}-terminal", drawn
-    return figures, ""
+    return figures
 
 
 def terminal_distributions(runs: Mapping[str, Path]) -> Figure:

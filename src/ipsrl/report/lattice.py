@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ipsrl.report.readers.grids import ends, visited
 from ipsrl.runs import Run
 
 
@@ -61,17 +62,8 @@ def shares_of_a(directory: Path) -> list[float]:
 def _force_field(axis: Axes, policy_SA: np.ndarray, target_S: np.ndarray) -> None:
     side = math.isqrt(len(target_S))
     steps = side - 1
-    rewarded = (divmod(int(state), side) for state in np.flatnonzero(target_S))
-    by_paths = sorted(rewarded, key=lambda end: -math.comb(sum(end), end[0]))
-    ends = dict(zip("AB", by_paths, strict=True))  # A is what more paths lead to
     cells = [(x, y) for x in range(side) for y in range(side - x)]
-    visits = np.zeros((side, side))
-    visits[0, 0] = 1.0
-    for x, y in sorted(cells, key=sum):
-        if x + y < steps:
-            right, up = policy_SA[x * side + y, :2]
-            visits[x + 1, y] += visits[x, y] * right
-            visits[x, y + 1] += visits[x, y] * up
+    visits = visited(policy_SA)
     walked = [(x, y) for x, y in cells if x + y < steps]
     x, y = np.array(walked).T
     arrows = policy_SA[x * side + y, :2]
@@ -82,7 +74,7 @@ def _force_field(axis: Axes, policy_SA: np.ndarray, target_S: np.ndarray) -> Non
     )  # fmt: skip
     for x, y in cells:
         axis.text(x - 0.12, y - 0.25, str(math.comb(x + y, x)), fontsize=7, color="0.5")
-    for name, (x, y) in ends.items():
+    for name, (x, y) in ends(target_S).items():
         axis.plot(x, y, "s", color="tab:orange" if name == "A" else "tab:green", markersize=11)
         axis.text(
             x + 0.2,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,33 +15,10 @@ Curve = tuple[list[int], list[int]]
 """Oracle calls after each step of a search, and the hits by then."""
 
 
-def of_searches(runs: Mapping[str, Path]) -> tuple[dict[str, tuple[str, Figure]], str]:
-    """Figures of a page of searches, by caption, and what readers must know.
-
-    Args:
-      runs: finished run directories by label.
-    """
-    notes = (without_value(label, Run.open(folder).result()) for label, folder in runs.items())
-    curves = {label: [curve(folder)] for label, folder in runs.items()}
-    figures = {"Molecules: hits by oracle calls": ("hits", hits_by_calls(curves))}
-    return figures, " ".join(filter(None, notes))
-
-
 def curve(folder: Path) -> Curve:
     """That of a run directory of `ipsrl train molecules`."""
     rows = Run.open(folder).metrics()
     return [row["calls"] for row in rows], [row["hits"] for row in rows]
-
-
-def without_value(label: str, result: Mapping[str, Any]) -> str:
-    """What nobody who looks at the hits may overlook; "" if every call has a value."""
-    if not (lost := result["failed"] + result["timeouts"]):
-        return ""
-    reason = next(iter(result["reasons"]))
-    return (
-        f"{label}: {lost} of {result['calls']} oracle calls have no value, and nothing was learned "
-        f"from them; most often: {reason}."
-    )
 
 
 def hits_by_calls(curves: Mapping[str, Sequence[Curve]]) -> Figure:

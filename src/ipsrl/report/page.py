@@ -1,49 +1,34 @@
-"""A self-contained HTML page of runs: no request leaves it, and data is shown as text."""
+"""A self-contained HTML page of runs: no request leaves it, and data is shown as text.
+
+The page holds its data as JSON, Plotly, and the script that draws (page_files/).  A browser runs
+these scripts and no other, and loads nothing: the policy in the head says so.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipsrl.errors import MissingExtra, RunError
-from ipsrl.runs import Folder, Run
+from ipsrl.report.comparison import charts, differing, interval, overview
+from ipsrl.report.folders import find
+from ipsrl.report.readers import read
+from ipsrl.report.readers.base import DATES
+from ipsrl.report.view import Table, View, as_json
+from ipsrl.runs import Folder, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
-         padding: 0 1rem }
-  table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem }
-  th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
-  th:first-child, td:first-child { text-align: left }
-  img { max-width: 100% }
-  .wide { overflow-x: auto }
-</style>
-<h1>{{ title }}</h1>
-<p>{% if rows %}Median [lowest, highest] over the seeds. {% endif %}{{ note }}</p>
-{% if rows %}
-<div class="wide"><table>
-<tr>{% for name in rows[0] %}<th>{{ name.replace("_", " ") }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>
-{% for value in row.values() %}<td>{{ show(value) }}</td>{% endfor %}
-</tr>{% endfor %}
-</table></div>
-{% endif %}
-{% for caption, image in images.items() %}
-<h2>{{ caption }}</h2>
-<img alt="{{ caption }}" src="data:image/png;base64,{{ image }}">
-{% endfor %}
-</html>
-"""
+_FILES = Path(__file__).parent / "page_files"
+_MARK = b'<meta name="generator" content="ipsrl">'
+_SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
 
 def check_libraries() -> None:
@@ -58,6 +43,7 @@ def check_libraries() -> None:
         import ipsrl.report.figures  # noqa: F401
     except ImportError as error:
         raise MissingExtra("report", error.name or "matplotlib") from None
+    _plotly()
 
 
 def write_page(
@@ -67,8 +53,9 @@ def write_page(
     figures: Mapping[str, tuple[str, Figure]],
     rows: Sequence[Mapping[str, Any]] = (),
     note: str = "",
+    runs: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write a page of figures under a table, and each figure as PNG beside it.
+    """Write the page of an item, and each of its figures as PNG beside it.
 
     Args:
       out: HTML file to write.
@@ -76,17 +63,164 @@ def write_page(
       figures: end of the file name, and figure, by caption.
       rows: table above the figures; a value may be a dict of median, low and high.
       note: what readers must know.
+      runs: run directories by label that the page shows too.
     """
-    from jinja2 import Environment
-
     from ipsrl.report.figures import as_png
 
     pngs = {caption: (name, as_png(figure)) for caption, (name, figure) in figures.items()}
-    images = {caption: b64encode(png).decode() for caption, (_, png) in pngs.items()}
-    template = Environment(autoescape=True).from_string(_PAGE)
-    page = template.render(title=title, rows=list(rows), note=note, images=images, show=_show)
     files = {f"{out.stem}-{name}.png": png for name, png in pngs.values()}
-    files[out.name] = page.encode()
+    views = [_timeless(read(place, label, len(runs or ())), place, label)
+             for label, place in (runs or {}).items()]  # fmt: skip
+    pictures = {caption: png for caption, (_, png) in pngs.items()}
+    tables = [table_of("", rows)] if rows else []
+    files[out.name] = page(title, views, tables=tables, pictures=pictures, note=note)
+    _write(out, files)
+
+
+def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[View]:
+    """Write the page of runs, and of folders of them.
+
+    Args:
+      paths: run directories, or folders of such, as `ipsrl reproduce` makes.
+      out: HTML file to write.
+      refresh: seconds after which the page reads itself again; 0 for never.
+    Returns:
+      the views of the runs.
+    Raises:
+      MissingExtra: without the libraries of `ipsrl[report]`.
+      RunError: if there is no run, the only one cannot be read, or `out` cannot be written.
+    """
+    _plotly()
+    found = find(paths)
+    views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
+    tables = [table_of(name, rows) for name, rows in found.tables.items()]
+    title = views[0].title if len(views) == 1 else _title(paths, views)
+    going_on = any(view.state == "running" for view in views)
+    content = page(
+        title, views, tables=tables, pictures=found.pictures, refresh=refresh if going_on else 0
+    )
+    if _is_report(out):
+        write_whole(out, content)
+    else:
+        _write(out, {out.name: content})
+    return views
+
+
+def _timeless(view: View, directory: Path, label: str) -> View:
+    """Without dates and paths, so that an item writes the same bytes again, and elsewhere."""
+    about = {key: told for key, told in view.about.items() if key not in DATES}
+    return replace(view, about=about, command=view.command.replace(str(directory), label))
+
+
+def _read(directory: Path, label: str, among: int) -> View:
+    """The view of a run; one of several that cannot be read is told, and the others are shown."""
+    try:
+        return read(directory, label, among)
+    except RunError as error:
+        if among == 1:
+            raise
+        return View(label, "", "cannot be read", "unknown", alarms=[str(error)])
+
+
+def page(
+    title: str,
+    views: Sequence[View],
+    *,
+    tables: Sequence[Table] = (),
+    pictures: Mapping[str, bytes] | None = None,
+    note: str = "",
+    refresh: int = 0,
+) -> bytes:
+    """The page as HTML; the same views give the same bytes."""
+    try:
+        from jinja2 import Environment
+    except ImportError as error:
+        raise MissingExtra("report", error.name or "jinja2") from None
+
+    data = {
+        "title": title,
+        "note": note,
+        "refresh": refresh,
+        "tables": tables,
+        "pictures": [
+            {"caption": caption, "src": f"data:image/png;base64,{b64encode(png).decode()}"}
+            for caption, png in (pictures or {}).items()
+        ],
+        "overview": overview(views),
+        "charts": charts(views),
+        "differing": differing(views),
+        "runs": [
+            replace(one, curves=(), summary={k: interval(v) for k, v in one.summary.items()})
+            for one in views
+        ],
+    }
+    ours = "\n".join((_FILES / name).read_text("utf-8") for name in _SCRIPTS)
+    scripts = [ours, _plotly()]  # the page is there before the library is read
+    template = Environment(autoescape=True).from_string((_FILES / "page.html").read_text("utf-8"))
+    return template.render(
+        title=title,
+        style=(_FILES / "page.css").read_text("utf-8"),
+        data=as_json(data),
+        scripts=scripts,
+        hashes=" ".join(map(_hash, scripts)),
+    ).encode()
+
+
+def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of an item's table: values, intervals, and those of one level below."""
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    return Table(title, columns, [[row.get(column) for column in columns] for row in flat])
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> Any:
+    for key, value in row.items():
+        name = f"{before}{key}"
+        if isinstance(value, Mapping) and "median" not in value:
+            yield from () if before else _flat(value, f"{name} ")
+        elif isinstance(value, list):
+            if len(value) == 3 and all(isinstance(one, int | float) for one in value):
+                yield name, dict(zip(("median", "low", "high"), value, strict=True))
+        else:
+            yield name, value
+
+
+def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
+    names = [path.resolve().name for path in paths]
+    place = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if not views:
+        return place
+    titles = {view.title for view in views}
+    return f"{place}: {len(views)} runs" + (f", {titles.pop()}" if len(titles) == 1 else "")
+
+
+@lru_cache
+def _plotly() -> str:
+    """The script of the library, from the package."""
+    try:
+        home = find_spec("plotly")  # not imported, which takes a second
+    except ImportError:
+        home = None
+    if home is None or home.origin is None:
+        raise MissingExtra("report", "plotly")
+    script = (Path(home.origin).parent / "package_data" / "plotly.min.js").read_text("utf-8")
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is a page of ours, which a new one may replace wherever it lies."""
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(500)
+    except OSError:
+        return False
+
+
+def _write(out: Path, files: Mapping[str, bytes]) -> None:
     folder = Folder.make(out.parent)
     try:
         folder.claim(*files)
@@ -94,64 +228,3 @@ def write_page(
             folder.write(name, content)
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error}). Name a file with --out.") from None
-
-
-def write_report(
-    runs: Mapping[str, Path],
-    out: Path,
-    *,
-    title: str = "ipsrl report",
-    rows: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Write a page with the figures of finished runs on grids and searches for molecules.
-
-    Args:
-      runs: run directories by label.
-      out: HTML file to write.
-      title: heading of the page.
-      rows: table above the figures, see `write_page`.
-    Raises:
-      MissingExtra: without the libraries of `ipsrl[report]`.
-      RunError: if a directory holds no finished run.
-    """
-    check_libraries()
-    from ipsrl.report.figures import of_grids
-    from ipsrl.report.molecules import of_searches
-
-    views = {"molecules": of_searches, "grids": of_grids}
-    by_family: dict[str, dict[str, Path]] = {family: {} for family in views}
-    for label, directory in runs.items():
-        family = _family(Run.open(directory))
-        if family not in views:
-            raise RunError(
-                f"{directory} is a run of {family}, which this page has no figures of. "
-                f"Pass runs of {' or '.join(views)}; see also `ipsrl diagnose`."
-            )
-        by_family[family][label] = directory
-    figures, notes = {}, []
-    for family, members in by_family.items():
-        if members:
-            drawn, note = views[family](members)
-            figures |= drawn
-            notes.append(note)
-    write_page(out, title=title, figures=figures, rows=rows, note=" ".join(filter(None, notes)))
-
-
-def _family(run: Run) -> str:
-    """Of a finished run; those of a version that did not record it are known by their results."""
-    result = run.result()
-    if run.family is not None:
-        return run.family
-    if "ob100" in result:
-        return "molecules"
-    return "grids" if "floor_l1" in result else "a language model"
-
-
-def _show(value: Any) -> str:
-    if value is None:  # not in the paper, not known, or never
-        return "-"
-    if isinstance(value, Mapping):
-        return f"{value['median']:.3g} [{value['low']:.3g}, {value['high']:.3g}]"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
-    return str(value)

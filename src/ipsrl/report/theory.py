@@ -82,6 +82,33 @@ def finite_group_floor(path: Path, rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def ties_and_drift(path: Path) -> Figure:
+    """Effective outcomes over time: equal rewards above, where noise counts time, unequal below.
+
+    Args:
+      path: paths by panel ("GRPO, equal"), then by line: of a group size and step, or a prediction.
+    """
+    arrays = load_file(path)
+    panels = sorted({key.split("/")[0] for key in arrays}, key=lambda name: name.split(", ")[::-1])
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    for axis, panel in zip(figure.subplots(2, 2, sharey=True).flat, panels, strict=True):
+        names = sorted({key.split("/")[1] for key in arrays if key.startswith(f"{panel}/")})
+        predicted = [name for name in names if not name.startswith("G = ")]
+        styles = dict(zip(predicted, ("k--", "k:"), strict=False))
+        for name in names:
+            x, y = arrays[f"{panel}/{name}/time"], arrays[f"{panel}/{name}/effective"]
+            axis.plot(x, y, styles.get(name, "-"), label=name, linewidth=1.2)
+        noise = panel.endswith(", equal")
+        axis.set(
+            title=f"{panel} rewards",
+            xlabel="steps x noise of a step / outcomes" if noise else "steps x lr",
+            ylabel="effective outcomes of 8",
+            ylim=(0, 8.5),
+        )
+        axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def _title(name: str) -> str:
     """Label of a flow without its number."""
     return name.split(": ", 1)[-1]

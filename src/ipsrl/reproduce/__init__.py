@@ -37,6 +37,11 @@ ITEMS = {
     "estimators": Item(
         "ours: better estimates of p, beside trajectory balance", "grids:ESTIMATORS"
     ),
+    "choosing": Item(
+        "ours: which estimator of p, by right answers per member of a group",
+        "choosing:reproduce",
+        ("quick", "cpu"),
+    ),
     "critic": Item("ours: what a critic of r / p adds, and one that does not move", "grids:CRITIC"),
     "grid-bars": Item(
         "ours: published figures on hyper-grids, beside what we reach",
@@ -47,6 +52,9 @@ ITEMS = {
         "ours: a real language model, and questions with many right answers",
         "open_questions:reproduce",
         ("quick", "cpu"),
+    ),
+    "rivals": Item(
+        "ours: who keeps what is good, at what price", "rivals:reproduce", ("quick", "cpu")
     ),
     "molecule-keys": Item(
         "ours: which outcome makes IPS act on molecules", "molecules:reproduce", ("quick", "cpu")

@@ -14,9 +14,10 @@ from rich.table import Table
 from ipsrl.config import shipped_configs
 from ipsrl.core.metrics import total_l1
 from ipsrl.grids import Config, train
-from ipsrl.report.page import write_report
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
+from ipsrl.report.figures import of_grids
+from ipsrl.report.page import write_page
 from ipsrl.runs import Run
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     write_rows(out, rows)
     title = f"{name}, {preset} preset"
     _print(f"{title}: median \\[lowest, highest] over the seeds", rows)
-    write_report(runs, out / "index.html", title=title, rows=rows)
+    write_page(out / "index.html", title=title, figures=of_grids(runs), rows=rows, runs=runs)
 
 
 def _row(cell: str, directory: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command `ipsrl reproduce`."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,8 @@ from typing import Literal
 import tyro
 
 from ipsrl import reproduce as items
+from ipsrl.functions import printing_aside
+from ipsrl.options import parse
 
 
 def reproduce(argv: list[str]) -> int:
@@ -19,10 +22,12 @@ def reproduce(argv: list[str]) -> int:
         molecules."""
         out: Path | None = None
         """Where to write; runs/ITEM-PRESET if not given.  Finished runs there are used again."""
+        json: bool = False
+        """Print the rows of the table as JSON instead of text."""
 
     listed = "\n".join(f"  {name:14} {item.what}" for name, item in items.ITEMS.items())
-    options = tyro.cli(
-        Options, args=argv, prog="ipsrl reproduce",
+    options = parse(
+        Options, argv, "ipsrl reproduce",
         description=f"Run an item of the paper, or of ours, beside its numbers.\n\n{listed}",
     )  # fmt: skip
     out = options.out or Path("runs") / f"{options.item}-{options.preset}"
@@ -30,5 +35,9 @@ def reproduce(argv: list[str]) -> int:
     from ipsrl.user_cache import keep_compiled
 
     keep_compiled()
-    items.reproduce(options.item, options.preset, out)
+    with printing_aside() if options.json else nullcontext():
+        items.reproduce(options.item, options.preset, out)
+    if options.json:
+        found = ("table.json", "structures.json")  # the second of figures-4-5
+        print(next(out / name for name in found if (out / name).exists()).read_text(), end="")
     return 0

@@ -14,9 +14,10 @@ from rich.table import Table
 
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config, train
-from ipsrl.report.page import write_report
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
+from ipsrl.report.figures import of_grids
+from ipsrl.report.page import write_page
 from ipsrl.runs import Run
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class Cells:
         rows = [_row(cell, run, self.paper.get(cell)) for cell, run in runs.items()]
         write_rows(out, rows)
         _print(name, preset, rows)
-        write_report(runs, out / "index.html", title=f"{name}, {preset} preset", rows=rows)
+        write_page(
+            out / "index.html", title=f"{name}, {preset} preset", figures=of_grids(runs),
+            rows=rows, runs=runs,
+        )  # fmt: skip
 
 
 # Mean per-state L1.

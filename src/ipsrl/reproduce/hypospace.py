@@ -22,8 +22,8 @@ from ipsrl.hypospace.recovery import Response, evaluate
 from ipsrl.hypospace.task import judge
 from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid, structures
 from ipsrl.report.page import write_page
-from ipsrl.reproduce.runs import show, train_once, write_rows
 from ipsrl.runs import Run
+from ipsrl.sweep.results import show, train_once, write_rows
 from ipsrl.threads import one_thread
 
 # Table 2 of the paper: recovery rate in %.

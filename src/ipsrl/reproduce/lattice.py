@@ -11,7 +11,7 @@ from ipsrl.config import shipped_configs
 from ipsrl.grids import LatticeConfig, train
 from ipsrl.report.lattice import figure_3, shares_of_a, variants
 from ipsrl.report.page import write_page
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 
 def reproduce(name: str, preset: str, out: Path) -> None:
@@ -43,7 +43,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         ),
         "Every variant": ("variants", variants(runs)),
     }
-    write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
+    write_page(
+        out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures, runs=runs
+    )
 
 
 def _row(name: str, directory: Path) -> dict[str, Any]:

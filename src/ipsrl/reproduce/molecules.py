@@ -23,8 +23,8 @@ from ipsrl.molecules.config import Config
 from ipsrl.paths import below
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, Run, differences
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 METHODS = (
     "reinvent",

@@ -20,8 +20,8 @@ from ipsrl.pretrained import load_model, load_tokenizer
 from ipsrl.report.page import write_page
 from ipsrl.report.questions import shares_of_answers
 from ipsrl.reproduce.questions import QUESTIONS
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
 from ipsrl.runs import Folder, progress
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 MODEL = "smollm2-135m"
 SAMPLES = 256

@@ -22,7 +22,7 @@ from ipsrl.reproduce.molecules import (
     records,
     write_table,
 )
-from ipsrl.reproduce.runs import interval
+from ipsrl.sweep.results import interval
 
 FOLDER = "molecules/table-3"
 THRESHOLDS = (0.80, 0.85)

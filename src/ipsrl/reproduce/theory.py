@@ -1,6 +1,7 @@
 """The theorems as figures: log-ratios, simplex trajectories, and the floor of finite groups.
 
-And a table: what wrong answers that earn something keep, with and without success.
+And two tables: what wrong answers that earn something keep, with and without success; and how fast
+noise concentrates a policy whose outcomes tie.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from ipsrl.core.floor import floor_l1, stationary_distribution
 from ipsrl.core.methods import GRPO, IPS
 from ipsrl.grids import Config, HyperGrid, train
 from ipsrl.report.page import write_page
-from ipsrl.report.theory import finite_group_floor, log_ratio_slopes, simplex_trajectories
-from ipsrl.reproduce.runs import interval, show, train_once, write_rows
+from ipsrl.report.theory import (
+    finite_group_floor,
+    log_ratio_slopes,
+    simplex_trajectories,
+    ties_and_drift,
+)
 from ipsrl.runs import Folder, Run
+from ipsrl.sweep.results import interval, show, train_once, write_rows
 from ipsrl.theory.flows import Flow, solve
-from ipsrl.theory.groups import simulate
+from ipsrl.theory.groups import simulate, trace
+from ipsrl.theory.ties import concentration_rate, drift, tie_noise
 
 REWARDS = np.array([1.0, 0.7, 0.3])
 # Numbered, because the arrays of a file are sorted by name.
@@ -42,6 +49,11 @@ WRONG_ANSWERS = {
     "three correct + 1 format": (2.0, 3, 1.0),
 }
 STEPS, GROUP = 150, 16
+# Outcomes that tie, and the same but for one; half of all samples are paid.  Group size and step.
+TIES = {"equal": np.ones(8), "unequal": np.array([2.0] + [1.0] * 7)}
+PAID, POINTS = 0.5, 41
+WALKS = ((8, 0.2), (8, 0.4), (32, 0.4))
+WALK_ENDS = {"equal": 4.0, "unequal": 60.0}  # c t / K, and lr t
 TIMES = np.concatenate([[0.0], np.geomspace(0.01, 3000.0, 400)])
 
 
@@ -49,6 +61,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     """Integrate the flows, train the hyper-grids of the floor, draw a figure per statement."""
     flows = out / "flows.safetensors"
     Folder.make(out).claim("success.json")
+    Folder.make(out).claim("ties.json")
     Folder.make(out).write(flows.name, save(_integrate()))
 
     runs = {}
@@ -87,10 +100,16 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     success = _success(2 if preset == "quick" else 5)
     write_rows(out, success, "success.json")
     _show_success(success)
+    paths, ties = _ties(20 if preset == "quick" else 200)
+    walks = out / "ties.safetensors"
+    Folder(out).write(walks.name, save(paths))
+    write_rows(out, ties, "ties.json")
+    _show_ties(ties)
     figures = {
         "Theorems 3.1 and 4.1: measured and predicted slopes": ("slopes", log_ratio_slopes(flows)),
         "Three outcomes under five objectives": ("simplex", simplex_trajectories(flows)),
         "The floor of finite groups": ("floor", finite_group_floor(floor, rows)),
+        "Ties and drift": ("ties", ties_and_drift(walks)),
     }
     write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
 
@@ -139,6 +158,96 @@ def _show_success(rows: list[dict[str, Any]]) -> None:
             for v in (row["right"], row["least_right"])
         ]
         table.add_row(row["case"], row["method"], predicted, *measured, str(row["seeds"]))
+    show(table)
+
+
+def _ties(seeds: int) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Effective outcomes on the way, for a figure; and the rates at the start, for a table."""
+    lines: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    rows = []
+    for case, rewards in TIES.items():
+        for name in ("GRPO", "IPS"):
+            for size, lr in WALKS:
+                line, row = _walk(case, name, size, lr, seeds)
+                lines[f"{name}, {case}/G = {size}, lr = {lr:g}"] = line
+                rows.append(row)
+        times, outcomes = np.linspace(0, WALK_ENDS[case], 401), len(rewards)
+        if case == "equal":
+            grown = times * outcomes * concentration_rate(np.full(outcomes, 1 / outcomes))
+            early = slice(0, 20)
+            line = times[early], 1 / (1 / outcomes + grown[early])
+            lines[f"GRPO, {case}/rate at the start"] = line
+            continue
+        lines[f"GRPO, {case}/drift alone"] = times, _drifting(rewards, times)
+        for size in sorted({size for size, _ in WALKS}):
+            rest = 1 / (stationary_distribution(rewards, size) ** 2).sum()
+            lines[f"IPS, {case}/at rest, G = {size}"] = times, np.full(len(times), rest)
+    axes = ("time", "effective")
+    return {
+        f"{key}/{axis}": v
+        for key, line in lines.items()
+        for axis, v in zip(axes, line, strict=True)
+    }, rows
+
+
+def _walk(
+    case: str, name: str, size: int, lr: float, seeds: int
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Times and effective outcomes of one method, and a row that compares them with noise alone."""
+    rewards, c = TIES[case], tie_noise(size, lr, paid=PAID)
+    unit = len(rewards) / c if case == "equal" else 1 / lr
+    every = max(1, round(WALK_ENDS[case] * unit / (POINTS - 1)))
+    p = trace(
+        rewards, size, GRPO() if name == "GRPO" else IPS(), every=every, points=POINTS, paid=PAID,
+        lr=lr, seeds=seeds,
+    ).astype(float)  # fmt: skip
+    time, s2 = np.arange(POINTS) * every / unit, (p**2).sum(-1)
+    # Over the first eighth: by the rate along each path, and what it gained.
+    early = 1 + POINTS // 8
+    rates = c * every * concentration_rate(p[:, :early] / p[:, :early].sum(-1, keepdims=True))
+    derived = (rates[:, 1:] + rates[:, :-1]).sum(-1) / 2
+    gained = s2[:, early - 1] - s2[:, 0]
+    row = {
+        "case": case, "method": name, "group_size": size, "lr": lr, "noise": c,
+        "derived": float(derived.mean()),
+        "gained": float(gained.mean()),
+        "error": float((gained - derived).std(ddof=1) / np.sqrt(seeds)),
+        "effective": float((1 / s2[:, -1]).mean()),
+        "seeds": seeds,
+    }  # fmt: skip
+    return (time, (1 / s2).mean(0)), row
+
+
+def _drifting(rewards: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Effective outcomes of a policy that moves by `drift` alone, by Euler's method."""
+    theta, found = np.zeros(len(rewards)), []
+    for step in np.diff(times, append=times[-1]):
+        p = np.exp(theta - theta.max())
+        p /= p.sum()
+        found.append(1 / (p**2).sum())
+        theta = theta + step * drift(p, rewards, paid=PAID)
+    return np.array(found)
+
+
+def _show_ties(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="eight outcomes, half of all samples paid: growth of sum p^2 at the start")
+    headings = (
+        "rewards",
+        "method",
+        "G",
+        "lr",
+        "of noise alone",
+        "simulated",
+        "effective at the end",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in headings[:2] else "right")
+    for row in rows:
+        table.add_row(
+            row["case"], row["method"], str(row["group_size"]), f"{row['lr']:g}",
+            f"{row['derived']:.4f}", f"{row['gained']:.4f} +- {row['error']:.4f}",
+            f"{row['effective']:.2f}",
+        )  # fmt: skip
     show(table)
 
 

@@ -2,15 +2,20 @@
 
 from ipsrl.runs.environment import differences, installed_versions
 from ipsrl.runs.folder import Folder, check_free, write_whole
-from ipsrl.runs.progress import progress
+from ipsrl.runs.live import logging_to
+from ipsrl.runs.parts import Parts
+from ipsrl.runs.progress import progress, speaking
 from ipsrl.runs.run import Run
 
 __all__ = [
     "Folder",
+    "Parts",
     "Run",
     "check_free",
     "differences",
     "installed_versions",
+    "logging_to",
     "progress",
+    "speaking",
     "write_whole",
 ]

@@ -96,6 +96,24 @@ class Lock:
             return False
 
 
+def is_held(directory: Path) -> bool:
+    """Whether a run is being written, for one who only reads.
+
+    The kernel is not asked, because a lock of ours, however short, could refuse a writer.  Of
+    another machine, whose processes cannot be seen, a lock that was left behind counts as held.
+    """
+    try:
+        found = json.loads((directory / NAME).read_bytes())
+        process, machine = int(found["process"]), found["machine"]
+        if machine == platform.node():
+            os.kill(process, 0)
+    except PermissionError:  # somebody else's process
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 def _content(descriptor: int) -> dict[str, object]:
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))

@@ -6,8 +6,10 @@
     lock.json             while it is written: by which process, and since when
     metrics.jsonl         one line per evaluation and seed
     outcomes.parquet      step, seed, outcome, count, mean_reward of the batch at each checkpoint
-    calls.parquet         every oracle call (molecules)
+    calls.parquet         every oracle call (molecules); calls/step-N.parquet while it runs
+    filter.parquet        how often the diversity filter counted each scaffold, in the same way
     checkpoints/          step-N.safetensors, and step-N.json, which makes it valid
+    failure.json          what ended the run, if an error did; it goes when the run goes on
     result.json           written last
     arrays.safetensors    final distributions, for the figures
 
@@ -23,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,17 +35,20 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
-from ipsrl.errors import RunError
-from ipsrl.runs import folder
+from ipsrl.errors import RunError, words
+from ipsrl.runs import folder, lock
 from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.environment import differences, environment, family
 from ipsrl.runs.folder import Folder
 from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json
+from ipsrl.runs.live import Live, watched
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
+from ipsrl.runs.parts import Parts
 
 C = TypeVar("C", bound=StrictConfig)
 
+_FAILURE = "failure.json"
 _FIRST = ("config.toml", "environment.json", "metrics.jsonl")
 
 
@@ -60,6 +65,7 @@ class Run:
         self.metrics_path = directory / "metrics.jsonl"
         self.outcomes_path = directory / "outcomes.parquet"
         self._lock: Lock | None = None
+        self._live = Live((), directory)
         self._new = self._made = False
 
     @classmethod
@@ -90,6 +96,7 @@ class Run:
             (directory / "checkpoints").mkdir(exist_ok=True)
             run.files.write("environment.json", as_json(environment(config, inputs or {})))
             run.metrics_path.write_bytes(b"")
+            run._watch()
             run.files.write("config.toml", config.dump().encode())
         except OSError as error:
             writer.release()
@@ -159,6 +166,9 @@ class Run:
             raise run.cannot_write(error) from None
         run.files = Folder(directory)  # the last writer may have ended just now
         run.files.check_links()
+        with run._writing():
+            run.files.remove([_FAILURE])
+        run._watch()
         return run
 
     def __enter__(self) -> Self:
@@ -174,6 +184,9 @@ class Run:
         try:
             if nothing:
                 self._discard()
+            elif isinstance(error, Exception) and self._lock is not None and not self.finished:
+                with suppress(OSError, RunError):  # as on a full disk
+                    self.files.write(_FAILURE, as_json({"error": words(error)}))
         finally:
             self.close()
         if nothing and self._made:
@@ -182,6 +195,7 @@ class Run:
 
     def close(self) -> None:
         """Let other processes write."""
+        self._live.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -218,11 +232,13 @@ class Run:
 
     def log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append lines to metrics.jsonl; they count from the next checkpoint on."""
+        rows = list(rows)
         with self._writing(), self.metrics_path.open("ab") as file:
             for row in rows:
                 file.write(json.dumps(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        self._live.rows(rows)
 
     def log_outcomes(self, step: int, ids: np.ndarray, rewards: np.ndarray) -> None:
         """Append counts of a batch to outcomes.parquet.
@@ -242,10 +258,25 @@ class Run:
           table: with a column `step`: rows of a step count from its checkpoint on.
         """
         file = f"{name}.parquet"
+        self.show(name, table)
         with self._writing():
             if file in self.files:
                 table = pa.concat_tables([pq.read_table(self.directory / file), table])
             self.files.write(file, as_parquet(table))
+
+    def show(self, name: str, table: pa.Table) -> None:
+        """Send a table, with a column `step`, to whoever watches the run; it is not kept."""
+        self._live.table(name, table)
+
+    def add_part(self, name: str, step: int, table: pa.Table) -> None:
+        """Append rows, of the checkpoint that follows, to a table however long: see `Parts`."""
+        with self._writing():
+            Parts(self.files, name).add(step, table)
+
+    def join_parts(self, name: str) -> pa.Table:
+        """Make NAME.parquet of the parts of a table; returns it."""
+        with self._writing():
+            return Parts(self.files, name).join()
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file of the run's own as a whole."""
@@ -268,9 +299,11 @@ class Run:
             self.files.write(state_name, as_json(state))
             self._prune()
 
-    def restore(self) -> tuple[int, dict[str, np.ndarray]] | None:
+    def restore(self, *parts: str) -> tuple[int, dict[str, np.ndarray]] | None:
         """Step and arrays of the newest checkpoint, or None; what came after it is dropped.
 
+        Args:
+          parts: names of tables that `add_part` writes.
         Raises:
           RunError: if the checkpoint is damaged.
         """
@@ -288,6 +321,8 @@ class Run:
                 ) from None
         with self._writing():
             os.truncate(self.metrics_path, state["metrics_bytes"])
+            for name in parts:
+                Parts(self.files, name).cut(state["step"])
             for name in sorted(self.files.listed):
                 if name.endswith(".parquet") and "/" not in name and name in self.files:
                     table = pq.read_table(self.directory / name)
@@ -313,6 +348,19 @@ class Run:
     def finished(self) -> bool:
         return "result.json" in self.files
 
+    @property
+    def state(self) -> Literal["ended", "running", "failed", "stopped"]:
+        """What has become of the run; `stopped` is one that ended early without an error."""
+        if self.finished:
+            return "ended"
+        if lock.is_held(self.directory):
+            return "running"
+        return "failed" if _FAILURE in self.files else "stopped"
+
+    def failure(self) -> str:
+        """The error that ended the run, in words; "" if none did."""
+        return read_json(self.directory / _FAILURE)["error"] if _FAILURE in self.files else ""
+
     def result(self) -> dict[str, Any]:
         """What `finish` wrote.
 
@@ -327,12 +375,19 @@ class Run:
         return read_json(self.directory / "result.json")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl."""
-        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+        """Lines of metrics.jsonl, without one that is being written just now."""
+        whole, _, _ = self.metrics_path.read_bytes().rpartition(b"\n")
+        # One call of the parser is twice as fast as one per line.
+        return json.loads(b"[" + whole.replace(b"\n", b",") + b"]")
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Final arrays."""
         return load_file(self.directory / "arrays.safetensors")
+
+    def _watch(self) -> None:
+        """Let those who watch see what is logged from now on."""
+        self._live = Live(watched(), self.directory)
+        self.files.claim(*self._live.folders)
 
     @property
     def _to_resume(self) -> str:

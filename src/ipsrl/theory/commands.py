@@ -1,11 +1,17 @@
 """The command `ipsrl advise`."""
 
-import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
 
+import numpy as np
 import tyro
 
-from ipsrl.theory import groups
+from ipsrl.errors import InvalidInput
+from ipsrl.options import parse, say
+from ipsrl.theory import advice as theory
+
+GROUP_SIZE = 8
 
 
 def advise(argv: list[str]) -> int:
@@ -13,17 +19,25 @@ def advise(argv: list[str]) -> int:
     class Options:
         """Predict what IPS-GRPO with group frequency will do to the outcomes of one prompt.
 
-        Name the rewards of all outcomes, or how many there are and how far their rewards differ.
+        Name the rewards of all outcomes, or how many there are and how far their rewards differ, or
+        a log of completions, whose typical prompt is taken.
         """
 
         rewards: str | None = None
-        """Rewards of all outcomes, such as 1,1,0.1."""
+        """Rewards of all outcomes, such as 1,1,0.1; 1x20,0.1x500 where many are equal."""
         outcomes: int | None = None
         """Number of outcomes; their rewards are spread evenly in log between 1 and 1/ratio."""
         reward_ratio: float = 1.0
         """Largest reward over smallest, with --outcomes."""
-        group_size: int = 8
-        """Samples per prompt, G (TRL: num_generations)."""
+        from_: Annotated[tuple[Path, ...], tyro.conf.arg(name="from")] = ()
+        """Parquet or JSON lines of prompt, completion, reward; or the output directory of a run."""
+        outcome: str | None = None
+        """With --from: what completions mean, as in `ipsrl diagnose`; its column `outcome` if not
+        given."""
+        reward: str | None = None
+        """With --from: column of the rewards, as in `ipsrl diagnose`."""
+        group_size: int | None = None
+        """Samples per prompt, G (TRL: num_generations); that of the log, or else 8."""
         eps: float = 0.0
         """Clip of the share."""
         target_l1: float = 0.1
@@ -32,37 +46,69 @@ def advise(argv: list[str]) -> int:
         """Outcomes with a reward above this are right, and only they are scaled.  For wrong answers
         that earn something, such as a format reward: as published IPS keeps them in proportion,
         and their rewards alone do not tell them from right ones."""
-        answer_tokens: int | None = None
-        """Usual length of a completion in tokens, on which the best estimator depends."""
+        answer_tokens: float | None = None
+        """Usual length of a completion in tokens, on which the best estimator depends; a quarter of
+        the characters of the log's."""
+        visits: float | None = None
+        """How often training sees a prompt; as often as the log, or else several times."""
         json: bool = False
         """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl advise")
-    rewards = groups.parse_rewards(options.rewards, options.outcomes, options.reward_ratio)
-    advice = groups.advise(
+    options = parse(Options, argv, "ipsrl advise")
+    log = None
+    if options.from_:
+        if (options.rewards, options.outcomes, options.reward_ratio) != (None, None, 1.0):
+            raise InvalidInput(
+                "--from has rewards of its own. Leave out --rewards, --outcomes and --reward-ratio."
+            )
+        from ipsrl.llm.completions import read_outcomes
+        from ipsrl.theory.logged import typical
+
+        rows, keys = read_outcomes(options.from_, outcome=options.outcome, reward=options.reward)
+        size, above = options.group_size, options.success_above
+        log = typical(rows, keys, group_size=size, success_above=above)
+        rewards = np.array(log.rewards)
+    elif options.outcome or options.reward:
+        raise InvalidInput("--outcome and --reward read a log: write --from FILE as well.")
+    else:
+        rewards = theory.parse_rewards(options.rewards, options.outcomes, options.reward_ratio)
+    told = {
+        "group_size": GROUP_SIZE if log is None else log.group_size,
+        "answer_tokens": None if log is None else log.answer_tokens,
+        "visits": None if log is None else log.visits,
+    }
+    told |= {name: v for name in told if (v := getattr(options, name)) is not None}
+    advice = theory.advise(
         rewards,
-        options.group_size,
         eps=options.eps,
         target_l1=options.target_l1,
         success_above=options.success_above,
-        answer_tokens=options.answer_tokens,
+        **told,
     )
-    if options.json:
-        print(json.dumps(asdict(advice), indent=2))
-        return 0
-    print("outcome   reward   target   predicted")
+    lines = []
+    if log is not None:
+        lines.append(
+            f"{log.prompts} prompts with a right answer, groups of {log.group_size}, "
+            f"{log.visits:.3g} per prompt; the typical prompt shows {log.seen} right answers and "
+            f"has at least {log.right} (Chao's estimate)"
+        )
+    lines.append("outcome   reward   target   predicted")
     shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
+    extinct = set(advice.extinct)
     for i in shown:
         if i == -10:
-            print("    ...")
-        dies = "  dies out" if i % len(rewards) in advice.extinct else ""
-        print(
+            lines.append("    ...")
+        dies = "  dies out" if i % len(rewards) in extinct else ""
+        lines.append(
             f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
             f"{advice.distribution[i]:11.4f}{dies}"
         )
-    print(
+    lines.append(
         f"total L1 of the fixed point {advice.floor_l1:.4f}; group size for at most "
-        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}"
+        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}\n{advice.recommendation}"
     )
-    print(advice.recommendation)
+    found = {}
+    if options.json:  # of a million outcomes this takes seconds
+        found = asdict(advice) | ({} if log is None else {"log": asdict(log)})
+    say("\n".join(lines), found, options.json)
     return 0

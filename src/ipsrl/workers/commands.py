@@ -6,6 +6,7 @@ from typing import Literal
 import tyro
 
 from ipsrl import workers
+from ipsrl.options import parse, say
 
 
 def install(argv: list[str]) -> int:
@@ -15,7 +16,10 @@ def install(argv: list[str]) -> int:
 
         name: tyro.conf.Positional[Literal[tuple(workers.names())]]  # type: ignore[valid-type]
         """Which."""
+        json: bool = False
+        """Print an object instead of text."""
 
-    options = tyro.cli(Options, args=argv, prog="ipsrl workers install")
-    print(workers.install(options.name))
+    options = parse(Options, argv, "ipsrl workers install")
+    folder = str(workers.install(options.name))
+    say(folder, {"name": options.name, "folder": folder}, options.json)
     return 0

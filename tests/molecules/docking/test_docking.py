@@ -80,12 +80,19 @@ def test_the_identity_names_all_that_a_score_depends_on(receptor):
     assert Docking(docking(receptor)).identity == identity
     changes = [
         {"seed": 2}, {"max_evals": 1000}, {"exhaustiveness": 2}, {"pH": 7.0},
-        {"center": [0.0, 0.0, 0.5]}, {"size": [10.0, 10.0, 11.0]},
+        {"center": [0.0, 0.0, 0.5]}, {"size": [10.0, 10.0, 11.0]}, {"seeds": 2},
+        {"first_evals": 500, "full_below": -3.0}, {"first_evals": 500, "full_below": -4.0},
     ]  # fmt: skip
     others = {Docking(docking(receptor, **change)).identity for change in changes}
     assert len(others | {identity}) == len(changes) + 1
     receptor.write_text(receptor.read_text().replace("OA\n", "NA\n", 1))
     assert Docking(docking(receptor)).identity not in others | {identity}
+
+
+def test_what_is_not_used_is_not_in_the_identity(receptor):
+    """So a cache of before there were several seeds and stages keeps its answers."""
+    identity = Docking(docking(receptor)).identity
+    assert not {word for word in ("seeds", "first_evals", "full_below") if word in identity}
 
 
 def test_the_identity_does_not_name_the_place_of_the_file(receptor, tmp_path):
@@ -119,6 +126,13 @@ def test_the_identity_does_not_name_the_place_of_the_file(receptor, tmp_path):
             {"engine": "command", "command": [*PROGRAM, "{ligand}"]},
             r"no placeholder \{ligand\}; there are .*\{ligands\}",
         ),
+        ({"first_evals": 100}, "Give both, or neither"),
+        ({"full_below": -6.0}, "Give both, or neither"),
+        ({"first_evals": 100_000, "full_below": -6.0}, "would not be cheaper"),
+        ({"first_evals": 300, "full_below": -6.0, "max_evals": 100, "seeds": 3}, "not be cheaper"),
+        ({"engine": "uni-dock", "first_evals": 100, "full_below": -6.0}, "no effect with engine"),
+        ({"seeds": 9}, "seeds"),
+        ({"full_below": 1.0, "first_evals": 10}, "full_below"),
         ({"engine": "command", "command": [*PROGRAM, "{}"]}, r"no placeholder \{\}"),
         ({"engine": "command", "command": PROGRAM[:-1]}, r"would not know size_z. Add \{size_z\}"),
         (

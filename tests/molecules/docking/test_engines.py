@@ -17,7 +17,15 @@ from helpers import limits_from, wait_until
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import DockingConfig, Failure, Timeout
 from ipsrl.molecules.docking import engines
-from ipsrl.molecules.docking.engines import External, Pose, Vina, read_pose
+from ipsrl.molecules.docking.engines import (
+    BestOf,
+    External,
+    Pose,
+    TwoStages,
+    Vina,
+    engine_of,
+    read_pose,
+)
 from ipsrl.molecules.docking.ligand import prepare
 from ipsrl.molecules.docking.receptor import Receptor
 
@@ -199,6 +207,72 @@ def test_another_program_is_another_version(receptor, tmp_path):
         command = [sys.executable, str(tmp_path / "program.py"), *TOLD]
         versions.add(External(config(command=command), receptor).version)
     assert len(versions) == 2
+
+
+# --- several seeds, two stages --------------------------------------------------------------------
+
+
+class Told:
+    """An engine that gives each ligand a score by its text, and remembers what it was asked."""
+
+    version = "1"
+
+    def __init__(self, scores: dict[str, float]) -> None:
+        self.scores, self.asked = scores, []
+
+    def __call__(self, pdbqts):
+        self.asked += pdbqts
+        found = [self.scores.get(one) for one in pdbqts]
+        return [Failure("none") if s is None else Pose(s, str(s)) for s in found]
+
+
+def test_of_several_seeds_the_best_score_counts():
+    engine = BestOf([Told({"a": -5.0, "b": -7.0}), Told({"a": -6.0, "c": -3.0})])
+    a, b, c, d = engine(["a", "b", "c", "d"])
+    assert (a.score, b.score, c.score) == (-6.0, -7.0, -3.0)
+    assert d == Failure("none")
+
+
+def test_only_what_scores_well_gets_the_second_stage():
+    cheap = Told({"a": -5.0, "b": -7.0, "c": -6.0})
+    dear = Told({"b": -8.0, "c": -5.5, "d": -4.0})
+    a, b, c, d = TwoStages(cheap, dear, -6.0)(["a", "b", "c", "d"])
+    assert dear.asked == ["b", "c", "d"]  # d has no score in the first
+    assert (a.score, b.score, c.score, d.score) == (-5.0, -8.0, -6.0, -4.0)
+
+
+def test_a_score_does_not_depend_on_the_other_ligands():
+    """Of a batch, or alone, as a worker is asked."""
+    scores = {"a": -5.0, "b": -7.0, "c": -6.0}
+    engine = TwoStages(Told(scores), Told({"b": -9.0}), -6.5)
+    together = engine(["a", "b", "c"])
+    assert [engine([one])[0] for one in "abc"] == together
+
+
+def test_the_engine_of_a_configuration_has_its_seeds(receptor):
+    small = {"receptor": "r.pdbqt", "center": [0.0] * 3, "size": [10.0] * 3, "max_evals": 500}
+    each = [Vina(DockingConfig(**small, seed=seed), receptor)([PHENOL])[0] for seed in (4, 5, 6)]
+    assert len({pose.pdbqt for pose in each}) == 3
+    (found,) = engine_of(DockingConfig(**small, seed=4, seeds=3), receptor)([PHENOL])
+    assert found == min(each, key=lambda pose: pose.score)
+
+
+def test_the_engine_of_a_configuration_has_its_stages(receptor):
+    small = {"receptor": "r.pdbqt", "center": [0.0] * 3, "size": [10.0] * 3}
+    (cheap,) = Vina(DockingConfig(**small, max_evals=100), receptor)([PHENOL])
+    (dear,) = Vina(DockingConfig(**small, max_evals=3000), receptor)([PHENOL])
+    assert dear.score < cheap.score
+    for limit, expected in ((cheap.score, dear), (cheap.score - 0.1, cheap)):
+        staged = DockingConfig(**small, max_evals=3000, first_evals=100, full_below=limit)
+        assert engine_of(staged, receptor)([PHENOL]) == [expected]
+
+
+def test_a_program_has_its_seeds_too(receptor):
+    """The stand-in refuses any seed but 7, so of two seeds one has a score."""
+    engine = engine_of(config(seed=7, seeds=2), receptor)
+    assert [pose.score for pose in engine([ETHANE])] == SCORES[:1]
+    (failed,) = engine_of(config(seed=8, seeds=2), receptor)([ETHANE])
+    assert isinstance(failed, Failure)
 
 
 # --- Vina -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import gemmi
 import numpy as np
 import pytest
 from helpers import SHARED
+from openbabel import openbabel
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
@@ -99,6 +100,29 @@ def test_the_protein_near_the_ligand_is_kept_and_nothing_else(structure, peptide
     assert {name for _, name, *_ in found} == {"GLY", "HIS", "TRP", "LYS", "SER", "GLU", "TYR"}
     heavy = [name for *_, name, kind in found if kind != "HD"]
     assert len(heavy) == sum(len(residue) for residue in peptide)
+
+
+def test_what_else_is_in_the_box_is_named(structure, tmp_path):
+    """The other ligand and the zinc; neither water, nor what is far away, nor the reference."""
+    structure[0]["B"].add_residue(other("FPP", {"C1": (100.0, 0.0, 9.0)}, 950))
+    structure[0]["B"].add_residue(other("NAD", {"C1": (5.0, 5.0, 9.0), "O1": (5.0, 6.2, 9.0)}, 951))
+    source = written(structure, tmp_path / "in.pdb")
+    made = prepare(source, tmp_path / "out")
+    assert made.others == ["ACE A:901", "ZN A:902", "NAD B:951"]
+    again = prepare(source, tmp_path / "named", residue="ACE")
+    assert again.others == ["EOH A:900", "ZN A:902", "NAD B:951"]
+
+
+def test_a_second_copy_of_the_ligand_is_named(structure, tmp_path):
+    """Of the same name and number, in another chain; also where the ligand has its own file."""
+    near = {name: (x, y, z - 3) for name, (x, y, z) in ETHANOL.items()}
+    structure[0]["B"].add_residue(other("EOH", near))
+    ligand = gemmi.Structure()
+    ligand.add_model(gemmi.Model(1)).add_chain("X").add_residue(other("EOH", ETHANOL))
+    source, file = written(structure, tmp_path / "p.pdb"), Path(written(ligand, tmp_path / "l.pdb"))
+    for one in (None, file):
+        made = prepare(source, tmp_path / "out", ligand=one)
+        assert made.others == ["ACE A:901", "ZN A:902", "EOH B:900"]
 
 
 def test_hydrogens_are_those_of_the_residues(structure, tmp_path):
@@ -220,7 +244,8 @@ def test_the_command_says_what_it_did(structure, tmp_path, capfd):
     )
     said = capfd.readouterr()
     assert "box around [1.0, 0.5, 9.0]" in said.out
-    assert "left out: none" in said.out
+    assert "no template and are left out: none" in said.out
+    assert "in the box, but no protein, and left out: ACE A:901, ZN A:902" in said.out
     assert f"--receptor {out}/receptor.pdbqt" in said.out
     assert said.err == ""
 
@@ -283,6 +308,20 @@ def test_7uvu_itself(tmp_path):
 def test_the_centroid_of_the_reference_is_the_box_of_the_data():
     ligand = gemmi.read_structure(str(shared("7uvu-reference.pdb")))
     assert centroid(atom.pos.tolist() for atom in ligand[0][0][0]) == BOX_7UVU
+
+
+@pytest.mark.parametrize("end", ["pdb", "sdf", "mol2"])
+def test_imatinib_is_whole_in_every_format(end, tmp_path):
+    """Open Babel's PDB file calls its 69 atoms C, N, O and H: the box was 6.3 A off."""
+    molecule, writer = openbabel.OBMol(), openbabel.OBConversion()
+    writer.SetInAndOutFormats("sdf", end)
+    assert writer.ReadFile(molecule, str(shared("1iep_ligand.sdf")))
+    assert writer.WriteFile(molecule, str(tmp_path / f"l.{end}"))
+    writer.CloseOutFile()
+    source, file = str(shared("1iep_receptorH.pdb.gz")), tmp_path / f"l.{end}"
+    made = prepare(source, tmp_path / "out", ligand=file)
+    assert made.center == [15.614, 53.38, 15.455]
+    assert (tmp_path / "out/ligand.pdb").read_text().count("HETATM") == 69
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def test_the_command_prints_a_table_or_json(files, capfd):
     said = capfd.readouterr()
     assert json.loads(said.out)["runs"][0]["max_evals"] == 500
     assert said.err == ""
-    assert main([*words[:-4], "--seeds", "0"]) == 1
+    assert main([*words[:-4], "--seeds", "0"]) == 2
     assert "nothing would be docked" in capfd.readouterr().err
 
 

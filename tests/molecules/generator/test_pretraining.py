@@ -1,12 +1,14 @@
 """Pretraining learns, goes on to the same bytes, and says what it cannot read."""
 
 import gzip
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
+from ipsrl.cli import main
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules import PretrainConfig, Prior, pretrain
 from ipsrl.molecules.generator.pretraining import read_smiles
@@ -130,3 +132,81 @@ def test_refusals_come_before_any_work(corpus_file, tmp_path):
     pretrain(config, tmp_path / "run")
     with pytest.raises(RunError, match="holds a run already"):
         pretrain(config, tmp_path / "run")
+
+
+# --- from a prior ---------------------------------------------------------------------------------
+
+FEW = {"held_out": 4, "batch": 8, "micro_batch": 8, "epochs": 8, "warm_up": 2, "lr": 2e-3}
+ETHERS = [f"{'C' * a}O{'C' * b}" for a in range(1, 6) for b in range(a, 6)]
+
+
+def test_a_prior_learns_few_molecules(small_prior, tmp_path):
+    """They become likelier than they were, and likelier than with new weights."""
+    (tmp_path / "few.smi").write_text("\n".join([*ETHERS, "[Xe]", "C("]))
+    nll = {}
+    for name, start in (
+        ("from", {"prior": str(small_prior)}),
+        ("new", {"hidden": 16, "layers": 1}),
+    ):
+        config = PretrainConfig(smiles=str(tmp_path / "few.smi"), **FEW, **start)
+        result = pretrain(config, tmp_path / name)
+        # Xenon is a molecule, but no word of the prior.
+        assert result.left_out == (2 if name == "from" else 1)
+        learned = Prior.load(tmp_path / name / "prior")
+        nll[name] = -learned.log_likelihood(ETHERS).mean().item()
+    before = Prior.load(small_prior)
+    assert nll["from"] < -before.log_likelihood(ETHERS).mean().item()
+    assert nll["from"] < nll["new"]
+    assert Prior.load(tmp_path / "from" / "prior").vocabulary.tokens == before.vocabulary.tokens
+
+
+def test_no_epoch_from_a_prior_is_the_prior(small_prior, tmp_path, monkeypatch):
+    """With a learning rate of nothing its weights are what they were."""
+    monkeypatch.setattr("ipsrl.molecules.generator.pretraining._rate", lambda *_: 0.0)
+    (tmp_path / "few.smi").write_text("\n".join(ETHERS))
+    config = PretrainConfig(smiles=str(tmp_path / "few.smi"), prior=str(small_prior), **FEW)
+    pretrain(config, tmp_path / "run")
+    before, after = Prior.load(small_prior), Prior.load(tmp_path / "run" / "prior")
+    for name, value in before.model.state_dict().items():
+        torch.testing.assert_close(after.model.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_run_from_another_prior_does_not_go_on(small_prior, tmp_path):
+    (tmp_path / "few.smi").write_text("\n".join(ETHERS))
+    mine = tmp_path / "mine"
+    shutil.copytree(small_prior, mine)
+    config = PretrainConfig(
+        smiles=str(tmp_path / "few.smi"), prior=str(mine), **FEW | {"epochs": 1}
+    )
+    pretrain(config, tmp_path / "run")
+    pretrain(config, tmp_path / "run", resume=True)
+    pretrain(
+        PretrainConfig(smiles=str(tmp_path / "few.smi"), hidden=16, layers=1, **FEW), tmp_path / "o"
+    )
+    shutil.copy(tmp_path / "o" / "prior" / "model.safetensors", mine)
+    with pytest.raises((RunError, InvalidInput)):
+        pretrain(config, tmp_path / "run", resume=True)
+
+
+def test_the_command_has_it_as_from(small_prior, tmp_path, capsys):
+    (tmp_path / "few.smi").write_text("\n".join(ETHERS))
+    words = ["--smiles", str(tmp_path / "few.smi"), "--from", str(small_prior), "--epochs", "1"]
+    words += [
+        "--held-out",
+        "4",
+        "--batch",
+        "8",
+        "--micro-batch",
+        "8",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(["molecules", "pretrain", *words]) == 0
+    assert "11 molecules learned, 0 lines left out" in capsys.readouterr().out
+    assert Run.open(tmp_path / "run").config(PretrainConfig).prior == str(small_prior)
+
+
+@pytest.mark.parametrize("key", ["hidden", "layers"])
+def test_the_size_is_that_of_the_prior(key):
+    with pytest.raises(ConfigError, match=f"{key} is that of the prior"):
+        PretrainConfig(smiles="x.smi", prior="zinc", **{key: 16})

@@ -10,6 +10,7 @@ from ipsrl.molecules import Config, Scoring, train
 from ipsrl.molecules.scoring.inputs import inputs as all_inputs
 from ipsrl.paths import below
 
+ALWAYS = {"rdkit", "names of molecules"}
 SCORE = "def score(smiles):\n    return [{value}] * len(smiles)\n"
 PROGRAM = """#!/bin/sh
 while read line; do echo '{{"value": {value}}}'; done
@@ -61,7 +62,7 @@ FILES = {
 def test_every_file_and_library_counts(mine):
     config = Config(components=COMPONENTS)
     before = inputs(config)
-    libraries = {"rdkit", "vina", "meeko", "openbabel-wheel", "syntheseus", "templates"}
+    libraries = {*ALWAYS, "vina", "meeko", "openbabel-wheel", "syntheseus", "templates"}
     assert set(before) == libraries | set(FILES)
     for name, file in FILES.items():
         with (mine / file).open("a") as content:
@@ -72,13 +73,15 @@ def test_every_file_and_library_counts(mine):
 
 
 def test_an_outcome_and_a_prior_of_your_own_count(mine, small_prior):
+    (mine / "known.smi").write_text("CCO\n")
     settings = {"outcome": "mine_file.py:score", "prior": str(small_prior)}
-    assert set(inputs(Config(**settings))) == {"rdkit", "mine_file.py:score", str(small_prior)}
+    found = set(inputs(Config(**settings, inception="known.smi")))
+    assert found == {*ALWAYS, "mine_file.py:score", str(small_prior), "known.smi"}
 
 
 def test_what_ipsrl_brings_counts_by_its_version_alone():
-    assert set(inputs(Config())) == {"rdkit"}
-    assert set(inputs(Config(outcome="ipsrl.reproduce.molecules:nearest_drug"))) == {"rdkit"}
+    assert set(inputs(Config())) == ALWAYS
+    assert set(inputs(Config(outcome="ipsrl.reproduce.molecules:nearest_drug"))) == ALWAYS
     amide = next(p for p in shipped_configs("molecules/table-3") if p.stem == "all-amide")
     assert {"templates", "all-amide", "syntheseus"} < set(inputs(Config.load(amide)))
 
@@ -93,6 +96,14 @@ def test_a_run_does_not_go_on_with_other_values(mine, small_prior):
         RunError, match=r"other files or versions \(.*/mine_file.py:score: \w+, now"
     ):
         train(config, mine / "run", resume=True)
+
+
+def test_a_run_does_not_go_on_with_other_names_of_molecules(tmp_path, small_prior, monkeypatch):
+    config = Config(prior=str(small_prior), budget=5, batch=4)
+    train(config, tmp_path / "run")
+    monkeypatch.setattr("ipsrl.molecules.scoring.inputs.NAMES", "1")
+    with pytest.raises(RunError, match="names of molecules: 2, now 1"):
+        train(config, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize(

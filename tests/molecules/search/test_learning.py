@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ipsrl.core.advantage import group_advantage
+from ipsrl import METHODS as ALL
+from ipsrl import Group, group_advantage
+from ipsrl.errors import ConfigError
 from ipsrl.molecules import Config, Prior
 from ipsrl.molecules.generator.prior import live
 from ipsrl.molecules.search.learning import Lesson, signal, update
@@ -127,30 +129,161 @@ def group(rewards: list[float]) -> tuple[Lesson, OutcomeProbability]:
     return Lesson(ids, smiles, np.array(rewards)), probability
 
 
-def test_ips_divides_by_the_share_of_the_scaffold():
+def test_ips_divides_by_the_share_of_the_scaffold(prior):
     """Two benzenes, p^ = 2/4; one pyrrolidine, p^ = 1/4; what is not a molecule is left alone."""
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
     expected = group_advantage(np.array([1.6, 1.2, 1.6, 0.0])).advantages
-    np.testing.assert_allclose(signal(Config(), probability, drawn), expected)
+    np.testing.assert_allclose(signal(Config(), probability, drawn, prior), expected)
     clipped = group_advantage(np.array([1.6, 1.2, 0.8, 0.0])).advantages  # eps = 1/2
-    np.testing.assert_allclose(signal(Config(eps=0.5), probability, drawn), clipped)
+    np.testing.assert_allclose(signal(Config(eps=0.5), probability, drawn, prior), clipped)
 
 
-def test_ips_without_exponent_is_grpo():
+def test_ips_without_exponent_is_grpo(prior):
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
     ips, grpo = (
-        signal(config, probability, drawn) for config in (Config(alpha=0.0), Config(method="grpo"))
+        signal(config, probability, drawn, prior)
+        for config in (Config(alpha=0.0), Config(method="grpo"))
     )
     np.testing.assert_array_equal(ips, grpo)
-    np.testing.assert_array_equal(signal(Config(method="flowrl"), probability, drawn), grpo)
+    np.testing.assert_array_equal(signal(Config(method="flowrl"), probability, drawn, prior), grpo)
 
 
-def test_reinvent_is_taught_the_reward():
+def test_reinvent_is_taught_the_reward(prior):
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
-    assert signal(Config(method="reinvent"), probability, drawn).tolist() == [0.8, 0.6, 0.4, 0]
+    assert signal(Config(method="reinvent"), probability, drawn, prior).tolist() == [
+        0.8,
+        0.6,
+        0.4,
+        0,
+    ]
 
 
-def test_advantages_are_clipped():
+def test_advantages_are_clipped(prior):
     drawn, probability = group([1.0, 0.0, 0.0, 0.0])
-    taught = signal(Config(advantage_clip=0.4), probability, drawn)
+    taught = signal(Config(advantage_clip=0.4), probability, drawn, prior)
     np.testing.assert_allclose(taught, [0.4, -0.4, -0.4, -0.4])
+
+
+SCALED = np.array([0.9, 0.6, 0.4, 0.0])
+
+
+def evidence(agent, prior, config):
+    """A lesson of four and what is known of it, and the method itself of what must be known."""
+    probability = OutcomeProbability(
+        config, lambda ids: agent.total_log_probs(ids, batch=2).numpy()
+    )
+    ids = agent.encode(SMILES)
+    for _ in range(3):  # so that two batches lie before the last
+        probability.show(SMILES, ids, log_p(agent))
+    lesson = Lesson(ids, [*SMILES[:3], None], SCALED)
+    group = Group(
+        SCALED,
+        probability.ids(lesson.smiles),
+        success=None if config.success_above is None else config.success_above < SCALED,
+        log_pf=log_p(agent),
+        log_ref=log_p(prior),
+        lengths=live(ids).sum(1).numpy(),
+        visits=np.array([2, 2, 2, 0]),  # what is not a molecule was a molecule there
+        p=np.array([0.25, 0.25, 0.25, 1.0]),
+    )
+    return lesson, probability, group
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_every_method_has_its_evidence(agent, prior, method):
+    with torch.no_grad():  # so that agent and prior differ
+        for value in agent.model.parameters():
+            value.add_(0.02 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+    options = {"success_above": 0.5} if "success" in ALL[method].reads else {}
+    options |= {"outcome": "smiles"} if "ids" in ALL[method].needs else {}
+    options |= {"gapo": {"gapo_known": 3}, "pass-at-k": {"pass_at_k_size": 2}}.get(method, {})
+    config = Config(method=method, **options)
+    lesson, probability, group = evidence(agent, prior, config)
+    taught = signal(config, probability, lesson, prior)
+    expected = config.shaping()(group).advantages
+    # float32 log-probabilities, summed over batches of other shapes
+    np.testing.assert_allclose(taught, expected, rtol=1e-4, atol=1e-5)
+    assert np.ptp(taught) > 0
+
+
+@pytest.mark.parametrize("method", ["dra", "setpo", "dqo"])
+def test_methods_of_similarity_see_tanimotos(agent, prior, method):
+    config = Config(method=method, outcome="similarity")
+    lesson, probability, group = evidence(agent, prior, config)
+    whole = probability.similarities(lesson.smiles)
+    np.testing.assert_array_equal(np.diag(whole), 1)
+    assert (whole[3, :3] == 0).all()
+    assert ((whole[:3, :3] > 0) & (whole[:3, :3] < 1)).any()
+    expected = config.shaping()(group._replace(similarity=whole)).advantages
+    taught = signal(config, probability, lesson, prior)
+    np.testing.assert_allclose(taught, expected)
+    by_outcome = config.shaping()(group).advantages
+    assert abs(taught - by_outcome).max() > 1e-6
+
+
+def test_similarity_is_for_what_counts_by_degrees():
+    with pytest.raises(ConfigError, match="outcome similarity"):
+        Config(method="uniqueness", outcome="similarity")
+
+
+# --- the prior inside the advantage ---------------------------------------------------------------
+
+
+@pytest.fixture
+def taught(prior, agent):
+    """Signals of four molecules, under an agent that has left its prior."""
+    with torch.no_grad():
+        for value in agent.model.parameters():
+            value.add_(0.02 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
+
+    def teach(rewards: list[float], **options) -> np.ndarray:
+        config = Config(prior_in_advantage=True, **options)
+        probability = OutcomeProbability(
+            config, lambda ids: agent.total_log_probs(ids, batch=4).numpy()
+        )
+        ids = agent.encode(SMILES)
+        probability.show(SMILES, ids, log_p(agent))
+        lesson = Lesson(ids, list(SMILES), np.array(rewards))
+        return signal(config, probability, lesson, prior)
+
+    return teach
+
+
+@pytest.mark.parametrize("method", ["grpo", "ips-grpo"])
+def test_the_prior_inside_the_advantage_by_hand(taught, prior, agent, method):
+    """x = sigma r~ + log P_prior - log P; two of the four have one scaffold, p^ = 1/4 each else."""
+    rewards = np.array([0.9, 0.1, 0.5, 0.0])
+    scaffold_shares = np.array([1, 1, 1, 1]) / 4
+    scaled = rewards if method == "grpo" else rewards / scaffold_shares
+    x = 7.0 * scaled + log_p(prior) - log_p(agent)
+    expected = (x - x.mean()) / (x.std(ddof=1) + 1e-4)
+    found = taught(rewards.tolist(), method=method, sigma=7.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)  # float32 likelihoods
+
+
+def test_without_rewards_the_prior_inside_pulls_back(taught, prior, agent):
+    found = taught([0.0] * 4, method="grpo")
+    change = log_p(prior) - log_p(agent)
+    assert (np.argsort(found) == np.argsort(change)).all()
+
+
+def test_a_large_sigma_leaves_the_advantage_of_the_rewards(taught):
+    rewards = [0.9, 0.1, 0.5, 0.0]
+    expected = group_advantage(np.array(rewards)).advantages
+    # Likelihoods differ by some nats, and rewards by 1e7 times that.
+    found = taught(rewards, method="grpo", sigma=1e8)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    clipped = taught(rewards, method="grpo", sigma=1e8, advantage_clip=0.5)
+    np.testing.assert_allclose(clipped, np.clip(expected, -0.5, 0.5), atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["reinvent", "flowrl", "maxrl"])
+def test_the_prior_inside_belongs_to_methods_of_rewards(method):
+    with pytest.raises(ConfigError, match="prior_in_advantage has no effect"):
+        Config(method=method, prior_in_advantage=True)
+
+
+def test_sigma_has_an_effect_inside_only():
+    with pytest.raises(ConfigError, match="sigma has no effect with method grpo.*Leave it out"):
+        Config(method="grpo", sigma=64.0)
+    assert Config(method="grpo", sigma=64.0, prior_in_advantage=True).sigma == 64

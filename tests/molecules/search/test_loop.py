@@ -6,18 +6,25 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from helpers import steps
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
 from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.search import loop
-from ipsrl.molecules.search.loop import LOST, Sample, Search, Tally
+from ipsrl.molecules.search.diversity import DiversityFilter
+from ipsrl.molecules.search.loop import LOST, Made, Sample, Search, Tally
 from ipsrl.molecules.search.memory import Entry
+from ipsrl.molecules.search.oracle import Call, Oracle, Status
+from ipsrl.molecules.search.result import filter_of, table_of
 from ipsrl.molecules.search.state import state_of
 
 USER = """
 def length(smiles):
     return [len(text) / 20 for text in smiles]
+
+def no_bromine(smiles):
+    return [0.0 if "Br" in text else len(text) / 20 for text in smiles]
 
 def no_nitrogen(smiles):
     return [float("nan") if "N" in text else len(text) / 20 for text in smiles]
@@ -152,6 +159,65 @@ def test_a_scaffold_that_pays_no_more_is_purged(follow):
     assert {entry.smiles for entry in followed.search.memory.entries} == {*kept, "CCO", "CCN"}
 
 
+@pytest.mark.parametrize(
+    ("purge", "left"),
+    [
+        ("full", {"Cc1ccccc1", "C1CCCCC1", "CCO"}),
+        ("zero", {"C1CCCCC1"}),  # each scaffold of which a molecule has exactly 0
+        ("none", {"Cc1ccccc1", "C1CCCCC1", "CCO"}),
+    ],
+)
+def test_what_is_purged_of_rewards_of_zero(follow, purge, left):
+    """Saturn forgets a scaffold for one molecule without a reward, full or not."""
+    followed = follow(function="no_bromine", purge=purge)
+    followed.step("Cc1ccccc1", "C1CCCCC1", "CCO")
+    followed.step("Brc1ccccc1", "CC1CCCCC1", "CCBr")
+    assert {entry.smiles for entry in followed.search.memory.entries} == left | {"CC1CCCCC1"}
+
+
+@pytest.mark.parametrize(("purge", "left"), [("full", set()), ("zero", set()), ("none", {"first"})])
+def test_what_is_purged_of_a_full_bucket(follow, purge, left):
+    followed = follow(bucket=1, purge=purge)
+    followed.step("Cc1ccccc1")
+    followed.step("CCc1ccccc1")  # which pays nothing any more
+    names = {"Cc1ccccc1": "first"}
+    assert {names[entry.smiles] for entry in followed.search.memory.entries} == left
+
+
+# --- known molecules ------------------------------------------------------------------------------
+
+
+def test_known_molecules_are_scored_and_the_memory_begins_with_them(follow, tmp_path):
+    """Once each, as they are written first; step 0; invalid lines are no calls."""
+    (tmp_path / "known.smi").write_text("OCC ethanol\nC(\nCCO\nCc1ccccc1\nCBr\n[Xe]\n")
+    followed = follow(function="no_bromine", inception=str(tmp_path / "known.smi"), replay=10)
+    batch, *_ = followed.step("NCC")
+    search = followed.search
+    calls = [(call.smiles, made.step) for call, made in zip(search.oracle.calls, search.made)]  # noqa: B905
+    assert calls == [("CCO", 0), ("Cc1ccccc1", 0), ("CBr", 0), ("[Xe]", 0), ("CCN", 1)]
+    # Bromine earns nothing, and xenon cannot be written.
+    assert set(batch.texts) == {"NCC", "OCC", "Cc1ccccc1"}
+    assert not search.filter.counts["c1ccccc1"]
+    followed.step("CCO", "NCCC")
+    assert [call.smiles for call in search.oracle.calls[5:]] == ["CCCN"]  # a repeat is free
+
+
+def test_known_molecules_count_within_the_budget(follow, tmp_path):
+    (tmp_path / "known.smi").write_text("CCO\nCCCO\nCCCCO\n")
+    followed = follow(inception=str(tmp_path / "known.smi"), budget=2, threshold=0.15)
+    followed.step("NCC")
+    assert [call.smiles for call in followed.search.oracle.calls] == ["CCO", "CCCO"]
+    assert followed.search.ended == "budget"
+    assert followed.search.tally.hits == len(followed.search.hits) == 1
+
+
+def test_the_best_known_molecules_stay(follow, tmp_path):
+    (tmp_path / "known.smi").write_text("\n".join("C" * i for i in range(1, 9)))
+    followed = follow(inception=str(tmp_path / "known.smi"), memory=3)
+    followed.step("CO")
+    assert [e.smiles for e in followed.search.memory.entries] == ["C" * i for i in (8, 7, 6)]
+
+
 # --- random SMILES --------------------------------------------------------------------------------
 
 
@@ -182,6 +248,45 @@ def test_what_the_vocabulary_cannot_write_stays_as_it_was(follow):
     texts = [text for update in rounds for text in update.texts]
     assert not any("2" in text for text in texts)
     assert "C1CC1C1CC1" in texts
+
+
+# --- the price of a step --------------------------------------------------------------------------
+
+
+def after(config, earlier: int) -> Search:
+    """A search that has made so many calls, of molecules that nobody draws."""
+    chosen = config(budget=earlier + 1000, augmentations=0)
+    search = Search(
+        chosen, Scoring(chosen.components, chosen.aggregation), Prior.load(chosen.prior)
+    )
+    calls = [
+        Call(i + 1, f"molecule {i}", f"scaffold {i}", Status.VALID, "", (0.5,), 0.9)
+        for i in range(earlier)
+    ]
+    search.oracle = Oracle(search.oracle.scoring, chosen.budget, calls)
+    search.made = [Made(0, 0.9)] * earlier
+    search.filter = DiversityFilter(chosen, {call.scaffold: 1 for call in calls})
+    search.step()  # the first of all imports what the others find
+    return search
+
+
+def test_a_step_after_100_000_calls_is_as_much_work_as_after_none(config):
+    """Also what is written at a checkpoint.  Both searches draw the same molecules."""
+    work, written = [], []
+    for earlier in (0, 100_000):
+        search = after(config, earlier)
+        filter_of(search)
+        first = len(search.oracle.calls)
+        work.append(steps(lambda search=search: (search.step(), search.ended, search.oracle.lost)))
+        arrays = state_of(search)
+        size = sum(array.nbytes for name, array in arrays.items() if name != "memo")
+        tables = table_of(search, first), filter_of(search)
+        written.append([size, *(table.num_rows for table in tables)])
+        assert len(arrays["memo"]) < 20_000  # 100 molecules of the memory, and the tally
+    assert written[0] == written[1]
+    assert written[0][1] > 0
+    # Numbers of calls have more digits, and one dictionary is larger: nothing of 100,000.
+    assert work[1] < work[0] * 1.01
 
 
 # --- drift ----------------------------------------------------------------------------------------

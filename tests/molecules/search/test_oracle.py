@@ -54,6 +54,20 @@ def test_what_is_no_molecule_costs_nothing(oracle):
     assert oracle.scoring.components[0].function.__globals__["calls"] == ["CCCO"]
 
 
+def test_why_it_is_no_molecule_is_told(oracle):
+    calls = oracle(["C[CH2]", "*C", "[CH3:1]O", "[H+]"])
+    assert {call.status for call in calls} == {Status.INVALID}
+    assert len({call.reason for call in calls}) == 4
+    assert oracle.left == 4
+
+
+def test_scaffolds_of_calls_keep_stereo_marks_if_wanted(oracle):
+    isomers = ["C(=C/C1CC1)\\C1CC1", "C(=C\\C1CC1)\\C1CC1"]
+    assert len({call.scaffold for call in oracle(isomers)}) == 1
+    keeping = Oracle(oracle.scoring, 4, stereo=True)
+    assert len({call.scaffold for call in keeping(isomers)}) == 2
+
+
 def test_each_molecule_is_computed_once(oracle):
     for _ in range(3):
         oracle(["C", "CC", "C"])

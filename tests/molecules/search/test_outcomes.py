@@ -45,6 +45,18 @@ def test_shares_by_hand(outcome, expected):
     assert p.tolist() == [count / 8 for count in expected]  # what is not a molecule counts in G
 
 
+def test_isomers_are_one_outcome_unless_scaffolds_keep_their_marks():
+    isomers = ["C(=C/C1CC1)\\C1CC1", "C(=C\\C1CC1)\\C1CC1"]
+    for outcome, stereo, distinct in (
+        ("scaffold", False, 1),
+        ("scaffold", True, 2),
+        ("generic-scaffold", True, 1),
+        ("smiles", False, 2),
+    ):
+        ids = made(outcome, scaffold_stereo=stereo).ids(isomers)
+        assert len(set(ids.tolist())) == distinct
+
+
 def test_the_batch_itself_has_the_group_frequency():
     probability = shown()
     named = [i for i, text in enumerate(BATCH) if text is not None]
@@ -182,6 +194,10 @@ def test_every_named_outcome_has_a_key():
         ({"method": "grpo", "outcome": "smiles"}, "outcome has no effect with method grpo"),
         ({"method": "reinvent", "kl": 0.1}, "kl has no effect with method reinvent"),
         ({"memory": 0}, "leaves nothing to replay"),
+        (
+            {"memory": 0, "replay": 0, "augmentations": 0, "inception": "x.smi"},
+            "inception has no effect with memory = 0",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(options, message):

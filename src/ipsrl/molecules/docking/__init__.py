@@ -2,7 +2,9 @@
 
 docking     the component
 ligand      SMILES -> PDBQT
+structure   files of proteins and ligands
 receptor    PDB -> PDBQT and box
 engines     Vina in this process, QuickVina2-GPU and Uni-Dock as programs
+rank        does a budget rank molecules?
 redock      does the set-up find the pose of the crystal?
 """

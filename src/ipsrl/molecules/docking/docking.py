@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
+from ipsrl.config import is_default
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.molecules.component import Failure
 from ipsrl.molecules.config import DockingConfig
@@ -26,13 +27,15 @@ class Docking:
     def __init__(self, config: DockingConfig) -> None:
         check_libraries(config.engine)
 
-        from ipsrl.molecules.docking.engines import External, Vina
+        from ipsrl.molecules.docking.engines import engine_of
         from ipsrl.molecules.docking.receptor import Receptor
 
         receptor = Receptor.load(config)
-        engine = Vina if config.engine == "vina" else External
-        self.config, self.engine = config, engine(config, receptor)
-        settings = config.model_dump(exclude={"receptor", "timeout", "command"})
+        self.config, self.engine = config, engine_of(config, receptor)
+        # What was added later is told where it is used: older answers of a cache stay good.
+        added = ("seeds", "first_evals", "full_below")
+        unused = {key for key in added if is_default(config, key)}
+        settings = config.model_dump(exclude={"receptor", "timeout", "command", *unused})
         # By the wheel: that of 3.1.1 calls itself 3.1.0.
         tools = installed_versions(("ipsrl", "rdkit", "meeko", "openbabel-wheel"))
         self.identity = f"{self.engine.version} {settings} receptor {receptor.digest} {tools}"

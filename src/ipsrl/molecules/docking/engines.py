@@ -43,8 +43,10 @@ class Pose:
 class Engine(Protocol):
     """A way to dock."""
 
-    version: str
-    """Version of the program."""
+    @property
+    def version(self) -> str:
+        """Version of the program."""
+        ...
 
     def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
         """The best pose of each ligand, or why there is none; never raises."""
@@ -127,7 +129,7 @@ class Vina:
             return Failure(f"vina: {' '.join(str(error).split())}"[:200])
 
 
-@lru_cache(maxsize=2)  # 1.4 s and 340 MB each: once in a process
+@lru_cache(maxsize=8)  # 1.4 s and 180 to 340 MB each: once in a process for each seed
 def _maps(
     receptor: Receptor, x: float, y: float, z: float, a: float, b: float, c: float, seed: int
 ) -> Any:
@@ -146,6 +148,63 @@ def _with_receptor(receptor: Receptor, seed: int) -> Any:
         path.write_text(receptor.pdbqt)
         engine.set_receptor(str(path))
     return engine
+
+
+class BestOf:
+    """Several engines, of which the best score of each ligand counts."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self.engines = engines
+        self.version = engines[0].version
+
+    def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
+        answers = [engine(pdbqts) for engine in self.engines]
+        return [_best(poses) for poses in zip(*answers, strict=True)]
+
+
+class TwoStages:
+    """A cheap engine for all ligands, and a dear one for those that score at most `limit` there.
+
+    What the cheap one has no score for goes on as well: that says nothing of the ligand.
+    """
+
+    def __init__(self, cheap: Engine, dear: Engine, limit: float) -> None:
+        self.cheap, self.dear, self.limit = cheap, dear, limit
+        self.version = dear.version
+
+    def __call__(self, pdbqts: Sequence[str]) -> list[Pose | Failure]:
+        found = self.cheap(pdbqts)
+        chosen = [
+            i for i, pose in enumerate(found)
+            if isinstance(pose, Failure) or pose.score <= self.limit
+        ]  # fmt: skip
+        dear = self.dear([pdbqts[i] for i in chosen])
+        for i, pose in zip(chosen, dear, strict=True):
+            found[i] = _best((pose, found[i]))
+        return found
+
+
+def _best(poses: Sequence[Pose | Failure]) -> Pose | Failure:
+    """The pose of the lowest score, or the first failure where there is none."""
+    scored = [pose for pose in poses if isinstance(pose, Pose)]
+    return min(scored, key=lambda pose: pose.score) if scored else poses[0]
+
+
+def engine_of(config: DockingConfig, receptor: Receptor) -> Engine:
+    """The engine that a configuration names, with its seeds and stages.
+
+    Raises:
+      ConfigError: if Vina cannot read the receptor, or a program is not found.
+    """
+    if config.first_evals is not None and config.full_below is not None:
+        alone = {"first_evals": None, "full_below": None}
+        cheap = config.model_copy(update={**alone, "max_evals": config.first_evals})
+        dear = config.model_copy(update=alone)
+        return TwoStages(engine_of(cheap, receptor), engine_of(dear, receptor), config.full_below)
+    kind = Vina if config.engine == "vina" else External
+    seeds = range(config.seed, config.seed + config.seeds)
+    each = [kind(config.model_copy(update={"seed": seed}), receptor) for seed in seeds]
+    return each[0] if config.seeds == 1 else BestOf(each)
 
 
 TEMPLATES = {

@@ -27,10 +27,11 @@ import numpy as np
 
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules.config import DockingConfig
+from ipsrl.molecules.docking.structure import alone, read_structure, reference
 from ipsrl.runs import Folder
 
 RCSB = "https://files.rcsb.org/download/{}.cif"
-SIDE = 20.0  # Angstrom, of the box
+BOX = [20.0, 20.0, 20.0]  # its sides, Angstrom
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Prepared:
       ligand: residue of the reference ligand.
       chains: of the protein that were kept.
       left_out: residues of these chains that Meeko has no template for.
+      others: what else reaches into the box and is left out, such as cofactors and ions.
       center: of the box.
     """
 
@@ -112,6 +114,7 @@ class Prepared:
     ligand: str
     chains: list[str]
     left_out: list[str]
+    others: list[str]
     center: list[float]
 
 
@@ -122,7 +125,8 @@ def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str 
       source: a PDB code, which is downloaded from RCSB, or a PDB or mmCIF file.
       out: folder for receptor.pdbqt, ligand.pdb (the reference), and receptor.toml, which is a
         configuration of `ipsrl train molecules`.
-      ligand: file of the reference ligand; if not given, it is in the source.
+      ligand: file of the reference ligand, PDB, mmCIF, SDF or MOL2; if not given, it is in the
+        source.
       residue: name of the reference ligand; if not given, the residue that is not a polymer and has
         the most atoms, the first of several copies.
     Raises:
@@ -130,16 +134,17 @@ def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str 
       RunError: if the structure cannot be downloaded, or a residue in the box cannot be prepared.
     """
     Folder(out).claim("receptor.pdbqt", "ligand.pdb", "receptor.toml")  # before any work
-    structure = _read(_fetched(source, out))
-    reference = _reference(_read(ligand) if ligand else structure, residue)
-    center = centroid(atom.pos.tolist() for atom in reference if atom.element.name != "H")
+    structure = read_structure(_fetched(source, out))
+    bound = reference(read_structure(ligand) if ligand else structure, residue)
+    center = centroid(atom.pos.tolist() for atom in bound if atom.element.name != "H")
     protein, chains = _protein(structure, center)
     pdbqt, left_out = _pdbqt(protein, center)
     folder = Folder.make(out)
     folder.write("receptor.pdbqt", pdbqt.encode())
-    folder.write("ligand.pdb", _alone(structure, reference).make_pdb_string().encode())
+    folder.write("ligand.pdb", alone(structure, bound).make_pdb_string().encode())
     folder.write("receptor.toml", _configuration(out / "receptor.pdbqt", center).encode())
-    return Prepared(out, str(reference), chains, left_out, center)
+    others = _beside(structure, bound, center)
+    return Prepared(out, str(bound), chains, left_out, others, center)
 
 
 def centroid(positions: Iterable[list[float]]) -> list[float]:
@@ -170,41 +175,6 @@ def _fetched(source: str, out: Path) -> Path:
     return path
 
 
-def _read(path: Path):
-    import gemmi
-
-    try:
-        structure = gemmi.read_structure(str(path))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidInput(f"{path} is neither a PDB nor a mmCIF file ({error}).") from None
-    if not len(structure) or not structure[0].count_atom_sites():
-        raise InvalidInput(f"{path} has no atoms. Give a PDB or mmCIF file with coordinates.")
-    del structure[1:]
-    structure.setup_entities()
-    structure.remove_alternative_conformations()
-    structure.remove_waters()
-    structure.remove_empty_chains()
-    return structure
-
-
-def _reference(structure, name: str):
-    """The residue that is the reference ligand."""
-    import gemmi
-
-    others = [
-        residue for chain in structure[0] for residue in chain
-        if residue.entity_type != gemmi.EntityType.Polymer and len(residue) > 1
-    ]  # fmt: skip
-    named = [residue for residue in others if residue.name == name] if name else others
-    if not named:
-        found = ", ".join(sorted({residue.name for residue in others})) or "none"
-        raise InvalidInput(
-            f"there is no reference ligand {name or 'in the structure'}, so the place of the box "
-            f"is unknown; ligands found: {found}. Name one with --residue, or give --ligand FILE"
-        )
-    return max(named, key=len)
-
-
 def _protein(structure, center: list[float]):
     """The chains that reach into the box, and their names."""
     import gemmi
@@ -216,7 +186,7 @@ def _protein(structure, center: list[float]):
     for i in reversed(range(len(model))):
         is_protein = model[i].get_polymer().check_polymer_type() == gemmi.PolymerType.PeptideL
         positions = [atom.pos.tolist() for residue in model[i] for atom in residue]
-        if is_protein and inside(np.array(positions), center, [SIDE] * 3).any():
+        if is_protein and inside(np.array(positions), center, BOX).any():
             kept.insert(0, model[i].name)
         else:
             del model[i]
@@ -226,6 +196,24 @@ def _protein(structure, center: list[float]):
             "which the reference ligand is bound"
         )
     return structure, kept
+
+
+def _beside(structure, bound, center: list[float]) -> list[str]:
+    """What reaches into the box and is neither protein nor the reference ligand."""
+    import gemmi
+
+    found, place = [], [atom.pos.tolist() for atom in bound]
+    for chain in structure[0]:
+        kind = chain.get_polymer().check_polymer_type()
+        for residue in chain:
+            is_protein = residue.entity_type == gemmi.EntityType.Polymer and (
+                kind == gemmi.PolymerType.PeptideL
+            )
+            positions = [atom.pos.tolist() for atom in residue]
+            is_other = not is_protein and positions != place
+            if is_other and inside(np.array(positions), center, BOX).any():
+                found.append(f"{residue.name} {chain.name}:{residue.seqid}")
+    return found
 
 
 def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
@@ -250,9 +238,7 @@ def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
         for chain in protein[0]
         for residue in chain
     }
-    missing = [
-        name for name in left_out if inside(np.array(positions[name]), center, [SIDE] * 3).any()
-    ]
+    missing = [name for name in left_out if inside(np.array(positions[name]), center, BOX).any()]
     if missing:
         raise RunError(
             f"residues in the box cannot be prepared: {', '.join(missing)}. Atoms are missing, or "
@@ -260,16 +246,6 @@ def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
             "the structure (PDBFixer adds missing atoms), and give the file"
         )
     return meeko.PDBQTWriterLegacy.write_from_polymer(polymer)[0], left_out
-
-
-def _alone(structure, residue):
-    """A structure of one residue."""
-    import gemmi
-
-    alone = gemmi.Structure()
-    alone.cell, alone.spacegroup_hm = structure.cell, structure.spacegroup_hm
-    alone.add_model(gemmi.Model(1)).add_chain("A").add_residue(residue)
-    return alone
 
 
 def _configuration(receptor: Path, center: list[float]) -> str:
@@ -282,7 +258,10 @@ def _configuration(receptor: Path, center: list[float]) -> str:
         "[components.docking]\n"
         f"receptor = {json.dumps(str(receptor.resolve()))}\n"
         f"center = {center}  # centroid of the reference ligand, Angstrom\n"
-        f"size = {[SIDE] * 3}\n"
+        f"size = {BOX}\n"
+        "# One search does not rank ligands: `ipsrl molecules rank` measures what more of them\n"
+        "# cost and bring.\n"
+        "# exhaustiveness = 3\n"
     )
 
 

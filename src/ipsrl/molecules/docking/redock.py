@@ -27,6 +27,7 @@ from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.engines import Pose, Vina
 from ipsrl.molecules.docking.ligand import placed, prepare
 from ipsrl.molecules.docking.receptor import Receptor, centroid
+from ipsrl.molecules.docking.structure import LIGANDS
 
 NEAR = 2.0  # Angstrom: the usual limit for "the same pose"
 
@@ -95,10 +96,11 @@ def redock(
 
     Args:
       receptor: PDBQT.
-      ligand: PDB file of the ligand as the crystal shows it.
+      ligand: file of the ligand as the crystal shows it: PDB, or with its bonds SDF or MOL2.
       seeds: how many, from 1 on.
       budgets: values of max_evals.
-      smiles: of the ligand; if not given, Open Babel guesses its bonds from the distances.
+      smiles: of the ligand; if not given, its bonds are those of the file, or where that is PDB
+        guessed from the distances.
     Raises:
       InvalidInput: if the ligand cannot be read or prepared, or is not what `smiles` says.
       ConfigError: if the receptor cannot be used.
@@ -155,7 +157,7 @@ def _compared(budget: int, seed: int, pose: Pose | Failure, crystal: Chem.Mol) -
 def _crystal(path: Path, smiles: str) -> Chem.Mol:
     """The heavy atoms of the reference, with bond orders."""
     molecule, reader = openbabel.OBMol(), openbabel.OBConversion()
-    reader.SetInAndOutFormats("pdb", "mol")
+    reader.SetInAndOutFormats(LIGANDS.get(path.suffix.lower(), "pdb"), "mol")
     try:
         if not reader.ReadString(molecule, path.read_text()):
             raise ValueError("Open Babel finds no molecule")
@@ -177,6 +179,6 @@ def _crystal(path: Path, smiles: str) -> Chem.Mol:
             return AllChem.AssignBondOrdersFromTemplate(template, found)
     except (OSError, ValueError) as error:
         raise InvalidInput(
-            f"{path} is not the reference ligand that it should be ({error}). Give a PDB file of "
-            "one ligand, and its SMILES with --smiles"
+            f"{path} is not the reference ligand that it should be ({error}). Give a PDB, SDF or "
+            "MOL2 file of one ligand, and its SMILES with --smiles"
         ) from None

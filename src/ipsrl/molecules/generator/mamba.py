@@ -89,15 +89,15 @@ class StepCache:
 
 
 class FastMixer(MambaMixer):
-    """The block of transformers with the same weights.  Whole sequences on a CPU go through
-    `SelectiveScan`, and single tokens with a `StepCache` through one step of it; other caches,
-    masks and GPUs take the way that they took."""
+    """The block of transformers with the same weights.  Whole sequences go through
+    `SelectiveScan`, and single tokens with a `StepCache` through one step of it; other caches and
+    masks take the way that they took."""
 
     def forward(self, hidden_states: Any, cache_params: Any = None, **context: Any) -> Any:
         masked = any(value is not None for value in context.values())
         if isinstance(cache_params, StepCache):
             return self._step(hidden_states[:, 0], cache_params)[:, None]
-        if cache_params is not None or masked or hidden_states.is_cuda:
+        if cache_params is not None or masked:
             return super().forward(hidden_states, cache_params=cache_params, **context)
         inner, gate = self.in_proj(hidden_states.transpose(0, 1)).chunk(2, dim=-1)
         width = self.conv_kernel_size
@@ -123,7 +123,8 @@ class FastMixer(MambaMixer):
         dt, B, C = self._projected(x)
         rates = -LOG2_E * torch.exp(self.A_log).mT.contiguous()
         state = cache.states.setdefault(i, x.new_zeros(len(x), *rates.shape))
-        pieces = (value.split(IN_CACHE) for value in (state, dt[:, None], (dt * x)[:, None], B))
+        size = IN_CACHE if state.is_cpu else len(state)
+        pieces = (value.split(size) for value in (state, dt[:, None], (dt * x)[:, None], B))
         for h, dt_piece, u_piece, B_piece in zip(*pieces, strict=True):
             decay = (dt_piece * rates).exp2_()
             h.mul_(decay).addcmul_(u_piece, B_piece[..., None])
@@ -149,7 +150,7 @@ class FastMixer(MambaMixer):
 
 def empty_cache(model: PreTrainedModel) -> dict[str, Any]:
     """What the first step of writing is to be called with; a transformer makes its own cache."""
-    if isinstance(model, MambaForCausalLM) and model.device.type == "cpu":
+    if isinstance(model, MambaForCausalLM):
         return {"cache_params": StepCache()}
     return {}
 
@@ -157,7 +158,7 @@ def empty_cache(model: PreTrainedModel) -> dict[str, Any]:
 def accelerate(model: PreTrainedModel) -> PreTrainedModel:
     """The same model; the blocks of a Mamba now use `SelectiveScan`."""
     if isinstance(model, MambaForCausalLM):
-        # transformers warns that steps are slow without a CUDA kernel, which no CPU can have.
+        # transformers warns that steps are slow without a CUDA kernel, which is not asked.
         logging.getLogger("transformers.integrations.hub_kernels").setLevel(logging.ERROR)
         blocks: Any = model.backbone.layers
         for block in blocks:

@@ -2,6 +2,7 @@
 
     L = -(1/N) sum_n log P(y_n),   y_n a fresh random SMILES of molecule n in every epoch
 
+With a prior to start from it is transfer learning: the agent's words stay the prior's.
 Source: Arus-Pous et al. 2019 (10.1186/s13321-019-0393-0) for the randomisation.
 """
 
@@ -18,9 +19,11 @@ import torch
 
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import PretrainConfig
+from ipsrl.molecules.generator.device import device_input, device_of
 from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
+from ipsrl.molecules.identity import digest_of, is_file
 from ipsrl.molecules.molecule import canonical, random_smiles
 from ipsrl.runs import Run, progress
 
@@ -33,7 +36,7 @@ class PretrainResult:
 
     Attributes:
       molecules: trained on, after those that are not molecules or too long were left out.
-      left_out: lines of the file that were.
+      left_out: lines of the file that were, also for tokens that the prior to start from lacks.
       nll: of the held-out molecules after each epoch, nats per molecule, END included.
     """
 
@@ -50,32 +53,46 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
       out: run directory to write.
       resume: continue the run in `out` from its last checkpoint, bit for bit.
     Raises:
+      ConfigError: if the device is not there.
       InvalidInput: if the corpus cannot be read, or is too small to hold molecules out.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
+    device = device_of(config.device)
     molecules, left_out = read_smiles(Path(config.smiles))
     corpus = list(molecules)
+    start = Prior.load(config.prior) if config.prior else None
+    if start:  # what it cannot write it cannot learn
+        corpus = [text for text in corpus if start.vocabulary.covers(text)]
+        left_out += len(molecules) - len(corpus)
     if len(corpus) <= config.held_out:
         raise InvalidInput(
             f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
             "held out. Give more molecules, or a smaller held_out."
         )
-    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+    weights = Path(config.prior, "model.safetensors")
+    inputs = {config.prior: digest_of([weights])[:16]} if is_file(str(weights)) else {}
+    inputs |= device_input(device)
+    with (Run.resume if resume else Run.create)(out, config, inputs) as run:
         if run.finished:
             return PretrainResult(**run.result())
-        return _pretrain(config, run, corpus, left_out, resume)
+        return _pretrain(config, run, start, corpus, left_out, resume)
 
 
 def _pretrain(
-    config: PretrainConfig, run: Run, corpus: list[str], left_out: int, resume: bool
+    config: PretrainConfig,
+    run: Run,
+    start: Prior | None,
+    corpus: list[str],
+    left_out: int,
+    resume: bool,
 ) -> PretrainResult:
     shuffled = np.random.default_rng([config.seed, 0]).permutation(len(corpus))
     held_out = [corpus[i] for i in shuffled[: config.held_out]]
     train = [corpus[i] for i in shuffled[config.held_out :]]
-    prior = Prior.mamba(
+    prior = start or Prior.mamba(
         Vocabulary.of(corpus), hidden=config.hidden, layers=config.layers, seed=config.seed
     )
-    model = prior.model.train()
+    model = prior.to(device_of(config.device)).model.train()
     optimiser = torch.optim.Adam(model.parameters())
     per_epoch = math.ceil(len(train) / config.batch)
     total = per_epoch * config.epochs

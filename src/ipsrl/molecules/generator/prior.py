@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
@@ -25,9 +25,13 @@ from ipsrl.pretrained import check_model, load_config, load_model
 MAX_TOKENS = 128
 """Longest SMILES, in tokens."""
 
+STRETCH = {"cpu": 1, "cuda": 16}
+"""Tokens that are written before the device is asked which sequences have ended: a GPU would wait
+for each answer, and a processor saves the work on these."""
+
 
 class Sequences(NamedTuple):
-    """A batch of SMILES as the model writes them.
+    """A batch of SMILES as the model writes them, in the memory of the processor.
 
     Attributes:
       ids_NT: tokens after START, up to the first END; END where a sequence is over.
@@ -126,10 +130,20 @@ class Prior:
             )
         return cls(accelerate(model.eval()), vocabulary)
 
+    def to(self, device: torch.device) -> Prior:
+        """The same prior, whose weights are now there."""
+        model: Any = self.model
+        model.to(device)
+        return self
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Randomness for `sample`, on the device of the weights."""
+        return torch.Generator(self.model.device).manual_seed(seed)
+
     def save(self, folder: Path, *, half: bool = False) -> None:
         """Write what `load` reads; `half` stores float16, which is enough to start from."""
         dtype = torch.float16 if half else torch.float32
-        weights = {name: value.to(dtype) for name, value in self.model.state_dict().items()}
+        weights = {name: value.to("cpu", dtype) for name, value in self.model.state_dict().items()}
         with _no_bars():
             self.model.save_pretrained(folder, state_dict=weights)
         self.vocabulary.save(folder / "tokenizer.json")
@@ -141,46 +155,72 @@ class Prior:
 
         Args:
           count: how many are drawn, in one batch.
-          generator: where the randomness comes from.
+          generator: where the randomness comes from, on the device of the weights.
           max_tokens: a sequence that has no END by then is cut, and decodes to no molecule.
         Returns:
           the sequences, at most `max_tokens` + 1 tokens each.
         """
         model = self.model
+        stretch = STRETCH[model.device.type]
         ids_NT = torch.zeros(count, max_tokens + 1, dtype=torch.int64, device=model.device)
         log_probs_NT = torch.zeros(count, max_tokens + 1, device=model.device)
         going = torch.arange(count, device=model.device)
         last = torch.ones_like(going)
         context = empty_cache(model)
         with torch.inference_mode():
-            for t in range(max_tokens + 1):
-                out = model(input_ids=last[:, None], use_cache=True, **context)
-                log_p = self._log_softmax(out.logits[:, -1])
-                if log_p.isnan().any():
+            for t in range(0, max_tokens + 1, stretch):
+                steps = min(stretch, max_tokens + 1 - t)
+                ids, log_probs, context = self._write(last, context, steps, generator)
+                if log_probs.isnan().any():
                     raise RunError(
                         "the model's probabilities are not numbers: it has diverged. Start again "
                         "with a smaller lr."
                     )
-                last = torch.multinomial(log_p.exp(), 1, generator=generator)[:, 0]
-                ids_NT[going, t] = last
-                log_probs_NT[going, t] = log_p.gather(1, last[:, None])[:, 0]
+                ids_NT[going, t : t + steps] = ids
+                log_probs_NT[going, t : t + steps] = log_probs
+                last = ids[:, -1]
                 kept = last.nonzero()[:, 0]  # what has ended costs no further step
                 if len(kept) == 0:
                     break
-                # Recurrent models call their cache otherwise than transformers do.
-                name = "cache_params" if "cache_params" in out else "past_key_values"
                 if len(kept) < len(last):
-                    out[name].reorder_cache(kept)
-                context, going, last = {name: out[name]}, going[kept], last[kept]
+                    (cache,) = context.values()
+                    cache.reorder_cache(kept)
+                going, last = going[kept], last[kept]
+        ids_NT, log_probs_NT = ids_NT.cpu(), log_probs_NT.cpu()
         drawn = int(live(ids_NT).sum(1).max())
         return Sequences(ids_NT[:, :drawn], log_probs_NT[:, :drawn])
+
+    def _write(
+        self, last: torch.Tensor, context: dict[str, Any], steps: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """The next tokens of each sequence and their log-probabilities [b, `steps`], and the cache.
+
+        Nothing here depends on a value, so no step waits for the device.
+        """
+        ids, log_probs = [], []
+        for _ in range(steps):
+            out = self.model(input_ids=last[:, None], use_cache=True, **context)
+            # Recurrent models call their cache otherwise than transformers do.
+            name = "cache_params" if "cache_params" in out else "past_key_values"
+            context = {name: out[name]}
+            log_p = self._log_softmax(out.logits[:, -1])
+            noise = torch.empty_like(log_p).exponential_(generator=generator)
+            drawn = (log_p.exp() / noise).argmax(1)  # as torch.multinomial, which waits to check p
+            over = last == 0
+            last = torch.where(over, 0, drawn)
+            ids.append(last)
+            log_probs.append(torch.where(over, 0.0, log_p.gather(1, drawn[:, None])[:, 0]))
+        return torch.stack(ids, 1), torch.stack(log_probs, 1), context
 
     def log_probs(self, ids_NT: torch.Tensor) -> torch.Tensor:
         """Log-probability of each token [N, T] under the model; 0 where the sequence is over.
 
         Args:
-          ids_NT: as in `Sequences`.
+          ids_NT: as in `Sequences`, on any device.
+        Returns:
+          them on the device of the weights.
         """
+        ids_NT = ids_NT.to(self.model.device)
         start = torch.ones_like(ids_NT[:, :1])
         logits = self.model(input_ids=torch.cat([start, ids_NT[:, :-1]], 1), use_cache=False).logits
         taken = self._log_softmax(logits).gather(2, ids_NT[..., None])[..., 0]
@@ -213,7 +253,8 @@ class Prior:
     def total_log_probs(self, ids_NT: torch.Tensor, *, batch: int) -> torch.Tensor:
         """Log-probability of whole sequences in nats [N], `batch` at a time, without gradient."""
         with torch.inference_mode():
-            return torch.cat([self.log_probs(part).sum(-1) for part in ids_NT.split(batch)])
+            parts = [self.log_probs(part).sum(-1) for part in ids_NT.split(batch)]
+            return torch.cat(parts).cpu()
 
 
 def live(ids_NT: torch.Tensor) -> torch.Tensor:

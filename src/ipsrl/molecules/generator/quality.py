@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ipsrl.molecules.generator.device import device_of
 from ipsrl.molecules.generator.pretraining import read_smiles
 from ipsrl.molecules.generator.prior import Prior
 from ipsrl.molecules.molecule import canonical, internal_diversity
@@ -43,7 +44,12 @@ class Quality:
 
 
 def sample(
-    prior: str | Path, count: int, *, seed: int = 0, known: Path | None = None
+    prior: str | Path,
+    count: int,
+    *,
+    seed: int = 0,
+    known: Path | None = None,
+    device: str = "cpu",
 ) -> tuple[list[str], Quality]:
     """Draw SMILES from a prior.
 
@@ -52,12 +58,13 @@ def sample(
       count: SMILES that are drawn.
       seed: of the draws.
       known: file of SMILES that are not new.
+      device: as in `device_of`.
     Returns:
       the SMILES, "" for one that does not end, and their figures.
     """
-    model = Prior.load(prior)
+    model = Prior.load(prior).to(device_of(device))
     seen = set(read_smiles(known)[0].values()) if known else None
-    generator = torch.Generator().manual_seed(seed)
+    generator = model.generator(seed)
     began = time.perf_counter()
     drawn: list[str] = []
     while len(drawn) < count:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from ipsrl.molecules.component import Component
 from ipsrl.molecules.config import ComponentConfig
 from ipsrl.molecules.identity import digest_of, files
+from ipsrl.molecules.molecule import Fingerprint
 from ipsrl.molecules.scoring.own import Function, Program
 from ipsrl.molecules.scoring.properties import PROPERTIES, Property, Similarity, Smarts
 
@@ -46,14 +47,24 @@ def _synthesis(config: ComponentConfig) -> Component:
     return Synthesis(config.synthesis)
 
 
+def _qsar(config: ComponentConfig) -> Component:
+    from ipsrl.molecules.scoring.qsar import Qsar
+
+    assert config.qsar is not None
+    return Qsar(config.qsar)
+
+
 _MAKERS: dict[str, Callable[[ComponentConfig], Component]] = {
     **dict.fromkeys(PROPERTIES, lambda config: Property(PROPERTIES[config.kind])),
     "smarts": lambda config: Smarts(config.smarts, alert=False),
     "alert": lambda config: Smarts(config.smarts, alert=True),
-    "similarity": lambda config: Similarity(config.smiles),
+    "similarity": lambda config: Similarity(
+        config.smiles, Fingerprint(config.radius, config.counts, config.features)
+    ),
     "function": lambda config: Function(config.function, _identity(config)),
     "program": lambda config: Program(config.command, config.timeout, _identity(config)),
     "docking": _docking,
     "synthesis": _synthesis,
+    "qsar": _qsar,
 }
 """What makes each kind of `config.KINDS`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from ipsrl.functions import source_file
 from ipsrl.molecules.config import KINDS, Config
 from ipsrl.molecules.identity import digest_of, existing, files
+from ipsrl.molecules.molecule import NAMES
 from ipsrl.runs import installed_versions
 
 _IPSRL = Path(__file__).parents[2]  # what it holds changes with the version, not with the run
@@ -18,9 +19,12 @@ _IPSRL = Path(__file__).parents[2]  # what it holds changes with the version, no
 
 def inputs(config: Config) -> dict[str, str]:
     """Versions of libraries, and digests of files by their names in the configuration."""
+    if config.stages:
+        each = [inputs(config.of_stage(number)) for number in range(len(config.stages))]
+        return {name: value for one in each for name, value in one.items()}
     kinds = sorted({component.kind for component in config.components})
     libraries = ["rdkit", *(name for kind in kinds for name in KINDS[kind].libraries)]
-    found = installed_versions(libraries)
+    found = installed_versions(libraries) | {"names of molecules": NAMES}
     searches = [component.synthesis for component in config.components if component.synthesis]
     if any(search.model == "templates" for search in searches):
         from ipsrl.molecules.synthesis.templates import digest, templates
@@ -31,6 +35,8 @@ def inputs(config: Config) -> dict[str, str]:
 
         found["all-amide"] = IDENTITY
     named = {config.prior: str(Path(config.prior, "model.safetensors"))}
+    if config.inception:
+        named[config.inception] = config.inception
     if ":" in config.outcome:
         named[config.outcome] = source_file(config.outcome)
     paths = existing(named)

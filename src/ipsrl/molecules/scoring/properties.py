@@ -12,7 +12,7 @@ from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 
 from ipsrl.errors import ConfigError
 from ipsrl.molecules.component import Failure, guarded
-from ipsrl.molecules.molecule import canonical, similarities
+from ipsrl.molecules.molecule import ECFP4, Fingerprint, canonical, similarities
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,13 @@ class Similarity:
       ConfigError: for a reference that is not a molecule.
     """
 
-    def __init__(self, references: Sequence[str]) -> None:
-        self.references = list(references)
+    def __init__(self, references: Sequence[str], fingerprint: Fingerprint = ECFP4) -> None:
+        self.references, self.fingerprint = list(references), fingerprint
         for text in references:
             if canonical(text) is None:
                 raise ConfigError(f"{text!r} is not a molecule. Correct the SMILES.")
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
-        return similarities(smiles, self.references).max(1).tolist() if smiles else []
+        if not smiles:
+            return []
+        return similarities(smiles, self.references, self.fingerprint).max(1).tolist()

@@ -2,7 +2,8 @@
 
     reinvent   L = mean (log P_prior(y) + sigma R - log P(y))^2
     grpo       L = mean (clipped surrogate of A + kl KL(P || P_prior)),   A of R within the group
-               the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9)
+               the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9), or
+               A of sigma R + log P_prior(y) - log P(y) with `prior_in_advantage`
     flowrl     L = mean w (log Z + log P(y)/T - beta A - log P_prior(y)/T)^2
 
 A group is whatever goes into one update: a batch with some of the memory, or random SMILES of both.
@@ -20,6 +21,7 @@ import torch
 
 from ipsrl.core.group import Group
 from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
+from ipsrl.core.methods import GRPO, RewardMethod
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior, live
 from ipsrl.molecules.search.outcomes import OutcomeProbability
@@ -39,24 +41,43 @@ class Lesson(NamedTuple):
     rewards_N: np.ndarray
 
 
-def signal(config: Config, probability: OutcomeProbability, lesson: Lesson) -> np.ndarray:
+def signal(
+    config: Config, probability: OutcomeProbability, lesson: Lesson, prior: Prior
+) -> np.ndarray:
     """What each sequence of the lesson is taught [N]: its reward, or its advantage."""
     if config.method == "reinvent":
         return lesson.rewards_N
     rewards, above = lesson.rewards_N, config.success_above
     group = Group(rewards, success=None if above is None else rewards > above)
-    if config.needs("ids"):
+    if config.looks_at("ids"):
         group = group._replace(ids=probability.ids(lesson.smiles))
-    if config.needs("log_pf"):
-        group = group._replace(log_pf=probability.log_likelihood(lesson.ids_NT))
-    if config.needs("p"):
+    if config.looks_at("log_pf"):
+        log_pf_N = probability.log_likelihood(lesson.ids_NT)
+        group = group._replace(log_pf=np.minimum(log_pf_N, 0.0))  # rounded above it
+    if config.looks_at("log_ref"):
+        log_ref_N = prior.total_log_probs(lesson.ids_NT, batch=config.micro_batch).numpy()
+        group = group._replace(log_ref=np.minimum(log_ref_N, 0.0))
+    if config.looks_at("lengths"):
+        group = group._replace(lengths=live(lesson.ids_NT).sum(1).numpy())
+    if config.looks_at("visits"):
+        group = group._replace(visits=probability.visits(group.ids))
+    if config.looks_at("similarity") and config.outcome == "similarity":
+        group = group._replace(similarity=probability.similarities(lesson.smiles))
+    if config.looks_at("p"):
         named = [i for i, text in enumerate(lesson.smiles) if text is not None]
         p = np.ones(len(rewards))
         right = None if group.success is None else group.success[named]
         smiles = [lesson.smiles[i] or "" for i in named]
         p[named] = probability(smiles, lesson.ids_NT[named], right)
         group = group._replace(p=p)
-    return config.shaping()(group).advantages
+    method = config.shaping()
+    if not config.prior_in_advantage:
+        return method(group).advantages
+    assert isinstance(method, RewardMethod)  # for the type checker: the configuration sees to it
+    log_prior = prior.total_log_probs(lesson.ids_NT, batch=config.micro_batch).numpy()
+    target = config.sigma * method.rewards(group) + log_prior
+    compared = GRPO(method.advantage_clip, method.scale, method.baseline, method.std_eps)
+    return compared(Group(target - probability.log_likelihood(lesson.ids_NT))).advantages
 
 
 def update(
@@ -68,30 +89,31 @@ def update(
     signal_N: np.ndarray,
 ) -> float:
     """`epochs` steps of the optimiser on one lesson; returns the last loss."""
+    device = agent.model.device
     signals = torch.as_tensor(signal_N, dtype=torch.float32)
     uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
     parts = []
     lengths_N = live(ids_NT).sum(1)
     # Sequences of like length together, so that little of a part lies beyond their ends.
     for rows in lengths_N.argsort(stable=True).split(config.micro_batch):
-        ids, part = ids_NT[rows, : lengths_N[rows].max()], signals[rows]
-        log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape)
+        ids, part = ids_NT[rows, : lengths_N[rows].max()].to(device), signals[rows].to(device)
+        log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape, device=device)
         # On a first and only step the ratio is 1, and needs no second pass.
         parts.append((ids, part, log_prior, _frozen(agent, ids) if config.epochs > 1 else None))
-    loss = 0.0
+    loss = torch.zeros((), dtype=torch.float64, device=device)
     for _ in range(config.epochs):
         optimiser.zero_grad()
         log_z = _log_z(config, agent, parts) if config.method == "flowrl" else torch.zeros(())
-        loss = 0.0
+        loss.zero_()
         for ids, part, log_prior, log_old in parts:
             log_new = agent.log_probs(ids)
             log_old = log_new.detach() if log_old is None else log_old
             losses = _losses(config, log_new, ids, part, log_prior, log_old, log_z)
             mean = losses.sum() / len(ids_NT)
             mean.backward()
-            loss += mean.item()
+            loss += mean.detach()
         optimiser.step()
-    return loss
+    return loss.item()
 
 
 def _losses(
@@ -139,7 +161,7 @@ def _balance(
     """FlowRL's residual of each sequence, but for log Z."""
     length = live(ids).sum(-1)
     new, prior = log_new.sum(-1) / length, log_prior.sum(-1) / length
-    return flowrl_residual(torch.zeros(()), new, prior, signal, beta=config.beta)
+    return flowrl_residual(new.new_zeros(()), new, prior, signal, beta=config.beta)
 
 
 def _frozen(model: Prior, ids: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from ipsrl.core.metrics import effective_outcomes
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
+from ipsrl.molecules.generator.pretraining import read_smiles
 from ipsrl.molecules.generator.prior import Prior, padded
 from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.molecule import canonical, random_smiles
@@ -30,6 +32,7 @@ from ipsrl.molecules.search.memory import Entry, Memory
 from ipsrl.molecules.search.oracle import Call, Oracle, Status
 from ipsrl.molecules.search.outcomes import OutcomeProbability
 
+RECENT = 5  # batches whose mean reward ends a search, if it is to
 IDLE = 50  # batches in a row without one new molecule, after which the search is over
 LOST = 5  # batches in a row with half the best one's valid share, after which the agent has drifted
 
@@ -71,6 +74,8 @@ class Tally:
       idle: batches in a row without a new molecule.
       lost: batches in a row that have drifted.
       restored: times that the best agent was put back.
+      hits: calls with a reward above the threshold.
+      recent: mean rewards of the molecules of the last batches.
       samples: SMILES drawn, of which `invalid` are not molecules.
       best: mean reward of the best batch, and `best_valid` its share of molecules.
     """
@@ -79,21 +84,29 @@ class Tally:
     idle: int = 0
     lost: int = 0
     restored: int = 0
+    hits: int = 0
     samples: int = 0
     invalid: int = 0
     best: float = -1.0
     best_valid: float = 0.0
+    recent: list[float] = field(default_factory=list)
 
 
 class Search:
-    """A search between two steps: agent, oracle, filter, memory and what is known of outcomes."""
+    """A search between two steps: agent, oracle, filter, memory and what is known of outcomes.
 
-    def __init__(self, config: Config, scoring: Scoring, prior: Prior) -> None:
+    Args:
+      agent: what it starts with; the prior if not given.
+    """
+
+    def __init__(
+        self, config: Config, scoring: Scoring, prior: Prior, agent: Prior | None = None
+    ) -> None:
         self.config, self.prior = config, prior
-        self.agent = Prior(copy.deepcopy(prior.model), prior.vocabulary)
+        self.agent = Prior(copy.deepcopy((agent or prior).model), prior.vocabulary)
         self.optimiser = torch.optim.Adam(self.agent.model.parameters(), lr=config.lr)
-        self.oracle = Oracle(scoring, config.budget)
-        self.filter = DiversityFilter(config.bucket)
+        self.oracle = Oracle(scoring, config.budget, stereo=config.scaffold_stereo)
+        self.filter = DiversityFilter(config)
         self.memory = Memory(config.memory)
         self.probability = OutcomeProbability(config, self._log_likelihood)
         self.made: list[Made] = []  # one for each call of the oracle
@@ -105,31 +118,36 @@ class Search:
     def step(self) -> dict[str, Any]:
         """Draw a batch, score it, and learn from it; returns a line of metrics."""
         config, tally = self.config, self.tally
+        if tally.steps == 0 and config.inception:
+            self._begin(Path(config.inception))
         tally.steps += 1
         rng = np.random.default_rng([config.seed, tally.steps])
-        samples, new = self._draw(torch.Generator().manual_seed(int(rng.integers(2**63 - 1))))
+        samples, new = self._draw(self.agent.generator(int(rng.integers(2**63 - 1))))
         restored = self._guard(samples)
 
         # What a lost agent drew teaches the one that was put back nothing.
         learned = [] if restored else self._learned(samples)
+        calls = [sample.call for sample in learned]
+        kinds = self.filter.keys({call.smiles: call.scaffold for call in calls if call})
         rewards = self.filter.penalise(
-            np.array([sample.call.reward if sample.call else 0.0 for sample in learned]),
-            [sample.call.scaffold if sample.call else "" for sample in learned],
+            np.array([call.reward if call else 0.0 for call in calls]),
+            [kinds[call.smiles] if call else "" for call in calls],
         )
         found: dict[str, Entry] = {}
         for sample, reward in zip(learned, rewards.tolist(), strict=True):
             if call := sample.call:
-                entry = Entry(call.smiles, sample.written or "", call.scaffold, reward)
+                entry = Entry(call.smiles, sample.written or "", kinds[call.smiles], reward)
                 found.setdefault(call.smiles, entry)
         entries = list(found.values())
-        scaffolds = [entry.scaffold for entry in entries]
-        filtered = {name for name in scaffolds if self.filter.full([name])[0]}
+        raw = {call.smiles: call.reward for call in calls if call}
+        purged = self._purged(entries)
         self.memory.add(entries)
-        self.filter.add(scaffolds)
+        self.filter.add((e.kind for e in entries), (raw[e.smiles] for e in entries))
         self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
-        loss = 0.0 if restored else self._learn(learned, rewards, entries, filtered, rng)
+        loss = 0.0 if restored else self._learn(learned, rewards, entries, purged, rng)
         calls = [sample.call for sample in samples]
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
+        tally.recent = [*tally.recent, float(np.mean(valid)) if valid else 0.0][-RECENT:]
         return {
             "step": tally.steps,
             "calls": len(self.oracle.calls),
@@ -140,9 +158,30 @@ class Search:
             "effective_outcomes": self._effective(),
             "memory": len(self.memory.entries),
             "restored": tally.restored,
-            "hits": len(self.hits),
+            "hits": tally.hits,
             "loss": loss,
         }
+
+    def _begin(self, known: Path) -> None:
+        """Score known molecules, and begin the memory with them; the filter does not count them.
+
+        What the vocabulary cannot write is scored as well, but cannot be learned from.
+        """
+        written: dict[str, str] = {}
+        for text, smiles in read_smiles(known)[0].items():
+            written.setdefault(smiles, text)
+        calls = [call for call in self.oracle(list(written)) if call]
+        kinds = self.filter.keys({call.smiles: call.scaffold for call in calls})
+        covers = self.agent.vocabulary.covers
+        entries = [
+            Entry(call.smiles, text, kinds[call.smiles], call.reward)
+            for call in calls
+            for text in dict.fromkeys((written[call.smiles], call.smiles))
+            if covers(text)
+        ]
+        self.memory.add(entries)  # which takes a molecule as it is written first
+        self.made += [Made(0, call.reward) for call in calls]
+        self.tally.hits += sum(call.reward > self.config.threshold for call in calls)
 
     def _draw(self, generator: torch.Generator) -> tuple[list[Sample], list[Call]]:
         """A batch with its calls, and those of the calls that were made now."""
@@ -153,6 +192,7 @@ class Search:
         answers = iter(self.oracle([text for text in smiles if text is not None]))
         calls = [None if text is None else next(answers) for text in smiles]
         new = self.oracle.calls[before:]
+        self.tally.hits += sum(call.reward > self.config.threshold for call in new)
         right = None
         if (above := self.config.success_above) is not None:
             right = np.array([call is not None and call.reward > above for call in calls])
@@ -182,7 +222,7 @@ class Search:
         batch: list[Sample],
         rewards_N: np.ndarray,
         found: list[Entry],
-        filtered: set[str],
+        purged: set[str],
         rng: np.random.Generator,
     ) -> float:
         """Updates on the batch and on the memory; returns the loss of the first."""
@@ -195,17 +235,26 @@ class Search:
             np.concatenate([rewards_N, memory.rewards_N]),
         )
         loss = self._update(joined)
-        self.memory.purge(filtered)
+        self.memory.purge(purged)
         for _ in range(config.augmentations):
             entries = [*found, *self.memory.entries]
             seeds = rng.integers(2**31 - 1, size=len(entries)).tolist()
             self._update(self._group(entries, list(map(self._rewritten, entries, seeds))))
         return loss
 
+    def _purged(self, entries: list[Entry]) -> set[str]:
+        """Kinds that the memory is to forget, as the filter is before it counts the batch."""
+        match self.config.purge:
+            case "zero":
+                return {entry.kind for entry in entries if entry.reward == 0}
+            case "full":
+                return {entry.kind for entry in entries if self.filter.full(entry.kind)}
+        return set()
+
     def _update(self, group: Lesson) -> float:
         if not group.smiles:
             return 0.0
-        taught = signal(self.config, self.probability, group)
+        taught = signal(self.config, self.probability, group, self.prior)
         return update(self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught)
 
     def _group(self, entries: list[Entry], written: list[str]) -> Lesson:
@@ -252,11 +301,14 @@ class Search:
         """Why the search is over, or "" while it is not."""
         if self.oracle.left == 0:
             return "budget"
+        recent, until = self.tally.recent, self.config.until
+        if until is not None and len(recent) == RECENT and np.mean(recent) > until:
+            return "until"
         return "idle" if self.tally.idle >= IDLE else ""
 
     @property
     def hits(self) -> list[Call]:
-        """Calls with a reward above the threshold."""
+        """Calls with a reward above the threshold: looks through all calls."""
         return [call for call in self.oracle.calls if call.reward > self.config.threshold]
 
 

@@ -18,13 +18,13 @@ class Entry(NamedTuple):
     Attributes:
       smiles: canonical.
       written: as the agent wrote it.
-      scaffold: its Murcko scaffold.
+      kind: what the diversity filter counts it as, such as its Murcko scaffold.
       reward: R'.
     """
 
     smiles: str
     written: str
-    scaffold: str
+    kind: str
     reward: float
 
 
@@ -57,7 +57,7 @@ class Memory:
         chosen = rng.permutation(len(self.entries))[:count]
         return [self.entries[i] for i in chosen]
 
-    def purge(self, scaffolds: Iterable[str]) -> None:
-        """Forget the molecules of these scaffolds."""
-        gone = set(scaffolds)
-        self.entries = [entry for entry in self.entries if entry.scaffold not in gone]
+    def purge(self, kinds: Iterable[str]) -> None:
+        """Forget the molecules of these kinds."""
+        gone = set(kinds)
+        self.entries = [entry for entry in self.entries if entry.kind not in gone]

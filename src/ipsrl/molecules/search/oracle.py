@@ -3,7 +3,7 @@
 One answer for each SMILES, whatever happens to the programs that compute it:
 
     VALID      a reward
-    INVALID    RDKit cannot read the SMILES; this costs nothing
+    INVALID    not a molecule (`molecule.fault`); this costs nothing
     FAILED     a component has no value
     TIMEOUT    a component has no value within its limit
 
@@ -12,6 +12,7 @@ All but VALID have a reason, and NaN instead of a reward: never a number that co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ipsrl.molecules.component import Timeout
-from ipsrl.molecules.molecule import is_readable, scaffold
+from ipsrl.molecules.molecule import fault, scaffold
 from ipsrl.molecules.scoring.aggregate import Scoring
 
 
@@ -63,25 +64,36 @@ class Oracle:
       scoring: what is computed.
       budget: calls that may be made.
       calls: of an earlier run.
+      stereo: whether the scaffolds of calls keep stereo marks.
     """
 
-    def __init__(self, scoring: Scoring, budget: int, calls: Iterable[Call] = ()) -> None:
-        self.scoring, self.budget = scoring, budget
-        self.calls = list(calls)
-        self._known = {call.smiles: call for call in self.calls}
+    def __init__(
+        self, scoring: Scoring, budget: int, calls: Iterable[Call] = (), *, stereo: bool = False
+    ) -> None:
+        self.scoring, self.budget, self.stereo = scoring, budget, stereo
+        self.calls: list[Call] = []
+        self.statuses: Counter[Status] = Counter()  # of all calls, which nobody counts again
+        self._known: dict[str, Call] = {}
+        for call in calls:
+            self._keep(call)
 
     @property
     def left(self) -> int:
         """Calls that remain."""
-        return self.budget - sum(call.status is not Status.INVALID for call in self.calls)
+        return self.budget - self.statuses.total() + self.statuses[Status.INVALID]
+
+    @property
+    def lost(self) -> int:
+        """Calls without a value."""
+        return self.statuses.total() - self.statuses[Status.VALID]
 
     def __call__(self, smiles: Sequence[str]) -> list[Call | None]:
         """The call of each canonical SMILES [N]; None for those that the budget does not cover."""
         new = [text for text in dict.fromkeys(smiles) if text not in self._known]
         nothing = (np.nan,) * len(self.scoring.names)
         for text in new:
-            if not is_readable(text):
-                self._add(text, "", Status.INVALID, "RDKit cannot read it", nothing, np.nan)
+            if reason := fault(text):
+                self._add(text, "", Status.INVALID, reason, nothing, np.nan)
         new = [text for text in new if text not in self._known][: self.left]
         if new:
             scores = self.scoring(new)
@@ -92,10 +104,14 @@ class Oracle:
                     late = isinstance(failure, Timeout)
                     status, reason = Status.TIMEOUT if late else Status.FAILED, failure.reason
                 reward = float(scores.rewards[i])
-                self._add(text, scaffold(text), status, reason, tuple(raws[i]), reward)
+                name = scaffold(text, stereo=self.stereo)
+                self._add(text, name, status, reason, tuple(raws[i]), reward)
         return [self._known.get(text) for text in smiles]
 
     def _add(self, smiles: str, scaffold: str, *rest: Any) -> None:
-        call = Call(len(self.calls) + 1, smiles, scaffold, *rest)
+        self._keep(Call(len(self.calls) + 1, smiles, scaffold, *rest))
+
+    def _keep(self, call: Call) -> None:
         self.calls.append(call)
-        self._known[smiles] = call
+        self.statuses[call.status] += 1
+        self._known[call.smiles] = call

@@ -17,6 +17,7 @@ memory): one that is not among those counted has been seen once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
@@ -43,18 +44,17 @@ from ipsrl.functions import call, load_function, name_of, one_each
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.molecule import generic_scaffold, scaffold, similarities
 
-_KEYS: dict[str, Callable[[str], str]] = {
-    "smiles": lambda smiles: smiles,
-    "similarity": lambda smiles: smiles,
-    "scaffold": scaffold,
-    "generic-scaffold": generic_scaffold,
-}
 
-
-def _keys(outcome: str) -> Callable[[list[str]], Sequence[Hashable | None]]:
-    if outcome in _KEYS:
-        return lambda smiles: [_KEYS[outcome](text) for text in smiles]
-    return load_function(outcome)
+def _keys(config: Config) -> Callable[[list[str]], Sequence[Hashable | None]]:
+    match config.outcome:
+        case "smiles" | "similarity":
+            return lambda smiles: smiles
+        case "scaffold":
+            stereo = config.scaffold_stereo
+            return lambda smiles: [scaffold(text, stereo=stereo) for text in smiles]
+        case "generic-scaffold":
+            return lambda smiles: [generic_scaffold(text) for text in smiles]
+    return load_function(config.outcome)
 
 
 class Drawn(NamedTuple):
@@ -86,11 +86,12 @@ class OutcomeProbability:
         self, config: Config, log_likelihood: Callable[[torch.Tensor], np.ndarray]
     ) -> None:
         self.outcome, self.estimator = config.outcome, config.estimates()
-        self.keys = _keys(config.outcome)
+        self.keys = _keys(config)
         self.remembered = self.estimator.batches if isinstance(self.estimator, Replay) else 1
         self.log_likelihood = log_likelihood
         self.batches: list[Drawn] = []
         self.molecules: list[str] = []
+        self.earlier: Counter[int] | None = Counter() if config.looks_at("visits") else None
         self.ids(["CCO"])  # a function that cannot answer is found out before the oracle is asked
 
     def ids(self, smiles: Sequence[str | None]) -> np.ndarray:
@@ -124,8 +125,24 @@ class OutcomeProbability:
                 text if right else None for text, right in zip(smiles, success_G, strict=True)
             ]
         self.molecules = [text for text in smiles if text is not None]
+        if self.earlier is not None and self.batches:
+            self.earlier.update(self.batches[-1].outcomes_G.tolist())
         self.batches.append(Drawn(self.ids(smiles), ids_GT, log_p_G))
         del self.batches[: -self.remembered]
+
+    def visits(self, ids_N: np.ndarray) -> np.ndarray:
+        """How often each outcome was drawn before the last batch [N]."""
+        earlier = self.earlier or {}
+        return np.array([earlier.get(outcome, 0) for outcome in ids_N.tolist()])
+
+    def similarities(self, smiles: Sequence[str | None]) -> np.ndarray:
+        """Tanimoto similarity of each to each [N, N]; None is similar to itself only."""
+        named = [i for i, text in enumerate(smiles) if text is not None]
+        molecules = [smiles[i] or "" for i in named]
+        whole = np.eye(len(smiles))
+        if named:
+            whole[np.ix_(named, named)] = similarities(molecules, molecules)
+        return whole
 
     def __call__(
         self, smiles: Sequence[str], ids_NT: torch.Tensor, success_N: np.ndarray | None = None

@@ -30,7 +30,8 @@ class Result:
       scaffolds: Murcko scaffolds among the hits.
       best: highest reward; None if no call has one.
       restored: times that the drift guard put the best agent back.
-      ended: budget, or idle when no new molecule came any more.
+      ended: budget, until where its mean reward is reached, or idle when no new molecule came any
+        more.
       reasons: the five most frequent ones of calls without a value, and how often each.
       cut: values outside [0, 1] that the identity transform cut to it, by component.
     """
@@ -112,6 +113,18 @@ def table_of(search: Search, first: int) -> pa.Table:
     for i, name in enumerate(search.oracle.scoring.names):
         columns[name] = _numbers([call.raw[i] for call in calls])
     return pa.table(columns)
+
+
+def filter_of(search: Search) -> pa.Table:
+    """How often the filter has counted each scaffold since the last table of this kind."""
+    added, search.filter.added = search.filter.added, Counter()
+    return pa.table(
+        {
+            "step": pa.array([search.tally.steps] * len(added), pa.int64()),
+            "scaffold": pa.array(list(added), pa.string()),
+            "drawn": pa.array(list(added.values()), pa.int64()),
+        }
+    )
 
 
 def _numbers(values: list[float]) -> pa.Array:

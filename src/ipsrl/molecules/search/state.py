@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -19,11 +20,13 @@ from ipsrl.molecules.search.outcomes import Drawn
 
 
 def state_of(search: Search) -> dict[str, np.ndarray]:
-    """All that `restore` needs beside the table of calls."""
+    """All that `restore` needs beside the tables of calls and of the filter, which only grow."""
     memo = {
-        "tally": asdict(search.tally), "counts": search.filter.counts,
-        "memory": search.memory.entries, "molecules": search.probability.molecules,
+        "tally": asdict(search.tally), "memory": search.memory.entries,
+        "molecules": search.probability.molecules,
     }  # fmt: skip
+    if (earlier := search.probability.earlier) is not None:
+        memo["visits"] = list(earlier.items())
     arrays = pack(search.agent.model, search.optimiser)
     arrays |= {f"best/{name}": array for name, array in search.best.items()}
     for i, batch in enumerate(search.probability.batches):
@@ -33,11 +36,19 @@ def state_of(search: Search) -> dict[str, np.ndarray]:
     return arrays | {"memo": np.frombuffer(json.dumps(memo).encode(), np.uint8)}
 
 
-def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> None:
-    """Put back what `state_of` and `result.table_of` returned."""
+def restore(
+    search: Search,
+    arrays: dict[str, np.ndarray],
+    rows: list[dict[str, Any]],
+    filtered: list[dict[str, Any]],
+) -> None:
+    """Put back what `state_of`, `result.table_of` and `result.filter_of` returned."""
     memo = json.loads(arrays["memo"].tobytes())
     search.tally = Tally(**memo["tally"])
-    search.filter = DiversityFilter(search.config.bucket, memo["counts"])
+    counts: Counter[str] = Counter()
+    for row in filtered:
+        counts[row["scaffold"]] += row["drawn"]
+    search.filter = DiversityFilter(search.config, counts)
     search.memory = Memory(search.config.memory, [Entry(*entry) for entry in memo["memory"]])
     unpack(arrays, search.agent.model, search.optimiser)
     search.best = {
@@ -45,6 +56,8 @@ def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, 
         for name, array in arrays.items() if name.startswith("best/")
     }  # fmt: skip
     search.probability.molecules = memo["molecules"]
+    if search.probability.earlier is not None:
+        search.probability.earlier = Counter(dict(memo["visits"]))
     batches = sum(name.endswith("/log_p") for name in arrays)
     search.probability.batches = [
         Drawn(
@@ -62,7 +75,8 @@ def restore(search: Search, arrays: dict[str, np.ndarray], rows: list[dict[str, 
         )
         for row in rows
     ]  # fmt: skip
-    search.oracle = Oracle(search.oracle.scoring, search.config.budget, calls)
+    stereo = search.config.scaffold_stereo
+    search.oracle = Oracle(search.oracle.scoring, search.config.budget, calls, stereo=stereo)
     search.made = [Made(row["step"], _nan(row["penalised"])) for row in rows]
 
 

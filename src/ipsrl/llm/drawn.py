@@ -1,0 +1,75 @@
+"""How often each prompt has had each outcome, over all of a training."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.errors import RunError
+from ipsrl.runs import write_whole
+
+FILE = "drawn_outcomes.safetensors"
+
+
+class DrawnOutcomes:
+    """N(o) of every prompt: what a bonus for rare outcomes looks at."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[int, Counter[int]] = defaultdict(Counter)
+
+    def visits(self, prompts_P: np.ndarray, ids_PG: np.ndarray) -> np.ndarray:
+        """How often each outcome was drawn before, and count these groups.
+
+        Args:
+          prompts_P: an integer per prompt, from `prompt_ids`.
+          ids_PG: outcome ids of their groups.
+        Returns:
+          N(o) >= 0 [P, G]; 0 for samples without an outcome.
+        """
+        counts = [self._counts[prompt] for prompt in prompts_P.tolist()]
+        groups = ids_PG.tolist()
+        before = [[of[o] for o in ids] for of, ids in zip(counts, groups, strict=True)]
+        for of, ids in zip(counts, groups, strict=True):
+            of.update(o for o in ids if o != NO_OUTCOME)
+        return np.array(before)
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the counts to a file of their own, as a whole or not at all."""
+        rows = [
+            (prompt, outcome, count)
+            for prompt, counts in self._counts.items()
+            for outcome, count in counts.items()
+        ]
+        rows_R3 = np.array(rows, np.int64).reshape(-1, 3)
+        write_whole(checkpoint / FILE, save({"drawn": rows_R3}))
+
+    def load(self, checkpoint: Path) -> bool:
+        """Take the counts of a checkpoint in the place of these.
+
+        Returns:
+          whether it has some; without, nothing has been drawn yet.
+        Raises:
+          RunError: if its file is damaged, or another one.
+        """
+        path = checkpoint / FILE
+        self._counts.clear()
+        if not path.exists():
+            return False
+        try:
+            rows_R3 = load(path.read_bytes())["drawn"]
+            if rows_R3.dtype != np.int64 or rows_R3.ndim != 2 or rows_R3.shape[1] != 3:
+                raise ValueError(f"it has dtype {rows_R3.dtype} and shape {rows_R3.shape}")
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise RunError(
+                f"{path} is not the counts of outcomes that a trainer wrote "
+                f"({type(error).__name__}: {error}), so training cannot go on as it was. Restore "
+                "it from a copy, resume from another checkpoint, or delete it to count anew."
+            ) from None
+        for prompt, outcome, count in rows_R3.tolist():
+            self._counts[prompt][outcome] = count
+        return True

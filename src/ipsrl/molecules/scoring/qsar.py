@@ -1,0 +1,130 @@
+"""Models of scikit-learn that predict a value from a fingerprint (QSAR), without pickles.
+
+A file of skops names the types that it holds, and only types that skops knows for harmless, or that
+the user names, are made.  A file of ONNX is a graph of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipsrl.errors import ConfigError, MissingExtra, words
+from ipsrl.molecules.component import Failure, guarded
+from ipsrl.molecules.config import KINDS, QsarConfig
+from ipsrl.molecules.identity import digest_of
+from ipsrl.molecules.molecule import Fingerprint, fingerprint_rows
+from ipsrl.runs import installed_versions
+
+Predict = Callable[[np.ndarray], Any]
+"""Fingerprints [N, bits] to values [N] or [N, 1], or probabilities of two classes [N, 2]."""
+
+
+class Qsar:
+    """What a model predicts: the value, or, of two classes, the probability of the second.
+
+    Raises:
+      MissingExtra: without the library of the file.
+      ConfigError: for a file that is not a model, that holds types nobody trusts, or whose model
+        takes or gives something else.
+    """
+
+    def __init__(self, config: QsarConfig) -> None:
+        self.config = config
+        self.fingerprint = Fingerprint(config.radius, config.counts, config.features)
+        path = Path(config.model)
+        self.predict = _onnx(path) if path.suffix == ".onnx" else _skops(path, config.trusted)
+        try:
+            self._values(["C", "CCO"])
+        except Exception as error:
+            raise ConfigError(
+                f"{path} cannot predict from fingerprints of {config.bits} bits ({_line(error)}). "
+                "Give bits, radius, counts and features as it was trained with, and a model that "
+                "predicts one number or two classes."
+            ) from error
+        settings = config.model_dump(exclude={"model", "trusted"})
+        versions = installed_versions(("rdkit", *KINDS["qsar"].libraries))
+        self.identity = f"qsar {settings} sha256 {digest_of([path])} {versions}"
+
+    def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
+        if not smiles:
+            return []
+        try:
+            values = self._values(smiles)
+        except Exception as error:
+            if len(smiles) == 1:
+                return [Failure(_line(error))]
+            return [value for text in smiles for value in self([text])]
+        return [guarded(lambda v=v: v) for v in values.tolist()]
+
+    def _values(self, smiles: Sequence[str]) -> np.ndarray:
+        rows = fingerprint_rows(smiles, self.fingerprint, self.config.bits)
+        found = np.asarray(self.predict(rows), dtype=float)
+        if found.shape not in ((len(rows),), (len(rows), 1), (len(rows), 2)):
+            raise ValueError(f"it predicts an array of shape {list(found.shape)}")
+        return found.reshape(len(rows), -1)[:, -1]
+
+
+def _skops(path: Path, trusted: list[str]) -> Predict:
+    io = _library("skops", "skops.io")
+    _library("scikit-learn", "sklearn")
+    try:
+        foreign = io.get_untrusted_types(file=path)
+    except Exception as error:
+        raise _not_a_model(path, error) from error
+    if unknown := sorted({*foreign} - {*trusted}):
+        raise ConfigError(
+            f"{path} holds types that skops does not know for harmless: {', '.join(unknown)}. "
+            "Loading them can run code. If you trust where the file comes from, name them: "
+            f"trusted = {unknown}".replace("'", '"')
+        )
+    try:
+        model = io.load(path, trusted=foreign)
+    except Exception as error:
+        raise _not_a_model(path, error) from error
+    return getattr(model, "predict_proba", None) or model.predict
+
+
+def _onnx(path: Path) -> Predict:
+    runtime = _library("onnxruntime", "onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1  # sums in one order
+    options.log_severity_level = 3
+    try:
+        # From bytes, a model cannot name further files.
+        session = runtime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise _not_a_model(path, error) from error
+    name = session.get_inputs()[0].name
+
+    def predict(rows: np.ndarray) -> Any:
+        found = session.run(None, {name: rows})[-1]  # of a classifier the labels come first
+        if isinstance(found, list):  # skl2onnx writes {class: probability} for each
+            return [[row[label] for label in sorted(row)] for row in found]
+        return found
+
+    return predict
+
+
+def _library(name: str, module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        raise MissingExtra("qsar", name) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(words(error).split())  # onnxruntime writes several lines
+
+
+def _not_a_model(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be loaded ({_line(error)}). Write it with skops.io.dump of the version of "
+        "scikit-learn that is installed here, or with skl2onnx."
+    )

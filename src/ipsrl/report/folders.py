@@ -1,0 +1,82 @@
+"""What a user names: run directories, and folders of them, as `ipsrl reproduce` makes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ipsrl.errors import RunError
+from ipsrl.runs import Folder
+
+_DEPTH = 4  # folders below the one that is named
+
+
+@dataclass(frozen=True)
+class Found:
+    """Runs by label; and of items: their tables, and their pictures by caption."""
+
+    runs: Mapping[str, Path]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    pictures: Mapping[str, bytes]
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """What lies in run directories and folders.
+
+    Raises:
+      RunError: for one that is neither a run nor holds any.
+    """
+    runs: dict[Path, str] = {}
+    tables: dict[str, Sequence[Mapping[str, Any]]] = {}
+    pictures: dict[str, bytes] = {}
+    for path in paths:
+        before = "" if len(paths) == 1 else f"{path.resolve().name}/"
+        inside = list(_runs(path, _DEPTH))
+        is_item = _is_item(path)
+        if not inside and not is_item:
+            raise RunError(
+                f"{path} is not a run directory (no config.toml), and no folder in it is one. "
+                "Pass what --out named, or a folder of such directories."
+            )
+        for run in inside:
+            within = run.relative_to(path).as_posix()
+            label = path.resolve().name if within == "." else f"{before}{within}"
+            runs.setdefault(run.resolve(), label)
+        if is_item:
+            tables[path.resolve().name] = json.loads((path / "table.json").read_bytes())
+            for picture in sorted(path.glob("index-*.png")):
+                pictures[f"{before}{picture.stem.removeprefix('index-')}"] = picture.read_bytes()
+    labels = list(runs.values())
+    return Found(
+        {label if labels.count(label) == 1 else str(run): run for run, label in runs.items()},
+        tables,
+        pictures,
+    )
+
+
+def _runs(path: Path, depth: int) -> Iterator[Path]:
+    """Run directories in a folder, sorted; what lies in a run is a part of it."""
+    if (path / "config.toml").is_file():
+        yield path
+    elif depth and path.is_dir():
+        with os.scandir(path) as found:
+            names = sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
+        for name in names:
+            yield from _runs(path / name, depth - 1)
+
+
+def _is_item(path: Path) -> bool:
+    """Whether it is a folder of `reproduce` with a table of rows."""
+    try:
+        rows = json.loads((path / "table.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (
+        "table.json" in Folder(path)
+        and isinstance(rows, list)
+        and all(isinstance(row, dict) for row in rows)
+    )

@@ -1,0 +1,55 @@
+"""From a run directory to a view: one module for each family.
+
+A new family is a module with `read(run, label, among) -> View`, and a line in `_READERS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyarrow import ArrowException
+
+from ipsrl.errors import IpsrlError, RunError, words
+from ipsrl.report.readers import grids, hypospace, llm, molecules
+from ipsrl.report.readers.base import plain_view, settings
+from ipsrl.report.view import View
+from ipsrl.runs import Run
+
+_READERS = {
+    "grids": grids.read,
+    "llm": llm.read,
+    "hypospace": hypospace.read,
+    "molecules": molecules.read,
+}
+
+
+def read(directory: Path, label: str, among: int = 1) -> View:
+    """The view of a run, whatever its family, running or not.
+
+    Args:
+      directory: of the run.
+      label: of it on the page.
+      among: how many runs share the page: of each, there is room for the less.
+    Raises:
+      RunError: if there is no run in the directory, or a file of it cannot be read.
+    """
+    run = Run.open(directory)
+    try:
+        reader = _READERS.get(run.family or _guessed(run), plain_view)
+        return reader(run, label, among)
+    except IpsrlError:
+        raise
+    except (
+        OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ArrowException
+    ) as error:  # fmt: skip
+        raise RunError(
+            f"{directory} cannot be read ({words(error)}), though a run wrote it. Restore its "
+            "files from a copy, or leave it out."
+        ) from error
+
+
+def _guessed(run: Run) -> str:
+    """Of a run whose version did not record the family, by its configuration."""
+    config = settings(run)
+    marks = {"components": "molecules", "domain": "hypospace", "dataset": "llm", "policy": "grids"}
+    return next((family for key, family in marks.items() if key in config), "")

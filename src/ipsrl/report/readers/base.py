@@ -1,0 +1,161 @@
+"""What all families share: state, configuration, versions and dates of a run, and its metrics."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipsrl.config import read
+from ipsrl.report.view import Curve, View, known
+from ipsrl.runs import Run
+
+POINTS = 400
+"""Most points of a line: more than a screen shows."""
+
+DATES = ("begun", "ended", "last written")
+"""What `about` calls them."""
+
+_UNTOLD = ("/mean_length", "/min_length", "/max_length", "terminated_length", "clip_ratio")
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Keys and values of config.toml; those of a table with the name of the table before them."""
+    return dict(_flat(read(run.directory / "config.toml")))
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def about(run: Run) -> dict[str, str]:
+    """Seed, dates and versions of a run."""
+    told = run.environment()
+    found = {f"{key}": str(value) for key, value in told.get("seeds", {}).items()}
+    begun, ended, written = DATES
+    found[begun] = _date(run.directory / "config.toml")
+    last = run.directory / "result.json" if run.finished else run.metrics_path
+    if last.exists():
+        found[ended if run.finished else written] = _date(last)
+    for key in ("git_revision", "platform", "python"):
+        if told.get(key):
+            found[key.replace("_", " ")] = str(told[key])
+    found |= {name: str(version) for name, version in told.get("versions", {}).items()}
+    found |= {f"input {name}": str(digest) for name, digest in told.get("inputs", {}).items()}
+    return found
+
+
+def _date(path: Path) -> str:
+    moment = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def view(
+    run: Run, label: str, title: str, command: str, done: Sequence[int] | None = None, **told: Any
+) -> View:
+    """The view of a run with what is the same for all families.
+
+    Args:
+      run: to read.
+      label: of it on the page.
+      title: what was run.
+      command: that runs such a thing.
+      done: how far a run is that has not ended: steps done, and all.
+      told: what the family adds.
+    """
+    state, alarms = run.state, list(told.pop("alarms", ()))
+    again = shlex.quote(str(run.directory))
+    if state == "failed":
+        alarms.insert(0, f"The run failed: {run.failure()}")
+    progress = ""
+    if state != "ended" and done is not None:
+        progress = f"{done[0]:,} of {done[1]:,}"
+    if state in ("stopped", "failed"):
+        progress += f"{'; ' if progress else ''}continue with: {command} --resume {again}"
+    return View(
+        label=label,
+        family=run.family or "",
+        title=title,
+        state=state,
+        progress=progress,
+        alarms=alarms,
+        command=f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW",
+        config={key: _shown(value) for key, value in settings(run).items()},
+        about=about(run),
+        **told,
+    )
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def thinned(length: int, most: int = POINTS) -> np.ndarray:
+    """Indices of at most so many of a list, evenly, with the first and the last."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
+
+
+def curves(
+    rows: Sequence[Mapping[str, Any]], x: str, charts: Mapping[str, Sequence[str]]
+) -> list[Curve]:
+    """Curves of a run with one line of metrics per step.
+
+    Args:
+      rows: lines of metrics.jsonl.
+      x: key of the steps.
+      charts: by key: chart, what y is, and which line of the chart it is.
+    """
+    found = []
+    for key, (chart, y, name) in charts.items():
+        chosen = [row for row in rows if row.get(key) is not None and x in row]
+        if chosen:
+            chosen = [chosen[i] for i in thinned(len(chosen))]
+            xs, ys = known([row[x] for row in chosen]), known([row[key] for row in chosen])
+            found.append(Curve(chart, x, y, xs, [ys], name))
+    return found
+
+
+def curves_of_seeds(
+    rows: Sequence[Mapping[str, Any]], x: str, charts: Mapping[str, tuple[str, str]]
+) -> list[Curve]:
+    """Curves of a run with one line of metrics per step and seed, as long as all seeds have it.
+
+    Args:
+      rows: lines of metrics.jsonl.
+      x: key of the steps.
+      charts: by key: chart, and what y is.
+    """
+    seeds = len({row["seed"] for row in rows})
+    steps = len(rows) // max(seeds, 1)
+    found = []
+    for key, (chart, y) in charts.items():
+        # Where a value costs much, some evaluations have none.
+        has = [t for t in range(steps) if rows[t * seeds].get(key) is not None]
+        if has:
+            chosen = [has[i] for i in thinned(len(has))]
+            xs = [rows[t * seeds][x] for t in chosen]
+            ys_ST = [known([rows[t * seeds + s].get(key) for t in chosen]) for s in range(seeds)]
+            found.append(Curve(chart, x, y, xs, ys_ST))
+    return found
+
+
+def plain_view(run: Run, label: str, among: int = 1) -> View:  # noqa: ARG001 (as all readers)
+    """Of a run that no reader knows better: every number that it logs, over its first key."""
+    rows = run.metrics()
+    first = next(iter(rows), {})
+    keys = [k for k, v in first.items() if isinstance(v, int | float) and not k.endswith(_UNTOLD)]
+    x = next((key for key in ("step", *keys) if key in first), "step")
+    charts = {key: (key, key, "") for key in keys if key != x}
+    return view(
+        run, label, f"{run.family or 'a run'}", "ipsrl", curves=curves(rows, x, charts),
+        summary=run.result() if run.finished else {},
+    )  # fmt: skip

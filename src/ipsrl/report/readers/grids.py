@@ -1,0 +1,225 @@
+"""Runs on grids and in environments of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ipsrl.llm.collapse import expected_distinct
+from ipsrl.report.readers.base import curves_of_seeds, settings, view
+from ipsrl.report.readers.frequencies import frequencies
+from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
+from ipsrl.runs import Run
+
+FEW = 10
+"""Runs on a page up to which each shows several seeds."""
+
+_CHARTS = {
+    "total_l1": ("Distance to the target", "total L1, exact"),
+    "sampled_l1": ("Distance of the last samples to the target", "total L1 of samples"),
+    "effective_outcomes": ("Effective outcomes", "exp of the entropy"),
+    "modes_visited": ("Modes visited", "modes"),
+    "expected_reward": ("Reward", "expected reward"),
+    "loss": ("Loss", "loss"),
+}
+
+
+def read(run: Run, label: str, among: int = 1) -> View:
+    """The view of a run, which may be going on, on a page of so many."""
+    config, rows = settings(run), run.metrics()
+    seeds = int(config.get("seeds", 1))
+    batch = int(config.get("batch", 1))
+    whole = int(config.get("iterations", 0)) * batch
+    result = run.result() if run.finished else {}
+    parts: list[Part] = []
+    coverage: list[Curve] = []
+    if "outcomes.parquet" in run.files:
+        table = pq.read_table(run.outcomes_path)
+        parts.append(_frequencies(table, config, batch))
+        coverage = _coverage(table)
+    if run.finished and (arrays := run.arrays()):
+        parts += _distributions(config, result, arrays, among)
+    return view(
+        run,
+        label,
+        title=f"{_method(config)} on {_environment(config)}, {seeds} seeds",
+        command=f"ipsrl train {'env' if 'env' in config else 'hypergrid'}",
+        done=(rows[-1]["trajectories"] if rows else 0, whole),
+        alarms=_alarms(rows[-seeds:]),
+        summary=_summary(result, rows[-seeds:]),
+        curves=[*curves_of_seeds(rows, "trajectories", _CHARTS), *coverage],
+        parts=parts,
+    )
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    estimator = config.get("estimator")
+    return f"{config.get('method')}{f' ({estimator})' if estimator else ''}"
+
+
+def _environment(config: Mapping[str, Any]) -> str:
+    if "env" in config:
+        return PurePath(str(config["env"])).name
+    if "dims" in config:
+        grid = "x".join([str(config["side"])] * config["dims"])
+        return f"the {grid} hyper-grid" + (
+            ", deceptive" if config.get("reward") == "deceptive" else ""
+        )
+    return "the lattice"
+
+
+def _alarms(last: list[dict[str, Any]]) -> list[str]:
+    lost = [str(row["seed"]) for row in last if "loss" in row and row["loss"] is None]
+    return [f"The loss is no longer finite: seed {', '.join(lost)} diverged."] if lost else []
+
+
+def _summary(result: Mapping[str, Any], last: list[dict[str, Any]]) -> dict[str, Any]:
+    if not result:
+        return {
+            key: [row.get(key) for row in last]
+            for key in ("total_l1", "modes_visited", "effective_outcomes")
+            if last and any(row.get(key) is not None for row in last)
+        }
+    found: dict[str, Any] = {
+        key: result[key]
+        for key in ("total_l1", "mean_l1", "modes_found", "modes_visited", "modes_total")
+    }
+    for threshold, reached in result.get("trajectories_to", {}).items():
+        found[f"trajectories to L1 {threshold}"] = reached
+    for key in ("sampled_l1", "sampled_floor", "floor_l1", "trajectories"):
+        found[key] = result.get(key)
+    return {key: value for key, value in found.items() if value not in (None, [])}
+
+
+def _coverage(table: pa.Table) -> list[Curve]:
+    """Different outcomes among N samples of a seed, of the first and last quarter of the steps."""
+    step_R, seed_R, ids_R, counts_R = _columns(table, "step", "seed", "outcome", "count")
+    steps, seeds = np.unique(step_R), np.unique(seed_R)
+    quarter = max(1, len(steps) // 4)
+    found = []
+    for name, chosen in (("first", steps[:quarter]), ("last", steps[-quarter:])):
+        in_quarter = np.isin(step_R, chosen) & (ids_R >= 0)
+        counts_SK = [
+            np.bincount(ids_R[own], counts_R[own]).astype(int)
+            for own in (in_quarter & (seed_R == seed) for seed in seeds)
+        ]
+        counts_SK = [counts[counts > 0] for counts in counts_SK]
+        least = min(int(counts.sum()) for counts in counts_SK)
+        samples = [2**k for k in range(least.bit_length())]
+        ys_ST = [known(expected_distinct(counts, samples)) for counts in counts_SK]
+        if samples:
+            axes = "Coverage", "samples of a seed", "different outcomes, expected"
+            found.append(Curve(*axes, samples, ys_ST, f"{name} quarter", "x"))
+    return found
+
+
+def _columns(table: pa.Table, *names: str) -> list[np.ndarray]:
+    return [table[name].to_numpy() for name in names]
+
+
+def _frequencies(table: pa.Table, config: Mapping[str, Any], batch: int) -> Part:
+    step_R, ids_R, counts_R = _columns(table, "step", "outcome", "count")
+    return frequencies(
+        step_R * batch, ids_R, counts_R, lambda state: _state(config, state),
+        title="Outcomes over training", x="trajectories",
+        note="Of the last batch before each checkpoint, all seeds together.",
+    )  # fmt: skip
+
+
+def _state(config: Mapping[str, Any], state: int) -> str:
+    """The coordinates of a state, where its number says them."""
+    if "env" in config:
+        return str(state)
+    side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
+    return f"({', '.join(str(state // side**axis % side) for axis in reversed(range(dims)))})"
+
+
+def _distributions(
+    config: Mapping[str, Any],
+    result: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    among: int,
+) -> list[Part]:
+    """Where the seeds end, beside the target; on the lattice also how they get there."""
+    if "env" in config:
+        return []
+    side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
+    l1 = result["total_l1"]
+    middle = int(np.argsort(l1)[len(l1) // 2])
+
+    def plane(p: np.ndarray) -> list[list[Any]]:
+        """Marginal of the first two coordinates."""
+        cube = p.reshape((side,) * dims)
+        rows = cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
+        return [[float(f"{p:.4g}") for p in row] for row in rows]  # as many digits as are shown
+
+    target = plane(arrays["target"])
+    best, worst = int(np.argmin(l1)), int(np.argmax(l1))
+    chosen = dict.fromkeys([middle, best, worst] if among <= FEW else [middle])
+    words = {middle: "median", best: "best", worst: "worst"} if len(l1) > 1 else {middle: "the"}
+    first = int(config.get("seed", 0))
+    names = [f"{words[s]} seed, {first + s}: total L1 {l1[s]:.3f}" for s in chosen]
+    parts: list[Part] = [
+        Planes(
+            "Where the policy ends",
+            ["target", *names],
+            [target, *(plane(arrays["terminal"][seed]) for seed in chosen)],
+            1.5 * max(max(row) for row in target),
+            note="Probability of the first two coordinates; a brighter cell than any has more "
+            "than 1.5 times the target's largest."
+            if dims > 2
+            else "Probability; the scale ends at 1.5 times the target's largest.",
+        )
+    ]
+    if "dims" not in config:
+        parts.append(_arrows(arrays["policy"][middle], arrays["target"], first + middle))
+    return parts
+
+
+def visited(policy_SA: np.ndarray) -> np.ndarray:
+    """Probabilities that a walk on the lattice passes its cells [x, y].
+
+    Args:
+      policy_SA: of a step right, up, and of the end.
+    """
+    side = math.isqrt(len(policy_SA))
+    visits = np.zeros((side, side))
+    visits[0, 0] = 1.0
+    walked = [(x, y) for x in range(side) for y in range(side - 1 - x)]
+    for x, y in sorted(walked, key=sum):
+        right, up = policy_SA[x * side + y, :2]
+        visits[x + 1, y] += visits[x, y] * right
+        visits[x, y + 1] += visits[x, y] * up
+    return visits
+
+
+def ends(target_S: np.ndarray) -> dict[str, tuple[int, int]]:
+    """The cells that pay, by name: A is what more paths lead to."""
+    side = math.isqrt(len(target_S))
+    cells = (divmod(int(state), side) for state in np.flatnonzero(target_S))
+    return dict(zip("AB", sorted(cells, key=lambda at: -math.comb(sum(at), at[0])), strict=True))
+
+
+def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
+    """The force field of the lattice: steps right and up, and where they lead."""
+    side, visits = math.isqrt(len(target_S)), visited(policy_SA)
+    cells = [(x, y) for x in range(side) for y in range(side - x)]
+    return Arrows(
+        title=f"Force field of seed {seed}",
+        cells=[
+            [x, y, *known(policy_SA[x * side + y, :2]), float(visits[x, y])]
+            for x, y in cells
+            if x + y < side - 1
+        ],
+        marks=[
+            (f"{name}, {math.comb(x + y, x)} paths", float(x), float(y), float(visits[x, y]))
+            for name, (x, y) in ends(target_S).items()
+        ],
+        note="Arrows are the probabilities of a step right and up; strong where cells are visited.",
+    )

@@ -1,0 +1,139 @@
+"""The command `ipsrl sweep`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ipsrl.errors import ConfigError
+from ipsrl.options import parse
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train every combination of values in a TOML file, and compare what they found.
+
+    Every run has a directory of its own.  The same command again goes on: runs that have ended are
+    kept, and those that were interrupted or failed go on from their last checkpoint.
+
+    What is in the file:
+
+      train = "hypergrid"            family, as after `ipsrl train`
+      seeds = 3                      runs of each cell
+      measures = ["total_l1"]        numbers of result.json to show
+      base = "my.toml"               keys that all runs share, from a file
+      [config]                       keys that all runs share
+      iterations = 200
+      [grid]                         lists of values; every combination is a cell
+      method = ["grpo", "ips-grpo"]
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The TOML file."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder of the runs, table.json and sweep.svg; runs/NAME if not given, with the name of the
+    file."""
+    workers: int | None = None
+    """Runs at one time; one for each processor if not given, and all with --ray or --slurm."""
+    ray: str | None = None
+    """Address of a Ray cluster whose machines see the folder, or auto."""
+    gpus: float = 0.0
+    """Of each run, with --ray."""
+    slurm: tuple[str, ...] | None = None
+    """Submit every run to Slurm, with these options of sbatch: partition=gpu time=120."""
+    json: bool = False
+    """Print the rows of the table as JSON instead of text."""
+
+
+def sweep(argv: list[str]) -> int:
+    options = parse(Options, argv, "ipsrl sweep")
+    if options.ray is not None and options.slurm is not None:
+        raise ConfigError("--ray and --slurm are two places. Choose one.")
+    if options.workers is not None and options.workers < 1:
+        raise ConfigError(f"--workers {options.workers} runs nothing. Use at least 1.")
+    of_slurm = _pairs(options.slurm or ())
+    from ipsrl.runs import Folder, progress
+    from ipsrl.sweep.config import FAMILIES, SweepConfig, cells_of
+    from ipsrl.sweep.jobs import Job, run_all
+    from ipsrl.sweep.picture import check_library, picture
+    from ipsrl.sweep.results import finished, print_rows, rows_of, write_rows
+
+    check_library()
+    plan = SweepConfig.load(options.file)
+    cells = cells_of(plan, options.file.resolve().parent)
+    out = (options.out or Path("runs") / options.file.stem).absolute()
+    configs = {run: config for cell in cells for run, config in cell.runs.items()}
+    todo = [run for run, config in configs.items() if not finished(config, out / run)]
+    measures = plan.measures or list(FAMILIES[plan.train].measures)
+
+    jobs = [Job(plan.train, out / run) for run in todo]
+    elsewhere = options.ray is not None or options.slurm is not None
+    at_once = options.workers or (len(jobs) if elsewhere else len(os.sched_getaffinity(0)))
+    failed: dict[str, str] = {}
+    with (
+        _stoppable(),
+        _place(options, of_slurm, out) as somewhere,
+        progress("sweep", len(configs)) as advance,
+    ):
+        folder = Folder.make(out)
+        folder.claim("table.json", "sweep.svg", "submitit/")
+        for run in todo:
+            folder.claim(f"{run}/", f"{run}.log")
+            folder.write(f"{run}.toml", configs[run].dump().encode())
+        done = len(configs) - len(jobs)
+        advance(done, f"{done} runs were there")
+        for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
+            done += 1
+            if not trouble and not finished(configs[job.out.name], job.out):
+                trouble = "it ended without a result"
+            if trouble:
+                failed[job.out.name] = trouble
+                print(f"{job.out.name} failed: {trouble}", file=sys.stderr, flush=True)
+            advance(done, f"{len(failed)} failed" if failed else "")
+    rows = rows_of(cells, out, measures, failed)
+    write_rows(out, rows)
+    title = options.file.stem
+    folder.write("sweep.svg", picture(title, rows, measures))
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_rows(title, rows, measures)
+        for run, why in failed.items():
+            print(f"{run} failed: {why}")
+        print(f"table and picture: {out / 'sweep.svg'}")
+    return 1 if failed else 0
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped, with its runs; the same command goes on") from None
+
+
+def _place(options: Options, of_slurm: Mapping[str, str], out: Path) -> AbstractContextManager:
+    from ipsrl.sweep.places import here, on_ray, under_slurm
+
+    if options.ray is not None:
+        return on_ray(options.ray, options.gpus)
+    if options.slurm is not None:
+        return under_slurm(of_slurm, out / "submitit")
+    return here()
+
+
+def _pairs(words: Sequence[str]) -> Mapping[str, str]:
+    pairs = {key: value for key, _, value in (word.partition("=") for word in words)}
+    if not all(key and value for key, value in pairs.items()):
+        raise ConfigError(
+            f"--slurm {' '.join(words)}: write KEY=VALUE, such as partition=gpu time=120."
+        )
+    return pairs

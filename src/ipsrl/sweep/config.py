@@ -1,0 +1,164 @@
+"""What a sweep is made of: a TOML file, and the runs that it stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from ipsrl.config import StrictConfig, brief, read
+from ipsrl.errors import ConfigError
+from ipsrl.paths import File, counted_from
+
+
+class Family(NamedTuple):
+    """A command that trains.
+
+    Attributes:
+      home: module below ipsrl, and the configuration in it.
+      measures: of its result that are shown if the sweep names none.
+    """
+
+    home: str
+    measures: tuple[str, ...]
+
+
+FAMILIES = {
+    "hypergrid": Family("grids.config:Config", ("total_l1", "modes_visited")),
+    "env": Family("grids.config:EnvConfig", ("total_l1", "modes_visited")),
+    "llm": Family("llm.config:Config", ("reward", "effective")),
+    "hypospace": Family("hypospace.config:Config", ("test.recovery_rate.0", "test.valid_rate.0")),
+    "molecules": Family("molecules.config:Config", ("hits", "scaffolds", "best")),
+}
+"""By the word that follows `ipsrl train`."""
+
+
+class SweepConfig(StrictConfig):
+    """Runs of one family, for each combination of values and each seed."""
+
+    train: Literal[tuple(FAMILIES)]  # type: ignore[valid-type]
+    """Family, as after `ipsrl train`."""
+    base: File = ""
+    """TOML file of keys that all runs share; none if not given."""
+    config: dict[str, Any] = {}  # noqa: RUF012 (frozen)
+    """Keys that all runs share; they win over the file."""
+    grid: dict[str, Any] = {}  # noqa: RUF012 (frozen)
+    """For a key the list of its values; every combination is a cell.  Keys may be dotted."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """Runs of each cell; grids train so many in one run."""
+    measures: list[str] = []  # noqa: RUF012 (frozen)
+    """Numbers of result.json that are shown, such as best or test.recovery_rate.0."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of values.
+
+    Attributes:
+      name: of it, from the values.
+      values: by key.
+      runs: configurations, one for each run, by its name.
+    """
+
+    name: str
+    values: dict[str, Any]
+    runs: dict[str, StrictConfig]
+
+
+def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
+    """Every cell of a sweep, in the order of the file: the last key changes fastest.
+
+    Args:
+      sweep: what is swept.
+      folder: from which paths in it count.
+    Raises:
+      ConfigError: if a run could not be, with the name of its cell.
+    """
+    family = FAMILIES[sweep.train]
+    module, _, name = family.home.partition(":")
+    model: type[StrictConfig] = getattr(import_module(f"ipsrl.{module}"), name)
+    # Paths of the file count from its own folder; a dump of its configuration has them absolute.
+    shared = read(Path(sweep.base)) if sweep.base else {}
+    axes = dict(_axes(sweep.grid))
+    cells = []
+    for values in product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
+        cell = _name(chosen)
+        runs = {}
+        for run, seed in _seeds(cell, sweep.seeds, model, {**shared, **sweep.config}):
+            settings = _merged(_merged(shared, sweep.config), seed)
+            for key, value in chosen.items():
+                settings = _merged(settings, _nested(key, value))
+            try:
+                with counted_from(folder):
+                    runs[run] = model(**settings)
+            except ConfigError as error:
+                raise ConfigError(f"cell {cell}: {error}") from None
+        cells.append(Cell(cell, chosen, runs))
+    names = [run for cell in cells for run in cell.runs]
+    if len(set(names)) < len(names):
+        raise ConfigError("two cells have the same values. Write every value once.")
+    return cells
+
+
+def _axes(grid: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, list[Any]]]:
+    for name, values in grid.items():
+        key = f"{above}{name}"
+        if isinstance(values, dict):
+            yield from _axes(values, f"{key}.")
+        elif isinstance(values, list) and values:
+            yield key, values
+        else:
+            raise ConfigError(
+                f"grid.{key} = {brief(values)} is not a list of values. Write one, such as "
+                f"{name} = [1, 2]; what all runs share belongs to [config]."
+            )
+
+
+def _seeds(
+    cell: str, seeds: int, model: type[StrictConfig], shared: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names of the runs of a cell, and the keys that say their seeds."""
+    if "seeds" in model.model_fields:  # which one compiled run trains together
+        yield cell, {"seeds": seeds}
+        return
+    first = shared.get("seed", 0)
+    if not isinstance(first, int):  # which the model refuses
+        first = 0
+    for seed in range(first, first + seeds):
+        yield f"{cell},seed={seed}", {"seed": seed}
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables; where both have a key, the second wins, and tables are merged in turn."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = (
+            _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def _name(values: Mapping[str, Any]) -> str:
+    """A name for folders; the last part of a key says enough.
+
+    Where characters or the end of it had to go, a digest keeps it apart from others.
+    """
+    full = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
+    name = re.sub(r"[^\w.=,+-]+", "_", full, flags=re.ASCII)[:80]
+    digest = sha256(full.encode()).hexdigest()[:8]
+    return (name if name == full else f"{name}-{digest}") or "all"

@@ -1,0 +1,93 @@
+"""One run of a sweep, as a process of its own that runs the command of its family."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipsrl.errors import words
+from ipsrl.workers.group import ProcessGroup
+
+LAST = 2000  # bytes of a log in which its last line is looked for
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has to be made; the same on every machine that sees its folder.
+
+    Attributes:
+      train: family, as after `ipsrl train`.
+      out: run directory, absolute; OUT.toml is its configuration, and OUT.log what it says.
+    """
+
+    train: str
+    out: Path
+
+    @property
+    def log(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.log")
+
+    @property
+    def config(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.toml")
+
+    def command(self) -> list[str]:
+        """What runs it, or goes on with it."""
+        begun = (self.out / "config.toml").exists()
+        where = ["--resume", self.out] if begun else ["--config", self.config, "--out", self.out]
+        return [sys.executable, "-m", "ipsrl", "train", self.train, *map(str, where)]
+
+
+def run(job: Job, group: ProcessGroup | None = None) -> str:
+    """Run a job to its end; what is left of it then is killed.
+
+    Args:
+      job: to run.
+      group: of processes that it joins; one of its own if not given.
+    Returns:
+      why it failed; "" if it did not.
+    """
+    if group is None:
+        with ProcessGroup() as own:
+            return run(job, own)
+    with job.log.open("ab") as log:
+        program = subprocess.Popen(
+            job.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=group.id
+        )
+        code = program.wait()
+    if code == 0:
+        return ""
+    with job.log.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - LAST))
+        said = log.read().decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+    ended = f"ended with code {code}" if code > 0 else f"was killed by signal {-code}"
+    return f"{ended}: {last}"
+
+
+def run_all(
+    jobs: list[Job], somewhere: Callable[[Job], str], at_once: int
+) -> Iterator[tuple[Job, str]]:
+    """Jobs as they end, each with the reason why it failed, or "".
+
+    Args:
+      jobs: to run.
+      somewhere: runs one and waits for its end; called from `at_once` threads.
+      at_once: how many run at one time.
+    """
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        waiting = {pool.submit(somewhere, job): job for job in jobs}
+        for done in as_completed(waiting):
+            try:
+                yield waiting[done], done.result()
+            except Exception as error:  # of one job; the others go on
+                yield waiting[done], words(error)
+    finally:
+        # Whoever runs them is about to end what still runs, and the threads with it.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,145 @@
+"""What runs found: intervals over seeds, tables, and which runs need not be made again."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ipsrl.config import StrictConfig
+from ipsrl.errors import ConfigError
+from ipsrl.runs import Folder, Run
+from ipsrl.sweep.config import Cell
+
+
+def finished(config: StrictConfig, directory: Path) -> bool:
+    """Whether the run is there and has ended.
+
+    Args:
+      config: what was to be trained.
+      directory: of the run.
+    Raises:
+      ConfigError: if the directory holds a run of another configuration.
+    """
+    if not (directory / "config.toml").exists():
+        return False
+    run = Run.open(directory)
+    if run.config(type(config)) != config:
+        raise ConfigError(
+            f"{directory} holds a run of another configuration, which would be mixed into this "
+            "table. Remove it, or choose another --out."
+        )
+    return run.finished
+
+
+def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any]) -> None:
+    """Train into the directory, unless that is done; go on if it was interrupted.
+
+    Args:
+      config: what to train.
+      directory: of the run.
+      train: of the family that the configuration belongs to.
+    Raises:
+      ConfigError: if the directory holds a run of another configuration.
+    """
+    if finished(config, directory):
+        return
+    if (directory / "config.toml").exists():
+        train(config, directory, resume=True)
+    else:
+        train(config, directory)
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Median and range; of five seeds the range holds the true median with 94 % (1 - 2/2^5)."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def write_rows(out: Path, found: Any, name: str = "table.json") -> None:
+    """The rows of a table, or whatever was found, as JSON."""
+    Folder.make(out).write(name, json.dumps(found, indent=2).encode() + b"\n")
+
+
+def show(table: Table) -> None:
+    """Print a table, uncut where nobody looks at a terminal."""
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width; rich would cut at 80
+        console.width = Console(width=1000).measure(table).maximum
+    console.print(table)
+
+
+def rows_of(
+    cells: Iterable[Cell], out: Path, measures: Sequence[str], failed: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """A row for each cell.
+
+    Args:
+      cells: of the sweep.
+      out: folder of their runs.
+      measures: keys of result.json, dotted.
+      failed: why a run has no result, by its name.
+    Returns:
+      cell, values by key, runs, failed, and for each measure median, low, high and the values
+      over seeds, or None where no run has it.
+    Raises:
+      ConfigError: for a measure that a result has not.
+    """
+    rows = []
+    for cell in cells:
+        results = [Run.open(out / run).result() for run in cell.runs if run not in failed]
+        row = {
+            "cell": cell.name,
+            "values": cell.values,
+            "runs": list(cell.runs),
+            "failed": {run: failed[run] for run in cell.runs if run in failed},
+        }
+        for measure in measures:
+            values = [value for result in results for value in _measured(result, measure)]
+            row[measure] = {**interval(values), "values": values} if values else None
+        rows.append(row)
+    return rows
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> None:
+    """Print the table: median [lowest, highest] over seeds."""
+    table = Table(title=f"{title}: median \\[lowest, highest] over the seeds")
+    axes = list(rows[0]["values"])
+    for heading in (*(axes or ["cell"]), *measures, "seeds", "failed"):
+        table.add_column(heading, justify="left" if heading in axes else "right", no_wrap=True)
+    for row in rows:
+        found = [row[measure] for measure in measures]
+        table.add_row(
+            *(map(str, row["values"].values()) if axes else [row["cell"]]),
+            *("" if one is None else _written(one) for one in found),
+            str(max((len(one["values"]) for one in found if one), default=0)),
+            str(len(row["failed"])) if row["failed"] else "",
+        )
+    show(table)
+
+
+def _written(found: Mapping[str, Any]) -> str:
+    return f"{found['median']:.4g} \\[{found['low']:.4g}, {found['high']:.4g}]"
+
+
+def _measured(result: Mapping[str, Any], measure: str) -> Iterator[float]:
+    """Values of a measure, of which a run of several seeds has several; none for what is null."""
+    found: Any = result
+    for part in measure.split("."):
+        # A list has numbers for keys: an interval is a list of mean, low and high.
+        parts = found if isinstance(found, dict) else {}
+        if isinstance(found, list):
+            parts = {str(i): value for i, value in enumerate(found)}
+        if part not in parts:
+            raise ConfigError(
+                f"a result has no {measure!r}. Name one of its numbers in `measures`; there are "
+                f"{', '.join(parts) or 'none below that'}."
+            )
+        found = parts[part]
+    for value in found if isinstance(found, list) else [found]:
+        if isinstance(value, int | float):
+            yield value

@@ -1,0 +1,358 @@
+"""Each family's runs, in whatever state, become a view with the numbers of their files."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import numpy as np
+import pytest
+import report_runs as runs
+
+from ipsrl import grids
+from ipsrl.errors import RunError
+from ipsrl.report.readers import read
+from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles
+from ipsrl.runs import Run
+
+
+def part(view, kind, title=""):
+    found = [one for one in view.parts if isinstance(one, kind) and title in one.title]
+    assert len(found) == 1
+    return found[0]
+
+
+def curve(view, chart, name=""):
+    (found,) = [one for one in view.curves if (one.chart, one.name) == (chart, name)]
+    return found
+
+
+def forget_family(directory):
+    """As a version left it that did not record the family."""
+    path = directory / "environment.json"
+    known = json.loads(path.read_text())
+    del known["family"]
+    path.write_text(json.dumps(known))
+
+
+# --- what all share -------------------------------------------------------------------------------
+
+
+def test_a_run_is_running_then_ended(tmp_path):
+    run = runs.grid_run(tmp_path / "run")
+    view = read(tmp_path / "run", "mine")
+    assert (view.label, view.state, view.progress) == ("mine", "running", "76,800 of 76,800")
+    runs.finish_grid(run)
+    view = read(tmp_path / "run", "mine")
+    assert (view.state, view.progress) == ("ended", "")
+
+
+def test_a_stopped_run_says_how_to_go_on(tmp_path):
+    runs.grid_run(tmp_path / "run", evaluations=5).close()
+    view = read(tmp_path / "run", "mine")
+    assert view.state == "stopped"
+    assert view.progress == (
+        f"12,800 of 12,800; continue with: ipsrl train hypergrid --resume {tmp_path / 'run'}"
+    )
+
+
+def test_a_failed_run_says_why(tmp_path):
+    with pytest.raises(ValueError, match="no"), runs.grid_run(tmp_path / "run"):
+        raise ValueError("no memory left")
+    view = read(tmp_path / "run", "mine")
+    assert view.state == "failed"
+    assert view.alarms == ["The run failed: ValueError: no memory left"]
+
+
+def test_a_line_that_is_being_written_is_not_read(tmp_path):
+    run = runs.grid_run(tmp_path / "run", evaluations=3, seeds=1)
+    with run.metrics_path.open("ab") as file:
+        file.write(b'{"trajectories": 10240, "se')
+    assert curve(read(tmp_path / "run", "r"), "Distance to the target").xs == [2560, 5120, 7680]
+
+
+def test_a_run_that_has_only_begun_has_a_view(tmp_path):
+    Run.create(tmp_path / "run", grids.Config())
+    view = read(tmp_path / "run", "r")
+    assert (view.state, view.progress, view.curves) == ("running", "0 of 384,000", [])
+
+
+def test_the_configuration_and_the_versions_are_told(tmp_path):
+    run = runs.lm_run(tmp_path / "run", steps=3)
+    view = read(tmp_path / "run", "r")
+    assert view.config["trl.max_steps"] == "3"
+    assert view.config["dataset"].endswith("colours.jsonl")
+    assert view.about["numpy"] == np.__version__
+    assert view.about["seed"] == "0"
+    assert view.about["begun"].endswith(" UTC")
+    run.close()
+
+
+@pytest.mark.parametrize("made", [runs.grid_run, runs.lm_run, runs.hypospace_run])
+def test_a_run_that_did_not_record_its_family_is_known_by_its_configuration(made, tmp_path):
+    made(tmp_path / "run").close()
+    titles = [read(tmp_path / "run", "r").title]
+    forget_family(tmp_path / "run")
+    titles.append(read(tmp_path / "run", "r").title)
+    assert titles[0] == titles[1]
+
+
+def test_what_no_reader_knows_is_shown_by_its_numbers(tmp_path):
+    """A family that is new, or the training of a prior."""
+    from small_runs import Toy
+
+    run = Run.create(tmp_path / "run", Toy())
+    run.log({"step": step, "loss": 1 / step, "phase": "warm-up"} for step in (1, 2, 4))
+    view = read(tmp_path / "run", "r")
+    (line,) = view.curves
+    assert (line.chart, line.xs, line.ys_ST) == ("loss", [1, 2, 4], [[1.0, 0.5, 0.25]])
+
+
+def test_no_run_is_explained(tmp_path):
+    with pytest.raises(RunError, match="not a run directory"):
+        read(tmp_path, "r")
+
+
+# --- grids ----------------------------------------------------------------------------------------
+
+
+def test_long_runs_are_thinned_to_values_of_their_files(tmp_path):
+    """First and last stay, and nothing is averaged."""
+    run = runs.grid_run(tmp_path / "run", evaluations=1000, seeds=2)
+    line = curve(read(tmp_path / "run", "r"), "Distance to the target")
+    assert len(line.xs) == 400
+    assert (line.xs[0], line.xs[-1]) == (2560, 2_560_000)
+    values = {(row["trajectories"], row["seed"]): row["total_l1"] for row in run.metrics()}
+    for seed in range(2):
+        assert line.ys_ST[seed] == [values[x, seed] for x in line.xs]
+
+
+def test_frequencies_of_a_grid_count_every_sample(tmp_path):
+    runs.grid_run(tmp_path / "run", evaluations=30)
+    stack = part(read(tmp_path / "run", "r"), Frequencies)
+    assert np.sum(stack.counts_KW, axis=0).tolist() == [3 * 256] * 30
+    assert stack.starts[0] == 10 * 256
+    assert stack.names[0] in {f"(0, {x})" for x in range(8)}  # states 0, 1, ... of 8x8
+    totals = np.sum(stack.counts_KW, axis=1).tolist()
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_planes_are_the_target_and_the_median_best_and_worst_seed(tmp_path):
+    runs.finish_grid(runs.grid_run(tmp_path / "run"))
+    planes = part(read(tmp_path / "run", "r"), Planes)
+    assert planes.names == [
+        "target",
+        "median seed, 1: total L1 0.375",
+        "best seed, 0: total L1 0.250",
+        "worst seed, 2: total L1 0.500",
+    ]
+    # State 8 x + y: the row of y holds every x.
+    expected = np.linspace(0, 2 / 64, 64, dtype=np.float32).reshape(8, 8).T
+    # Four digits, as many as are shown.
+    np.testing.assert_allclose(planes.planes[1], expected, rtol=5e-4)
+
+
+def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):
+    run = runs.grid_run(tmp_path / "run", evaluations=2, seeds=1)
+    run.log([{**run.metrics()[-1], "trajectories": 7680, "loss": None}])
+    assert read(tmp_path / "run", "r").alarms == ["The loss is no longer finite: seed 0 diverged."]
+
+
+# --- language models ------------------------------------------------------------------------------
+
+
+def test_a_collapse_is_told_in_the_words_of_diagnose(tmp_path):
+    runs.finish_lm(runs.lm_run(tmp_path / "run"))
+    view = read(tmp_path / "run", "r")
+    assert view.verdict[0].startswith("COLLAPSED at step")
+    assert view.summary["reward"] == 0.875
+    assert curve(view, "Coverage", "first quarter").ys_ST[0][-1] > 5
+    assert curve(view, "Coverage", "last quarter").ys_ST[0][-1] < 4
+
+
+def test_answers_are_counted_of_late_and_before(tmp_path):
+    """Every completion with an outcome is right here, so that all are counted once."""
+    runs.lm_run(tmp_path / "run", steps=40, outcomes=12)
+    view = read(tmp_path / "run", "r")
+    (question,) = part(view, Tiles).questions
+    assert (question.prompt, question.known) == ("Name a colour.", False)
+    late, before = (sum(answer[i] for answer in question.answers) for i in (1, 2))
+    assert late + question.wrong == 10 * 16
+    assert 0 < before < 30 * 16
+    assert question.answers[0][0] == "colour 0"  # what the collapse leaves
+    assert (question.answers[-1][1], question.answers[-1][2] > 0) == (0, True)
+
+
+def test_samples_are_evenly_over_the_run(tmp_path):
+    runs.lm_run(tmp_path / "run", steps=40)
+    table = part(read(tmp_path / "run", "r"), Table, "Samples")
+    assert table.columns == ["step", "completion", "outcome", "reward", "ips_weight", "advantage"]
+    assert len(table.rows) == 300
+    assert (table.rows[0][0], table.rows[-1][0]) == (1, 40)
+    assert table.note == "300 of 640 completions, evenly over the run."
+
+
+def test_messages_are_shown_with_who_says_them(tmp_path):
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A colour?"}]
+    runs.lm_run(tmp_path / "run", steps=3, prompt=prompt)
+    (question,) = part(read(tmp_path / "run", "r"), Tiles).questions
+    assert question.prompt == "system: Be brief.\nuser: A colour?"
+
+
+def test_a_file_of_completions_that_is_being_written_waits(tmp_path):
+    run = runs.lm_run(tmp_path / "run", steps=12)
+    (tmp_path / "run/trainer/completions/completions_00013.parquet").write_bytes(b"PAR1half")
+    assert read(tmp_path / "run", "r").state == "running"
+    run.close()
+
+
+def test_completions_without_a_reward_are_an_alarm(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    runs.lm_run(tmp_path / "run", steps=12)
+    rows = [{"step": 13, "prompt": "Name a colour.", "completion": "x", "outcome": None,
+             "raw_reward": None, "ips_weight": 1.0, "advantage": 0.0}] * 16  # fmt: skip
+    schema = pq.read_schema(tmp_path / "run/trainer/completions/completions_00001.parquet")
+    table = pa.Table.from_pylist(rows, schema)
+    pq.write_table(table, tmp_path / "run/trainer/completions/completions_00013.parquet")
+    assert read(tmp_path / "run", "r").alarms == ["16 of 208 completions have no reward."]
+
+
+# --- HypoSpace ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("domain", "drawing"), [("causal", "graph"), ("voxel", "voxels"), ("boolean", "")]
+)
+def test_all_right_answers_of_a_prompt_are_there(domain, drawing, tmp_path):
+    """Found or not: the policy knows the first half of them."""
+    runs.finish_hypospace(runs.hypospace_run(tmp_path / "run", domain))
+    view = read(tmp_path / "run", "r")
+    tiles = part(view, Tiles, "Right answers")
+    assert tiles.drawing == drawing
+    sets = {s["prompt"]: s for s in runs.answers_of(tmp_path / "run/data.jsonl")}
+    assert {q.prompt for q in tiles.questions} == {
+        prompt for prompt, one in sets.items() if one["split"] == "train"
+    }
+    for question in tiles.questions:
+        admissible = sets[question.prompt]["admissible"]
+        assert question.known
+        assert {answer[0] for answer in question.answers} == set(admissible)
+        assert question.name == "; ".join(sets[question.prompt]["observations"])
+        never = {key for key, late, before in question.answers if late + before == 0}
+        assert never >= set(admissible[max(1, len(admissible) // 2) :])
+
+
+def test_recovery_stands_beside_its_references(tmp_path):
+    runs.finish_hypospace(runs.hypospace_run(tmp_path / "run"))
+    view = read(tmp_path / "run", "r")
+    assert curve(view, "Recovery, test half").ys_ST == [[0.125, 0.25, 0.375]]
+    assert curve(view, "Recovery, test half", "uniform sampler").reference
+    assert view.summary["recovery rate, test"] == {"median": 0.375, "low": 0.25, "high": 0.5}
+    assert part(view, Bars, "test half").values == [12, 4]
+
+
+def test_a_run_that_still_trains_has_a_view(tmp_path):
+    runs.hypospace_run(tmp_path / "run")
+    view = read(tmp_path / "run", "r")
+    assert view.state == "running"
+    assert part(view, Tiles).questions
+
+
+# --- molecules ------------------------------------------------------------------------------------
+
+MOLECULES = ["c1ccccc1O", "CCN", runs.HOSTILE, "C[C@H](N)C(=O)O"]
+
+
+def unpacked(gallery: Gallery) -> dict[str, list]:
+    return json.loads(zlib.decompress(base64.b64decode(gallery.drawings)))
+
+
+def test_calls_without_a_value_are_an_alarm_with_their_reasons(tmp_path):
+    run = runs.search_run(tmp_path / "run", MOLECULES * 5, failed=3)
+    runs.finish_search(run, 20, 3)
+    view = read(tmp_path / "run", "r")
+    assert view.alarms == [
+        "3 of 20 oracle calls have no value (3 failed, 0 ran out of time), and nothing was "
+        "learned from them."
+    ]
+    reasons = part(view, Bars)
+    assert (reasons.names, reasons.values) == (["no pose"], [3])
+
+
+def test_the_gallery_holds_every_call_the_best_first(tmp_path):
+    pytest.importorskip("rdkit")
+    runs.search_run(tmp_path / "run", MOLECULES * 5, failed=3)
+    gallery = part(read(tmp_path / "run", "r"), Gallery)
+    assert gallery.columns == ["call", "reward", "penalised", "qed", "sa"]
+    rewards = [row[5] for row in gallery.rows]
+    assert rewards[-3:] == [None] * 3
+    assert rewards[:-3] == sorted(rewards[:-3], reverse=True)
+    assert sorted(row[4] for row in gallery.rows) == list(range(1, 21))
+    assert set(unpacked(gallery)) == {"c1ccccc1O", "CCN", "C[C@H](N)C(=O)O"}
+
+
+def test_hits_are_those_of_the_metrics(tmp_path):
+    run = runs.search_run(tmp_path / "run", ["CCO"] * 200, threshold=0.3)
+    line = curve(read(tmp_path / "run", "r"), "Hits")
+    assert line.xs == [50, 100, 150, 200]
+    assert line.ys_ST == [[row["hits"] for row in run.metrics()]]
+
+
+def test_scaffolds_are_counted(tmp_path):
+    """Every third call has no ring."""
+    run = runs.search_run(tmp_path / "run", ["CCO"] * 30, threshold=0.3)
+    table = part(read(tmp_path / "run", "r"), Table, "Scaffolds")
+    assert {row[0]: row[2] for row in table.rows} == {"c1ccccc1": 10, "C1CCNCC1": 10, "no ring": 10}
+    assert sum(row[1] for row in table.rows) == run.metrics()[-1]["hits"]
+
+
+def test_coverage_is_of_the_first_and_the_last_quarter(tmp_path):
+    """One sample is one outcome, and all samples find all that there are."""
+    runs.grid_run(tmp_path / "run", evaluations=40, seeds=2)
+    view = read(tmp_path / "run", "r")
+    for name in ("first quarter", "last quarter"):
+        line = curve(view, "Coverage", name)
+        # Logarithms of factorials of thousands of samples leave ten digits.
+        assert [ys[0] for ys in line.ys_ST] == pytest.approx([1.0, 1.0], rel=1e-9)
+        assert all(ys == sorted(ys) for ys in line.ys_ST)
+    # Later there are four or five outcomes, see `grid_run`.
+    assert max(curve(view, "Coverage", "last quarter").ys_ST[0]) <= 6
+
+
+def test_arrows_lead_where_the_policy_ends():
+    """A walk that always goes right ends in the corner; one that tosses a coin in C(7, 4) / 2^7."""
+    from ipsrl.report.readers.grids import ends, visited
+
+    right = np.tile([1.0, 0.0, 0.0], (64, 1))
+    assert visited(right)[7, 0] == 1.0
+    coin = np.tile([0.5, 0.5, 0.0], (64, 1))
+    assert visited(coin)[4, 3] == 35 / 128
+    target = np.zeros(64)
+    target[[8 * 6 + 1, 8 * 4 + 3]] = 0.5
+    assert ends(target) == {"A": (4, 3), "B": (6, 1)}
+
+
+def test_responses_after_training_are_judged(tmp_path):
+    """The first two right answers of a test set, one of them twice, and what is not an answer."""
+    from ipsrl.hypospace.domains import make_task
+
+    run = runs.hypospace_run(tmp_path / "run", "boolean")
+    asked = max(
+        (s for s in runs.answers_of(tmp_path / "run/data.jsonl") if s["split"] == "test"),
+        key=lambda s: len(s["admissible"]),
+    )
+    one, two = asked["admissible"][:2]
+    task = make_task("boolean", {})
+    responses = [task.answer(key) for key in (one, two, two)] + ["I do not know."]
+    run.files.write("responses.jsonl", b"".join(
+        json.dumps({"id": asked["id"], "response": text}).encode() + b"\n" for text in responses
+    ))  # fmt: skip
+    runs.finish_hypospace(run)
+    tiles = part(read(tmp_path / "run", "r"), Tiles, "Responses")
+    (question,) = tiles.questions
+    assert question.answers[:2] == [(two, 2, 0), (one, 1, 0)]
+    assert {key for key, *_ in question.answers} == set(asked["admissible"])
+    assert question.wrong == 1

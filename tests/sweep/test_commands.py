@@ -1,0 +1,137 @@
+"""A sweep makes every run once; what fails is said, and the others go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers import HANGS
+from tiny_grid import files
+
+from ipsrl.cli import main
+from ipsrl.runs import Run
+
+TINY = """
+train = "hypergrid"
+seeds = 2
+[config]
+side = 3
+policy = "tabular"
+group_size = 4
+batch = 4
+iterations = {iterations}
+eval_every = 1
+checkpoint_every = 1
+[grid]
+method = ["grpo", "ips-grpo"]
+"""
+
+
+def written(folder, iterations=2):
+    file = folder / "tiny.toml"
+    file.write_text(TINY.format(iterations=iterations))
+    return file
+
+
+def test_runs_are_made_once_and_compared(tmp_path, monkeypatch, capfd):
+    """One process at a time, then a second command that has nothing to do."""
+    monkeypatch.chdir(tmp_path)
+    words = ["sweep", str(written(tmp_path)), "--workers", "1", "--json"]
+    assert main(words) == 0
+    rows = json.loads(capfd.readouterr().out)
+    out = tmp_path / "runs" / "tiny"
+    assert rows == json.loads((out / "table.json").read_text())
+    assert [row["values"] for row in rows] == [{"method": "grpo"}, {"method": "ips-grpo"}]
+    for row in rows:
+        (run,) = row["runs"]
+        result = Run.open(out / run).result()
+        assert row["total_l1"]["values"] == result["total_l1"]
+        # The median of two seeds lies half-way between them.
+        assert row["total_l1"]["median"] == pytest.approx(sum(result["total_l1"]) / 2)
+    assert "<svg" in (out / "sweep.svg").read_text()
+    before = files(out)
+    assert main(words[:-1]) == 0
+    assert "ips-grpo" in capfd.readouterr().out
+    assert files(out) == before
+
+
+def test_a_run_that_crashes_is_told_and_the_others_go_on(tmp_path, capfd):
+    """A file lies where the first run would be; it is made when that is gone."""
+    file, out = written(tmp_path), tmp_path / "out"
+    out.mkdir()
+    words = ["sweep", str(file), "--out", str(out), "--workers", "1"]
+    broken = out / "method=grpo" / "notes.txt"
+    # The folder is the sweep's own by its list, and yet not empty when the run begins.
+    (out / "files.json").write_text(json.dumps({"files": ["method=grpo/"]}))
+    broken.parent.mkdir()
+    broken.write_text("mine")
+    assert main(words) == 1
+    said = capfd.readouterr()
+    assert "method=grpo failed: ended with code 1: " in said.err
+    assert "is not empty (it holds notes.txt)" in said.err
+    rows = json.loads((out / "table.json").read_text())
+    assert [row["total_l1"] is None for row in rows] == [True, False]
+    assert list(rows[0]["failed"]) == ["method=grpo"]
+    broken.unlink()
+    assert main(words) == 0
+    rows = json.loads((out / "table.json").read_text())
+    assert [row["failed"] for row in rows] == [{}, {}]
+
+
+def test_a_sweep_that_is_killed_goes_on(tmp_path):
+    """Its runs die with it, and end as if nothing had happened."""
+    many = 20_000  # iterations, of which each is a checkpoint: it will not be over before the kill
+    file, out = written(tmp_path, many), tmp_path / "out"
+    command = [sys.executable, "-m", "ipsrl", "sweep", str(file), "--out", str(out)]
+    process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + HANGS
+    runs = [out / "method=grpo", out / "method=ips-grpo"]
+    while not all(list(run.glob("checkpoints/*.json")) for run in runs):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for run in runs:
+        while (run / "lock.json").exists() and _is_locked(run):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert not (run / "result.json").exists()
+        assert Run.open(run).metrics()
+
+
+def _is_locked(run) -> bool:
+    """Whether the process that the lock names still lives."""
+    try:
+        os.kill(json.loads((run / "lock.json").read_text())["process"], 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--ray", "auto", "--slurm"], "are two places"),
+        (["--workers", "0"], "runs nothing"),
+        (["--slurm", "partition"], "write KEY=VALUE"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_refused_before_work(words, why, tmp_path, capsys):
+    file, out = written(tmp_path), tmp_path / "out"
+    assert main(["sweep", str(file), "--out", str(out), *words]) == 2
+    assert why in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_runs_of_another_configuration_are_not_mixed_in(finished, tmp_path, capsys):
+    """`finished` is a run of other keys, where a cell would be."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "method=grpo").symlink_to(finished)
+    assert main(["sweep", str(written(tmp_path)), "--out", str(out)]) == 2
+    assert "holds a run of another configuration" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""A sweep is every combination of values, each checked before anything runs."""
+
+import pytest
+
+from ipsrl.errors import ConfigError
+from ipsrl.grids import Config as Grid
+from ipsrl.llm import Config as LLM
+from ipsrl.sweep.config import SweepConfig, cells_of
+
+
+def cells(folder, **keys):
+    return cells_of(SweepConfig(**keys), folder)
+
+
+def test_every_combination_is_a_cell(tmp_path):
+    """2 x 3 cells; the last key changes fastest."""
+    found = cells(
+        tmp_path, train="hypergrid", seeds=4, config={"side": 3},
+        grid={"method": ["grpo", "ips-grpo"], "lr": [0.1, 0.2, 0.3]},
+    )  # fmt: skip
+    assert [(cell.values["method"], cell.values["lr"]) for cell in found] == [
+        ("grpo", 0.1), ("grpo", 0.2), ("grpo", 0.3),
+        ("ips-grpo", 0.1), ("ips-grpo", 0.2), ("ips-grpo", 0.3),
+    ]  # fmt: skip
+    assert found[1].name == "method=grpo,lr=0.2"
+    # A grid trains its seeds in one run.
+    assert found[1].runs == {found[1].name: Grid(side=3, method="grpo", lr=0.2, seeds=4)}
+
+
+def test_seeds_are_runs_and_dotted_keys_reach_into_tables(tmp_path):
+    """trl is a table; what one axis sets, another and [config] leave."""
+    shared = {"dataset": "d.jsonl", "reward": ["r.py:f"], "outcome": "text", "seed": 5}
+    (cell, _) = cells(
+        tmp_path, train="llm", seeds=2, config={**shared, "trl": {"max_steps": 3}},
+        grid={"trl": {"num_generations": [4, 8]}},
+    )  # fmt: skip
+    assert list(cell.runs) == ["num_generations=4,seed=5", "num_generations=4,seed=6"]
+    first, second = cell.runs.values()
+    assert isinstance(first, LLM)
+    assert (first.seed, second.seed) == (5, 6)
+    assert (first.trl["max_steps"], first.trl["num_generations"]) == (3, 4)
+    assert first.dataset == str(tmp_path / "d.jsonl")  # a path counts from the file
+
+
+def test_a_file_is_the_base_and_config_wins(tmp_path):
+    (tmp_path / "base.toml").write_text("side = 4\nr2 = 3.0\n")
+    base = str(tmp_path / "base.toml")
+    (cell,) = cells(tmp_path, train="hypergrid", base=base, config={"side": 5})
+    assert cell.runs == {"all": Grid(side=5, r2=3.0, seeds=1)}
+
+
+def test_names_of_cells_are_names_of_folders_and_differ(tmp_path):
+    shared = {"dataset": "d.jsonl", "reward": ["r.py:f"], "outcome": "text"}
+    long = [f"{'x' * 300}{i}" for i in range(2)]
+    found = cells(
+        tmp_path, train="llm", config=shared, grid={"model": ["a/b", "a_b", "../a", *long]}
+    )
+    names = [cell.name for cell in found]
+    assert len(set(names)) == 5
+    assert not any("/" in name or len(name) > 100 for name in names)
+    assert names[1] == "model=a_b"
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"grid": {"lr": [0.1, 0.0]}}, "cell lr=0.0: lr = 0.0"),
+        ({"grid": {"lrr": [0.1]}}, "unknown key 'lrr'; the nearest key is 'lr'"),
+        ({"grid": {"lr": 0.1}}, "grid.lr = 0.1 is not a list"),
+        ({"grid": {"lr": []}}, "is not a list of values"),
+        ({"grid": {"lr": [0.1, 0.1]}}, "two cells have the same values"),
+        ({"seeds": 0}, "seeds = 0"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(keys, why, tmp_path):
+    with pytest.raises(ConfigError, match=why):
+        cells(tmp_path, train="hypergrid", **keys)
