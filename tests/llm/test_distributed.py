@@ -24,7 +24,14 @@ from trl import GRPOTrainer, RLOOTrainer
 from ipsrl import METHODS
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import ConfigError
-from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory, ips_reward
+from ipsrl.llm import (
+    ExemplarReplayTrainer,
+    IPSGRPOTrainer,
+    IPSMixin,
+    IPSRLOOTrainer,
+    PromptHistory,
+    ips_reward,
+)
 from ipsrl.llm.replay import FILE
 
 G, RANKS = 16, 2
@@ -112,6 +119,14 @@ def split_group(folder: Path, ranks: int) -> dict[str, Any]:
         )  # fmt: skip
         made.train()
         result[f"{name} advantages"] = list(made._logs["advantages"])
+    net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
+    made = toy.make(
+        folder / "exemplars", ExemplarReplayTrainer, net=net, words=words, max_steps=1,
+        rewards=toy.valid, per_device_train_batch_size=share, trainer_options=ips(),
+    )  # fmt: skip
+    made.train()
+    result["exemplars"] = [[o, *text] for bank in made.bank.of.values() for o, text in bank.items()]
+    result["exemplars loss"] = made.state.log_history[0]["exemplars/loss"]
     for name, options in ESTIMATORS.items():
         net.generate = lambda input_ids, **_: torch.cat([input_ids, drawn], dim=1)
         made = toy.make(
@@ -255,6 +270,10 @@ def assert_split_as_whole(ranks: list[dict[str, Any]], whole: dict[str, Any]) ->
     for name in METHODS:
         for rank in ranks:
             assert rank[f"{name} advantages"] == whole[f"{name} advantages"]
+    for rank in ranks:
+        assert rank["exemplars"] == whole["exemplars"] != []
+        # Of the same completions under the same weights, but for the rounding of float32.
+        assert rank["exemplars loss"] == pytest.approx(whole["exemplars loss"], rel=1e-4)
     for name in ESTIMATORS:
         for rank in ranks:
             # Batches of another size may round otherwise, in float32.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,15 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
     def _exemplar_loss(self, model: Any, inputs: Any) -> torch.Tensor:
         """Mean over the rows of the batch of that of their banks."""
         prompts = inputs[_KEY].tolist()
-        rows = [row for row, prompt in enumerate(prompts) if prompt not in prompts[:row]]
         texts, shares, of = [], [], []
-        for row in rows:
-            bank = self.bank.of[prompts[row]]
+        for prompt, rows in Counter(prompts).items():
+            bank = self.bank.of[prompt]
             texts += bank.values()
-            of += [row] * len(bank)
-            shares += [prompts.count(prompts[row]) / len(prompts) / len(bank)] * len(bank)
-        if not texts:
-            return torch.zeros((), device=inputs["prompt_ids"].device)
+            of += [prompts.index(prompt) for _ in bank]
+            shares += [rows / len(prompts) / len(bank) for _ in bank]
         device = inputs["prompt_ids"].device
+        if not texts:
+            return torch.zeros((), device=device)
         text = pad([torch.tensor(text, dtype=torch.long) for text in texts]).to(device)
         mask = pad([torch.ones(len(text), dtype=torch.long) for text in texts]).to(device)
         log_pi = self._get_per_token_logps_and_entropies(

@@ -40,6 +40,7 @@ class ExemplarReplay(Method):
             raise InvalidInput(f"size is {self.size}. A bank has room for at least 1 outcome.")
 
     def advantages(self, group: Group) -> GroupAdvantage:
+        group.needed("ids", self)  # which the bank will ask for
         _, rewards, mask = group.earned(self)
         return group_advantage(rewards, scale="none", mask=mask)
 
