@@ -137,6 +137,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "flowrl-mlp": {"method": "flowrl"},
     "flowrl-table": {"method": "flowrl", "flowrl_log_z": "table", "flowrl_beta": 3.0},
     "flowrl-alone": {"method": "flowrl", "outcome": ""},
+    "exemplars": {"method": "exemplar-replay"},
     "adapters": {"lora_rank": 4, "lora_dropout": 0.1},
     "nf4": {"lora_rank": 4, "load_in_4bit": True, "model": "tiny"},
     "tiny": {"model": "tiny", "trl": {"max_completion_length": 3}},

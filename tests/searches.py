@@ -8,6 +8,7 @@ METHODS = {
     "reinvent": {"method": "reinvent"},
     "grpo": {"method": "grpo"},
     "flowrl": {"method": "flowrl"},
+    "exemplars": {"method": "exemplar-replay", "success_above": 0.3, "exemplar_replay_size": 20},
     "scaffold": {},
     "generic": {"outcome": "generic-scaffold", "epochs": 2},
     "smiles": {"outcome": "smiles", "estimator": "likelihood", "advantage_clip": 3.0},

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from ipsrl.core.estimators import ESTIMATORS, Replay
-from ipsrl.core.methods import GRPO, IPS, METHODS, MaxRL
+from ipsrl.core.methods import GRPO, IPS, METHODS, ExemplarReplay, MaxRL
 from ipsrl.errors import ConfigError
 from ipsrl.grids.config import Config as Grids
 from ipsrl.hypospace.config import Config as HypoSpace
@@ -59,6 +59,25 @@ def test_no_key_belongs_to_two_things():
 
 def test_a_loss_of_the_family_builds_on_grpo(family):
     assert family(method="flowrl").shaping() == GRPO()
+
+
+@pytest.mark.parametrize(("name", "size"), [("llm", 32), ("hypospace", 32), ("molecules", 100)])
+def test_a_loss_has_options_of_its_own(name, size):
+    model, given = FAMILIES[name]
+    config = model(**given, method="exemplar-replay")
+    assert config.shaping() == ExemplarReplay(size=size)
+    config = model(**given, method="exemplar-replay", exemplar_replay_weight=2.0,
+                   exemplar_replay_size=3, success_above=0.5)  # fmt: skip
+    assert config.shaping() == ExemplarReplay(weight=2.0, size=3)
+    with pytest.raises(ConfigError, match="exemplar_replay_weight has no effect.*only with exemp"):
+        model(**given, exemplar_replay_weight=2.0)
+    with pytest.raises(ConfigError, match="exemplar_replay_size|size is 0"):
+        model(**given, method="exemplar-replay", exemplar_replay_size=0)
+
+
+def test_a_loss_is_offered_by_the_families_that_have_it():
+    with pytest.raises(ConfigError, match="method = 'exemplar-replay'"):
+        Grids(method="exemplar-replay")
 
 
 def test_the_resolved_configuration_lists_what_is_read(family):

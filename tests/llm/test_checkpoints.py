@@ -15,7 +15,7 @@ from ipsrl.runs import Run
 
 
 @pytest.mark.parametrize("strategy", ["steps", "epoch"])
-@pytest.mark.parametrize("kind", ["replay", "flowrl-mlp", "flowrl-table", "reused"])
+@pytest.mark.parametrize("kind", ["replay", "flowrl-mlp", "flowrl-table", "exemplars", "reused"])
 def test_old_checkpoints_go_as_a_whole(kind, strategy, home, tmp_path) -> None:
     """Whatever the method wrote into them; and the newest can be resumed from."""
     limited = {"save_total_limit": 1, "save_strategy": strategy}

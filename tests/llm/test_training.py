@@ -40,6 +40,7 @@ def test_every_method_trains_and_leaves_a_run_directory(kind, home, finished) ->
     assert [row["step"] for row in steps] == ([1, 3, 5] if kind == "reused" else [*range(1, 7)])
     method = KINDS[kind].get("method", "ips-grpo")
     assert ("flowrl/log_z" in steps[0]) == (method == "flowrl")
+    assert ("exemplars/loss" in steps[0]) == (method == "exemplar-replay")
     assert ("outcomes/effective" in steps[0]) == (not kind.endswith("-alone"))
     result = run.result()
     assert result["steps"] == 6

@@ -193,7 +193,7 @@ def test_a_search_without_one_value_has_failed(config, tmp_path, capsys):
 # --- the same bytes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["reinvent", "replay", "kernel"])
+@pytest.mark.parametrize("name", ["reinvent", "replay", "kernel", "exemplars"])
 def test_resumed_is_uninterrupted(config, tmp_path, monkeypatch, name):
     chosen = config(**METHODS[name])
     train(chosen, tmp_path / "whole")

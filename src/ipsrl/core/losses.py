@@ -134,6 +134,32 @@ def policy_entropy(log_probs: Array) -> Array:
     return -xp.sum(xp.where(possible, xp.exp(finite) * finite, xp.zeros_like(finite)), axis=-1)
 
 
+def exemplar_loss(log_pi: Array, *, mask: Array | None = None) -> Array:
+    """Loss of an exemplar: minus the mean log-probability of its tokens.
+
+        L = -(1/T) sum_t log pi(e_t)
+
+    Over the bank of a prompt, the gradient of its mean is that of the forward KL from the even
+    distribution over the exemplars, but for the factors 1/T.
+    Source: ReplayDr.GRPO ("More than One Way to Skin a Cat", NeurIPS 2026 submission).
+
+    Args:
+      log_pi: log-probabilities of the tokens under the policy that learns [..., T].
+      mask: True where a token exists [..., T]; None for all.
+    Returns:
+      losses in nats per token [...]; 0 for an exemplar without tokens.
+    Raises:
+      InvalidInput: if the log-probabilities and the mask are not aligned.
+    """
+    xp, log_pi, mask = as_arrays(log_pi, as_mask(mask))
+    if mask is None:
+        mask = xp.ones_like(log_pi, dtype=xp.bool)
+    check_same_shape("log_pi and mask", log_pi, mask)
+    # Chosen, not multiplied: padding may hold -inf, and inf * 0 would be NaN.
+    total = xp.sum(xp.where(mask, log_pi, xp.zeros_like(log_pi)), axis=-1)
+    return -total / xp.clip(xp.sum(xp.astype(mask, log_pi.dtype), axis=-1), min=1.0)
+
+
 def flowrl_residual(
     log_z: Array, mean_log_pi: Array, mean_log_ref: Array, reward: Array, *, beta: float = 15.0
 ) -> Array:

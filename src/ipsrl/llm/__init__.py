@@ -8,6 +8,7 @@ from ipsrl.lazy import loader
 
 if TYPE_CHECKING:
     from ipsrl.llm.config import Config
+    from ipsrl.llm.exemplars import ExemplarReplayTrainer
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.replay import PromptHistory
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CollapseMonitor": "monitor",
     "Config": "config",
+    "ExemplarReplayTrainer": "exemplars",
     "FlowRLTrainer": "flowrl",
     "IPSGRPOTrainer": "trl",
     "IPSMixin": "trl",
@@ -31,6 +33,7 @@ _HOME = {
 __all__ = [
     "CollapseMonitor",
     "Config",
+    "ExemplarReplayTrainer",
     "FlowRLTrainer",
     "IPSGRPOTrainer",
     "IPSMixin",

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, FailFast, Field, field_validator, model_va
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import brief, check_has_effect, parse
-from ipsrl.core.methods import GRPO, METHODS, divides
+from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay, divides
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
@@ -52,7 +52,7 @@ FIELDS = PrimitiveConstructorSpec(
 
 class PostTraining(
     shaped(
-        losses={"flowrl": GRPO},
+        losses={"flowrl": GRPO, "exemplar-replay": ExemplarReplay},
         knows=(
             "ids",
             "history_log_pf",

@@ -33,6 +33,7 @@ try:
     from ipsrl.llm.arguments import arguments_of, check_arguments
     from ipsrl.llm.checkpoints import Checkpoints, Ended, disk_explained, newest_checkpoint
     from ipsrl.llm.datasets import read_dataset
+    from ipsrl.llm.exemplars import ExemplarReplayTrainer
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.given import as_success
     from ipsrl.llm.monitor import CollapseMonitor
@@ -211,6 +212,8 @@ def _trainer(
             task_type="CAUSAL_LM",
         )
     kind: Any = IPSGRPOTrainer
+    if config.method == "exemplar-replay":
+        kind = ExemplarReplayTrainer
     if config.method == "flowrl":
         kind = _IPSFlowRLTrainer
         options |= {"beta": config.flowrl_beta, "log_z": config.flowrl_log_z}

@@ -9,7 +9,7 @@ import tyro
 from pydantic import FailFast, Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect, is_default
-from ipsrl.core.methods import GRPO, METHODS, RewardMethod
+from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay, RewardMethod
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Command, File, Function, Shipped
 from ipsrl.shaping import shaped
@@ -380,20 +380,24 @@ class StageConfig(StrictConfig):
 
 
 OUTCOMES = ("smiles", "scaffold", "generic-scaffold", "similarity")
+_COMPARED = (*METHODS, "exemplar-replay")
 _REWARDS = tuple(name for name, method in METHODS.items() if issubclass(method, RewardMethod))
 _ONLY_WITH = {
     "prior_in_advantage": _REWARDS,
-    "outcome": tuple(name for name, method in METHODS.items() if "ids" in method.needs),
-    "clip": tuple(METHODS),
-    "kl": tuple(METHODS),
-    "epochs": (*METHODS, "flowrl"),
+    "outcome": (
+        *(name for name, method in METHODS.items() if "ids" in method.needs),
+        "exemplar-replay",
+    ),
+    "clip": _COMPARED,
+    "kl": _COMPARED,
+    "epochs": (*_COMPARED, "flowrl"),
     "beta": ("flowrl",),
 }
 
 
 class Config(
     shaped(
-        losses={"reinvent": None, "flowrl": GRPO},
+        losses={"reinvent": None, "flowrl": GRPO, "exemplar-replay": ExemplarReplay},
         knows=(
             "ids",
             "log_pf",
@@ -404,7 +408,7 @@ class Config(
             "history_log_pf",
         ),
         without=("scale",),
-        defaults={"replay_batches": 4},
+        defaults={"replay_batches": 4, "exemplar_replay_size": 100},
     )
 ):
     """Molecules that score high and differ from one another, in few oracle calls; section 5.3."""

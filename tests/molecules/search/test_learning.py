@@ -65,6 +65,25 @@ def test_grpos_loss_by_hand(agent, prior):
     assert loss == pytest.approx(-(tokens * taught).sum() / 4, rel=1e-5)
 
 
+def test_the_loss_of_exemplars_by_hand(agent, prior):
+    """Alone, where all advantages are 0: mean -log P / T, whatever the micro-batch."""
+    config = Config(method="exemplar-replay", exemplar_replay_weight=0.5, kl=0.0, micro_batch=2)
+    exemplars, before = agent.encode(SMILES[:3]), log_p(agent)
+    expected = 0.5 * (-before[:3] / live(exemplars).sum(1).numpy()).mean()
+    ids, still = agent.encode(SMILES), np.zeros(4)
+    loss = update(config, agent, prior, sgd(agent, 1e-3), ids, still, exemplars)
+    assert loss == pytest.approx(expected, rel=1e-5)  # float32
+    assert (log_p(agent)[:3] > before[:3]).all()
+
+
+def test_exemplar_replay_is_taught_dr_grpo(agent, prior):
+    """Mean 1/2, and nothing divides."""
+    config = Config(method="exemplar-replay", success_above=0.5)
+    probability = OutcomeProbability(config, lambda ids: np.zeros(len(ids)))
+    lesson = Lesson(agent.encode(SMILES), list(SMILES), np.array([1.0, 0.6, 0.4, 0.0]))
+    np.testing.assert_allclose(signal(config, probability, lesson, prior), [0.5, 0.1, -0.1, -0.5])
+
+
 def test_flowrls_loss_by_hand(agent, prior):
     """At the start the residual is log Z - beta A, and log Z = beta mean A."""
     config = Config(method="flowrl", beta=2.0)

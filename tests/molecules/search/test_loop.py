@@ -39,6 +39,7 @@ class Update(NamedTuple):
     texts: list[str]
     signal: list[float]  # of REINVENT: the rewards after the filter
     memory: list[Entry]
+    exemplars: list[str]
 
     @property
     def pairs(self) -> Counter[tuple[str | None, float]]:
@@ -54,11 +55,12 @@ class Followed:
         self.updates: list[Update] = []
         self.patch, real = monkeypatch, loop.update
 
-        def update(config, agent, prior, optimiser, ids_NT, signal_N):
+        def update(config, agent, prior, optimiser, ids_NT, signal_N, exemplars_ET):
             texts = [text or "" for text in agent.decode(ids_NT)]
             memory = list(self.search.memory.entries)
-            self.updates.append(Update(texts, signal_N.tolist(), memory))
-            return real(config, agent, prior, optimiser, ids_NT, signal_N)
+            exemplars = [] if exemplars_ET is None else agent.decode(exemplars_ET)
+            self.updates.append(Update(texts, signal_N.tolist(), memory, exemplars))
+            return real(config, agent, prior, optimiser, ids_NT, signal_N, exemplars_ET)
 
         monkeypatch.setattr(loop, "update", update)
 
@@ -122,6 +124,42 @@ def test_what_has_no_reward_is_not_learned(follow, method, options):
     assert batch.texts == (["OCC"] if method == "reinvent" else ["OCC", "CCO", "CCO", "C("])
     assert set(map(canonical, augmented.texts)) == {"CCO"}
     assert [entry.smiles for entry in followed.search.memory.entries] == ["CCO"]
+
+
+# --- exemplars ------------------------------------------------------------------------------------
+
+
+def test_there_is_one_exemplar_of_each_right_outcome(follow):
+    """As it was written last, of what earns more than the threshold; and in every update."""
+    options = {"success_above": 0.1, "outcome": "smiles", "augmentations": 1, "kl": 0.0}
+    followed = follow(method="exemplar-replay", **options)
+    batch, augmented = followed.step("OCC", "NCC", "C", "C(")  # C earns .05
+    assert batch.exemplars == augmented.exemplars == ["OCC", "NCC"]
+    batch, _ = followed.step("CCO", "CCC")
+    assert batch.exemplars == ["NCC", "CCO", "CCC"]
+    # Rewards .15 and .15: nothing but the exemplars teaches.
+    assert batch.signal == [0.0, 0.0]
+
+
+def test_the_bank_is_bounded(follow):
+    followed = follow(method="exemplar-replay", outcome="smiles", exemplar_replay_size=2)
+    (update,) = followed.step("OCC", "NCC", "CCC")
+    assert update.exemplars == ["NCC", "CCC"]
+
+
+def test_other_methods_have_no_exemplars(follow):
+    assert [update.exemplars for update in follow(method="grpo").step(*BATCH)] == [[]]
+
+
+def test_what_the_memory_purges_is_no_exemplar(follow):
+    """Benzene's scaffold is full with two, and is taught no more once the batch is learned."""
+    options = {"outcome": "scaffold", "bucket": 2, "purge": "full"}
+    followed = follow(method="exemplar-replay", **options)
+    followed.step("Cc1ccccc1", "CCc1ccccc1")
+    assert [entry.written for entry in followed.search.exemplars.values()] == ["CCc1ccccc1"]
+    followed.step("CCCc1ccccc1")
+    assert not followed.search.exemplars
+    assert not followed.search.memory.entries
 
 
 # --- the memory -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ def begun(config) -> Search:
         {"estimator": "group"},
         {"estimator": "replay"},
         {"method": "ucb"},
+        {"method": "exemplar-replay", "success_above": 0.3},
         {"filter": "similarity", "penalty": "tanh", "filter_above": 0.3},
         {"filter": "generic-scaffold", "penalty": "linear", "purge": "zero"},
         {"inception": "known.smi"},

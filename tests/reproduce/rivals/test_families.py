@@ -6,7 +6,7 @@ pytest.importorskip("jax")
 pytest.importorskip("trl")
 pytest.importorskip("rdkit")
 
-from ipsrl.reproduce.rivals.contestants import CONTESTANTS
+from ipsrl.reproduce.rivals.contestants import CONTESTANTS, Contestant
 from ipsrl.reproduce.rivals.families import Grid, HypoSpace, Molecules, families
 from ipsrl.reproduce.rivals.record import SEEDS
 
@@ -92,5 +92,11 @@ def test_who_is_left_out_has_a_reason(tasks) -> None:
         assert set(CONTESTANTS) <= set(fed) | set(out)
         assert all(out.values())
         assert "gapo" in out  # which must know how many are right
+        assert ("exemplar-replay" in fed) != ("exemplar-replay" in out)
+    assert "exemplar-replay" in made["grid 8x8 R0 0.1"].left_out()
+    for name in ("hypospace boolean", "molecules qed-band"):
+        assert "exemplar-replay" in made[name].contestants()
+    bank = made["molecules qed-band"].config(Contestant("exemplar-replay"), 1e-3, (0,))
+    assert bank.success_above == bank.threshold
     assert "ips exact" in made["grid 8x8 R0 0.1"].contestants()
     assert "ips exact" in made["hypospace boolean"].left_out()

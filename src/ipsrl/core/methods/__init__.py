@@ -13,11 +13,15 @@ host such as TRL may compute itself.  Any other `Method` computes advantages who
     likelihood   how likely each sample was
     success      rewards alone
 
+`ExemplarReplay` is not a row of that list: its exemplars have a loss, which only the families that
+name it offer.
+
 docs/methods.md has all of them in one table, with their sources.
 """
 
 from ipsrl.core.methods.base import Method, RewardMethod, divides
 from ipsrl.core.methods.counts import DARLING, GAPO, UCB, BatchPenalty, Uniqueness
+from ipsrl.core.methods.exemplar import ExemplarReplay
 from ipsrl.core.methods.likelihood import MARA, UCPO, Unlikeliness
 from ipsrl.core.methods.scaling import DPG, GRPO, IPS, Split
 from ipsrl.core.methods.similarity import DQO, DRA, SetPO
@@ -44,6 +48,7 @@ __all__ = [
     "UCB",
     "UCPO",
     "BatchPenalty",
+    "ExemplarReplay",
     "MaxRL",
     "Uniqueness",
     "Unlikeliness",

@@ -1,9 +1,10 @@
-"""One update of the agent from a group of SMILES: REINVENT, FlowRL, and the methods of core.
+"""One update of the agent from a group of SMILES: REINVENT, FlowRL, exemplars, methods of core.
 
     reinvent   L = mean (log P_prior(y) + sigma R - log P(y))^2
     grpo       L = mean (clipped surrogate of A + kl KL(P || P_prior)),   A of R within the group
                the same of every method in `ipsrl.core.methods`, such as ips-grpo (Eq. 9), or
                A of sigma R + log P_prior(y) - log P(y) with `prior_in_advantage`
+    exemplar-replay   L = that of A = R - mean R, + weight mean_e -(1/T_e) log P(e)
     flowrl     L = mean w (log Z + log P(y)/T - beta A - log P_prior(y)/T)^2
 
 A group is whatever goes into one update: a batch with some of the memory, or random SMILES of both.
@@ -20,8 +21,14 @@ import numpy as np
 import torch
 
 from ipsrl.core.group import Group
-from ipsrl.core.losses import clipped_surrogate, flowrl_residual, kl_estimate, reinvent_residual
-from ipsrl.core.methods import GRPO, RewardMethod
+from ipsrl.core.losses import (
+    clipped_surrogate,
+    exemplar_loss,
+    flowrl_residual,
+    kl_estimate,
+    reinvent_residual,
+)
+from ipsrl.core.methods import GRPO, ExemplarReplay, RewardMethod
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior, live
 from ipsrl.molecules.search.outcomes import OutcomeProbability
@@ -87,8 +94,9 @@ def update(
     optimiser: torch.optim.Optimizer,
     ids_NT: torch.Tensor,
     signal_N: np.ndarray,
+    exemplars_ET: torch.Tensor | None = None,
 ) -> float:
-    """`epochs` steps of the optimiser on one lesson; returns the last loss."""
+    """`epochs` steps of the optimiser on one lesson and on exemplars; returns the last loss."""
     device = agent.model.device
     signals = torch.as_tensor(signal_N, dtype=torch.float32)
     uses_prior = config.method in ("reinvent", "flowrl") or config.kl > 0
@@ -112,8 +120,23 @@ def update(
             mean = losses.sum() / len(ids_NT)
             mean.backward()
             loss += mean.detach()
+        if exemplars_ET is not None:
+            loss += _replay(config, agent, exemplars_ET)
         optimiser.step()
     return loss.item()
+
+
+def _replay(config: Config, agent: Prior, exemplars_ET: torch.Tensor) -> torch.Tensor:
+    """Add the gradient of the exemplars' weighted loss, and return it."""
+    method = config.shaping()
+    assert isinstance(method, ExemplarReplay)  # for the type checker: no other has exemplars
+    loss = torch.zeros((), device=agent.model.device)
+    for ids in exemplars_ET.to(agent.model.device).split(config.micro_batch):
+        losses = exemplar_loss(agent.log_probs(ids), mask=live(ids))
+        mean = method.weight * losses.sum() / len(exemplars_ET)
+        mean.backward()
+        loss += mean.detach()
+    return loss
 
 
 def _losses(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ipsrl.core.methods import ExemplarReplay
 from ipsrl.core.metrics import effective_outcomes
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
@@ -108,6 +109,7 @@ class Search:
         self.oracle = Oracle(scoring, config.budget, stereo=config.scaffold_stereo)
         self.filter = DiversityFilter(config)
         self.memory = Memory(config.memory)
+        self.exemplars: dict[int, Entry] = {}  # of each right outcome, the oldest first
         self.probability = OutcomeProbability(config, self._log_likelihood)
         self.made: list[Made] = []  # one for each call of the oracle
         self.best: dict[str, np.ndarray] = {}
@@ -142,6 +144,7 @@ class Search:
         raw = {call.smiles: call.reward for call in calls if call}
         purged = self._purged(entries)
         self.memory.add(entries)
+        self._remember(entries)
         self.filter.add((e.kind for e in entries), (raw[e.smiles] for e in entries))
         self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
         loss = 0.0 if restored else self._learn(learned, rewards, entries, purged, rng)
@@ -236,6 +239,7 @@ class Search:
         )
         loss = self._update(joined)
         self.memory.purge(purged)
+        self.exemplars = {o: e for o, e in self.exemplars.items() if e.kind not in purged}
         for _ in range(config.augmentations):
             entries = [*found, *self.memory.entries]
             seeds = rng.integers(2**31 - 1, size=len(entries)).tolist()
@@ -251,11 +255,23 @@ class Search:
                 return {entry.kind for entry in entries if self.filter.full(entry.kind)}
         return set()
 
+    def _remember(self, entries: list[Entry]) -> None:
+        """Take exemplars of what is right, if the method learns from them."""
+        method, above = self.config.shaping(), self.config.success_above or 0.0
+        if isinstance(method, ExemplarReplay):
+            right = [entry for entry in entries if entry.reward > above]
+            ids = self.probability.ids([entry.smiles for entry in right]).tolist()
+            method.remember(self.exemplars, zip(ids, right, strict=True))
+
     def _update(self, group: Lesson) -> float:
         if not group.smiles:
             return 0.0
         taught = signal(self.config, self.probability, group, self.prior)
-        return update(self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught)
+        exemplars = [entry.written for entry in self.exemplars.values()]
+        return update(
+            self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught,
+            self.agent.encode(exemplars) if exemplars else None,
+        )  # fmt: skip
 
     def _group(self, entries: list[Entry], written: list[str]) -> Lesson:
         return Lesson(

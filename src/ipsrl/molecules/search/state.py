@@ -27,6 +27,8 @@ def state_of(search: Search) -> dict[str, np.ndarray]:
     }  # fmt: skip
     if (earlier := search.probability.earlier) is not None:
         memo["visits"] = list(earlier.items())
+    if search.exemplars:
+        memo["exemplars"] = list(search.exemplars.items())
     arrays = pack(search.agent.model, search.optimiser)
     arrays |= {f"best/{name}": array for name, array in search.best.items()}
     for i, batch in enumerate(search.probability.batches):
@@ -50,6 +52,7 @@ def restore(
         counts[row["scaffold"]] += row["drawn"]
     search.filter = DiversityFilter(search.config, counts)
     search.memory = Memory(search.config.memory, [Entry(*entry) for entry in memo["memory"]])
+    search.exemplars = {outcome: Entry(*entry) for outcome, entry in memo.get("exemplars", [])}
     unpack(arrays, search.agent.model, search.optimiser)
     search.best = {
         name.removeprefix("best/"): array

@@ -66,7 +66,7 @@ OURS = ("ips ", "split ")
 """Beginnings of the names of what this project has; all others are rivals."""
 
 OUTSIDE = {
-    "exemplar-replay": "not a row of METHODS: it needs a bank per prompt and a loss of its own",
+    "exemplar-replay": "not a row of METHODS: a loss that HypoSpace and molecules have",
     "entropy bonus, clip-higher, KL-Cov": "settings of a host's loss, not rows of METHODS",
     "SMILES memories": "a rule for molecules that were seen before, not a row of METHODS",
 }

@@ -83,7 +83,8 @@ class Family(ABC):
 
     def left_out(self) -> dict[str, str]:
         refused = {name: self._refusal(one) for name, one in self._everyone().items()}
-        return {**{name: why for name, why in refused.items() if why}, **OUTSIDE}
+        outside = {name: why for name, why in OUTSIDE.items() if name not in self.losses}
+        return {**{name: why for name, why in refused.items() if why}, **outside}
 
     def references(self) -> dict[str, list[dict[str, float]]]:
         start = [one for one, _ in self._train("start", Contestant("grpo"), UNTRAINED, SEEDS)]
@@ -220,7 +221,7 @@ class HypoSpace(Family):
     kind = hypospace.Config
     coverage = "test recovery"
     reward = "test validity"
-    losses = ("flowrl",)
+    losses = ("flowrl", "exemplar-replay")
     rates = (1e-4, 3e-4, 1e-3)
     tuning = (100,)
 
@@ -261,7 +262,7 @@ class Molecules(Family):
     kind = molecules.Config
     coverage = "scaffolds of hits"
     reward = "hits"
-    losses = ("reinvent", "flowrl")
+    losses = ("reinvent", "flowrl", "exemplar-replay")
     tuning = (100,)
 
     @property
@@ -286,6 +287,8 @@ class Molecules(Family):
         if keys["method"] not in self.losses:
             by = {"likelihood": "smiles", "kernel": "similarity"}
             keys["outcome"] = by.get(contestant.estimator or "", "scaffold")
+        if keys["method"] == "exemplar-replay":  # whose bank is for hits: all else earns some, too
+            keys["success_above"] = self.kind(**self.base).threshold
         return self.kind(**{**self.base, **keys, "lr": rate, "seed": seeds[0]})
 
     def measured(self, run: Run) -> list[Measured]:
