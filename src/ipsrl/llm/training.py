@@ -258,7 +258,8 @@ class _Recorder(TrainerCallback):
             if "outcomes/effective" in logs:
                 note += f", effective outcomes {logs['outcomes/effective']:.2f}"
             self.advance(state.global_step, note)
-            self._show_outcomes()
+            if self.run.is_watched:
+                self._show_outcomes()
 
     def _show_outcomes(self) -> None:
         """What was answered in the last step that TRL's table of completions has, how often."""

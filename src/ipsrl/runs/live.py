@@ -72,7 +72,7 @@ class Live:
     """
 
     def __init__(self, names: Sequence[str], directory: Path) -> None:
-        self._names, self._directory = names, directory
+        self.names, self._directory = names, directory
         self._queue: queue.Queue[Callable[[], Iterator[_Call]] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._drawn, self._lost = -math.inf, False
@@ -80,7 +80,7 @@ class Live:
     @property
     def folders(self) -> list[str]:
         """Folders in that of the run which their libraries fill."""
-        return [f"{name}/" for name in ("tensorboard", "wandb") if name in self._names]
+        return [f"{name}/" for name in ("tensorboard", "wandb") if name in self.names]
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Lines of metrics.jsonl."""
@@ -102,7 +102,7 @@ class Live:
         self._thread = None
 
     def _put(self, prepare: Callable[[], Iterator[_Call]]) -> None:
-        if not self._names:
+        if not self.names:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
@@ -117,7 +117,7 @@ class Live:
     def _work(self) -> None:
         sinks: dict[str, Sink] = {}
         config = read(self._directory / "config.toml")
-        for name in self._names:
+        for name in self.names:
             if sink := _guarded(name, SINKS[name], self._directory, config):
                 sinks[name] = sink
         while (prepare := self._queue.get()) is not None:

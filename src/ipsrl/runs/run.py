@@ -264,6 +264,11 @@ class Run:
                 table = pa.concat_tables([pq.read_table(self.directory / file), table])
             self.files.write(file, as_parquet(table))
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anyone sees what `show` sends: a table costs time to make."""
+        return bool(self._live.names)
+
     def show(self, name: str, table: pa.Table) -> None:
         """Send a table, with a column `step`, to whoever watches the run; it is not kept."""
         self._live.table(name, table)
