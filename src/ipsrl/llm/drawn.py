@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from ipsrl.core.outcomes import NO_OUTCOME
-from ipsrl.errors import RunError
+from ipsrl.llm.kept import check_rows, reading
 from ipsrl.runs import write_whole
 
 FILE = "drawn_outcomes.safetensors"
@@ -60,16 +59,9 @@ class DrawnOutcomes:
         self._counts.clear()
         if not path.exists():
             return False
-        try:
-            rows_R3 = load(path.read_bytes())["drawn"]
-            if rows_R3.dtype != np.int64 or rows_R3.ndim != 2 or rows_R3.shape[1] != 3:
-                raise ValueError(f"it has dtype {rows_R3.dtype} and shape {rows_R3.shape}")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise RunError(
-                f"{path} is not the counts of outcomes that a trainer wrote "
-                f"({type(error).__name__}: {error}), so training cannot go on as it was. Restore "
-                "it from a copy, resume from another checkpoint, or delete it to count anew."
-            ) from None
+        with reading(path, "the counts of outcomes", "count anew") as arrays:
+            rows_R3 = arrays["drawn"]
+            check_rows(rows_R3)
         for prompt, outcome, count in rows_R3.tolist():
             self._counts[prompt][outcome] = count
         return True

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 from trl.trainer.utils import pad
 
 from ipsrl.core.group import Group
 from ipsrl.core.losses import exemplar_loss
 from ipsrl.core.methods import ExemplarReplay, Method
-from ipsrl.errors import ConfigError, RunError
+from ipsrl.errors import ConfigError
+from ipsrl.llm.kept import check_rows, reading
 from ipsrl.llm.trl import IPSGRPOTrainer
 from ipsrl.runs import write_whole
 
@@ -157,21 +157,13 @@ class Exemplars:
         self.of.clear()
         if not path.exists():
             return False
-        try:
-            arrays = load(path.read_bytes())
+        with reading(path, "the exemplars", "begin with empty banks") as arrays:
             rows_R3, tokens = arrays["exemplars"], arrays["tokens"]
-            if rows_R3.dtype != np.int64 or rows_R3.ndim != 2 or rows_R3.shape[1] != 3:
-                raise ValueError(f"it has dtype {rows_R3.dtype} and shape {rows_R3.shape}")
+            check_rows(rows_R3)
             lengths = rows_R3[:, 2]
             # Each of them, for a sum of huge ones may overflow to the right number.
             if ((lengths < 0) | (lengths > tokens.size)).any() or lengths.sum() != tokens.size:
                 raise ValueError("tokens are not as many as it says")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise RunError(
-                f"{path} is not the exemplars that a trainer wrote ({type(error).__name__}: "
-                f"{error}), so training cannot go on as it was. Restore it from a copy, resume "
-                "from another checkpoint, or delete it to begin with empty banks."
-            ) from None
         first = 0
         for prompt, outcome, length in rows_R3.tolist():
             self.of[prompt][outcome] = tuple(tokens[first : first + length].tolist())

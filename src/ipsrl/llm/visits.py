@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from ipsrl.errors import RunError
+from ipsrl.llm.kept import reading
 from ipsrl.runs import write_whole
 
 Tokens = Sequence[int] | np.ndarray
@@ -67,15 +66,8 @@ def read_visits(path: Path) -> dict[int, list[Visit]]:
     Raises:
       RunError: if it is damaged, or another file.
     """
-    try:
-        arrays = load(path.read_bytes())
+    with reading(path, "the history of prompts", "start an empty history") as arrays:
         _check(arrays)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(
-            f"{path} is not the history of prompts that a trainer wrote "
-            f"({type(error).__name__}: {error}), so training cannot go on as it was. Restore it "
-            "from a copy, resume from another checkpoint, or delete it to start an empty history."
-        ) from None
     texts = [packed(text) for text in _split(arrays["tokens"], arrays["length"])]
     visits_of: dict[int, list[Visit]] = {}
     first = 0
