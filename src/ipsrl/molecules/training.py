@@ -92,7 +92,9 @@ def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
             lost = search.oracle.lost
             advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))
             if search.tally.steps % config.checkpoint_every == 0 or search.ended:
-                run.add_part("calls", search.tally.steps, table_of(search, written))
+                calls = table_of(search, written)
+                run.add_part("calls", search.tally.steps, calls)
+                run.show("calls", calls)
                 run.add_part("filter", search.tally.steps, filter_of(search))
                 written = len(search.oracle.calls)
                 run.checkpoint(search.tally.steps, state_of(search))
