@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from tiny_grid import TINY
@@ -20,6 +21,7 @@ def ipsrl_command(*words: str, without: str | None = None, cwd=None) -> subproce
     if without is not None:
         script = f"""
 import sys
+import time
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == {without!r}:
@@ -52,6 +54,7 @@ HEAVY = {
 def test_help_does_little_and_loads_nothing_heavy(words):
     script = f"""
 import sys
+import time
 calls = 0
 def count(frame, event, argument):
     global calls
@@ -244,6 +247,22 @@ def test_an_interruption_anywhere_has_exit_code_130(command, monkeypatch, capsys
     monkeypatch.setitem(COMMANDS, command, interrupted)
     assert main(command.split()) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interruption_that_python_drops_comes_again(monkeypatch, capsys):
+    """One that falls into a destructor, a weak reference's callback or the garbage collector's."""
+
+    class Dropping:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def work(argv):
+        Dropping()
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    monkeypatch.setattr("ipsrl.doctor.doctor", work)
+    assert main(["doctor"]) == 130
 
 
 def test_the_command_is_installed():

@@ -53,6 +53,7 @@ READERS: dict[str, dict[str, object]] = {
     "trl.trainer.sft_config.SFTConfig": {
         "model_init_kwargs": {**PRETRAINED, "use_safetensors": True}
     },
+    "skops.io.load": {},  # types that skops knows for harmless, or that the user has named
     "PIL.Image.open": {},  # of a picture that we have drawn
     # Addresses, file descriptors, threads.
     "urllib.request.urlopen": {},

@@ -7,9 +7,11 @@ given is wrong, whether a command, an option, a file, or code of the user; 130 s
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 from ipsrl.errors import IpsrlError, words
 from ipsrl.reproduce import ITEMS
@@ -118,8 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     if os.environ.get("NO_COLOR"):  # of which tyro knows nothing
         os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")
+    # It would read the metadata of every installed package, for plugins that ours do not need.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # While it is imported it asks for a package that only makes 4-bit weights faster on a CPU.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    before = sys.unraisablehook
+    sys.unraisablehook = partial(_interrupt_again, before)
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -127,6 +133,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read what is printed has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        sys.unraisablehook = before
+
+
+def _interrupt_again(before: Callable[[Any], object], lost: Any) -> None:
+    """Python drops a Ctrl-C that falls into a destructor or a callback of the garbage collector."""
+    if lost.exc_type is not KeyboardInterrupt:
+        before(lost)
+        return
+    import _thread
+    from threading import Timer
+
+    Timer(0.01, _thread.interrupt_main).start()  # at once, it would fall into this function
 
 
 def usage() -> str:

@@ -40,6 +40,10 @@ from ipsrl.llm.training import train
         ({"trl": {"adam_beta1": 1.0}}, "trl.adam_beta1 = 1.0.*less than 1"),
         ({"trl": {"lr_scheduler_type": "warmup_stable_decay"}}, "num_decay_steps"),
         ({"trl": {"lr_scheduler_kwargs": {"no_such": 1}}}, "no_such"),
+        (
+            {"trl": {"lr_scheduler_type": "constant", "lr_scheduler_kwargs": {"no_such": 1}}},
+            "lr_scheduler_kwargs",
+        ),
         ({"trl": {"temperature": 0.0}}, "trl.temperature = 0.0.*greater than 0"),
         ({"trl": {"gradient_accumulation_steps": 0}}, "gradient_accumulation_steps = 0"),
         ({"trl": {"loss_type": "gpro"}}, "trl.loss_type = 'gpro'.*does not know it"),

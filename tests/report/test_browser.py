@@ -194,6 +194,7 @@ def numbers_of(page: Any, chart: str) -> list[list[str]]:
     """The table below a chart, as it is read."""
     figure = page.locator("figure", has=page.get_by_text(chart, exact=True)).first
     figure.locator("summary", has_text="Numbers").click()
+    figure.locator("tbody tr").first.wait_for()  # the page fills the table when it is opened
     rows = figure.locator("tbody tr").all()
     return [row.locator("td").all_inner_texts() for row in rows]
 

@@ -48,6 +48,7 @@ _RANGES: dict[str, Any] = {
 }  # fmt: skip
 # Texts that the trainer compares with words in its source, which grow with each release.
 _IN_SOURCE = ("loss_type", "importance_sampling_level", "scale_rewards", "vllm_mode")
+_WITHOUT_OPTIONS = ("constant", "constant_with_warmup")
 _PACKAGES = {  # module and what pip calls it
     "use_vllm": ("vllm", "trl[vllm]"),
     "use_liger_kernel": ("liger_kernel", "liger-kernel"),
@@ -96,6 +97,12 @@ def check_start(arguments: Any) -> None:
             raise ConfigError(f"trl.report_to = {brief(name)} is unknown; the nearest is {near!r}.")
         if name not in get_available_reporting_integrations():
             raise ConfigError(_missing(f"trl.report_to = {name!r}", name, name.replace("_", "-")))
+    if arguments.lr_scheduler_kwargs and arguments.lr_scheduler_type in _WITHOUT_OPTIONS:
+        raise ConfigError(
+            f"trl.lr_scheduler_kwargs = {brief(arguments.lr_scheduler_kwargs)}: "
+            "a constant lr_scheduler_type has no options, and transformers would ignore them. "
+            "Leave lr_scheduler_kwargs out, or choose another lr_scheduler_type."
+        )
     steps = max(arguments.max_steps, 1)
     weights = torch.nn.Linear(1, 1)
     try:

@@ -7,7 +7,6 @@ the user names, are made.  A file of ONNX is a graph of operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +69,12 @@ class Qsar:
 
 
 def _skops(path: Path, trusted: list[str]) -> Predict:
-    io = _library("skops", "skops.io")
-    _library("scikit-learn", "sklearn")
     try:
-        foreign = io.get_untrusted_types(file=path)
+        from skops.io import get_untrusted_types, load
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    try:
+        foreign = get_untrusted_types(file=path)
     except Exception as error:
         raise _not_a_model(path, error) from error
     if unknown := sorted({*foreign} - {*trusted}):
@@ -83,15 +84,18 @@ def _skops(path: Path, trusted: list[str]) -> Predict:
             f"trusted = {unknown}".replace("'", '"')
         )
     try:
-        model = io.load(path, trusted=foreign)
+        model = load(path, trusted=foreign)
     except Exception as error:
         raise _not_a_model(path, error) from error
     return getattr(model, "predict_proba", None) or model.predict
 
 
 def _onnx(path: Path) -> Predict:
-    runtime = _library("onnxruntime", "onnxruntime")
-    options = runtime.SessionOptions()
+    try:
+        import onnxruntime as runtime
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    options: Any = runtime.SessionOptions()
     options.intra_op_num_threads = 1  # sums in one order
     options.log_severity_level = 3
     try:
@@ -112,11 +116,9 @@ def _onnx(path: Path) -> Predict:
     return predict
 
 
-def _library(name: str, module: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError:
-        raise MissingExtra("qsar", name) from None
+def _missing(error: ModuleNotFoundError) -> MissingExtra:
+    package = (error.name or "").partition(".")[0]
+    return MissingExtra("qsar", {"sklearn": "scikit-learn"}.get(package, package))
 
 
 def _line(error: Exception) -> str:
