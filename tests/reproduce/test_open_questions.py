@@ -2,8 +2,11 @@
 
 import json
 import math
+import re
 import shutil
+import statistics
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from ipsrl.errors import ConfigError
 from ipsrl.llm import tiny
 from ipsrl.reproduce import open_questions
 from ipsrl.reproduce.open_questions import statistics_of
+from ipsrl.runs import Folder
 
 
 def test_statistics_by_hand() -> None:
@@ -83,3 +87,65 @@ def test_records_stand_for_runs_that_are_gone(small, tmp_path, monkeypatch) -> N
     monkeypatch.setitem(open_questions.PRESETS, "quick", longer)
     with pytest.raises(ConfigError, match="capitals-start-0.json holds the answers of another"):
         reproduce.reproduce("open-questions", "quick", kept)
+
+
+# --- what is committed ----------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+RECORDS = ROOT / "docs" / "results" / "open-questions"
+
+
+def committed() -> dict[str, list]:
+    """The answers on record, by cell, read as the item reads them."""
+    cpu = open_questions.PRESETS["cpu"]
+    cells = [f"{q} {m}" for q in cpu.questions for m in ("start", *cpu.methods)]
+    found = {}
+    for cell in cells:
+        for seed in range(cpu.seeds):
+            name = f"answers/{cell.replace(' ', '-')}-{seed}.json"
+            if (RECORDS / name).exists():
+                config = open_questions._config(cell.partition(" ")[2], RECORDS / "x", cpu, seed)
+                answers = open_questions._answers(Folder(RECORDS), name, config)
+                found.setdefault(cell, []).append(answers)
+    return found
+
+
+def test_every_record_is_of_the_configuration_that_would_be_run_now() -> None:
+    assert sum(map(len, committed().values())) == len([*RECORDS.glob("answers/*.json")])
+
+
+LABELS = {
+    "start": "start model",
+    "grpo": "GRPO",
+    "maxrl": "MaxRL",
+    "flowrl": "FlowRL",
+    "ips-grpo": "IPS-GRPO, group",
+    "ips-grpo likelihood": "IPS-GRPO, likelihood",
+    "ips-grpo replay": "IPS-GRPO, replay",
+}
+
+
+def line(cell: str, seeds: list) -> str:
+    """A row of a table: question, method, seeds, and what was answered."""
+    question, _, method = cell.partition(" ")
+    found = [statistics_of(one) for one in seeds]
+    cells = [question, LABELS[method], str(len(found))]
+    for key, digits in (("right", 3), ("distinct", 0), ("effective", 1)):
+        values = [one[key] for one in found]
+        middle, *ends = (
+            f"{f(values):.{digits}f}".removeprefix("0") for f in (statistics.median, min, max)
+        )
+        cells.append(middle + (f" [{', '.join(ends)}]" if {*ends} != {middle} else ""))
+    top = ", ".join(f"{one['top']} {one['top share']:.0%}".replace("%", " %") for one in found)
+    return f"| {' | '.join(cells)} | {top} |"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/llm.md"])
+def test_the_tables_of_the_pages_are_those_of_the_records(page) -> None:
+    """Median [lowest, highest] of the seeds, as `line` writes it; the guide has all rows."""
+    expected = {line(cell, seeds) for cell, seeds in committed().items()}
+    shown = re.findall(
+        r"^\| (?:capitals|states|elements) \| .* \|$", (ROOT / page).read_text(), re.M
+    )
+    assert {*shown} == expected if page == "docs/llm.md" else len(shown) >= 3
+    assert {*shown} <= expected

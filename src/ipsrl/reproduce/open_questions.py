@@ -131,7 +131,7 @@ def _record(folder: Folder, name: str, config: Config, question: str, texts: Seq
     right = Counter(key for key in keys if key is not None)
     wrong = Counter(text for text, key in zip(texts, keys, strict=True) if key is None)
     found = {
-        "of": _of(config),
+        "of": {"samples": SAMPLES, **config.model_dump(mode="json", exclude={"dataset"})},
         "right": dict(right.most_common()),
         "wrong": dict(wrong.most_common()),
     }
@@ -141,17 +141,14 @@ def _record(folder: Folder, name: str, config: Config, question: str, texts: Seq
 def _answers(folder: Folder, name: str, config: Config) -> Counter[str | None]:
     """How often each right answer was given, and None for others, as it is on record."""
     found = json.loads((folder.path / name).read_bytes())
-    if found["of"] != _of(config):
+    samples, keys = found["of"].pop("samples"), found["of"]
+    # Compared as configurations: keys that have come since then count with their defaults.
+    if samples != SAMPLES or Config(**keys, dataset=config.dataset) != config:
         raise ConfigError(
             f"{folder.path / name} holds the answers of another configuration, which would be "
             "mixed into this table. Remove it, or choose another --out."
         )
     return Counter({**found["right"], None: sum(found["wrong"].values())})
-
-
-def _of(config: Config) -> dict[str, Any]:
-    """What the answers depend on, wherever the files lie."""
-    return {"samples": SAMPLES, **config.model_dump(mode="json", exclude={"dataset"})}
 
 
 def _sample(model: Path, question: str, seed: int) -> list[str]:
