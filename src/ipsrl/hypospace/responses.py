@@ -223,6 +223,8 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
     try:
         import torch
         from transformers.utils.logging import disable_progress_bar
+
+        from ipsrl.llm.prompts_once import prompts_once
     except ModuleNotFoundError as error:
         raise MissingExtra("llm", error.name or "transformers") from None
     disable_progress_bar()  # of loading; responses have their own
@@ -254,13 +256,14 @@ def local_model(model: str, sampling: Sampling, **options: Any) -> Complete:
             prompts, return_tensors="pt", padding=True, return_token_type_ids=False,
             add_special_tokens=not tokenizer.chat_template,
         ).to(net.device)  # fmt: skip
-        tokens = net.generate(
-            **rows,
-            **drawn,
-            max_new_tokens=sampling.max_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            trust_remote_code=False,
-        )
+        with prompts_once(net):
+            tokens = net.generate(
+                **rows,
+                **drawn,
+                max_new_tokens=sampling.max_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                trust_remote_code=False,
+            )
         written = tokens[:, rows["input_ids"].shape[1] :]
         ended = torch.isin(written, ends).any(dim=1)
         texts = tokenizer.batch_decode(written, skip_special_tokens=True)

@@ -39,6 +39,7 @@ try:
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.outcomes import load_outcome
     from ipsrl.llm.packaged import folder_of
+    from ipsrl.llm.prompts_once import prompts_once
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin
     from ipsrl.llm.without_gpu import completions_only
 except ModuleNotFoundError as error:
@@ -151,7 +152,7 @@ def _train(
         trainer.add_callback(Checkpoints(run, arguments))
         if main:
             trainer.add_callback(_Recorder(run, stack))
-        with suppress(Ended), completions_only():
+        with suppress(Ended), completions_only(), prompts_once(trainer.model):
             trainer.train(resume_from_checkpoint=checkpoint)
         if main:
             run.own_folder("model")

@@ -155,6 +155,8 @@ def _sample(model: Path, question: str, seed: int) -> list[str]:
     import torch
     from transformers.utils.logging import disable_progress_bar
 
+    from ipsrl.llm.prompts_once import prompts_once
+
     disable_progress_bar()  # of loading
     tokenizer, net = load_tokenizer(model), load_model(model, dtype=torch.float32)
     rows = tokenizer.apply_chat_template(
@@ -165,7 +167,7 @@ def _sample(model: Path, question: str, seed: int) -> list[str]:
     )
     torch.manual_seed(seed)
     texts: list[str] = []
-    with progress("answers", SAMPLES) as advance, torch.no_grad():
+    with progress("answers", SAMPLES) as advance, torch.no_grad(), prompts_once(net):
         while len(texts) < SAMPLES:
             tokens = net.generate(
                 **rows,
