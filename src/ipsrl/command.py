@@ -1,4 +1,4 @@
-"""What the commands that train share: options and files that make a configuration, and --resume."""
+"""Shared parts of the commands that train: options, configuration files, and --resume."""
 
 import argparse
 import inspect
@@ -23,7 +23,7 @@ C = TypeVar("C", bound=StrictConfig)
 
 @dataclass(frozen=True)
 class Training(Generic[C]):
-    """What a command that trains was asked for.
+    """The request to a command that trains.
 
     Attributes:
       config: the configuration.
@@ -45,7 +45,7 @@ class Training(Generic[C]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ctrl-C says how to go on with the run; with --json nothing else is on standard output."""
+        """Ctrl-C prints how to continue the run; with --json standard output holds nothing else."""
         from ipsrl.functions import printing_aside
         from ipsrl.runs import logging_to, speaking
 
@@ -59,13 +59,13 @@ class Training(Generic[C]):
             raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
 
     def say(self, text: str, result: Any) -> None:
-        """Print the result, a dataclass, and where it is."""
+        """Print the result, a dataclass, and its folder."""
         found = {"out": str(self.out), **asdict(result)}
         say(f"{text}\nwritten to {self.out}", found, self.json)
 
 
 def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
-    """What a command that trains is asked for.
+    """Read the request to a command that trains.
 
     Args:
       argv: words after the command.

@@ -56,7 +56,7 @@ class Learning(
         ),
     )
 ):
-    """How a policy learns in an environment, whichever it is."""
+    """Settings of how a policy learns, in any environment."""
 
     heading: ClassVar[str] = "learning"
 
@@ -153,31 +153,31 @@ class Learning(
 
     @abstractmethod
     def environment(self) -> Environment:
-        """What is learned in."""
+        """The environment to learn in."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """What progress calls the environment."""
+        """The name of the environment in progress messages."""
 
     @property
     def explored(self) -> int:
-        """Trajectories of a group that the policy does not draw."""
+        """Number of trajectories of a group that the policy does not draw."""
         return round(self.explore_share * self.group_size) if self.explore != "none" else 0
 
     @property
     def criticised(self) -> bool:
-        """Whether there is a critic."""
+        """True if the method has a critic."""
         return self.method in _CRITICS
 
     @property
     def needs_table(self) -> bool:
-        """Whether all states must be evaluated in every iteration."""
+        """True if all states must be evaluated in every iteration."""
         estimated = self.uses("replay") or self.uses("exact")
         return self.policy == "tabular" or estimated or self.looks_at("visits")
 
     def uses(self, estimator: str) -> bool:
-        """Whether the method reads p^ of that estimator."""
+        """True if the method reads p^ of that estimator."""
         return self.looks_at("p") and self.estimator == estimator
 
 

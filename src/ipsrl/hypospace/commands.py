@@ -196,7 +196,7 @@ def _ask(task: AnyTask, options: Any, sets: Sequence[ObservationSet]) -> None:
 
 
 def _domain(argv: list[str]) -> tuple[Any, type[StrictConfig]]:
-    """Domain and configuration that the command names: the other options depend on them."""
+    """Domain and configuration that the command names; the other options depend on them."""
     from ipsrl.hypospace.domains import DOMAINS
 
     # Without one, for --help or a name that tyro refuses, the first will do.

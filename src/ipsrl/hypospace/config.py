@@ -49,7 +49,7 @@ class Config(PostTraining):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
-        """TRL's fields that are not given are ours."""
+        """Use our defaults for TRL's fields that are not given."""
         ours, given = dict(_TRL), values.get("trl", {})
         if values.get("method") == "flowrl":  # which has no KL term
             del ours["beta"]

@@ -66,7 +66,7 @@ class PostTraining(
         defaults={"replay_batches": 8},
     )
 ):
-    """How a language model is trained, whatever the task."""
+    """Settings of how a language model is trained, for any task."""
 
     heading: ClassVar[str] = "model and training"
 
@@ -99,7 +99,7 @@ class PostTraining(
 
     @property
     def init_kwargs(self) -> dict[str, Any]:
-        """trl.model_init_kwargs, a table or JSON as TRL takes it."""
+        """The value of trl.model_init_kwargs, which TRL takes as a table or as JSON."""
         given = self.trl.get("model_init_kwargs", {})
         try:
             given = json.loads(given) if isinstance(given, str) else given
@@ -114,7 +114,7 @@ class PostTraining(
 
     @property
     def evaluates(self) -> bool:
-        """Whether there is a data set for TRL's evaluation."""
+        """True if there is a data set for TRL's evaluation."""
         return False
 
     @field_validator("trl")
@@ -176,7 +176,7 @@ def _as_list(value: Any) -> Any:
 
 
 class Config(PostTraining):
-    """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
+    """Post-training of a language model on a task of your own; section 5.2 of the paper."""
 
     heading: ClassVar[str] = "task"
 
@@ -225,7 +225,7 @@ class Config(PostTraining):
 
 
 def _check_value(name: str, value: Any) -> None:
-    """TOML can hold it, and comparisons mean what they say."""
+    """Refuse a value that TOML cannot hold, or for which comparisons do not work."""
     if value is None:
         raise ValueError(f"{name} is without a value. Leave the key out")
     if isinstance(value, float) and not math.isfinite(value):
