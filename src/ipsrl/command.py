@@ -112,7 +112,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
 
         options: Annotated[model, tyro.conf.arg(name="", help="")]  # type: ignore[valid-type]
         config: Path | None = None
-        """TOML file of these options as keys; those on the command line win."""
+        """TOML file with these options as keys; options on the command line take precedence."""
         out: Path | None = None
         """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command."""
         resume: Path | None = None
@@ -120,11 +120,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         json: bool = False
         """Print the result as an object instead of text."""
         log_to: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ()
-        """Where its numbers, tables and pictures also go."""
+        """Sinks that also get the numbers, tables and pictures of the run."""
         quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
-        """Say nothing of the progress."""
+        """Print no progress."""
         verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
-        """A line for every step of the progress."""
+        """Print a line for every step."""
 
     for key, lists in given.items():
         if len(lists) > 1:

@@ -42,7 +42,7 @@ def completion(argv: list[str]) -> int:
         """
 
         shell: tyro.conf.Positional[Literal["bash", "zsh"]]
-        """Which shell."""
+        """The shell."""
 
     options = parse(Options, argv, "ipsrl completion")
     if options.shell == "zsh":  # which can run what is written for bash

@@ -43,7 +43,7 @@ class StrictConfig(BaseModel):
     """
 
     heading: ClassVar[str] = "options"
-    """Of the keys of this class, in the help of a command."""
+    """Heading of the keys of this class in the help of a command."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

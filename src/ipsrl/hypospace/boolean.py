@@ -64,11 +64,11 @@ class BooleanConfig(StrictConfig):
     variables: Annotated[int, Field(ge=1, le=len(_NAMES))] = 2
     """Variables x, y, z, ..."""
     depth: Annotated[int, Field(ge=0, le=8)] = 2
-    """Most operators between a variable and the whole."""
+    """Largest number of operators between a variable and the whole."""
     operators: Annotated[list[Operator], Field(min_length=1)] = ["AND", "OR", "NOT"]  # noqa: RUF012
     """Operators of the space."""
     max_k: Annotated[int, Field(ge=1)] | None = None
-    """Most inputs that are seen; not given, all."""
+    """Largest number of inputs that are observed; all if not given."""
 
 
 class BooleanProblem(NamedTuple):

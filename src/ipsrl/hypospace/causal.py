@@ -59,7 +59,7 @@ class CausalConfig(StrictConfig):
     nodes: Annotated[int, Field(ge=1, le=len(_NAMES))] = 4
     """Nodes A, B, C, ..."""
     max_edges: Annotated[int, Field(ge=0)] | None = None
-    """Most edges of a graph; not given, as many as it can have."""
+    """Largest number of edges of a graph; no limit if not given."""
     k: Annotated[int, Field(ge=1)] = 3
     """Nodes that are perturbed, one observation each."""
 

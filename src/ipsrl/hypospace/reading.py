@@ -60,11 +60,11 @@ class Part(NamedTuple):
 
     text: str
     before: str = ""
-    """All before the part, or before the label of a box."""
+    """The text before the part, or before the label of a box."""
     after: str = ""
-    """What follows a box, up to the next beginning."""
+    """The text after a box, up to the next beginning."""
     lead: str | None = None
-    """What stands between the label of a box and the box."""
+    """The text between the label of a box and the box."""
     begun_by: Literal["", "label", "box"] = ""
 
 

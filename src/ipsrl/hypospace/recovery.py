@@ -37,12 +37,12 @@ class Response:
     """One line of a file of responses."""
 
     id: str
-    """Of the observation set."""
+    """Id of the observation set."""
     response: str
     seed: int = 0
-    """Of the training run that it comes from."""
+    """Seed of the training run that it comes from."""
     truncated: bool = False
-    """Whether the limit of tokens cut it off."""
+    """True if the limit of tokens cut it off."""
 
 
 @dataclass(frozen=True)

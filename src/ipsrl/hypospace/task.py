@@ -90,7 +90,7 @@ class Task(Protocol[C, P, H]):
     judged_by: ClassVar[tuple[str, ...]]
     """Options that judging reads; a JSON line may set them for itself."""
     novel_outside: ClassVar[bool]
-    """Whether NR counts hypotheses outside the space, as in the benchmark."""
+    """True if NR counts hypotheses outside the space, as in the benchmark."""
 
     @property
     def config(self) -> C:

@@ -52,7 +52,7 @@ class VoxelConfig(StrictConfig):
     size: Annotated[int, Field(ge=1, le=_LARGEST)] = 3
     """Cells along a side of the grid."""
     max_height: Annotated[int, Field(ge=1)] = 3
-    """Most layers."""
+    """Largest number of layers."""
     min_blocks: Annotated[int, Field(ge=1)] = 1
     """Fewest cells of the view that show a block."""
     max_blocks: Annotated[int, Field(ge=1)] = 3

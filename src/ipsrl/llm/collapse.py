@@ -41,7 +41,7 @@ class Diagnosis:
     """Steps at which a prompt was seen, mean over the prompts."""
     groups: int
     group_size: int
-    """The commonest; groups may be ragged."""
+    """The most frequent size; groups may be ragged."""
     alone: int
     """Groups of one completion, of which the verdict says nothing."""
     reward_name: str | None
@@ -51,7 +51,7 @@ class Diagnosis:
     distinct_share: list[float | None]
     """Different outcomes of a group over its completions."""
     top_share: list[float | None]
-    """Share of the commonest outcome of a group."""
+    """Share of the most frequent outcome of a group."""
     valid_share: list[float | None]
     """Completions with an outcome."""
     reward: list[float | None]
@@ -60,7 +60,7 @@ class Diagnosis:
     coverage: dict[str, dict[str, list[float]]]
     """`expected_distinct` of a prompt in the first and the last quarter of the steps."""
     top_outcomes: list[str]
-    """The commonest of all, in this order."""
+    """The most frequent outcomes of all, in this order."""
     top_starts: list[int]
     """First step of each window."""
     top_shares: list[list[float]]
@@ -73,7 +73,7 @@ class Diagnosis:
     """Effective outcomes in the first steps and in the last, of groups with several outcomes, see
     `diagnose_completions`."""
     reward_levels: list[float]
-    """The rewards above 0 where they are few and far apart, see `reward_levels`."""
+    """The rewards above 0 if they are few and far apart, see `reward_levels`."""
     wrong: WrongAnswers | None
     """What wrong outcomes would keep under IPS; None where nothing says which are wrong."""
 

@@ -50,12 +50,12 @@ class Completions:
     prompts: list[Any]
     completions: list[Any]
     columns: dict[str, list[Any]]
-    """All others, as they were logged."""
+    """All other columns, as they were logged."""
     steps: np.ndarray | None
     rewards: np.ndarray | None
-    """NaN where a row has none."""
+    """Rewards; NaN for a row without one."""
     reward_name: str | None
-    """Columns that the reward is the sum of."""
+    """Columns whose sum is the reward."""
 
 
 def read_completions(

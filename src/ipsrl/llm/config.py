@@ -189,7 +189,7 @@ class Config(PostTraining):
     reward: Annotated[list[_Named], BeforeValidator(_as_list), Field(min_length=1)]
     """Reward functions, module:function or file.py:function, as TRL calls them; >= 0."""
     success: Annotated[list[str], FailFast()] = []  # noqa: RUF012 (frozen)
-    """Names of reward functions that are positive for what is right, and so scaled."""
+    """Names of reward functions that are positive for right answers, which alone are scaled."""
     outcome: Function = ""
     """math, number, choice, json, set, python, smiles or text; or a function, called as the reward
     is: one key per completion, None for none."""

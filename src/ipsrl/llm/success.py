@@ -26,9 +26,9 @@ class WrongAnswers:
 
     success_above: float
     prompts: int
-    """Prompts of which a right outcome was seen, up to 50 of them, evenly chosen."""
+    """Number of prompts with a right outcome, up to 50 of them, evenly chosen."""
     target: float
-    """Share of r / sum r, which IPS tends to as groups grow, that wrong outcomes have."""
+    """Share of wrong outcomes in r / sum r, which IPS tends to as groups grow."""
     kept: float
     """Probability that wrong outcomes have where IPS rests with groups of this size."""
 

@@ -77,7 +77,7 @@ class UCB(Method):
 
     k: float = option(0.1, "Weight of the bonus.", own=True)
     constant: float = option(
-        0.0, "What the bonus is compared with; 0 for its mean over the others.", own=True
+        0.0, "Value that is subtracted from the bonus; 0 for its mean over the others.", own=True
     )
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class GAPO(Method):
     needs: ClassVar[tuple[str, ...]] = ("ids",)
     reads: ClassVar[tuple[str, ...]] = ("success",)
 
-    known: int = option(0, "Number of right outcomes of a prompt, K; to be given.", own=True)
+    known: int = option(0, "Number of right outcomes of a prompt, K; required.", own=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,7 +36,7 @@ class UCPO(Method):
     needs: ClassVar[tuple[str, ...]] = ("log_pf",)
     reads: ClassVar[tuple[str, ...]] = ("success", "lengths")
 
-    tau: float = option(0.2, "Share of the weight that goes by 1 / likelihood.", own=True)
+    tau: float = option(0.2, "Share of the weight that follows 1 / likelihood.", own=True)
     per_token: bool = option(
         False,
         "Mean log-probability of tokens, as in the code; the paper has the sum.",
