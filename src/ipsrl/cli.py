@@ -19,7 +19,7 @@ from ipsrl.reproduce import ITEMS
 
 @dataclass(frozen=True)
 class Command:
-    """A command, called with the words that follow it; returns the exit code.
+    """A command, called with the words that follow it; it returns the exit code.
 
     Attributes:
       home: module below this package, and the function in it.
@@ -149,7 +149,7 @@ def _interrupt_again(before: Callable[[Any], object], lost: Any) -> None:
 
 
 def usage() -> str:
-    """What `ipsrl --help` prints."""
+    """The text of `ipsrl --help`."""
     lines = "".join(map(_line, COMMANDS))
     return (
         "usage: ipsrl COMMAND [options]\n\n"
@@ -160,7 +160,7 @@ def usage() -> str:
 
 
 def _line(name: str) -> str:
-    """The line of a command, or its lines."""
+    """The line, or lines, of a command."""
     import textwrap  # which compiles its patterns, for the usage only
 
     command, column = COMMANDS[name], 23
@@ -202,7 +202,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _nearest(argv: list[str]) -> str:
-    """The command that was meant, if one is near."""
+    """The command that was probably meant, if one is near."""
     from difflib import get_close_matches
 
     for said in (" ".join(argv[:2]), argv[0]):

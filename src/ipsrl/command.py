@@ -1,4 +1,4 @@
-"""What the commands that train share: options and files that make a configuration, and --resume."""
+"""Shared parts of the commands that train: options, configuration files, and --resume."""
 
 import argparse
 import inspect
@@ -23,7 +23,7 @@ C = TypeVar("C", bound=StrictConfig)
 
 @dataclass(frozen=True)
 class Training(Generic[C]):
-    """What a command that trains was asked for.
+    """The request to a command that trains.
 
     Attributes:
       config: the configuration.
@@ -45,7 +45,7 @@ class Training(Generic[C]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ctrl-C says how to go on with the run; with --json nothing else is on standard output."""
+        """Ctrl-C prints how to continue the run; with --json standard output holds nothing else."""
         from ipsrl.functions import printing_aside
         from ipsrl.runs import logging_to, speaking
 
@@ -59,13 +59,13 @@ class Training(Generic[C]):
             raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
 
     def say(self, text: str, result: Any) -> None:
-        """Print the result, a dataclass, and where it is."""
+        """Print the result, a dataclass, and its folder."""
         found = {"out": str(self.out), **asdict(result)}
         say(f"{text}\nwritten to {self.out}", found, self.json)
 
 
 def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
-    """What a command that trains is asked for.
+    """Read the request to a command that trains.
 
     Args:
       argv: words after the command.
@@ -112,7 +112,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
 
         options: Annotated[model, tyro.conf.arg(name="", help="")]  # type: ignore[valid-type]
         config: Path | None = None
-        """TOML file of these options as keys; those on the command line win."""
+        """TOML file with these options as keys; options on the command line take precedence."""
         out: Path | None = None
         """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command."""
         resume: Path | None = None
@@ -120,11 +120,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         json: bool = False
         """Print the result as an object instead of text."""
         log_to: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ()
-        """Where its numbers, tables and pictures also go."""
+        """Sinks that also get the numbers, tables and pictures of the run."""
         quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
-        """Say nothing of the progress."""
+        """Print no progress."""
         verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
-        """A line for every step of the progress."""
+        """Print a line for every step."""
 
     for key, lists in given.items():
         if len(lists) > 1:

@@ -42,7 +42,7 @@ def completion(argv: list[str]) -> int:
         """
 
         shell: tyro.conf.Positional[Literal["bash", "zsh"]]
-        """Which shell."""
+        """The shell."""
 
     options = parse(Options, argv, "ipsrl completion")
     if options.shell == "zsh":  # which can run what is written for bash
@@ -52,7 +52,7 @@ def completion(argv: list[str]) -> int:
 
 
 def script() -> str:
-    """A function of bash that completes, and what registers it."""
+    """A function of bash that completes, and the line that registers it."""
     from ipsrl.cli import COMMANDS, main
 
     cases = []

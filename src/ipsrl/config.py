@@ -43,7 +43,7 @@ class StrictConfig(BaseModel):
     """
 
     heading: ClassVar[str] = "options"
-    """Of the keys of this class, in the help of a command."""
+    """Heading of the keys of this class in the help of a command."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -68,7 +68,7 @@ class StrictConfig(BaseModel):
 
     @classmethod
     def load(cls, path: Path, folder: Path | None = None) -> Self:
-        """Config of a TOML file.
+        """Load a configuration from a TOML file.
 
         Args:
           path: of the file.
@@ -84,11 +84,11 @@ class StrictConfig(BaseModel):
             raise ConfigError(f"{path}: {error}") from None
 
     def dump(self) -> str:
-        """The resolved configuration as TOML, every key that has a value written out."""
+        """The resolved configuration as TOML, with every key that has a value."""
         return _dump(self.model_dump())
 
     def digest(self, folder: Path | None = None) -> str:
-        """Hash that two configurations share iff they are equal.
+        """A hash that is equal for two configurations iff they are equal.
 
         Args:
           folder: whose place does not count: paths below it are hashed as they count from it.
@@ -99,7 +99,7 @@ class StrictConfig(BaseModel):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Keys and values of a TOML file.
+    """Read the keys and values of a TOML file.
 
     Raises:
       ConfigError: if it cannot be read, or `parse` refuses what it holds.
@@ -111,7 +111,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Keys and values of TOML.
+    """Parse the keys and values of a TOML text.
 
     Raises:
       ConfigError: if it is not TOML, or nested too deeply, or has a number of too many digits.
@@ -137,7 +137,7 @@ def shipped_configs(folder: str) -> list[Path]:
 
 
 def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) -> None:
-    """An option that the chosen `method` does not read is a mistake, not a wish.
+    """Refuse an option that the chosen `method` does not read.
 
     Args:
       config: a configuration with the key `method`.
@@ -155,7 +155,7 @@ def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) 
 
 
 def is_default(config: BaseModel, key: str) -> bool:
-    """Whether the key has the value that it would have if it were left out."""
+    """True if the key has the value that it would have if it were left out."""
     return getattr(config, key) == type(config).model_fields[key].default
 
 
@@ -178,7 +178,7 @@ def _text(path: Path) -> str:
 
 
 def _not_toml(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Key and fault of whatever cannot be written down and read again."""
+    """The key and fault of a value that cannot be written as TOML and read again."""
     match value:
         case str():
             if "\0" in value or (not value.isascii() and _SURROGATE.search(value)):

@@ -1,4 +1,4 @@
-"""What is installed, what is missing and how to get it, and whether it works."""
+"""The state of the installation: what is installed, what is missing, and whether it works."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAMILIES = {
 
 
 def doctor(argv: list[str]) -> int:
-    """The command; its exit code is 0 if all that is installed works."""
+    """Run the command; its exit code is 0 if everything that is installed works."""
 
     @dataclass(frozen=True)
     class Options:
@@ -66,7 +66,7 @@ class Found:
 
 
 def examine() -> Found:
-    """Look for every family, and let each library of arrays compute."""
+    """Look for every family, and compute something with each array library."""
     from ipsrl import workers
     from ipsrl.runs import installed_versions
 
@@ -93,7 +93,7 @@ def examine() -> Found:
 
 
 def text(found: Found) -> str:
-    """What the command prints."""
+    """The output of the command."""
     lines = [f"ipsrl {found.ipsrl}, Python {found.python}, {found.platform}"]
     for family, versions in found.versions.items():
         state = ", ".join(f"{name} {version}" for name, version in versions.items())

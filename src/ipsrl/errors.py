@@ -40,7 +40,7 @@ class RunError(IpsrlError):
 
 
 def words(error: BaseException) -> str:
-    """Kind and text of an exception of anybody's, of which the text may raise another.
+    """The kind and text of any exception; its text may itself raise another.
 
     The text alone of one of ours, which is a sentence.
     """

@@ -1,4 +1,4 @@
-"""Functions of the user: found by "module:function", called, and checked in what they return.
+"""Functions of the user, found by "module:function", called, and checked in their results.
 
 A function of the user can end the process: `sys.exit(0)` would end a run with the exit code of
 success.  So whatever calls one goes through `call` or `calling`, which make an error of that.
@@ -73,7 +73,7 @@ def source_file(spec: str) -> str:
 
 
 def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:
-    """See that a function can be called with these keywords.
+    """Check that a function can be called with these keywords.
 
     Raises:
       InvalidInput: if it does not take them all, or wants others.
@@ -91,7 +91,7 @@ def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:
 
 
 def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """What a function of the user returns.
+    """Call a function of the user, and return its result.
 
     Raises:
       InvalidInput: if it ends the process, see `calling`; and whatever it raises.
@@ -102,7 +102,7 @@ def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def calling(name: str) -> Iterator[None]:
-    """Code of the user runs in this context, and does not end the process.
+    """A context in which code of the user runs and cannot end the process.
 
     Ctrl-C does; it reaches the main thread only.  In another thread KeyboardInterrupt, as
     SystemExit, would end an event loop that somebody waits for.
@@ -125,7 +125,7 @@ def calling(name: str) -> Iterator[None]:
 
 
 def one_each(returned: Any, name: str, values: str, count: int, items: str) -> list[Any]:
-    """What a function of the user returned, if that is one value for each item, in order.
+    """The result of a function of the user, if it is one value for each item, in order.
 
     Args:
       returned: a list, a tuple, or a one-dimensional array of any library.
@@ -178,14 +178,14 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def is_coroutine(function: Callable[..., Any]) -> bool:
-    """Also a partial of one, and an object whose __call__ is one."""
+    """True also for a partial of a coroutine, and an object whose __call__ is one."""
     inner = _inner(function)
     return any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__)))
 
 
 @contextmanager
 def printing_aside() -> Iterator[None]:
-    """What is printed in this context goes to standard error, by programs and libraries in C too.
+    """A context whose prints go to standard error, also those of programs and C libraries.
 
     For commands whose standard output is read by programs.
     """

@@ -1,4 +1,4 @@
-"""Names of a package whose modules are loaded when they are first used."""
+"""Packages whose modules are loaded when their names are first used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipsrl.errors import MissingExtra
 
 
 def loader(package: str, home: Mapping[str, str], extra: str = "") -> Callable[[str], Any]:
-    """The `__getattr__` of a package: importing NumPy takes a tenth of a second, TRL several.
+    """The `__getattr__` of a package; importing NumPy takes a tenth of a second, TRL several.
 
     Args:
       package: its name.

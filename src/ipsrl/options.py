@@ -75,7 +75,7 @@ def say(text: str, found: Mapping[str, Any], as_json: bool) -> None:
 
 
 def page(command: type, prog: str, description: str) -> str:
-    """The help of a command.
+    """The help text of a command.
 
     Args:
       command: dataclass of its options.
@@ -101,12 +101,12 @@ def page(command: type, prog: str, description: str) -> str:
 
 
 def coloured(stream: IO[str]) -> bool:
-    """Whether a stream gets colours: a terminal, unless NO_COLOR (no-color.org) is set."""
+    """True if a stream gets colours: a terminal, unless NO_COLOR (no-color.org) is set."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _options_of(command: type) -> Iterator[Option]:
-    """Every option of a command, those of a nested configuration in the place of it."""
+    """Every option of a command; a nested configuration is replaced by its options."""
     for name, kind, marks, default, text, group in _fields(command):
         if tyro.conf.Suppress in marks:
             continue
@@ -134,7 +134,7 @@ def _options_of(command: type) -> Iterator[Option]:
 
 
 def _fields(command: type) -> Iterator[tuple[str, Any, list[Any], Any, str, str]]:
-    """Name, type, marks, default (MISSING where there is none), text and group of each field."""
+    """Name, type, marks, default (MISSING if there is none), text and group of each field."""
     if hasattr(command, "model_fields"):
         for name, field in command.model_fields.items():
             default = dataclasses.MISSING if field.is_required() else field.default
@@ -164,7 +164,7 @@ def _docstrings(command: type) -> dict[str, str]:
 
 
 def _value(kind: Any, marks: Sequence[Any] = ()) -> str:
-    """What is written after an option of this type."""
+    """The placeholder that is written after an option of this type."""
     for mark in marks:
         if metavar := getattr(mark, "metavar", None):
             return metavar
@@ -181,7 +181,7 @@ def _value(kind: Any, marks: Sequence[Any] = ()) -> str:
 
 
 def _shown(default: Any) -> str:
-    """A default; "" for one that says nothing."""
+    """A default as text; "" for one that carries no information."""
     match default:
         case None | bool() | dict() | dataclasses.MISSING:
             return ""

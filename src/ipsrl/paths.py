@@ -1,4 +1,4 @@
-"""Files that a configuration names, and the folder from which their paths count.
+"""Files that a configuration names, and the folder at which their relative paths start.
 
 In a TOML file a path counts from the folder of that file, and on the command line and in code from
 the working directory.  A configuration holds it as an absolute path, so that a run goes on from any
@@ -31,7 +31,7 @@ _folder: ContextVar[Path] = ContextVar("folder", default=Path())
 
 @contextmanager
 def counted_from(folder: Path) -> Iterator[None]:
-    """Paths of the configurations that are made within count from this folder."""
+    """Relative paths of configurations that are made within this context start at this folder."""
     token = _folder.set(folder.resolve())
     try:
         yield
@@ -40,7 +40,7 @@ def counted_from(folder: Path) -> Iterator[None]:
 
 
 def below(folder: Path, value: Any) -> Any:
-    """The value of a key, with paths below an absolute folder as they count from it."""
+    """The value of a key, with paths below an absolute folder made relative to it."""
     match value:
         case str():
             return value.removeprefix(f"{folder}{os.sep}")
@@ -52,7 +52,7 @@ def below(folder: Path, value: Any) -> Any:
 
 
 def absolute(text: str) -> str:
-    """A path as it counts from the folder of now; "" stays."""
+    """An absolute path, from the folder of the context; "" stays."""
     return os.path.abspath(_folder.get() / os.path.expanduser(text)) if text else text
 
 
@@ -90,7 +90,7 @@ def _file(word: str) -> str:
 
 
 def Shipped(folder: str, ending: str = "") -> AfterValidator:
-    """A name of `folder` in ipsrl, where it has this ending, else a path."""
+    """A name of a file in `folder` of ipsrl, if it has this ending, else a path."""
     known = Path(__file__).parent / folder
 
     def place(text: str) -> str:

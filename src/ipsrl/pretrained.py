@@ -1,4 +1,4 @@
-"""Models and tokenizers from elsewhere: their weights and texts are read, their code never runs.
+"""Models and tokenizers from elsewhere: weights and texts are read, but their code never runs.
 
 transformers runs Python files of a model on request, asks for that request on the terminal, and
 reads pickles where a model has no safetensors.  Here each load says no to all three.
@@ -71,7 +71,7 @@ def load_model(model: str | Path, **options: Any) -> Any:
 
 
 def check_template(tokenizer: Any, model: str | Path, messages: list[dict[str, Any]]) -> None:
-    """See that the chat template, a program in a sandbox, writes messages.
+    """Check that the chat template, a program in a sandbox, writes messages.
 
     Raises:
       ConfigError: if it fails, as it does when it tries to leave the sandbox.
@@ -86,7 +86,7 @@ def check_template(tokenizer: Any, model: str | Path, messages: list[dict[str, A
 
 
 def not_loaded(model: str | Path, error: Exception) -> ConfigError:
-    """What libraries raise for a broken or hostile file is of every kind."""
+    """The many kinds of errors that libraries raise for a broken or hostile file."""
     return ConfigError(
         f"model {str(model)!r} cannot be loaded ({type(error).__name__}: {error}). Pass a folder "
         "with a model of transformers and its tokenizer, or a hub name. Code that comes with a "
@@ -176,7 +176,7 @@ def check_checkpoint(folder: Path) -> None:
 
 
 def _bases(folder: Path) -> list[Path]:
-    """What the adapters in a folder adapt."""
+    """The models to which the adapters in a folder belong."""
     try:
         base = json.loads((folder / "adapter_config.json").read_bytes())["base_model_name_or_path"]
         return [Path(base)]
@@ -185,7 +185,7 @@ def _bases(folder: Path) -> list[Path]:
 
 
 def _names_code(path: Path) -> bool:
-    """Whether a JSON file has the key auto_map, at any depth."""
+    """True if a JSON file has the key auto_map, at any depth."""
     keys: set[str] = set()
     try:
         json.loads(path.read_bytes(), object_hook=keys.update)

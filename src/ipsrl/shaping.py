@@ -21,7 +21,7 @@ from ipsrl.errors import InvalidInput
 
 
 class Shaped(StrictConfig):
-    """What the configurations of all families have in common; see `shaped`.
+    """The common part of the configurations of all families; see `shaped`.
 
     An option that was not given has the default of the method or estimator that reads it, and None
     where none does.
@@ -40,7 +40,7 @@ class Shaped(StrictConfig):
 
     @classmethod
     def _usual(cls) -> dict[str, dict[str, Any]]:
-        """Default of each option that is a key, for each method or estimator that reads it."""
+        """The default of each option that is a key, for each method or estimator that reads it."""
         usual: dict[str, dict[str, Any]] = {}
         for name, kind in (METHODS | dict(cls.losses) | ESTIMATORS).items():
             for one in fields(cast(Any, kind)) if kind else ():
@@ -52,7 +52,7 @@ class Shaped(StrictConfig):
     @model_validator(mode="before")
     @classmethod
     def _resolved(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Every option that is read has its value, and no other has one."""
+        """Give every option that is read its value, and refuse a value for any other."""
         values = dict(values)
         method = values.get("method", cls.model_fields["method"].default)
         if not isinstance(method, str):  # which pydantic refuses
@@ -74,7 +74,7 @@ class Shaped(StrictConfig):
 
     @model_validator(mode="after")
     def _has_effect(self) -> Self:
-        """An option that nothing reads is a mistake, not a wish."""
+        """Refuse an option that nothing reads."""
         readers = {key: list(defaults) for key, defaults in self._usual().items()}
         names = METHODS | dict(self.losses)
         for key, field in (("estimator", "p"), ("success_above", "success")):
@@ -95,16 +95,16 @@ class Shaped(StrictConfig):
         return self
 
     def looks_at(self, field: str) -> bool:
-        """Whether the method reads that field of a `Group`."""
+        """True if the method reads that field of a `Group`."""
         return _looks_at(type(self), self.method, field)
 
     def shaping(self) -> Method:
-        """The method, with its options; of a loss, what its advantages are made with."""
+        """The method with its options; for a loss, the method that computes its advantages."""
         method = METHODS.get(self.method) or self.losses[self.method] or GRPO
         return method(**self._options(self.method, method))
 
     def estimates(self) -> Estimator:
-        """The estimator, with its options; the group's count where none is needed."""
+        """The estimator with its options; the group's count if none is needed."""
         name = self.estimator or "group"
         return ESTIMATORS[name](**self._options(name, ESTIMATORS[name]))
 
@@ -115,7 +115,7 @@ class Shaped(StrictConfig):
 
 
 class _Described(Shaped, use_attribute_docstrings=False):
-    """Base of what has no source, in which pydantic would look for docstrings of its fields."""
+    """Base of classes without source, in which pydantic would look for field docstrings."""
 
 
 def shaped(
@@ -124,7 +124,7 @@ def shaped(
     without: Collection[str] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> type[Shaped]:
-    """The base of a family's configuration.
+    """Make the base of a family's configuration.
 
     Args:
       losses: methods that are losses of the family, and the method of core whose advantage each
@@ -170,7 +170,7 @@ def _told(usual: Mapping[str, Any]) -> str:
 
 
 def _optional(kind: Any, text: str, default: str) -> tuple[Any, Any]:
-    """Type and field of an option that may be left out; its help says what that means."""
+    """Type and field of an option that may be left out; its help says what its absence means."""
     choices = get_args(kind)
     metavar = f"{{{','.join(choices)}}}" if choices else kind.__name__.upper()
     shown = tyro.conf.arg(metavar=metavar, help_behavior_hint=f"({default})")
@@ -178,8 +178,7 @@ def _optional(kind: Any, text: str, default: str) -> tuple[Any, Any]:
 
 
 def option_key(name: str, option: Field[Any]) -> str:
-    """Key of an option; it begins with the name of an estimator, as several have a size, and with
-    that of a method whose own it is."""
+    """Key of an option; a size of an estimator or an own option begins with its owner's name."""
     own = name in ESTIMATORS or option.metadata.get("own", False)
     return f"{name.replace('-', '_')}_{option.name}" if own else option.name
 

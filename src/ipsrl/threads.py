@@ -1,10 +1,10 @@
-"""How many threads a small model runs on."""
+"""The number of threads on which a small model runs."""
 
 import os
 
 
 def one_thread() -> None:
-    """PyTorch, if it is imported after this, runs on one thread unless OMP_NUM_THREADS is set.
+    """Let PyTorch, if it is imported later, run on one thread unless OMP_NUM_THREADS is set.
 
     For commands that run a model of about a million parameters: beside other processes two threads
     are 6 to 20 times slower, because each waits for the other after every small product.

@@ -1,4 +1,4 @@
-"""The user's cache folder: what would take long to make again, and may be deleted at any time."""
+"""The user's cache folder, for files that take long to make and may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def user_cache() -> Path:
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """A folder that is made if it is not there yet, as a whole or not at all.
+    """Make a folder if it does not exist yet, as a whole or not at all.
 
     Args:
       folder: in the cache.
@@ -38,7 +38,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def keep_compiled() -> None:
-    """JAX, if it is imported after this, keeps in `user_cache()`/jax what it has compiled.
+    """Let JAX, if it is imported later, keep compiled programs in `user_cache()`/jax.
 
     For commands: a library leaves the settings of JAX to whoever imports it.  Nothing is done where
     JAX's own variables JAX_COMPILATION_CACHE_DIR or JAX_ENABLE_COMPILATION_CACHE are set, nor where

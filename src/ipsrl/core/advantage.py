@@ -23,7 +23,7 @@ from ipsrl.errors import InvalidInput
 
 
 class GroupAdvantage(NamedTuple):
-    """Advantages [..., G], and True for groups [...] whose rewards are all equal: no signal."""
+    """Advantages [..., G], and True for groups [...] whose rewards are all equal (no signal)."""
 
     advantages: Array
     zero_variance: Array
@@ -144,7 +144,7 @@ def _compared(
 
 
 def _unit(xp: Any, values: Array, axis: int | None) -> Array:
-    """By what to divide values so that squares of their differences neither overflow nor vanish.
+    """A divisor of values with which squares of their differences neither overflow nor vanish.
 
     1 where the largest is between 3e-12 and 3e11 in float32 (4e-93 and 2e92 in float64): ordinary
     values keep all their bits.

@@ -26,7 +26,7 @@ Array = Any  # an array of any namespace; shapes are in the docstrings
 
 
 def as_arrays(*values: Any) -> tuple[Any, ...]:
-    """Namespace of the values, then the values as its arrays on one device (None stays None)."""
+    """Return the namespace, then the values as its arrays on one device (None stays None)."""
     given = [v for v in values if v is not None]
     kinds = {type(v) for v in given}
     if len(kinds) == 1 and _is_plain(given):  # the usual case, in a tenth of the time
@@ -49,7 +49,7 @@ _namespaces: dict[type, Any] = {}  # of a type of arrays, which asking for takes
 
 
 def _is_plain(alike: list[Any]) -> bool:
-    """Whether values of one type are arrays that need no conversion."""
+    """True if values of one type are arrays that need no conversion."""
     if isinstance(alike[0], np.ndarray):
         return all(array.dtype.kind != "V" for array in alike)
     return type(alike[0]) in _namespaces or (
@@ -58,13 +58,13 @@ def _is_plain(alike: list[Any]) -> bool:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """NumPy has no bfloat16; what JAX makes of one is not known to the array API."""
+    """Convert bfloat16, which NumPy lacks; the array API does not know JAX's version of it."""
     lent = array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32)
     return array.astype(np.float32) if lent else array
 
 
 def placement(array: Array) -> dict[str, Any]:
-    """Arguments that make new arrays on the device of this one (JAX places them by itself)."""
+    """Arguments that put new arrays on the device of this one (JAX needs none)."""
     return {} if is_jax_array(array) else {"device": device(array)}
 
 
@@ -84,7 +84,7 @@ def as_mask(mask: Array | None) -> Array | None:
 
 
 def stop_gradient(array: Array) -> Array:
-    """The same numbers, through which no gradient flows: sg[.] in the paper's Eq. 3."""
+    """The same numbers without a gradient: sg[.] in the paper's Eq. 3."""
     if is_torch_array(array):
         return array.detach()
     if is_jax_array(array):
@@ -93,7 +93,7 @@ def stop_gradient(array: Array) -> Array:
 
 
 def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
-    """The values on the host, wherever they are; with a dtype, real numbers."""
+    """Copy the values to NumPy from any device; with a dtype, they must be real numbers."""
     if is_torch_array(array):
         array = array.detach().cpu()
         if array.dtype.itemsize < 4 and array.is_floating_point():
@@ -106,7 +106,7 @@ def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
 
 
 def as_float(xp: Any, what: str, array: Array) -> Array:
-    """The array itself if it is floating, else in the default float of its namespace."""
+    """The array itself if it is floating, else converted to its namespace's default float."""
     if xp.isdtype(array.dtype, "real floating"):
         return array
     if not xp.isdtype(array.dtype, ("bool", "integral")):
@@ -115,12 +115,12 @@ def as_float(xp: Any, what: str, array: Array) -> Array:
 
 
 def widened(xp: Any, array: Array) -> Array:
-    """Floats of 16 bits as float32, which holds their squares and sums; others as they are."""
+    """Convert floats of 16 bits to float32, which holds their squares and sums; keep others."""
     return xp.astype(array, xp.float32) if array.dtype.itemsize < 4 else array
 
 
 def narrowed(xp: Any, what: str, array: Array, dtype: Any) -> Array:
-    """What was computed from widened values, in their own dtype; refuses what it cannot hold."""
+    """Convert a result to the dtype of its inputs; refuse values that this dtype cannot hold."""
     array = xp.astype(array, dtype, copy=False)
     if not holds(xp.isfinite(array)):
         raise InvalidInput(
@@ -136,7 +136,7 @@ def default_float(xp: Any, like: Array) -> Any:
 
 
 def holds(condition: Array) -> bool:
-    """False only where the condition is known to fail somewhere.
+    """False only if the condition is known to fail somewhere.
 
     Inside `jax.jit` the values are not known yet, so nothing can be checked: True.
     """
@@ -149,7 +149,7 @@ def holds(condition: Array) -> bool:
 
 
 def is_count(value: float) -> bool:
-    """A whole number, at least 1."""
+    """True if the value is a whole number of at least 1."""
     return 1 <= value < math.inf and value == int(value)
 
 
@@ -205,7 +205,7 @@ def check_ids(ids: Array) -> None:
 
 
 def check_rewards(rewards: Array, scaled: Array) -> None:
-    """Refuse what is not finite, and what is negative where it is to be scaled."""
+    """Refuse rewards that are not finite, and negative rewards that are to be scaled."""
     xp, rewards, scaled = as_arrays(rewards, scaled)
     if holds((abs(rewards) < math.inf) & ((rewards >= 0) | ~scaled)):
         return
@@ -222,7 +222,7 @@ def check_rewards(rewards: Array, scaled: Array) -> None:
 
 
 def check_distribution(what: str, p: Array) -> None:
-    """Refuse what is not a distribution on the last axis (non-negative, sum 1 to 1e-3)."""
+    """Refuse values that are not a distribution on the last axis (non-negative, sum 1 to 1e-3)."""
     xp, p = as_arrays(p)
     p = as_float(xp, what, p)
     # 1e-3: float32 sums of 10^6 terms; 16 bits round every term by half an eps of itself

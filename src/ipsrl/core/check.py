@@ -1,4 +1,4 @@
-"""Will scaling act on groups like these?  What stands against it, and what to do."""
+"""Check whether scaling will act on groups like these, and say what prevents it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ipsrl.core.probability import group_frequency
 
 @dataclass(frozen=True)
 class GroupCheck:
-    """What a batch of groups says about IPS; fractions are over the groups with any outcome.
+    """Statistics of a batch of groups for IPS; fractions are over the groups with any outcome.
 
     Attributes:
       all_distinct: fraction of groups whose outcomes are all different and of one weight, so that
@@ -52,7 +52,7 @@ def check_groups(
     mask: Array | None = None,
     p: Array | None = None,
 ) -> GroupCheck:
-    """Will IPS act on groups like these?
+    """Check whether IPS will act on groups like these.
 
     The policy has collapsed in a group if two samples or more, and at least half of them, have an
     outcome, and all the same.  A group in which most have none says nothing of the policy, nor
@@ -155,7 +155,7 @@ def check_groups(
 
 
 def wrong_share(rewards: Array, ids: Array, wrong: Array, *, mask: Array | None = None) -> float:
-    """Share of what IPS tends to, r / sum r, that wrong outcomes have.
+    """Share of the target of IPS, r / sum r, that wrong outcomes have.
 
     Each outcome of a group is counted once, as its scaled rewards add up to G r.  A group in which
     none is right says nothing.

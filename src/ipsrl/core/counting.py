@@ -1,4 +1,4 @@
-"""Sums over equal ids: what every frequency of outcomes counts with."""
+"""Sums over equal ids, on which every frequency of outcomes is built."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEW_PAIRS_OF_JAX = 2**22
 
 
 def sum_over_equal(xp: Any, ids: Array, among: Array, weights: Array) -> Array:
-    """Weight of those that have the same id.
+    """Sum the weights of all entries that have the same id.
 
         s_i = sum_j w_j 1[among_j = ids_i]
 

@@ -1,4 +1,4 @@
-"""Estimators of p(outcome) as objects: evidence and state in, p^ and state out.
+"""Estimators of p(outcome) as objects: they take evidence and state, and return p^ and state.
 
 A new one is a frozen dataclass, a row in `ESTIMATORS` and a subclass of the test suite.  Functions
 of the same names do the arithmetic: `ipsrl.core.probability`.
@@ -37,7 +37,7 @@ from ipsrl.errors import InvalidInput
 
 @runtime_checkable
 class Estimator(Protocol):
-    """p^(outcome) for every sample of a batch.  State goes in and comes out; nothing is hidden.
+    """An estimate of p(outcome) for every sample; its state is an argument and a result.
 
     Attributes:
       needs: fields of `Group` that it reads besides ids and mask.
@@ -46,7 +46,7 @@ class Estimator(Protocol):
     needs: ClassVar[tuple[str, ...]]
 
     def init(self, group: Group) -> Any:
-        """Empty state for batches shaped like this one; () where there is nothing to remember."""
+        """The empty state for batches of this shape; () if there is nothing to remember."""
         ...
 
     def stored(self, state: Any) -> Any:
@@ -94,7 +94,7 @@ class LeaveOneOut(_Stateless):
 
 @dataclass(frozen=True)
 class Kernel(_Stateless):
-    """`kernel_frequency` of `Group.similarity`; what is wrong is similar to nothing."""
+    """`kernel_frequency` of `Group.similarity`; a wrong sample is similar to no other."""
 
     needs: ClassVar[tuple[str, ...]] = ("similarity",)
 
@@ -146,7 +146,7 @@ class Exact(_Stateless):
 
 
 class ReplayState(NamedTuple):
-    """The last batches of one prompt: a ring, `turn` batches were written so far."""
+    """The last batches of one prompt as a ring, to which `turn` batches have been written."""
 
     ids: Array  # [batches, ..., G]
     log_pf: Array  # [batches, ..., G], under the policy that drew them
@@ -157,7 +157,7 @@ class ReplayState(NamedTuple):
 
 @dataclass(frozen=True)
 class Replay:
-    """Importance-weighted counts over the last batches of the same prompt, this one included.
+    """Importance-weighted counts over the last batches of the same prompt, including this one.
 
         p^(o) = sum_j w_j 1[o_j = o] / sum_j w_j,   w_j = min(pi_now(tau_j) / pi_then(tau_j), clip)
 
@@ -244,7 +244,7 @@ ESTIMATORS: dict[str, type[Estimator]] = {
 
 
 def check_stateless(estimator: Estimator, group: Group) -> tuple[()]:
-    """The empty state, for a host that would neither keep another nor write it to checkpoints.
+    """The empty state, for a host that cannot keep any other or write it to checkpoints.
 
     Raises:
       InvalidInput: if the estimator wants to remember something.
@@ -258,7 +258,7 @@ def check_stateless(estimator: Estimator, group: Group) -> tuple[()]:
 
 
 def _mapped(function: Any, *trees: Any) -> Any:
-    """The function of arrays, or of the arrays of named tuples one by one; None of None."""
+    """Apply the function to arrays, or to each array of named tuples; None stays None."""
     if trees[0] is None:
         return None
     if isinstance(trees[0], tuple):
@@ -268,7 +268,7 @@ def _mapped(function: Any, *trees: Any) -> Any:
 
 
 def _zero_outside(mask: Array, value: Array) -> Array:
-    """Padding may hold anything, also NaN."""
+    """Set values outside the mask to 0, because padding may hold anything, even NaN."""
     xp, mask, value = as_arrays(as_mask(mask), value)
     check_same_shape("mask and log-probabilities", mask, value)
     return xp.where(mask, value, xp.zeros_like(value))

@@ -1,4 +1,4 @@
-"""What a finite group does to IPS: the closed form of its failure.
+"""The effect of a finite group on IPS, in closed form.
 
 Within one group an outcome that is present contributes its reward once, however often it was drawn,
 so the expected update of outcome i under group-frequency scaling is
@@ -73,7 +73,7 @@ def stationary_distribution(
     success: Array | None = None,
     counts: Array | None = None,
 ) -> np.ndarray:
-    """Where group-frequency IPS settles when every outcome starts with some probability.
+    """The distribution at which group-frequency IPS settles if every outcome starts above 0.
 
         r_i f(p_i) / p_i = C for the survivors, p_i = 0 for the rest, sum p = 1
 
@@ -137,7 +137,7 @@ def stationary_distribution(
 def target_distribution(
     rewards: Array, *, success: Array | None = None, counts: Array | None = None
 ) -> np.ndarray:
-    """What IPS tends to as groups grow: r / sum r of the right outcomes, and 0 of the wrong [K].
+    """The limit of IPS for large groups: r / sum r for right outcomes, 0 for wrong ones [K].
 
     Args:
       rewards: rewards of all outcomes [K], >= 0 where right.
@@ -170,12 +170,12 @@ def floor_l1(
 
 
 def clip_is_noop(group_size: int, eps: float) -> bool:
-    """Whether eps <= 1/G: no share of a group lies below the clip, so it changes nothing."""
+    """True if eps <= 1/G: no share of a group lies below the clip, so it changes nothing."""
     return eps * group_size <= 1 + 1e-12  # 1e-12: 0.1 * 10 and its like
 
 
 def minority_survives(group_size: int, reward_ratio: float, *, eps: float = 0.0) -> bool:
-    """Whether the lesser of two outcomes can live beside one with `reward_ratio` times its reward.
+    """True if the lesser of two outcomes survives beside one with `reward_ratio` times its reward.
 
     (G - 1) / max(1, eps G) > R_max / R_min        (mean baseline)
     """
@@ -189,7 +189,7 @@ def minority_survives(group_size: int, reward_ratio: float, *, eps: float = 0.0)
 
 
 def _trials(group_size: int, eps: float, baseline: str) -> int:
-    """N of the binomial distribution, after a look at the settings."""
+    """Check the settings, and return N of the binomial distribution."""
     check_clip(eps)
     if baseline not in ("none", "mean"):
         raise InvalidInput(f"baseline is {baseline!r}. Use 'none' or 'mean'.")
@@ -205,7 +205,7 @@ def _trials(group_size: int, eps: float, baseline: str) -> int:
 def _checked(
     rewards: Array, success: Array | None, counts: Array | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rewards, which of the outcomes are right, and how many each is; some right one is paid."""
+    """Check and return rewards, which outcomes are right, and how many outcomes each stands for."""
     rewards = to_numpy(rewards, float)
     right = np.ones(rewards.shape, bool) if success is None else to_numpy(as_mask(success))
     check_same_shape("rewards and success", rewards, right)

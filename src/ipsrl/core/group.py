@@ -1,4 +1,4 @@
-"""The evidence of a batch of groups: all that an estimator or a method may look at."""
+"""The evidence of a batch of groups, which is everything that an estimator or method may read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ipsrl.errors import InvalidInput
 
 
 class Group(NamedTuple):
-    """What is known of a batch; whoever needs a field that is None says so.
+    """The evidence of a batch of groups; code that needs a field that is None raises an error.
 
     Attributes:
       rewards: terminal rewards [..., G]; the last axis is the group.
@@ -63,7 +63,7 @@ class Group(NamedTuple):
     history_log_pf: Array = None
 
     def needed(self, field: str, by: object) -> Array:
-        """A field that must not be None.
+        """Return a field; raise an error if it is None.
 
         Raises:
           InvalidInput: if it is.
@@ -76,7 +76,7 @@ class Group(NamedTuple):
         return value
 
     def scaled_ids(self, by: object) -> Array:
-        """Outcome ids of what is scaled [..., G]: `NO_OUTCOME` where the sample is wrong.
+        """Outcome ids of the scaled samples [..., G]; `NO_OUTCOME` for wrong samples.
 
         p(o) is then the probability to be right with outcome o, and a wrong sample keeps its
         reward, which therefore does not make its outcome proportional (docs/theory.md).
@@ -95,7 +95,7 @@ class Group(NamedTuple):
         return xp.where(success, ids, xp.full_like(ids, NO_OUTCOME))
 
     def earned(self, by: object) -> tuple[Any, Array, Array]:
-        """Namespace, rewards of at least float32 with 0 outside the mask, and the mask [..., G].
+        """Namespace, rewards in at least float32 with 0 outside the mask, and the mask [..., G].
 
         Raises:
           InvalidInput: for rewards that are not finite, or not aligned with the mask.
@@ -111,7 +111,7 @@ class Group(NamedTuple):
         return xp, rewards, mask
 
     def right(self, by: object) -> Array:
-        """True where a sample exists and is right [..., G]: by `success`, or else a reward > 0."""
+        """True if a sample exists and is right [..., G]: by `success`, or else by a reward > 0."""
         _, rewards, mask = self.earned(by)
         if self.success is None:
             return rewards > 0
@@ -120,7 +120,7 @@ class Group(NamedTuple):
         return mask & success
 
     def counts(self, by: object) -> Array:
-        """n_o: members of the group with the outcome of each [..., G]; 1 where there is none."""
+        """Number of members of the group with the same outcome [..., G]; 1 if there is none."""
         xp, rewards, mask = self.earned(by)
         xp, ids, rewards, mask = as_arrays(self.needed("ids", by), rewards, mask)
         check_aligned(ids, mask)
@@ -129,7 +129,7 @@ class Group(NamedTuple):
         return xp.where(has_outcome(ids) & mask, n, xp.ones_like(n))
 
     def alike(self, by: object) -> Array:
-        """Similarities [..., G, G], 1[same outcome] where none are given.
+        """Similarities [..., G, G]; 1[same outcome] if none are given.
 
         What has no outcome, or does not exist, is similar to itself only.
         """
@@ -155,7 +155,7 @@ class Group(NamedTuple):
 
 
 def option(default: Any, text: str, *, own: bool = False) -> Any:
-    """Field of a method or an estimator that a user may set: configurations have it as a key.
+    """A field of a method or estimator that a user may set; it becomes a key of configurations.
 
     Args:
       default: its value if it is not given.

@@ -1,4 +1,4 @@
-"""Losses and residuals as pure functions: log-probabilities and rewards in, one number each out.
+"""Losses and residuals as pure functions of log-probabilities and rewards, one number per sample.
 
 Nothing is averaged over samples here and nothing is detached: the caller decides both.  A residual
 is squared by its caller.
@@ -240,7 +240,7 @@ def _check_weight(name: str, value: float) -> None:
 
 
 def _check_aligned(**arrays: Array) -> None:
-    """One entry per sample in each, or a column would meet a row; log_z may be one number."""
+    """Refuse arrays whose lengths differ, which would broadcast; log_z may be one number."""
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     if len({shape for name, shape in shapes.items() if name != "log_z" or shape != ()}) > 1:
         raise InvalidInput(

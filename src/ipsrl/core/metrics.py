@@ -1,4 +1,4 @@
-"""What is measured of a distribution over outcomes, and of the samples found so far.
+"""Measures of a distribution over outcomes, and of the samples found so far.
 
 Distributions are on the last axis.  Distances are between what the policy does and its target;
 those of 16 bits are computed in float32.

@@ -171,7 +171,7 @@ def kernel_frequency(similarity: Array, *, mask: Array | None = None) -> Array:
 
 
 def check_similarity(similarity: Array) -> None:
-    """Refuse what leaves [0, 1], or is not 1 between a sample and itself."""
+    """Refuse similarities outside [0, 1], or other than 1 between a sample and itself."""
     xp, similarity = as_arrays(similarity)
     own = xp.linalg.diagonal(similarity)
     in_range = holds((similarity >= 0) & (similarity <= 1 + 1e-6))  # 1e-6: a float32 cosine of 1
@@ -183,7 +183,7 @@ def check_similarity(similarity: Array) -> None:
 
 
 def mean_similarity(similarity: Array, size: Any, *, least: float = 0.0) -> Array:
-    """Mean similarity to samples that may be others than those that are asked for.
+    """Mean similarity to samples, which may differ from those whose means are returned.
 
         p^(o_i) = max(sum_j k(o_i, o_j), least) / size
 
@@ -199,7 +199,7 @@ def mean_similarity(similarity: Array, size: Any, *, least: float = 0.0) -> Arra
 
 
 def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
-    """Estimate of p(o) from the one trajectory that was drawn.
+    """Estimate p(o) from the one trajectory that was drawn.
 
         p^ = P_F(tau) / P_B(tau | o),    E_tau[1 / p^ | o] = 1 / p(o)  for any backward policy
 
@@ -237,7 +237,7 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
 def summed_likelihood(
     ids: Array, log_p: Array, samples: Array, *, mask: Array | None = None
 ) -> Array:
-    """Probability of the different samples of the group that have the same outcome.
+    """Summed probability of the different samples of the group that have the same outcome.
 
         p^(o) = sum pi(y) over the different y of the group with outcome o
 
@@ -296,7 +296,7 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
 
 
 def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Any]:
-    """Members of the group with the same outcome [..., G], and of any [..., 1] or G, at least 1."""
+    """Members with the same outcome [..., G], and members with any [..., 1] or G, at least 1."""
     dtype = default_float(xp, ids)
     present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
     present = widened(xp, present)  # PyTorch's default may have 16 bits, which do not count to 257
@@ -308,7 +308,7 @@ def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Any]:
 
 
 def one_where_unscaled(p: Array, ids: Array, mask: Array | None = None) -> Array:
-    """p^, and 1 for samples that have no outcome or lie outside the mask [..., G]."""
+    """p^, set to 1 for samples that have no outcome or lie outside the mask [..., G]."""
     xp, p, ids, mask = as_arrays(p, ids, as_mask(mask))
     check_aligned(ids, mask)
     check_same_shape("p and ids", p, ids)
@@ -321,7 +321,7 @@ def _one_where_unscaled(xp: Any, p: Array, ids: Array, mask: Array | None) -> Ar
 
 
 def check_aligned(ids: Array, mask: Array | None = None) -> None:
-    """Refuse ids that are not ids, or not aligned with the mask."""
+    """Refuse values that are not ids, and ids that are not aligned with the mask."""
     check_has_group("ids", ids)
     check_ids(ids)
     if mask is not None:
@@ -335,7 +335,7 @@ def _ids_and_mask(ids: Array, mask: Array | None) -> tuple[Any, Array, Array | N
 
 
 def as_log_probs(xp: Any, name: str, value: Array) -> Array:
-    """The values in at least float32, refused where they are not log-probabilities."""
+    """The values in at least float32; refuse values that are not log-probabilities."""
     value = widened(xp, as_float(xp, name, value))
     # 1e-4: a float32 log-softmax of a certain action may exceed 0 by rounding
     if not holds(xp.isfinite(value) & (value <= 1e-4)):

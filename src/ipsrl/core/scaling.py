@@ -113,7 +113,7 @@ def ips_rewards(
 
 
 def check_exponent(alpha: float) -> None:
-    """Refuse an alpha that is not an exponent of 1/p."""
+    """Refuse an alpha that cannot be an exponent of 1/p."""
     if not 0 <= alpha < math.inf:
         raise InvalidInput(
             f"alpha is {alpha}, which gives no sensible weight. "

@@ -1,4 +1,4 @@
-"""Strings of bits, written word by word: many more outcomes than anybody can count."""
+"""Strings of bits, written word by word: far more outcomes than can be enumerated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCKS = ("00000000", "11111111", "11110000", "00001111", "00111100")
 
 
 class Written(NamedTuple):
-    """Words so far [L], of which those not yet written are 2^k, and how many there are."""
+    """Words so far [L], where those not yet written are 2^k, and the number of those written."""
 
     words: Int[Array, " L"]
     length: Int[Array, ""]
@@ -80,7 +80,7 @@ class BitSequences:
 
     @cached_property
     def targets_MN(self) -> np.ndarray:
-        """Bits of M [M, n]."""
+        """The target strings M as bits [M, n]."""
         blocks = np.array([list(block) for block in _BLOCKS]).astype(int)
         chosen = np.random.default_rng(self.seed).integers(
             len(blocks), size=(self.targets, self.bits // 8)
@@ -110,7 +110,7 @@ class BitSequences:
         return state.words
 
     def distances(self, state: Written):
-        """Bits in which a full string differs from each of M [M]."""
+        """Number of bits in which a full string differs from each target [M]."""
         places = jnp.arange(self.word - 1, -1, -1)
         written = (state.words[:, None] >> places & 1).reshape(-1)
         return (written != jnp.asarray(self.targets_MN)).sum(-1)
@@ -138,6 +138,6 @@ class BitSequences:
         return self._firsts()[state.length] + digits.sum()
 
     def _firsts(self):
-        """Number of the first string of each length."""
+        """The number of the first string of each length."""
         base = 2**self.word
         return jnp.asarray([(base**n - 1) // (base - 1) for n in range(self.words + 1)])

@@ -56,7 +56,7 @@ class Learning(
         ),
     )
 ):
-    """How a policy learns in an environment, whichever it is."""
+    """Settings of how a policy learns, in any environment."""
 
     heading: ClassVar[str] = "learning"
 
@@ -91,21 +91,21 @@ class Learning(
     lr_critic: Rate = 3e-4
     """Learning rate of the critic (ppo, ips-ppo)."""
     backward: Literal["uniform", "learned"] = "uniform"
-    """Backward policy: every parent with equal chance, or a network of its own."""
+    """Backward policy: equal chances for all parents, or a network of its own."""
     explore: Literal["none", "epsilon", "tempered", "replay"] = "none"
-    """What draws some of a group in the policy's place; weights correct for it (tb needs none)."""
+    """Explorer that draws a part of each group; weights correct for it (tb needs none)."""
     explore_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """The share that `explore` draws."""
+    """Share of a group that `explore` draws."""
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Chance of any legal action instead of the policy's, per step (explore epsilon)."""
+    """Probability of a random legal action in each step (explore epsilon)."""
     temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
-    """The policy's probabilities to the power 1/temperature (explore tempered)."""
+    """Actions have the policy's probabilities to the power 1/temperature (explore tempered)."""
     memory: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Outcomes of the highest rewards that trajectories are drawn back from (explore replay)."""
+    """Number of best outcomes from which trajectories are drawn back (explore replay)."""
     reward_temperature: Annotated[float, Field(ge=1, le=100)] = 1.0
     """Rewards are R^(1/T) with T falling from this to 1 in the first half of the iterations."""
     seeds: Annotated[int, Field(ge=1, le=1000)] = 5
-    """How many seeds are trained together."""
+    """Number of seeds that are trained together."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1001)] = 0
     """The first seed."""
     eval_every: Count = 10
@@ -153,31 +153,31 @@ class Learning(
 
     @abstractmethod
     def environment(self) -> Environment:
-        """What is learned in."""
+        """The environment to learn in."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """What progress calls the environment."""
+        """The name of the environment in progress messages."""
 
     @property
     def explored(self) -> int:
-        """Trajectories of a group that the policy does not draw."""
+        """Number of trajectories of a group that the policy does not draw."""
         return round(self.explore_share * self.group_size) if self.explore != "none" else 0
 
     @property
     def criticised(self) -> bool:
-        """Whether there is a critic."""
+        """True if the method has a critic."""
         return self.method in _CRITICS
 
     @property
     def needs_table(self) -> bool:
-        """Whether all states must be evaluated in every iteration."""
+        """True if all states must be evaluated in every iteration."""
         estimated = self.uses("replay") or self.uses("exact")
         return self.policy == "tabular" or estimated or self.looks_at("visits")
 
     def uses(self, estimator: str) -> bool:
-        """Whether the method reads p^ of that estimator."""
+        """True if the method reads p^ of that estimator."""
         return self.looks_at("p") and self.estimator == estimator
 
 
@@ -191,7 +191,7 @@ class Config(Learning):
     side: Annotated[int, Field(ge=2, le=1000)] = 8
     """Cells per dimension, H."""
     reward: Literal["corners", "deceptive"] = "corners"
-    """The paper's reward, or one that is high around the modes' opposite: the centre."""
+    """The paper's reward, or a deceptive one that pays around the centre, far from the modes."""
     r0: Coefficient = 0.1
     """Reward of every cell."""
     r1: Coefficient = 0.5
@@ -240,7 +240,7 @@ class EnvConfig(Learning):
     heading: ClassVar[str] = "environment"
 
     env: Annotated[Function, Field(min_length=1)]
-    """What makes it, file.py:function or module:function; it is called without arguments."""
+    """Function that makes it, file.py:function or module:function; called without arguments."""
 
     @property
     def title(self) -> str:

@@ -77,7 +77,7 @@ def critic_update(
     live_TB: Bool[Array, "T B"],
     decay: float,
 ) -> tuple[Critic, Any]:
-    """Critic and state of its optimiser after some steps towards V + A, held fixed in each."""
+    """Critic and state of its optimiser after some steps towards V + A, which stay fixed."""
 
     def loss(critic: Critic, part: tuple[Array, ...]) -> Array:
         observations, gains, live = part

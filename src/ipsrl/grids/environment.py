@@ -1,4 +1,4 @@
-"""What an environment answers.  Training knows nothing else of it.
+"""The interface of an environment, which is all that training knows about it.
 
 A trajectory starts in one state, moves, and ends by the action stop, the last one: what is rewarded
 is the state that it stopped in, its outcome.  All methods take one state and return one answer, in
@@ -21,7 +21,7 @@ State = Any
 
 @runtime_checkable
 class Environment(Protocol):
-    """A directed graph without circles, in which every state can be left.
+    """A directed graph without cycles, in which every state can be left.
 
     Attributes:
       actions: A, the number of actions; A - 1 is stop.
@@ -36,15 +36,15 @@ class Environment(Protocol):
     modes: int
 
     def start(self) -> State:
-        """Where every trajectory starts."""
+        """The state in which every trajectory starts."""
         ...
 
     def legal(self, state: State) -> Bool[Array, " A"]:
-        """What may be done; at least one action."""
+        """The allowed actions; there is at least one."""
         ...
 
     def step(self, state: State, action: Int[Array, ""]) -> State:
-        """Where a move leads; any state if it is not legal, or stop."""
+        """The state after a move; any state if the move is not legal, or is stop."""
         ...
 
     def legal_back(self, state: State) -> Bool[Array, " A-1"]:
@@ -52,19 +52,19 @@ class Environment(Protocol):
         ...
 
     def step_back(self, state: State, action: Int[Array, ""]) -> State:
-        """The state that this move led here from; any state if it is none of `legal_back`."""
+        """The state from which this move led here; any state if the move is not in `legal_back`."""
         ...
 
     def observe(self, state: State) -> Int[Array, " D"]:
-        """What the policy sees: D integers from 0 to H - 1, others for every state."""
+        """The observation of the policy: D integers from 0 to H - 1, different for every state."""
         ...
 
     def reward(self, state: State) -> Float[Array, ""]:
-        """R >= 0 of a state that one may stop in."""
+        """R >= 0 of a state in which a trajectory may stop."""
         ...
 
     def mode(self, state: State) -> Int[Array, ""]:
-        """Number of the mode, from 0 on; `modes` for a state in none."""
+        """Number of the mode, from 0 on; `modes` for a state outside all modes."""
         ...
 
 
@@ -83,26 +83,26 @@ class Enumerable(Environment, Protocol):
         ...
 
     def index(self, state: State) -> Int[Array, ""]:
-        """Its number."""
+        """The number of the state."""
         ...
 
 
 @runtime_checkable
 class Summed(Environment, Protocol):
-    """An environment that knows all its rewards, though it may have too many states to visit."""
+    """An environment that knows the sum of its rewards, even if it has too many states to visit."""
 
     def reward_counts(self) -> tuple[Float[Array, " R"], Float[Array, " R"]]:
-        """Rewards that differ, and how many outcomes have each."""
+        """The different rewards, and the number of outcomes with each."""
         ...
 
 
 def numbered(environment: Environment) -> TypeGuard[Enumerable]:
-    """Whether its states have numbers that fit 32 bits."""
+    """True if its states have numbers that fit 32 bits."""
     return isinstance(environment, Enumerable) and environment.states <= 2**31
 
 
 def checked(environment: object, name: str) -> Environment:
-    """The environment, if its answers at the start have the types and shapes that they must have.
+    """Return the environment if its answers at the start have the required types and shapes.
 
     Args:
       environment: of the user.
@@ -150,7 +150,7 @@ def checked(environment: object, name: str) -> Environment:
 
 
 def _asked(what: str, ask: Any) -> Any:
-    """The shapes of an answer to an array that is traced, as training asks."""
+    """Shapes of an answer to a traced array, as in training."""
     try:
         return jax.eval_shape(ask)
     except Exception as error:  # of the user's code, or of a value that is not traceable

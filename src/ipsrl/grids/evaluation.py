@@ -1,4 +1,4 @@
-"""What is measured of a policy: exactly where all states can be visited, else from its samples."""
+"""Measures of a policy: exact if all states can be visited, else from its samples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WINDOW = 200_000
 
 
 class Evaluation(NamedTuple):
-    """What is recorded at one moment of one seed; NaN for what is not known."""
+    """The record of one evaluation of one seed; NaN for unknown values."""
 
     total_l1: jax.Array  # exact
     importance_l1: jax.Array
@@ -147,7 +147,7 @@ class Evaluator:
         )
 
     def _by_importance(self, policy: Any, own_B: State, drawn: jax.Array) -> jax.Array:
-        """Total L1 from p(o) of outcomes that the policy drew.
+        """Total L1 from p(o) of outcomes that the policy drew, by importance sampling.
 
             sum_o |p - p*| = 2 E_{o ~ p}[(1 - p*(o) / p(o))^+],
             p(o) ~ mean_k P_F(tau_k) / P_B(tau_k | o),   tau_k ~ P_B(. | o)
@@ -170,7 +170,7 @@ class Evaluator:
 
 
 def total_reward(environment: Environment, table: Table | None) -> float | None:
-    """Sum of the rewards of all outcomes; None where it is not known."""
+    """Sum of the rewards of all outcomes; None if it is not known."""
     if table is not None:
         return float(table.rewards.sum())
     if isinstance(environment, Summed):
@@ -201,7 +201,7 @@ class Recent:
         self.ids = np.zeros(0, np.int32)
 
     def add(self, drawn: np.ndarray) -> None:
-        """Outcomes in the order in which they were drawn; -1 is left out."""
+        """Add outcomes in the order in which they were drawn; -1 is left out."""
         drawn = drawn.reshape(-1)
         self.ids = np.concatenate([self.ids, drawn[drawn >= 0]])[-WINDOW:]
 
@@ -217,7 +217,7 @@ class Recent:
 
 
 def recent_of(environment: Environment, table: Table | None, seeds: int) -> list[Recent]:
-    """One for each seed; none where the target of a sample is not known."""
+    """A `Recent` for each seed; none if the target of a sample is not known."""
     if numbered(environment) and total_reward(environment, table) is not None:
         rewards = jax.jit(jax.vmap(lambda index: environment.reward(environment.state(index))))
         return [Recent(environment, table, rewards) for _ in range(seeds)]
@@ -225,7 +225,7 @@ def recent_of(environment: Environment, table: Table | None, seeds: int) -> list
 
 
 def sampling_floor(p: np.ndarray, counts: np.ndarray, samples: int) -> float:
-    """Expected total L1 of the shares of N samples to the distribution that they are drawn from.
+    """Expected total L1 between a distribution and the shares of N samples from it.
 
         sum_o E|n_o / N - p_o|,   E|n - N p| = 2 m C(N, m) p^m (1 - p)^(N - m + 1),
         m = floor(N p) + 1  (De Moivre)

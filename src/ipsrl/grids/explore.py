@@ -1,4 +1,4 @@
-"""Samples that the policy would hardly draw, and what keeps the estimator right.
+"""Exploration: samples that the policy would hardly draw, with weights that keep estimates right.
 
 A share e of every group is drawn otherwise than by the policy pi, and everything is weighted as
 drawn from the mixture of both:
@@ -27,7 +27,7 @@ from ipsrl.grids.walk import Rollout, Steps
 
 
 def explorer_of(config: Learning) -> Explorer | None:
-    """What acts in the policy's place; None where nothing does.
+    """The explorer that draws instead of the policy; None if there is none.
 
     epsilon    b(a | s) = (1 - epsilon) pi(a | s) + epsilon / legal actions
     tempered   b(a | s) in proportion to pi(a | s)^(1 / temperature)
@@ -51,7 +51,7 @@ def explorer_of(config: Learning) -> Explorer | None:
 
 
 def explored_rows(config: Learning) -> np.ndarray:
-    """Whether each trajectory of a batch is not the policy's [B]: the last of every group."""
+    """True for trajectories that the explorer draws [B]: the last of every group."""
     rank_B = np.arange(config.batch) % config.group_size
     return rank_B >= config.group_size - config.explored
 
@@ -71,7 +71,7 @@ def importance(
 
 
 class Memory(NamedTuple):
-    """The outcomes found so far with the highest rewards; of reward 0 where there are fewer.
+    """The outcomes found so far with the highest rewards, padded with outcomes of reward 0.
 
     They are drawn in proportion to their reward, and a trajectory backward from each, so that
     b(tau) = R(o) / sum_memory R * P_B(tau | o).
@@ -116,7 +116,7 @@ class Memory(NamedTuple):
 
 
 def joined(rows_B: np.ndarray, ours: Rollout, theirs: Steps) -> Rollout:
-    """A batch whose chosen rows are replaced by other trajectories, one for each row."""
+    """A batch in which the chosen rows are replaced by other trajectories, one for each row."""
 
     def chosen(a: Any, b: Any) -> Any:
         return a.at[:, np.flatnonzero(rows_B)].set(b.astype(a.dtype))

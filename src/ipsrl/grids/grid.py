@@ -1,4 +1,4 @@
-"""Grids on which a trajectory adds 1 to one coordinate per step, and stops somewhere.
+"""Grids on which each step adds 1 to one coordinate, until the trajectory stops.
 
 A state is one integer, row-major; action d < D adds 1 to coordinate d, action D stops.  What is
 rewarded, and where one may move and stop, is left to the subclasses: `HyperGrid` and others.
@@ -35,7 +35,7 @@ class Grid(ABC):
 
     @abstractmethod
     def modes_of(self, states: Any, xp: Any = np) -> Any:
-        """Mode [...], from 0 to modes - 1; `modes` for a state in no mode."""
+        """Mode [...], from 0 to modes - 1; `modes` for a state outside all modes."""
 
     @abstractmethod
     def legal_at(self, coordinates: Any, xp: Any = np) -> Any:
@@ -44,7 +44,7 @@ class Grid(ABC):
     @property
     @abstractmethod
     def modes(self) -> int:
-        """Number of outcomes, or groups of them, that are worth finding."""
+        """Number of outcomes, or groups of outcomes, that are worth finding."""
 
     def coordinates_of(self, states: Any, xp: Any = np) -> Any:
         """Coordinates [..., D]."""
@@ -53,7 +53,7 @@ class Grid(ABC):
 
     @cached_property
     def strides(self) -> np.ndarray:
-        """What each action adds to the state [A]; stopping adds 0."""
+        """The change of the state's number by each action [A]; stopping adds 0."""
         return np.array([self.side ** (self.dims - 1 - d) for d in range(self.dims)] + [0])
 
     # Of all states, row by row.
@@ -85,7 +85,7 @@ class Grid(ABC):
 
     @property
     def horizon(self) -> int:
-        """Longest trajectory in actions: all the way to the far corner, and stop."""
+        """Length of the longest trajectory in actions: to the far corner, and stop."""
         return self.dims * (self.side - 1) + 1
 
     @property

@@ -1,4 +1,4 @@
-"""Hyper-grids: modes inside the corners (paper, section 5.1), and a deceptive relative."""
+"""Hyper-grids with modes inside the corners (paper, section 5.1), and a deceptive variant."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class HyperGrid(Grid):
 
     @cached_property
     def corner_1d(self) -> np.ndarray:
-        """Where |x| > 0.5 on one axis [H]."""
+        """True where |x| > 0.5 on one axis [H]."""
         return 2 * self._offset > self.side - 1
 
     @cached_property
     def ring_1d(self) -> np.ndarray:
-        """Where 0.6 < |x| < 0.8 on one axis [H]."""
+        """True where 0.6 < |x| < 0.8 on one axis [H]."""
         return (10 * self._offset > 6 * (self.side - 1)) & (10 * self._offset < 8 * (self.side - 1))
 
     @property
@@ -49,7 +49,7 @@ class HyperGrid(Grid):
 
     @property
     def modes(self) -> int:
-        """One mode per orthant, if the grid is fine enough to have the ring at all."""
+        """One mode per orthant, if the grid is fine enough to contain the ring."""
         return 2**self.dims if self.ring_1d.any() else 0
 
     def rewards_of(self, states: Any, xp: Any = np) -> Any:
@@ -69,7 +69,7 @@ class HyperGrid(Grid):
         return xp.concatenate([coordinates < self.side - 1, stop], axis=-1)
 
     def reward_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards that differ, and how many cells have each."""
+        """The different rewards, and the number of cells with each."""
         every, corner = self.side**self.dims, int(self.corner_1d.sum()) ** self.dims
         ring = int(self.ring_1d.sum()) ** self.dims  # the ring lies in the corners
         rewards = self.r0 + np.array([0, self.r1, self.r1 + self.r2])
@@ -78,7 +78,7 @@ class HyperGrid(Grid):
 
 @dataclass(frozen=True)
 class DeceptiveGrid(HyperGrid):
-    """Grid whose modes are hidden behind little reward, while its centre has some everywhere.
+    """A grid whose modes are hidden behind low rewards, while its centre pays everywhere.
 
         R(x) = R0 + R1 - R1 prod_i 1[|x_i| > 0.2] + R2 prod_i 1[0.6 < |x_i| < 0.8]
 
@@ -92,12 +92,12 @@ class DeceptiveGrid(HyperGrid):
 
     @cached_property
     def corner_1d(self) -> np.ndarray:
-        """Where |x| > 0.2 on one axis [H]."""
+        """True where |x| > 0.2 on one axis [H]."""
         return abs(self._scaled) > 0.2
 
     @cached_property
     def ring_1d(self) -> np.ndarray:
-        """Where 0.6 < |x| < 0.8 on one axis [H]."""
+        """True where 0.6 < |x| < 0.8 on one axis [H]."""
         return (abs(self._scaled) > 0.6) & (abs(self._scaled) < 0.8)
 
     @property
@@ -126,13 +126,13 @@ class DeceptiveGrid(HyperGrid):
         return xp.concatenate([moves, xp.ones_like(inside)], axis=-1)
 
     def legal_back(self, state: Any) -> Any:
-        """Only from cells that one may move on from."""
+        """Moves that led here from cells that can be left."""
         x = self.observe(state)
         others = jnp.where(jnp.eye(self.dims, dtype=bool), -1, x)  # a row for each move
         return (x > 0) & (others < self.side - 1).all(-1)
 
     def reward_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards that differ, and how many cells that can be reached have each."""
+        """The different rewards, and the number of reachable cells with each."""
         inner, last = self.side - 1, np.arange(self.side) == self.side - 1
 
         def reached(axis: np.ndarray) -> int:

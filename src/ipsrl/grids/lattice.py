@@ -1,4 +1,4 @@
-"""Two outcomes of equal reward that 35 and 7 paths lead to (paper, section 6, Figure 3)."""
+"""Two outcomes of equal reward, reached by 35 and by 7 paths (paper, section 6, Figure 3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ END_A, END_B = (4, 3), (6, 1)  # C(7, 3) = 35 and C(7, 1) = 7 monotone paths
 
 @dataclass(frozen=True)
 class Lattice(Grid):
-    """Right or up for seven steps; A and B earn 1, every other end 0.
+    """A walk of seven steps, right or up; the ends A and B earn 1, every other end 0.
 
     Attributes:
       free: walk on all cells with x + y <= 7; else only on those that lead to A or B, so that every

@@ -35,7 +35,7 @@ from ipsrl.grids.walk import Rollout, Steps
 
 
 class Learned(NamedTuple):
-    """All parameters, or something for each of them; None for what a method does not have."""
+    """All parameters, or one value for each of them; None for parts that a method lacks."""
 
     policy: Any
     log_z: Any
@@ -44,7 +44,7 @@ class Learned(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """All that one seed's training remembers between iterations."""
+    """The state of one seed's training between iterations."""
 
     learned: Learned
     optimiser: Learned
@@ -57,7 +57,7 @@ class Carry(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What an iteration has drawn and scored, as constants of its loss."""
+    """The samples and scores of an iteration, as constants of its loss."""
 
     steps: Steps
     log_old_TB: jax.Array
@@ -169,7 +169,7 @@ class Loop:
     def _iteration(
         self, carry: Carry, key: jax.Array, number: jax.Array
     ) -> tuple[Carry, Any, jax.Array]:
-        """Draw a batch, learn from it `epochs` times; returns its outcomes and last loss too."""
+        """Draw a batch and learn from it `epochs` times; also return its outcomes and last loss."""
         config, view, learned = self.config, self.view, carry.learned
         log_pi, pullback, rollout, weights_B = self._draw(carry, key)
         steps, final_B = rollout
@@ -219,7 +219,7 @@ class Loop:
     def _updated(
         self, learned: Learned, optimiser: Learned, gradient: Learned
     ) -> tuple[Learned, Learned]:
-        """Parameters and optimisers after a step along what has a gradient."""
+        """Parameters and optimisers after a step; parts without a gradient are unchanged."""
         new = []
         for value, state, one, slope in zip(
             learned, optimiser, self.optimisers, gradient, strict=True
@@ -259,7 +259,7 @@ class Loop:
         final_B: Any,
         number: jax.Array,
     ) -> tuple[jax.Array, jax.Array | None, Any]:
-        """What is taught: an advantage, or the log-reward for tb; a critic's gains; estimator."""
+        """The training signal (advantage, or tb's log-reward), a critic's gains, and estimator."""
         config, view, estimator = self.config, self.view, carry.estimator
         rewards_B = earned_B = view.rewards(final_B)
         if config.reward_temperature > 1:
@@ -310,7 +310,7 @@ class Loop:
         log_pb: jax.Array | None,
         batch: Batch,
     ) -> Group:
-        """The group with what an estimator or a method may look at."""
+        """The group with the fields that an estimator or a method may read."""
         shape, p_PG, history_log_pf, log_ref_PG = group.ids.shape, None, None, None
         if "p" in self.estimator.needs and self.table is not None:
             p_S = self.table.terminal_distribution(log_pi)
@@ -395,6 +395,6 @@ class Loop:
 
 
 def _at_stop(steps: Steps, values_B: jax.Array) -> jax.Array:
-    """A value per trajectory at its last step, 0 at the others [T, B]."""
+    """Put a value per trajectory at its last step, and 0 at the others [T, B]."""
     time_TB = jnp.arange(len(steps.live_TB))[:, None]
     return jnp.where(time_TB == steps.live_TB.sum(0) - 1, values_B, 0.0)

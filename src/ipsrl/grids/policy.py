@@ -1,4 +1,4 @@
-"""Policies: the probability of every action in a state, from what is observed of it.
+"""Policies: the probability of every action in a state, given its observation.
 
 Both answer `table(...)`, the log-probabilities in all states at once, which costs one pass per
 iteration however many trajectories are drawn.  A network also answers `at(...)` states that are
@@ -39,7 +39,7 @@ class MLPPolicy(eqx.Module):
         self.out = _linear(keys[2], width, outputs)
 
     def outputs(self, observations: Int[Array, "*N D"]) -> Float[Array, "*N O"]:
-        """What the last layer gives."""
+        """The outputs of the last layer."""
         return self._layers(self._first(observations))
 
     def _first(self, observations: Int[Array, "*N D"]) -> Float[Array, "*N hidden"]:
@@ -59,7 +59,7 @@ class MLPPolicy(eqx.Module):
         return hidden @ out_weight + out_bias
 
     def table(self, observations: np.ndarray, legal: np.ndarray) -> Float[Array, "S A"]:
-        """Log-probabilities of the actions in all states, of their observations [S, D]."""
+        """Log-probabilities of the actions in all states, given their observations [S, D]."""
         rows, first = self.first
         numbers, values = rows.shape[:2]
         if _are_all(observations, values):
@@ -73,7 +73,7 @@ class MLPPolicy(eqx.Module):
         return _log_probs(self._layers(first), jnp.asarray(legal))
 
     def at(self, observations: Int[Array, "*N D"], legal: Bool[Array, "*N A"]) -> Array:
-        """Log-probabilities of the actions in states that are observed [*N, A]."""
+        """Log-probabilities of the actions in states with these observations [*N, A]."""
         return _log_probs(self.outputs(observations), legal)
 
 
@@ -95,7 +95,7 @@ def _log_probs(logits: Array, legal: Array) -> Array:
 
 
 def _are_all(observations: np.ndarray, values: int) -> bool:
-    """Whether the states are all combinations of what may be observed, in order."""
+    """True if the states are all combinations of observations, in order."""
     states, numbers = observations.shape
     if states != values**numbers:
         return False

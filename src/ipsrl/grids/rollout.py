@@ -27,7 +27,7 @@ Pullback = Callable[[Array], tuple[Any]]
 
 
 class Explorer(NamedTuple):
-    """Who draws some of a batch in the policy's place."""
+    """The part that draws some samples of a batch instead of the policy."""
 
     log_probs: Callable[[Array], Array]  # of all actions, from the policy's, [..., A] to [..., A]
     rows_B: np.ndarray  # which trajectories
@@ -35,7 +35,7 @@ class Explorer(NamedTuple):
 
 @runtime_checkable
 class View(Protocol):
-    """Where the policy is evaluated.  `log_pi` is opaque to the caller, but differentiable."""
+    """The set of states on which the policy is evaluated; `log_pi` is opaque but differentiable."""
 
     def sample(
         self, policy: Any, key: Key[Array, ""], batch: int, explorer: Explorer | None = None
@@ -44,7 +44,7 @@ class View(Protocol):
         ...
 
     def starts(self, batch: int) -> State:
-        """The start, once for each trajectory."""
+        """The start state, once for each trajectory."""
         ...
 
     def evaluate(self, policy: Any, steps: Steps) -> tuple[Array, Pullback]:
@@ -52,7 +52,7 @@ class View(Protocol):
         ...
 
     def evaluate_back(self, policy: Any, steps: Steps) -> tuple[Array, Pullback]:
-        """The same of a backward policy: of the moves that may have led to each state."""
+        """The same for a backward policy, over the moves that may have led to each state."""
         ...
 
     def taken(self, log_pi: Array, steps: Steps) -> Float[Array, "*M T B"]:
@@ -72,32 +72,32 @@ class View(Protocol):
         ...
 
     def observations(self, steps: Steps) -> Int[Array, "T B D"]:
-        """What is observed of each state visited."""
+        """The observation of each visited state."""
         ...
 
     def walk_back(self, final_B: State, key: Key[Array, ""]) -> Steps:
-        """Trajectories to these outcomes, drawn backward: every parent with equal chance."""
+        """Trajectories to these outcomes, drawn backward with equal chances for all parents."""
         ...
 
     def log_backward(self, steps: Steps) -> Float[Array, "T B"]:
-        """What `taken_back` says of that backward policy."""
+        """The result of `taken_back` for that backward policy."""
         ...
 
     def rewards(self, final_B: State) -> Float[Array, " B"]:
-        """R of outcomes."""
+        """Rewards R of outcomes."""
         ...
 
     def ids(self, final_B: State) -> Int[Array, " B"]:
-        """Their ids."""
+        """Ids of outcomes."""
         ...
 
     def modes(self, final_B: State) -> Int[Array, " B"]:
-        """Numbers of their modes."""
+        """Numbers of the modes of outcomes."""
         ...
 
 
 class Everywhere:
-    """All states at once: a state is its number, and `log_pi` is a table [S, A]."""
+    """All states are evaluated at once: a state is its number, and `log_pi` is a table [S, A]."""
 
     def __init__(self, table: Table) -> None:
         self.environment, self.table = table.environment, table
@@ -187,7 +187,7 @@ class Everywhere:
 
 
 class WhereVisited:
-    """Along the trajectories; `log_pi` is [T, B, A], one row per step."""
+    """States are evaluated along the trajectories; `log_pi` is [T, B, A], one row per step."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -270,7 +270,7 @@ class WhereVisited:
 
 
 def outcome_numbers(environment: Environment, final_B: State) -> Int[Array, " B"]:
-    """Ids of outcomes: their numbers where these fit 31 bits, else a hash of what is observed.
+    """Ids of outcomes: their numbers if these fit 31 bits, else a hash of the observation.
 
     Two of N outcomes have the same hash with probability N^2 / 2^32: 1.5e-5 for 256.
     """
@@ -287,13 +287,13 @@ def outcome_numbers(environment: Environment, final_B: State) -> Int[Array, " B"
 
 
 def _at(rows: Float[Array, "*N A"], index: Int[Array, "*N"]) -> Float[Array, "*N"]:
-    """One entry of every row; by a dense product, whose gradient is dense too."""
+    """Select one entry of every row by a dense product, whose gradient is dense too."""
     chosen = index[..., None] == jnp.arange(rows.shape[-1])
     return jnp.where(chosen, rows, 0.0).sum(-1)
 
 
 def _divergence(log_p: Float[Array, "*N A"], log_q: Float[Array, "*N A"]) -> Float[Array, "*N"]:
-    """KL(p || q); what is not legal has p = 0."""
+    """KL(p || q); illegal actions have p = 0."""
     return (jnp.exp(log_p) * (log_p - log_q)).sum(-1)
 
 
@@ -333,5 +333,5 @@ def _pullback(policy: Any, observed_TB: Array, legal_TB: Array, live_TB: Array) 
 
 
 def _thresholds(log_pi: Float[Array, "*N A"]) -> Float[Array, "*N moves"]:
-    """Cumulative probabilities: the number of them that a uniform draw passes is the action."""
+    """Cumulative probabilities; an action is the number of them that a uniform draw exceeds."""
     return jnp.cumsum(jnp.exp(log_pi), -1)[..., :-1]

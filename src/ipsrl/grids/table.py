@@ -52,7 +52,7 @@ class Table:
         self.rewards = np.where(self.reachable & self.legal[:, -1], rewards, 0).astype(float)
 
     def _trace(self) -> None:
-        """Levels, parents and moves, from the start on: the longest way to a state is its level."""
+        """Levels, parents and moves from the start; a state's level is the longest way to it."""
         size = self.states
         frontier, seen = np.zeros(1, int), np.zeros(size, bool)
         seen[0] = True
@@ -104,7 +104,7 @@ class Table:
 
     @cached_property
     def nearest_legal(self) -> np.ndarray:
-        """The action itself where it is allowed, else the last that is [S, A].
+        """The action itself if it is allowed, else the last allowed one [S, A].
 
         Sampling by inversion needs it: a cumulative sum may round to just below 1.
         """

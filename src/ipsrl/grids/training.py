@@ -1,4 +1,4 @@
-"""Train policies in an environment, one per seed, and keep what they did."""
+"""Training of policies in an environment, one per seed, and the files of a run."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
 
 
 def _told(row: dict[str, Any]) -> str:
-    """What progress says of an evaluation."""
+    """The progress message of an evaluation."""
     if row["total_l1"] is not None:
         return f"total L1 {row['total_l1']:.3f}"
     return f"modes {row['modes_visited']}"
@@ -227,7 +227,7 @@ def _result(
 
 
 def _number(value: Any) -> float | int | None:
-    """A JSON number; None for what is not known (JSON has no NaN)."""
+    """A JSON number; None for unknown values (JSON has no NaN)."""
     return value.item() if np.isfinite(value) else None
 
 

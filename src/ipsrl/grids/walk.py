@@ -13,7 +13,7 @@ from ipsrl.grids.environment import Environment, State
 
 
 class Steps(NamedTuple):
-    """Step t of trajectory b was in a state, and took an action there unless it had stopped."""
+    """States and actions: step t of trajectory b, with no action after its stop."""
 
     states_TB: State  # leaves [*M, T, B, ...]
     actions_TB: Int[Array, "*M T B"]
@@ -21,21 +21,21 @@ class Steps(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """A batch of trajectories and the states that they stopped in."""
+    """A batch of trajectories and the states in which they stopped."""
 
     steps: Steps
     final_B: State  # leaves [B, ...]
 
 
 def led(steps: Steps) -> tuple[Array, Array]:
-    """The move that led to each state [T, B], and whether there was one."""
+    """The move that led to each state [T, B], and True if there was one."""
     moves_TB = jnp.concatenate([steps.actions_TB[:1] * 0, steps.actions_TB[:-1]])
     return moves_TB, steps.live_TB & (jnp.arange(len(moves_TB)) > 0)[:, None]
 
 
 @jax.custom_batching.custom_vmap
 def anyone(condition: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether it holds in any of the seeds that are trained together: their loops end as one."""
+    """True if it holds in any of the seeds that are trained together: their loops end as one."""
     return condition
 
 
@@ -93,7 +93,7 @@ def walk_back(
     final_B: State,
     undo: Callable[[State, Array], tuple[State, Array, Array]],
 ) -> Steps:
-    """The steps of trajectories that are drawn from their ends to the start."""
+    """The steps of trajectories that are drawn from their ends back to the start."""
     horizon, batch = environment.horizon, len(jax.tree.leaves(final_B)[0])
     uniforms_TB = jax.random.uniform(key, (horizon - 1, batch))
 

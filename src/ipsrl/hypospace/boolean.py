@@ -1,4 +1,4 @@
-"""Boolean expressions from examples: which of them agree with what was seen of a function?
+"""Boolean expressions from examples: which ones agree with the observed values of a function?
 
 Two expressions are one hypothesis iff they have the same mechanism: children of AND and OR have no
 order, no duplicates and no nesting in the same operator, and a lone child replaces its parent.
@@ -57,18 +57,18 @@ _OBSERVATION = re.compile(r"\(([a-z]\w*=[01](?:, [a-z]\w*=[01])*+)\) -> ([01])",
 
 
 class BooleanConfig(StrictConfig):
-    """Expressions of a limited depth, and how much of their truth table is seen (B.1)."""
+    """Expressions of a limited depth, and how much of their truth table is observed (B.1)."""
 
     heading: ClassVar[str] = "expressions"
 
     variables: Annotated[int, Field(ge=1, le=len(_NAMES))] = 2
     """Variables x, y, z, ..."""
     depth: Annotated[int, Field(ge=0, le=8)] = 2
-    """Most operators between a variable and the whole."""
+    """Largest number of operators between a variable and the whole."""
     operators: Annotated[list[Operator], Field(min_length=1)] = ["AND", "OR", "NOT"]  # noqa: RUF012
     """Operators of the space."""
     max_k: Annotated[int, Field(ge=1)] | None = None
-    """Most inputs that are seen; not given, all."""
+    """Largest number of inputs that are observed; all if not given."""
 
 
 class BooleanProblem(NamedTuple):
@@ -93,7 +93,7 @@ class Boolean:
         self._known = self._space | ({"NOT", "OR"} if "NOR" in self._space else set())
 
     def observation_sets(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-        """Every choice of 1 to `max_k` inputs with all outputs that some expression has."""
+        """Every choice of 1 to `max_k` inputs, with all outputs that some expression produces."""
         inputs = 2**self.config.variables
         most = min(self.config.max_k or inputs, inputs)
         choices = sum(math.comb(inputs, k) for k in range(1, most + 1))
@@ -133,7 +133,7 @@ Expression: {example}
 """
 
     def answer(self, key: str) -> str:
-        """The answer whose key this is."""
+        """The answer that has this key."""
         names = dict.fromkeys(re.findall(r"[a-z]\w*", key, re.ASCII))
         hypothesis = self.read(Part(key), BooleanProblem(variables((*names,)), 0, 0))
         return f"Expression: {infix(hypothesis)}"
@@ -160,11 +160,11 @@ Expression: {example}
         return BooleanProblem(variables(names), seen[1], seen[0])
 
     def candidates(self, response: str) -> list[Part]:
-        """What follows each `Expression:`."""
+        """The text after each `Expression:`."""
         return labelled(response, _LABEL)
 
     def read(self, candidate: Part, problem: BooleanProblem) -> Expression:
-        """The expression on the first line that is not blank, if nothing goes on with it."""
+        """The expression on the first line that is not blank, if no later line continues it."""
         line, _, below = from_first_line(candidate.text).partition("\n")
         expression = parsed(line.strip(), problem.variables, self._known)
         beside, _, after = candidate.after.partition("\n")

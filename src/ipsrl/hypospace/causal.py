@@ -1,4 +1,4 @@
-"""Causal graphs from perturbations: which directed acyclic graphs explain what was seen?
+"""Causal graphs from perturbations: which directed acyclic graphs explain the observations?
 
 Perturbing p has an effect on every strict descendant of p, and on nothing else.
 Key: the sorted edges, "A->B,B->C"; "" without edges.  Answer: `Graph: A->B, B->C`.
@@ -52,14 +52,14 @@ _OBSERVATION = re.compile(r"Perturb\((\w+)\) -> (\w+:[01](?: \w+:[01])*+)", re.A
 
 
 class CausalConfig(StrictConfig):
-    """Directed acyclic graphs, and how many perturbations are seen (paper, appendix B.1)."""
+    """Directed acyclic graphs, and how many perturbations are observed (paper, appendix B.1)."""
 
     heading: ClassVar[str] = "graphs"
 
     nodes: Annotated[int, Field(ge=1, le=len(_NAMES))] = 4
     """Nodes A, B, C, ..."""
     max_edges: Annotated[int, Field(ge=0)] | None = None
-    """Most edges of a graph; not given, as many as it can have."""
+    """Largest number of edges of a graph; no limit if not given."""
     k: Annotated[int, Field(ge=1)] = 3
     """Nodes that are perturbed, one observation each."""
 
@@ -95,7 +95,7 @@ class Causal:
             )
 
     def observation_sets(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-        """Every choice of k nodes with every outcome that some graph explains."""
+        """Every choice of k nodes, with every outcome that some graph explains."""
         n, k = self.config.nodes, self.config.k
         most = n * (n - 1) // 2 if self.config.max_edges is None else self.config.max_edges
         check_size(
@@ -132,7 +132,7 @@ Answer with one line, the edges separated by commas, such as
 """
 
     def answer(self, key: str) -> str:
-        """The answer whose key this is."""
+        """The answer that has this key."""
         return "Graph: " + (key.replace(",", ", ") or "No edges")
 
     @staticmethod
@@ -158,7 +158,7 @@ Answer with one line, the edges separated by commas, such as
         return CausalProblem(index, tuple(effects))
 
     def candidates(self, response: str) -> list[Part]:
-        """What follows each `Graph:`."""
+        """The text after each `Graph:`."""
         return labelled(response.replace("'", ""), _LABEL)
 
     def read(self, candidate: Part, problem: CausalProblem) -> Graph:
@@ -281,7 +281,7 @@ def _line(n: int, perturbed: int, effects: int) -> str:
 
 
 def _edges(line: str) -> set[tuple[str, str]] | None:
-    """The edges of a line that lists edges and nothing else; else None."""
+    """The edges of a line that consists of edges only; else None."""
     found, end, listed = set(), 0, 0
     while match := _EDGE.match(line, end):
         found.add((match[1], match[2]))
@@ -292,7 +292,7 @@ def _edges(line: str) -> set[tuple[str, str]] | None:
 
 
 def _has_cycle(children: list[int]) -> bool:
-    """Take away nodes without children until none is left; a cycle never loses its nodes."""
+    """Remove nodes without children until none is left; a cycle never loses its nodes."""
     left = (1 << len(children)) - 1
     while left:
         ends = 0

@@ -44,18 +44,18 @@ def dataset(argv: list[str]) -> int:
         """Observation sets with their prompts and all admissible answers, as JSON lines."""
 
         domain: tyro.conf.Positional[Literal["causal", "voxel", "boolean"]]
-        """Which; its options follow it."""
+        """Domain; its options follow it."""
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """File to write."""
         options: Annotated[size, tyro.conf.arg(name="")]  # type: ignore[valid-type]
         n: int = 100
-        """Observation sets; all there are, if fewer."""
+        """Number of observation sets; all if there are fewer."""
         seed: int = 0
         """Seed of the choice of sets and of the split."""
         draw: Literal["sets", "hypotheses"] = "sets"
-        """Uniform over sets, or over hypotheses, which makes H_O larger."""
+        """Draw uniformly over sets, or over hypotheses, which makes H_O larger."""
         apart: Literal["sets", "hypotheses"] = "sets"
-        """What train and test do not share; kept apart by sets, they share hypotheses."""
+        """What train and test halves do not share; halves with different sets share hypotheses."""
         json: bool = False
         """Print an object instead of text."""
 
@@ -90,7 +90,7 @@ def judge(argv: list[str]) -> int:
         answered by a line {"key": ..., "valid": ..., "reason": ...} on standard output."""
 
         domain: tyro.conf.Positional[Literal["causal", "voxel", "boolean"]]
-        """Which; its options follow it."""
+        """Domain; its options follow it."""
         options: Annotated[size, tyro.conf.arg(name="")]  # type: ignore[valid-type]
 
     options: Any = parse(Options, argv, "ipsrl hypospace judge")
@@ -111,11 +111,11 @@ def evaluate(argv: list[str]) -> int:
         """
 
         domain: tyro.conf.Positional[Literal["causal", "voxel", "boolean"]]
-        """Which; its options follow it."""
+        """Domain; its options follow it."""
         responses: tyro.conf.Positional[Path]
         """JSON lines {"id": ..., "response": ..., "seed": 0}; N for each set and seed."""
         data: Path
-        """What `ipsrl hypospace dataset` wrote."""
+        """File that `ipsrl hypospace dataset` wrote."""
         options: Annotated[size, tyro.conf.arg(name="")]  # type: ignore[valid-type]
         split: Literal["train", "test", "all"] = "all"
         """Observation sets to ask or to evaluate; responses to the others are left out."""
@@ -132,11 +132,11 @@ def evaluate(argv: list[str]) -> int:
         temperature: float = 1.0
         """Temperature of sampling."""
         max_tokens: int = 256
-        """Most tokens of a response."""
+        """Largest number of tokens of a response."""
         seed: int = 0
         """Seed of sampling."""
         resume: bool = False
-        """Go on with a file of responses that is not complete."""
+        """Continue a file of responses that is not complete."""
         json: bool = False
         """Print an object instead of text."""
 
@@ -196,7 +196,7 @@ def _ask(task: AnyTask, options: Any, sets: Sequence[ObservationSet]) -> None:
 
 
 def _domain(argv: list[str]) -> tuple[Any, type[StrictConfig]]:
-    """Domain and configuration that the command names: the other options depend on them."""
+    """Domain and configuration that the command names; the other options depend on them."""
     from ipsrl.hypospace.domains import DOMAINS
 
     # Without one, for --help or a name that tyro refuses, the first will do.

@@ -29,17 +29,17 @@ class Config(PostTraining):
     heading: ClassVar[str] = "task"
 
     domain: Domain
-    """What is asked."""
+    """Domain of the questions."""
     size: Annotated[dict[str, Any], FIELDS] = {}  # noqa: RUF012 (frozen)
     """Options of the domain, such as nodes=5, depth=3; see `ipsrl hypospace dataset`."""
     sets: Annotated[int, Field(ge=2)] = 100
-    """Observation sets, half of them to train and half to test; all there are, if fewer."""
+    """Observation sets, half to train and half to test; all if there are fewer."""
     draw: Literal["sets", "hypotheses"] = "sets"
-    """Uniform over sets, or over hypotheses, which makes H_O larger."""
+    """Draw uniformly over sets, or over hypotheses, which makes H_O larger."""
     apart: Literal["sets", "hypotheses"] = "sets"
-    """What train and test do not share."""
+    """What train and test halves do not share."""
     data_seed: int = 0
-    """Seed of the choice of sets, of the split, and of what a start model is taught."""
+    """Seed of the choice of sets, of the split, and of the answers that teach a start model."""
     warm_up: Annotated[int, Field(ge=0)] = 0
     """Steps of supervised training, of 8 answers, of a pretrained model that does not know the
     task."""
@@ -49,7 +49,7 @@ class Config(PostTraining):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
-        """TRL's fields that are not given are ours."""
+        """Use our defaults for TRL's fields that are not given."""
         ours, given = dict(_TRL), values.get("trl", {})
         if values.get("method") == "flowrl":  # which has no KL term
             del ours["beta"]

@@ -1,4 +1,4 @@
-"""Observation sets, drawn and kept apart."""
+"""Observation sets, drawn at random and split in halves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipsrl.hypospace.task import AnyTask
 
 @dataclass(frozen=True)
 class ObservationSet:
-    """One problem: what was observed, how it is asked, and every answer that is right."""
+    """One problem: the observations, the prompt, and every right answer."""
 
     id: str
     observations: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A client of OpenAI-compatible servers (POST .../chat/completions), and what goes wrong there."""
+"""A client of OpenAI-compatible servers (POST .../chat/completions), and its errors."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _ADVICE = {
 
 
 class _CutShort(Exception):
-    """The body ends before its JSON does."""
+    """The body ends before its JSON is complete."""
 
 
 class _Unlike(Exception):
-    """The response is not a chat completion, and will not be if it is asked for again."""
+    """The response is not a chat completion, and asking again would not change that."""
 
 
 def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
@@ -150,7 +150,7 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
 
 
 def _address(url: str) -> str:
-    """Of chat completions; what it must not hold may be a secret, and is not shown."""
+    """The address of chat completions; forbidden parts may be secrets, and are not shown."""
     import httpx2
 
     try:
@@ -189,12 +189,12 @@ def _headers() -> dict[str, str]:
 
 
 def _hidden(text: str) -> str:
-    """Without the key, which servers like to repeat."""
+    """The text without the key, which servers like to repeat."""
     return text.replace(_key(), "***") if _key() else text
 
 
 def _answer(content: bytes) -> Answer:
-    """What a chat completion says."""
+    """The text of a chat completion."""
     if content.strip()[:1] not in (b"{", b""):
         raise _Unlike(f"it answers {_said(content)!r}. Check the address, which mostly ends in /v1")
     try:

@@ -1,4 +1,4 @@
-"""Boolean expressions up to their mechanism: canonical form, lowest depth, and how they are read.
+"""Boolean expressions up to their mechanism: canonical form, lowest depth, and reading.
 
 Children of AND and OR have no order, no duplicates and no nesting in the same operator, and a lone
 child replaces its parent.  Nothing else is simplified.  NOR is the NOT of an OR.
@@ -92,7 +92,7 @@ def combine(operator: str, operands: Sequence[Expression]) -> Expression:
 
 
 def depth(expression: Expression, operators: frozenset[str]) -> float:
-    """Lowest depth at which E(d) has an expression of this mechanism.
+    """The lowest depth d at which E(d) contains an expression of this mechanism.
 
         variable: 0;  NOT e: 1 + depth(e);  AND, OR over parts of depth c_i: ceil(log2 sum_i 2^c_i)
 
@@ -131,7 +131,7 @@ def infix(expression: Expression) -> str:
 
 
 def is_operator(name: str) -> bool:
-    """Whether a word or sign means an operator, in whatever case."""
+    """True if a word or sign means an operator, in upper or lower case."""
     return name.upper() in _OPERATORS
 
 

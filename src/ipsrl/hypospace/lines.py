@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def write_dataset(sets: Iterable[ObservationSet], path: Path) -> None:
-    """One JSON object per line and observation set.
+    """Write one JSON object per line and observation set.
 
     Raises:
       InvalidInput: if the file cannot be written.

@@ -1,4 +1,4 @@
-"""What is noise around an answer?  docs/hypospace.md, "What is read as an answer", has the rule.
+"""Noise around an answer: docs/hypospace.md, "What is read as an answer", has the rule.
 
 Every function takes linear time in any text, because the text is a model's.
 """
@@ -56,15 +56,15 @@ _TRAIL = re.compile(r"[ _.,;:!?)}\]\\]*+")
 
 
 class Part(NamedTuple):
-    """A part of a response that may be its answer, and what stands around it."""
+    """A part of a response that may be its answer, and the text around it."""
 
     text: str
     before: str = ""
-    """All before the part, or before the label of a box."""
+    """The text before the part, or before the label of a box."""
     after: str = ""
-    """What follows a box, up to the next beginning."""
+    """The text after a box, up to the next beginning."""
     lead: str | None = None
-    """What stands between the label of a box and the box."""
+    """The text between the label of a box and the box."""
     begun_by: Literal["", "label", "box"] = ""
 
 
@@ -101,7 +101,7 @@ def without_latex(text: str) -> str:
 
 
 def label(word: str) -> re.Pattern[str]:
-    r"""The word and a colon, or \boxed{, either of which begins an answer."""
+    r"""A pattern for the word and a colon, or for \boxed{; either begins an answer."""
     return re.compile(
         rf"(?<![a-z0-9])(?<![a-z0-9][-_])(?<![a-z0-9]__){word}[ _']*+[:=](?: *+\}})?+"
         r"|\\boxed *+\{",
@@ -110,7 +110,7 @@ def label(word: str) -> re.Pattern[str]:
 
 
 def labelled(text: str, begins: re.Pattern[str]) -> list[Part]:
-    """What the last labels and boxes begin, or else the text itself if it is a single line.
+    """The parts that the last labels and boxes begin, or else the text if it is a single line.
 
     A label reaches to the next label, a box to its closing brace.
     """
@@ -145,7 +145,7 @@ def labelled(text: str, begins: re.Pattern[str]) -> list[Part]:
 
 
 def torn(part: Part, joins: re.Pattern[str]) -> bool:
-    """Does the text around a part change what it says?
+    """True if the text around a part changes its meaning.
 
     Args:
       part: of the response.
@@ -162,7 +162,7 @@ def torn(part: Part, joins: re.Pattern[str]) -> bool:
 
 
 def _negated(before: str, own: str) -> bool:
-    """Does the text end in an operator, or its last line, if that is another, have no more?"""
+    """True if the text ends in an operator, or if the last line before it is operators alone."""
     if own.rstrip(_OPENS).endswith("!"):
         return True
     if own := own.rstrip(_BEFORE + _OPENS + ":"):
@@ -173,12 +173,12 @@ def _negated(before: str, own: str) -> bool:
 
 
 def from_first_line(part: str) -> str:
-    """The part without the blank lines that it begins with."""
+    """The part without its leading blank lines."""
     return _BLANK.sub("", part, count=1)
 
 
 def bare(line: str) -> str:
-    """A line without what frames it: quotation, heading, mark of a list, punctuation at its end."""
+    """A line without its frame: quotation, heading, mark of a list, punctuation at its end."""
     line = line.rstrip(END).lstrip(_BEFORE)
     if item := _ITEM.match(line):
         line = line[item.end() :].lstrip(" _")
@@ -186,7 +186,7 @@ def bare(line: str) -> str:
 
 
 def _closed(text: str, box: int) -> int:
-    """Where the brace is that closes a box; where the box begins if there is none."""
+    """The position of the brace that closes a box; the beginning of the box if there is none."""
     depth = 1
     for brace in _BRACE.finditer(text, box, box + _LONGEST_BOX):
         depth += 1 if brace[0] == "{" else -1
@@ -196,7 +196,7 @@ def _closed(text: str, box: int) -> int:
 
 
 class _Object(tuple[tuple[str, Any], ...]):
-    """Keys and values of an object in JSON, repeated ones too."""
+    """Keys and values of an object in JSON, including repeated keys."""
 
 
 _DECODER = json.JSONDecoder(

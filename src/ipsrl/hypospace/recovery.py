@@ -1,4 +1,4 @@
-"""How much of H_O do N responses recover?  Metrics, exact curves, intervals, references.
+"""Recovery of H_O by N responses: metrics, exact curves, intervals, references.
 
     VR = valid / N     NR = distinct keys / N     RR = |distinct admissible keys| / |H_O|
 
@@ -37,12 +37,12 @@ class Response:
     """One line of a file of responses."""
 
     id: str
-    """Of the observation set."""
+    """Id of the observation set."""
     response: str
     seed: int = 0
-    """Of the training run that it comes from."""
+    """Seed of the training run that it comes from."""
     truncated: bool = False
-    """Whether the limit of tokens cut it off."""
+    """True if the limit of tokens cut it off."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def ordered_curve(
 
 
 def uniform_reference(sizes: Sequence[int], draws: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Mean recovery rate of an ideal sampler, uniform over H_O: 1 - (1 - 1/|H|)^m.
+    """Mean recovery rate of a sampler that is uniform over H_O: 1 - (1 - 1/|H|)^m.
 
     Args:
       sizes: |H_O| of each set.
@@ -314,20 +314,20 @@ def chosen(
 
 
 def check_sets(task: AnyTask, sets: Iterable[ObservationSet]) -> None:
-    """InvalidInput unless the judge and the data set mean the same H_O."""
+    """Raise InvalidInput unless the judge and the data set have the same H_O."""
     for one in sets:
         for key in one.admissible:
             _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
 
 
 def _is_novel(judgement: Judgement, task: AnyTask) -> bool:
-    """Whether the key, if it is the first of its kind, counts for NR."""
+    """True if the key, as the first of its kind, counts for NR."""
     inside = judgement.verdict is not Verdict.OUTSIDE
     return judgement.key is not None and (inside or task.novel_outside)
 
 
 def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None = None) -> None:
-    """Of a response; or of the answer with a key that the data set calls admissible."""
+    """Check a response, or the answer with a key that the data set calls admissible."""
     if judgement.verdict is Verdict.BAD_INPUT:
         raise InvalidInput(f"{one.id}: {judgement.detail}. Write the data set again.")
     key = judgement.key if key is None else key
@@ -344,7 +344,7 @@ def _equal_number(
     by_id: dict[str, ObservationSet],
     protocol: Protocol,
 ) -> int:
-    """How many responses each set and seed has; in the benchmark's protocol, over |H_O|."""
+    """The number of responses of each set and seed; in the benchmark's protocol, over |H_O|."""
     if not groups:
         raise InvalidInput("there are no responses, so that nothing can be evaluated.")
     numbers = {

@@ -22,7 +22,7 @@ from ipsrl.runs import progress
 
 
 class Answer(NamedTuple):
-    """What a model wrote, and whether the limit of tokens cut it off."""
+    """The text that a model wrote, and whether the limit of tokens cut it off."""
 
     text: str
     truncated: bool = False
@@ -37,7 +37,7 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a response is drawn.
+    """Settings of how a response is drawn.
 
     Attributes:
       temperature: of the softmax; 0 is greedy.
@@ -97,7 +97,7 @@ def respond(
     keys: dict[str, list[str | None]] = {one.id: [] for one in sets}
 
     def show(responses: Iterable[Response]) -> None:
-        """To the prompts that follow."""
+        """Show the answer to the prompts that follow."""
         if protocol != "parallel":
             for one in responses:
                 keys[one.id].append(judge(task, observations[one.id], one.response).key)
@@ -130,7 +130,7 @@ def respond(
 def _rounds(
     sets: Sequence[ObservationSet], n: int, protocol: Protocol
 ) -> list[list[ObservationSet]]:
-    """What is asked at once, as no prompt of a round shows an answer of it."""
+    """Prompts that are asked together, because none of them shows an answer of the same round."""
     numbers = [number_of_responses(one, n, protocol) for one in sets]
     pairs = list(zip(sets, numbers, strict=True))
     if protocol == "parallel":
@@ -146,7 +146,7 @@ def _insist(
     number: int,
     total: int,
 ) -> list[Answer]:
-    """Answers to a batch, asked for again where they cannot be read, with numbers of their own."""
+    """Answers to a batch; unreadable ones are requested again, with numbers of their own."""
     answers = list(complete(list(prompts), number))
     for attempt in range(1, TRIES):
         unread = [

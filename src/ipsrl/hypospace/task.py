@@ -1,4 +1,4 @@
-"""What the three domains share: how they are asked, and how a response is judged.
+"""The common part of the three domains: prompts, and the judgement of a response.
 
     observations -> H_O, the finite set of admissible hypotheses
     response -> hypothesis -> key;  reward 1 iff the key is in H_O
@@ -28,7 +28,7 @@ _LONGEST_OBSERVATIONS = 2**14
 
 
 class Verdict(Enum):
-    """What is to be said of one response."""
+    """The verdict on one response."""
 
     ADMISSIBLE = "admissible"
     """The key is in H_O: reward 1."""
@@ -48,7 +48,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Key and verdict of one response; the key is None where nothing could be read."""
+    """Key and verdict of one response; the key is None if nothing could be read."""
 
     key: str | None
     verdict: Verdict
@@ -56,7 +56,7 @@ class Judgement:
 
     @property
     def valid(self) -> bool:
-        """Whether the key is in H_O."""
+        """True if the key is in H_O."""
         return self.verdict is Verdict.ADMISSIBLE
 
     @property
@@ -66,15 +66,15 @@ class Judgement:
 
 
 class Malformed(Exception):
-    """A candidate has not the form of an answer: an earlier candidate may."""
+    """A candidate does not have the form of an answer; an earlier candidate may have it."""
 
 
 class Unreadable(Exception):
-    """A candidate begins like an answer and goes on with what cannot be read."""
+    """A candidate begins like an answer and continues with text that cannot be read."""
 
 
 class Refused(Exception):
-    """A candidate has the form of an answer, and content that is not allowed."""
+    """A candidate has the form of an answer, but content that is not allowed."""
 
 
 T = TypeVar("T")
@@ -84,13 +84,13 @@ C = TypeVar("C", bound=StrictConfig, covariant=True)
 
 
 class Task(Protocol[C, P, H]):
-    """A domain.  P is what its observations say, H a hypothesis read from a response."""
+    """A domain.  P is the content of its observations, H a hypothesis read from a response."""
 
     name: ClassVar[str]
     judged_by: ClassVar[tuple[str, ...]]
     """Options that judging reads; a JSON line may set them for itself."""
     novel_outside: ClassVar[bool]
-    """Whether NR counts hypotheses outside the space, as in the benchmark."""
+    """True if NR counts hypotheses outside the space, as in the benchmark."""
 
     @property
     def config(self) -> C:
@@ -106,12 +106,12 @@ class Task(Protocol[C, P, H]):
         ...
 
     def answer(self, key: str) -> str:
-        """The answer, as the prompt asks for it, whose key this is."""
+        """The answer that has this key, in the form that the prompt asks for."""
         ...
 
     @staticmethod
     def problem(observations: tuple[str, ...]) -> P:
-        """What the lines of observations say; InvalidInput if they cannot be read."""
+        """The content of the lines of observations; InvalidInput if they cannot be read."""
         ...
 
     def candidates(self, response: str) -> list[Part]:
@@ -123,7 +123,7 @@ class Task(Protocol[C, P, H]):
         ...
 
     def check(self, hypothesis: H, problem: P) -> Judgement:
-        """Key of the hypothesis, and whether it is in H_O."""
+        """Return the key of the hypothesis, and whether it is in H_O."""
         ...
 
 
@@ -131,7 +131,7 @@ AnyTask = Task[StrictConfig, Any, Any]
 
 
 def judge(task: AnyTask, observations: Sequence[str], response: str) -> Judgement:
-    """Is the answer in a response admissible?  The last part that has the form of an answer counts.
+    """Judge the answer in a response.  The last part that has the form of an answer counts.
 
     Args:
       task: a domain.
@@ -186,7 +186,7 @@ def sequential_prompt(task: AnyTask, prompt: str, keys: Iterable[str | None]) ->
 
 
 def check_size(pairs: int, advice: str) -> None:
-    """InvalidInput above `MOST_PAIRS`, before anything is enumerated."""
+    """Raise InvalidInput above `MOST_PAIRS`, before anything is enumerated."""
     if pairs > MOST_PAIRS:
         raise InvalidInput(
             f"there are {pairs:,} cases to enumerate, and memory holds {MOST_PAIRS:,}. {advice}"
@@ -208,5 +208,5 @@ def _cached_problem(domain: type[AnyTask], observations: tuple[str, ...]) -> Any
 
 
 def bad_input(detail: str) -> Judgement:
-    """The response is not to blame."""
+    """A judgement for broken input, for which the response is not to blame."""
     return Judgement(None, Verdict.BAD_INPUT, detail)

@@ -1,4 +1,4 @@
-"""A start model: right at times, and biased to simple answers.
+"""A start model that is right at times, and biased to simple answers.
 
 A large base model knows the form of an answer, gives wrong ones too, and prefers few of the right
 ones.  So does a small one after supervised training on answers that are drawn like that: one that
@@ -55,7 +55,7 @@ def start_model(
     bf16: bool = False,
     cache: Path | None = None,
 ) -> Path:
-    """Folder of the start model of a data set; trained if that has not been done before.
+    """Folder of the start model of a data set; it is trained if it does not exist yet.
 
     It is taught on all observation sets of the domain but the test half.  On the train half alone
     it would learn these by heart, and hardly a right answer to any other (docs/log.md).

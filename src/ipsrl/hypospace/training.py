@@ -1,4 +1,4 @@
-"""Post-train a model on HypoSpace, and measure what it recovers (paper, sections 5.2 and 5.4)."""
+"""Post-training of a model on HypoSpace, and its recovery (paper, sections 5.2 and 5.4)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _train(config: Config, run: Run, task: AnyTask, sets: Sequence[ObservationSe
 
 
 def read_result(run: Run) -> Result:
-    """What `train` has written."""
+    """Read the result that `train` has written."""
     return Result(**{half: Evaluation(**found) for half, found in run.result().items()})
 
 
@@ -110,7 +110,7 @@ def reward(completions: list[Any], task: list[str], observations: Any, **_: Any)
 
 
 def outcome(completions: list[Any], task: list[str], observations: Any, **_: Any) -> list[Any]:
-    """The key of the answer; None where nothing could be read."""
+    """The key of the answer; None if nothing could be read."""
     return [one.key for one in _judgements(completions, task, observations)]
 
 
@@ -133,7 +133,7 @@ def _task(name: str) -> AnyTask:
 
 
 def _write_prompts(config: Config, model: str, sets: Sequence[ObservationSet], path: Path) -> None:
-    """What the trainer reads: the prompts of the train half, and what judging needs."""
+    """Write the trainer's input: the prompts of the train half, with the data for judging."""
     chat = load_tokenizer(model).chat_template is not None
     name = json.dumps({"domain": config.domain, "options": config.size})
     with path.open("w") as file:

@@ -52,7 +52,7 @@ class VoxelConfig(StrictConfig):
     size: Annotated[int, Field(ge=1, le=_LARGEST)] = 3
     """Cells along a side of the grid."""
     max_height: Annotated[int, Field(ge=1)] = 3
-    """Most layers."""
+    """Largest number of layers."""
     min_blocks: Annotated[int, Field(ge=1)] = 1
     """Fewest cells of the view that show a block."""
     max_blocks: Annotated[int, Field(ge=1)] = 3
@@ -137,7 +137,7 @@ Generate the structure now:
 """
 
     def answer(self, key: str) -> str:
-        """The answer whose key this is."""
+        """The answer that has this key."""
         layers = key.split("/") if key else ["0" * self.config.size**2]
         grids = (
             "\n".join((f"Layer {number}:", *self._rows(layer)))
@@ -164,7 +164,7 @@ Generate the structure now:
         return VoxelProblem(size, int(cells, 2))
 
     def candidates(self, response: str) -> list[Part]:
-        """The last structure; those in which nothing but remarks follow the headings do not count.
+        """The last structure; structures with only remarks after the headings do not count.
 
         A structure ends at the next, or at a heading whose number it has already.
         """
@@ -183,7 +183,7 @@ Generate the structure now:
         return []
 
     def read(self, part: Part, problem: VoxelProblem) -> list[str]:
-        """Layers bottom up, each as one text of its cells, without empty ones on top."""
+        """The layers bottom up, each as one text of its cells, without empty layers on top."""
         candidate = part.text
         headings = list(_HEADING.finditer(candidate))
         numbers = [int(heading[1]) for heading in headings]
@@ -232,7 +232,7 @@ def _structure(cells: int, occupied: Sequence[int], heights: Sequence[int]) -> s
 
 
 def _structures(text: str) -> list[str]:
-    """What stands between a first heading and the next whose number the structure has already."""
+    """The text from a first heading to the next whose number the structure has already."""
     starts: list[int] = []
     numbers: set[str] = set()
     for heading in _HEADING.finditer(text):

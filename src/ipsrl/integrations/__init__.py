@@ -1,1 +1,1 @@
-"""IPS inside trainers of other projects; each module imports its host, and nothing else does."""
+"""IPS inside trainers of other projects; only the module of a host imports that host."""

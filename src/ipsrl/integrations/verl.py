@@ -53,7 +53,7 @@ MODULE = "ipsrl.integrations.verl"
 
 
 class ScoresShaped(NamedTuple):
-    """What a method makes of the scores [N]: weights, or advantages in the place of verl's."""
+    """The result of a method for the scores [N]: weights, or advantages that replace verl's."""
 
     weights: np.ndarray
     advantages: np.ndarray | None
@@ -66,7 +66,7 @@ def shape(
     algorithm: Any,
     known: Mapping[str, np.ndarray] | None = None,
 ) -> ScoresShaped:
-    """What the method makes of every sample, within the group of its uid.
+    """Apply the method to every sample, within the group of its uid.
 
     Args:
       scores: raw scores [N], >= 0 where they are right.
@@ -162,7 +162,7 @@ _KNOWN = {"log_pf": "old_log_probs", "log_ref": "ref_log_prob", "lengths": "resp
 
 
 def _asked(algorithm: Any) -> dict[str, str]:
-    """What the method looks at of verl's batch: fields of `Group` and columns."""
+    """The parts of verl's batch that the method reads: fields of `Group` and columns."""
     method = _method(algorithm)
     return {field: _KNOWN[field] for field in (*method.needs, *method.reads) if field in _KNOWN}
 
@@ -187,13 +187,13 @@ def _known(algorithm: Any, columns: Iterable[str], total: Callable) -> dict[str,
 
 
 def _given(algorithm: Any) -> set[str]:
-    """Options of this module that the configuration has."""
+    """The options of this module that are set in the configuration."""
     keys = [str(key) for key in algorithm if str(key).startswith("ips_")]
     return {key.removeprefix("ips_") for key in keys if algorithm.get(key) is not None}
 
 
 def _counts(algorithm: Any) -> bool:
-    """Whether outcomes are needed."""
+    """True if outcomes are needed."""
     return "ids" in _method(algorithm).needs
 
 
@@ -274,7 +274,7 @@ class IPSTrainerSync(PPOTrainerSync):
 
 
 def _outcomes(data: Any, needed: bool) -> list[Hashable | None]:
-    """Outcomes of the rows, from where verl left what compute_score returned."""
+    """Outcomes of the rows, from the place where verl left the results of compute_score."""
     returned = [fields.get("reward_extra_info", {}) for fields in data["extra_fields"]]
     if not any(returned) and "outcome" in data.keys():  # noqa: SIM118  # no Mapping
         return list(data["outcome"])  # scored beside the trainer
@@ -298,7 +298,7 @@ def _key(outcome: Any) -> Hashable | None:
 
 
 def _scaling(compute_advantage: Callable) -> Callable:
-    """The legacy trainer's function, with IPS around it if the config has an option of it."""
+    """The legacy trainer's function, wrapped in IPS if the config has one of its options."""
     signature = inspect.signature(compute_advantage)
 
     @functools.wraps(compute_advantage)
@@ -335,7 +335,7 @@ def _scaling(compute_advantage: Callable) -> Callable:
 
 
 def _refusing(init: Callable) -> Callable:
-    """Another v1 trainer would run without IPS and say nothing."""
+    """Refuse another v1 trainer, which would silently run without IPS."""
 
     @functools.wraps(init)
     def checked(self: Any, config: Any) -> None:
@@ -351,7 +351,7 @@ def _refusing(init: Callable) -> Callable:
 
 
 def register() -> None:
-    """Make verl find IPS; again is harmless."""
+    """Make verl find IPS; calling it again is harmless."""
     if TRAINER not in TRAINER_REGISTRY:
         register_trainer(TRAINER)(IPSTrainerSync)
         PPOTrainer.__init__ = _refusing(PPOTrainer.__init__)
@@ -360,7 +360,7 @@ def register() -> None:
 
 
 def check() -> bool:
-    """Print what verl finds of ipsrl; True if nothing is missing."""
+    """Print which parts of ipsrl verl finds; True if none is missing."""
     plugins = {entry.value for entry in entry_points(group="verl.plugins")}
     found = {
         "entry point in the group verl.plugins": MODULE in plugins,

@@ -1,4 +1,4 @@
-"""Arguments of TRL's trainer: the user's fields over our defaults, and what fits together."""
+"""Arguments of TRL's trainer: the user's fields over our defaults, and checks of both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SAVE_STEPS = 50  # at least
 
 
 def arguments_of(config: PostTraining, out: Path) -> Any:
-    """GRPOConfig: the user's fields over our defaults.
+    """Make a GRPOConfig of the user's fields over our defaults.
 
     Raises:
       ConfigError: for fields that it has not or that cannot be, or a package that is missing.
@@ -83,7 +83,7 @@ def quantization() -> BitsAndBytesConfig:
 
 
 def check_arguments(config: PostTraining, arguments: Any, prompts: int, dataset: str) -> None:
-    """What fits together, before anything is written.
+    """Refuse arguments that do not fit together, before anything is written.
 
     Args:
       config: of the run.

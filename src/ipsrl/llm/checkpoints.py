@@ -1,4 +1,4 @@
-"""The trainer's checkpoints in a run directory, and what is told when they cannot be written."""
+"""The trainer's checkpoints in a run directory, and errors when they cannot be written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ipsrl.runs import Run
 
 
 def newest_checkpoint(run: Run) -> str | None:
-    """The newest that is complete: trainer_state.json is written last.
+    """The newest complete checkpoint; trainer_state.json is written last.
 
     Raises:
       RunError: if it would run code, or lies elsewhere.
@@ -43,11 +43,11 @@ def _checkpoints(run: Run) -> list[str]:
 
 
 class Ended(Exception):
-    """The checkpoint is of the last step."""
+    """The checkpoint belongs to the last step."""
 
 
 class Checkpoints(TrainerCallback):
-    """Removes old checkpoints as the trainer would, but no file in them that is not the run's."""
+    """Removes old checkpoints as the trainer would, but only files in them that the run made."""
 
     def __init__(self, run: Run, arguments: Any) -> None:
         self.run, self.limit = run, arguments.save_total_limit
@@ -80,7 +80,7 @@ class Checkpoints(TrainerCallback):
 
 @contextmanager
 def disk_explained(run: Run) -> Iterator[None]:
-    """A disk that is full or read-only, which each library tells in its own way."""
+    """Report a full or read-only disk, for which each library raises another error."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:

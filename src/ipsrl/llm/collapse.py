@@ -1,4 +1,4 @@
-"""Whether a run collapsed onto few outcomes, and when, from the outcomes of its completions.
+"""Diagnosis of a run: did it collapse onto few outcomes, and when?
 
 A group is the completions of one prompt at one step.  Its effective outcomes are exp(entropy) of
 their shares: between 1, all the same, and the number of different ones.
@@ -33,7 +33,7 @@ Verdict = Literal["collapsed", "started collapsed", "did not collapse", "too few
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the completions of a run show.  Lists over steps have None where nothing is known."""
+    """The outcomes of a run over its steps.  Lists over steps have None where nothing is known."""
 
     rows: int
     prompts: int
@@ -41,7 +41,7 @@ class Diagnosis:
     """Steps at which a prompt was seen, mean over the prompts."""
     groups: int
     group_size: int
-    """The commonest; groups may be ragged."""
+    """The most frequent size; groups may be ragged."""
     alone: int
     """Groups of one completion, of which the verdict says nothing."""
     reward_name: str | None
@@ -51,7 +51,7 @@ class Diagnosis:
     distinct_share: list[float | None]
     """Different outcomes of a group over its completions."""
     top_share: list[float | None]
-    """Share of the commonest outcome of a group."""
+    """Share of the most frequent outcome of a group."""
     valid_share: list[float | None]
     """Completions with an outcome."""
     reward: list[float | None]
@@ -60,7 +60,7 @@ class Diagnosis:
     coverage: dict[str, dict[str, list[float]]]
     """`expected_distinct` of a prompt in the first and the last quarter of the steps."""
     top_outcomes: list[str]
-    """The commonest of all, in this order."""
+    """The most frequent outcomes of all, in this order."""
     top_starts: list[int]
     """First step of each window."""
     top_shares: list[list[float]]
@@ -73,17 +73,17 @@ class Diagnosis:
     """Effective outcomes in the first steps and in the last, of groups with several outcomes, see
     `diagnose_completions`."""
     reward_levels: list[float]
-    """The rewards above 0 where they are few and far apart, see `reward_levels`."""
+    """The rewards above 0 if they are few and far apart, see `reward_levels`."""
     wrong: WrongAnswers | None
     """What wrong outcomes would keep under IPS; None where nothing says which are wrong."""
 
     def json(self) -> str:
-        """As JSON, which `ipsrl.report.collapse` draws."""
+        """The diagnosis as JSON, which `ipsrl.report.collapse` draws."""
         return json.dumps(asdict(self), allow_nan=False) + "\n"
 
 
 def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[str, float]:
-    """How many outcomes the groups of a batch have; means over the groups.
+    """Numbers of outcomes in the groups of a batch; means over the groups.
 
         effective = exp(-sum_o q_o log q_o),   q_o = share of outcome o in the group
 
@@ -133,7 +133,7 @@ def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[st
 
 
 def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
-    """Different outcomes among N of n completions, in expectation over their orderings.
+    """Expected number of different outcomes among N of n completions, over their orderings.
 
         E = sum_o 1 - C(n - n_o, N) / C(n, N),   n = sum_o n_o
 
@@ -172,7 +172,7 @@ def diagnose_completions(
     group_size: int | None = None,
     success_above: float | None = None,
 ) -> Diagnosis:
-    """What became of the outcomes of a run.
+    """Diagnose the outcomes of a run.
 
     Groups are the completions of a prompt at a step, see `group_numbers`.  The effective outcomes
     of a step are averaged over its groups with two outcomes or more, for one cannot be compared,
@@ -275,7 +275,7 @@ def diagnose_completions(
 
 
 class _Runs(NamedTuple):
-    """The outcomes of groups: number of the group, id, and how many rows, one entry for each."""
+    """The outcomes of groups: number of the group, id, and number of rows, one entry for each."""
 
     group: np.ndarray
     ids: np.ndarray
@@ -300,7 +300,7 @@ def _sorted_runs(group_R: np.ndarray, ids_R: np.ndarray) -> _Runs:
 
 
 class _PerGroup(NamedTuple):
-    """Rows with an outcome, different outcomes, effective ones, and rows of the commonest."""
+    """Rows with an outcome, different and effective outcomes, and rows of the most frequent one."""
 
     valid: np.ndarray
     distinct: np.ndarray
@@ -350,7 +350,7 @@ def _judge(
 def _top(
     ids_R: np.ndarray, step_R: np.ndarray, T: int
 ) -> tuple[list[int], list[np.ndarray], np.ndarray]:
-    """Commonest ids [K], windows of step numbers, and shares [K, windows]."""
+    """The most frequent ids [K], windows of step numbers, and shares [K, windows]."""
     ids_K, outcome_R, counts_K = np.unique(ids_R, return_inverse=True, return_counts=True)
     order = np.argsort(-counts_K, kind="stable")[:TOP]
     windows = np.array_split(np.arange(T), min(T, WINDOWS))
@@ -361,7 +361,7 @@ def _top(
 
 
 def _coverage(prompt_R: np.ndarray, ids_R: np.ndarray, chosen_R: np.ndarray) -> dict[str, Any]:
-    """Mean of `expected_distinct` over the prompts that have at least the median of completions.
+    """Mean of `expected_distinct` over prompts with at least the median of completions.
 
     One set of prompts for all N, or the curve might fall.
     """
@@ -385,6 +385,6 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _means(step_N: np.ndarray, values_N: np.ndarray, T: int) -> list[float | None]:
-    """Mean of the values of each step, None where it has none."""
+    """Mean of the values of each step, None for a step without values."""
     totals, counts = np.bincount(step_N, values_N, T), np.bincount(step_N, minlength=T)
     return [float(total / n) if n else None for total, n in zip(totals, counts, strict=True)]

@@ -1,4 +1,4 @@
-"""Completions that a run has logged, and what each of them means.
+"""Completions that a run has logged, and their outcomes.
 
     step        after how many optimiser steps; without it, every group is a step of its own
     prompt      text or list of messages
@@ -50,12 +50,12 @@ class Completions:
     prompts: list[Any]
     completions: list[Any]
     columns: dict[str, list[Any]]
-    """All others, as they were logged."""
+    """All other columns, as they were logged."""
     steps: np.ndarray | None
     rewards: np.ndarray | None
-    """NaN where a row has none."""
+    """Rewards; NaN for a row without one."""
     reward_name: str | None
-    """Columns that the reward is the sum of."""
+    """Columns whose sum is the reward."""
 
 
 def read_completions(
@@ -139,7 +139,7 @@ def read_outcomes(
 
 
 def outcome_keys(rows: Completions, outcome_fn: OutcomeFunction | None) -> list[Hashable | None]:
-    """Outcome of each row: by the function, or else as the run has logged it.
+    """Outcome of each row, by the function or else as logged by the run.
 
     Raises:
       InvalidInput: if there is neither; or see `call_outcome_fn`.
@@ -188,7 +188,7 @@ def call_outcome_fn(
 
 
 def _where(outcome_fn: OutcomeFunction, arguments: dict[str, Any]) -> str:
-    """The first row on which the function raises by itself."""
+    """The first row for which the function alone raises."""
     lists = {name: values for name, values in arguments.items() if isinstance(values, list)}
     for row, completion in enumerate(arguments["completions"]):
         try:
@@ -214,7 +214,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[_Table]:
-    """The columns, some rows at a time; of those that are not kept, floats only."""
+    """Read the columns, some rows at a time; columns that are not kept must be floats."""
     try:
         # Neither threads nor whole columns, which take memory.
         with pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
@@ -237,7 +237,7 @@ def _read_parquet(path: Path, kept: Container[str | None] | None) -> Iterator[_T
 
 
 def _read_lines(path: Path, kept: Container[str | None] | None) -> Iterator[_Table]:
-    """The columns, some rows at a time; of those that are not kept, floats only.
+    """Read the columns, some rows at a time; columns that are not kept must be floats.
 
     A line ends at a line feed and nowhere else: JSON may hold other ends of lines in a text.
     """

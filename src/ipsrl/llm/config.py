@@ -66,7 +66,7 @@ class PostTraining(
         defaults={"replay_batches": 8},
     )
 ):
-    """How a language model is trained, whatever the task."""
+    """Settings of how a language model is trained, for any task."""
 
     heading: ClassVar[str] = "model and training"
 
@@ -99,7 +99,7 @@ class PostTraining(
 
     @property
     def init_kwargs(self) -> dict[str, Any]:
-        """trl.model_init_kwargs, a table or JSON as TRL takes it."""
+        """The value of trl.model_init_kwargs, which TRL takes as a table or as JSON."""
         given = self.trl.get("model_init_kwargs", {})
         try:
             given = json.loads(given) if isinstance(given, str) else given
@@ -114,7 +114,7 @@ class PostTraining(
 
     @property
     def evaluates(self) -> bool:
-        """Whether there is a data set for TRL's evaluation."""
+        """True if there is a data set for TRL's evaluation."""
         return False
 
     @field_validator("trl")
@@ -176,7 +176,7 @@ def _as_list(value: Any) -> Any:
 
 
 class Config(PostTraining):
-    """Post-training of a language model on a task of one's own; section 5.2 of the paper."""
+    """Post-training of a language model on a task of your own; section 5.2 of the paper."""
 
     heading: ClassVar[str] = "task"
 
@@ -189,7 +189,7 @@ class Config(PostTraining):
     reward: Annotated[list[_Named], BeforeValidator(_as_list), Field(min_length=1)]
     """Reward functions, module:function or file.py:function, as TRL calls them; >= 0."""
     success: Annotated[list[str], FailFast()] = []  # noqa: RUF012 (frozen)
-    """Names of reward functions that are positive for what is right, and so scaled."""
+    """Names of reward functions that are positive for right answers, which alone are scaled."""
     outcome: Function = ""
     """math, number, choice, json, set, python, smiles or text; or a function, called as the reward
     is: one key per completion, None for none."""
@@ -225,7 +225,7 @@ class Config(PostTraining):
 
 
 def _check_value(name: str, value: Any) -> None:
-    """TOML can hold it, and comparisons mean what they say."""
+    """Refuse a value that TOML cannot hold, or for which comparisons do not work."""
     if value is None:
         raise ValueError(f"{name} is without a value. Leave the key out")
     if isinstance(value, float) and not math.isfinite(value):

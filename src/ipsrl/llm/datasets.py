@@ -16,7 +16,7 @@ _UNREAD = (".csv", ".tsv", ".txt", ".arrow", ".gz", ".zip", ".zst")
 
 
 def read_dataset(name: str, split: str) -> Any:
-    """A data set whose rows have a prompt.
+    """Read a data set whose rows have a prompt.
 
     Args:
       name: file in JSON lines or Parquet, or hub name.

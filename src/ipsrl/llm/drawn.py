@@ -1,4 +1,4 @@
-"""How often each prompt has had each outcome, over all of a training."""
+"""Counts of every outcome of every prompt over the whole training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILE = "drawn_outcomes.safetensors"
 
 
 class DrawnOutcomes:
-    """N(o) of every prompt: what a bonus for rare outcomes looks at."""
+    """N(o) of every prompt, from which a bonus for rare outcomes is computed."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
     def visits(self, prompts_P: np.ndarray, ids_PG: np.ndarray) -> np.ndarray:
-        """How often each outcome was drawn before, and count these groups.
+        """Return how often each outcome was drawn before, then count these groups.
 
         Args:
           prompts_P: an integer per prompt, from `prompt_ids`.
@@ -48,7 +48,7 @@ class DrawnOutcomes:
         write_whole(checkpoint / FILE, save({"drawn": rows_R3}))
 
     def load(self, checkpoint: Path) -> bool:
-        """Take the counts of a checkpoint in the place of these.
+        """Replace these counts by those of a checkpoint.
 
         Returns:
           whether it has some; without, nothing has been drawn yet.

@@ -1,4 +1,4 @@
-"""What a trainer of TRL knows of its groups: who is in them, log-probabilities, similarities."""
+"""Evidence of the groups of a TRL trainer: members, log-probabilities, similarities."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _Rows = list[tuple[Tokens, Tokens]]
 
 
 class Evidence(_Trainer):
-    """Base of `IPSMixin`: a part of TRL's trainers that estimates p(outcome) in whole groups."""
+    """Base of `IPSMixin`: the part of TRL's trainers that estimates p(outcome) in whole groups."""
 
     @cached_property
     def drawn(self) -> DrawnOutcomes:
-        """How often each prompt has had each outcome."""
+        """Counts of every outcome of every prompt."""
         return DrawnOutcomes()
 
     def _local(self, count: int) -> slice:
@@ -43,7 +43,7 @@ class Evidence(_Trainer):
         return slice(start, start + count)
 
     def _whole(self, values_N: np.ndarray, G: int) -> np.ndarray:
-        """Values of all processes [P, G]: groups are consecutive in the global batch."""
+        """Gather the values of all processes [P, G]; groups are consecutive in the global batch."""
         if self.accelerator.num_processes == 1:
             return values_N.reshape(-1, G)
         values = torch.as_tensor(values_N, device=self.accelerator.device)
@@ -55,7 +55,7 @@ class Evidence(_Trainer):
         keys: Sequence[Hashable | None],
         batch: tuple[Any, ...],
     ) -> np.ndarray:
-        """p^ [P, G], by the estimator; the batch is what TRL computes rewards of."""
+        """Estimate p^ [P, G]; the batch is the one of whose rewards TRL asks."""
         estimator = self.estimator
         if isinstance(estimator, PromptHistory):
             return self._replayed(estimator, group.scaled_ids(estimator), batch)
@@ -73,7 +73,7 @@ class Evidence(_Trainer):
         keys: Sequence[Hashable | None] | None,
         batch: tuple[Any, ...],
     ) -> Group:
-        """The group with what a method looks at besides rewards, ids, success and p^."""
+        """Add the fields that a method reads besides rewards, ids, success and p^."""
         asked = {*method.needs, *method.reads}
         if "log_pf" in asked:
             group = self._with_log_probs(group, batch)
@@ -94,7 +94,7 @@ class Evidence(_Trainer):
     def _with_log_probs(
         self, group: Group, batch: tuple[Any, ...], which_N: np.ndarray | None = None
     ) -> Group:
-        """The group with log-probabilities of these completions, or of all."""
+        """Add log-probabilities of these completions, or of all."""
         rows, shape = self._token_rows(batch), group.rewards.shape
         which_N = np.ones(len(rows), bool) if which_N is None else which_N
         return group._replace(
@@ -105,7 +105,7 @@ class Evidence(_Trainer):
     def _log_probs_of(
         self, rows: _Rows, which_N: np.ndarray, *, reference: bool = False
     ) -> np.ndarray:
-        """log pi(completion | prompt) [N] of these rows, equal ones once; 0 of the others."""
+        """log pi(completion | prompt) [N] of these rows, equal ones once; 0 for the others."""
         log_p_N = np.zeros(len(rows))
         if which_N.any():
             chosen = np.flatnonzero(which_N)
@@ -117,7 +117,7 @@ class Evidence(_Trainer):
 
     @contextmanager
     def _as_reference(self) -> Iterator[Any]:
-        """The model that TRL's KL is to: one of its own, or the one without its adapter."""
+        """The reference model of TRL's KL: a model of its own, or the model without its adapter."""
         if self.ref_model is not None:
             yield self.ref_model
             return
@@ -131,7 +131,7 @@ class Evidence(_Trainer):
         return group._replace(similarity=self._similarities(ids_PG, keys))
 
     def _similarities(self, ids_PG: np.ndarray, keys: Sequence[Hashable | None]) -> np.ndarray:
-        """Similarities [P, G, G]; what is not scaled is similar to itself only."""
+        """Similarities [P, G, G]; a completion that is not scaled is similar to itself only."""
         everyone = keys if self.accelerator.num_processes == 1 else gather_object(list(keys))
         G = ids_PG.shape[-1]
         similarity_PGG = np.tile(np.eye(G), (len(ids_PG), 1, 1))
@@ -145,7 +145,7 @@ class Evidence(_Trainer):
         return similarity_PGG
 
     def _similarity(self, keys: list[Any]) -> np.ndarray:
-        """What similarity_fn says of different outcome keys [K, K]."""
+        """The result of similarity_fn for different outcome keys [K, K]."""
         returned = call(self.similarity_fn, keys)
         try:
             similarity = torch.as_tensor(returned).detach().double().cpu().numpy()
@@ -162,7 +162,7 @@ class Evidence(_Trainer):
     def _replayed(
         self, history: PromptHistory, ids_PG: np.ndarray, batch: tuple[Any, ...]
     ) -> np.ndarray:
-        """p^ [P, G] from the history of each prompt, which is the same in every process."""
+        """Estimate p^ [P, G] from the history of each prompt, which is equal in every process."""
         P, G = ids_PG.shape
         prompts_P = self._prompts(batch, G, history.columns)
         if not history.log_probs:
@@ -195,8 +195,7 @@ class Evidence(_Trainer):
 
     @torch.no_grad()
     def _log_probs(self, rows: _Rows, model: Any = None) -> np.ndarray:
-        """log pi(completion | prompt) [R] under the current policy, or under this model; processes
-        share the work."""
+        """log pi(completion | prompt) [R] under the policy or this model; processes share it."""
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         share = -(-len(rows) // processes)
         mine = (rows + rows[-1:] * (share * processes - len(rows)))[rank * share :][:share]
@@ -238,7 +237,7 @@ class Evidence(_Trainer):
             )  # fmt: skip
 
     def _remembered(self) -> list[PromptHistory | DrawnOutcomes]:
-        """What is known of earlier visits of a prompt."""
+        """The stored evidence of earlier visits of a prompt."""
         kept: list[PromptHistory | DrawnOutcomes] = []
         if "visits" in self.method.needs:
             kept.append(self.drawn)

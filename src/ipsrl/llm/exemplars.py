@@ -1,4 +1,4 @@
-"""Exemplar replay: Dr.GRPO, and the likelihood of one right completion of every outcome found."""
+"""Exemplar replay: Dr.GRPO plus the likelihood of a right completion of every outcome found."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
     def _judged(
         self, group: Group, raw_NK: np.ndarray, scored_NK: np.ndarray, keys: Any, batch: Any
     ) -> Group:
-        """The group, of which the bank has taken what is right."""
+        """The group, whose right completions have been added to the bank."""
         group = super()._judged(group, raw_NK, scored_NK, keys, batch)
         G = group.rewards.shape[-1]
         prompts_P = self._prompts(batch, G)
@@ -76,7 +76,7 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
         return group
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
-        """TRL's batch of this process, whose rows know their banks."""
+        """TRL's batch of this process, with the banks of its rows."""
         output = super()._generate_and_score_completions(inputs)
         if self._prompts_N is not None:
             advantages = output["advantages"]
@@ -88,7 +88,7 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """TRL's loss, and in training that of the exemplars."""
+        """TRL's loss, plus the loss of the exemplars in training."""
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if not (model.training and _KEY in inputs):
             return loss
@@ -102,7 +102,7 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
         return loss + weight * replayed
 
     def _exemplar_loss(self, model: Any, inputs: Any) -> torch.Tensor:
-        """Mean over the rows of the batch of that of their banks."""
+        """Mean loss of the banks over the rows of the batch."""
         prompts = inputs[_KEY].tolist()
         texts, shares, of = [], [], []
         for prompt, rows in Counter(prompts).items():
@@ -146,7 +146,7 @@ class Exemplars:
         write_whole(checkpoint / FILE, save({"exemplars": rows_R3, "tokens": tokens}))
 
     def load(self, checkpoint: Path) -> bool:
-        """Take the banks of a checkpoint in the place of these.
+        """Replace these banks by those of a checkpoint.
 
         Returns:
           whether it has some; without, nothing right was found yet.

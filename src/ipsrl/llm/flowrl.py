@@ -22,7 +22,7 @@ _MAX_RATIO = 10.0
 
 
 class FlowRLTrainer(GRPOTrainer):
-    """TRL's `GRPOTrainer` with FlowRL's loss in the place of the clipped surrogate and the KL.
+    """TRL's `GRPOTrainer` with FlowRL's loss instead of the clipped surrogate and the KL.
 
         L = w (log Z(x) + (1/T) log pi(y|x) - beta r^ - (1/T) log pi_ref(y|x))^2
 
@@ -211,7 +211,7 @@ class LogZMLP(nn.Module):
 
 
 class LogZTable:
-    """log Z of each prompt: the running mean of the value at which the weighted loss is least."""
+    """log Z of each prompt: the running mean of the value that minimises the weighted loss."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -220,7 +220,7 @@ class LogZTable:
     def __call__(
         self, prompts: Any, best: torch.Tensor, weights: torch.Tensor, *, learn: bool
     ) -> torch.Tensor:
-        """log Z [B]; a prompt that was never seen starts at its own minimiser.
+        """log Z [B]; a prompt that has not been seen before starts at its own minimiser.
 
         Args:
           prompts: an integer per row, equal for equal prompts [B].

@@ -1,4 +1,4 @@
-"""What a trainer with IPS is given: from names and numbers to objects, or an error that teaches."""
+"""Arguments of a trainer with IPS: names and numbers become objects, or an error that teaches."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def as_method(method: Method | None, eps: object, alpha: object) -> Method:
 def check_has_effect(
     method: Method, *, estimator: object, success: object, negative_rewards: str
 ) -> None:
-    """An option that the method does not read is a mistake, not a wish."""
+    """Refuse an option that the method does not read."""
     for option, given, read in (
         ("estimator", estimator != "group", "p" in method.needs),
         ("success", success is not None, "success" in method.reads),
@@ -105,7 +105,7 @@ def as_estimator(
 
 
 def check_inputs(trainer: Any, estimator: Estimator | PromptHistory, method: Method) -> None:
-    """Refuse log-probabilities of texts that are not the model's alone."""
+    """Refuse log-probabilities of texts that the model has not written alone."""
     foreign = any(getattr(trainer, name, None) for name in ("tools", "rollout_func"))
     if foreign and {"log_pf", "log_ref"} & set(method.needs):
         raise ConfigError(
@@ -127,7 +127,7 @@ def check_inputs(trainer: Any, estimator: Estimator | PromptHistory, method: Met
 
 
 def as_success(success: object, names: Sequence[str]) -> float | list[int] | None:
-    """A threshold, or the columns of the reward functions that say what is right."""
+    """A threshold, or the columns of the reward functions that decide what is right."""
     if success is None:
         return None
     if isinstance(success, Real) and not isinstance(success, bool) and math.isfinite(success):
@@ -147,7 +147,7 @@ def as_success(success: object, names: Sequence[str]) -> float | list[int] | Non
 
 
 def as_outcome_fn(outcome_fn: OutcomeFn | str | None) -> OutcomeFn | str:
-    """A function, by its name in `OUTCOMES` too, or the name of a column."""
+    """A function, which may be given by its name in `OUTCOMES`, or the name of a column."""
     outcome_fn = named(outcome_fn)
     if not isinstance(outcome_fn, str) and not callable(outcome_fn):
         raise InvalidInput(
@@ -169,7 +169,7 @@ _WITHOUT_GROUPS = {
 
 
 def check_host(cls: type, hook: Callable[..., Any] | None) -> None:
-    """IPS hangs on one method of TRL; say so clearly where it is missing or another."""
+    """Refuse a TRL in which the method that IPS overrides is missing or has changed."""
     for base in cls.__mro__:
         if why := _WITHOUT_GROUPS.get(base.__name__):
             raise ConfigError(
@@ -191,7 +191,7 @@ def check_host(cls: type, hook: Callable[..., Any] | None) -> None:
 
 
 def check_config(config: Any, method: Method) -> None:
-    """Refuse a GRPOConfig or RLOOConfig that would undo what the method does."""
+    """Refuse a GRPOConfig or RLOOConfig that would undo the effect of the method."""
     if isinstance(config, RLOOConfig) and config.beta and not isinstance(method, RewardMethod):
         raise ConfigError(
             f"RLOO's KL penalty (beta = {config.beta:g}) is part of its reward, and "

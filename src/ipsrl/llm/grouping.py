@@ -1,4 +1,4 @@
-"""Which logged completions are one group: those of one prompt at one step.
+"""Groups of logged completions: the completions of one prompt at one step.
 
 Rows may stand in any order.  Only the order tells several groups of one prompt at one step apart,
 so there the size of a group must be given, and the rows must stand as they were logged.
@@ -19,7 +19,7 @@ from ipsrl.errors import InvalidInput
 def group_numbers(
     prompts: Sequence[Any], steps: np.ndarray | None, group_size: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the prompt and of the group of each row.
+    """Numbers of the prompt and of the group of each row.
 
     A group is the completions of a prompt at a step, wherever they stand; without steps, those of
     a prompt that follow one another.  Where there are more than `group_size` of them, they are cut
@@ -58,7 +58,7 @@ def group_numbers(
 
 
 def prompt_key(prompt: Any) -> Hashable:
-    """Equal for equal prompts: a text itself, messages as JSON."""
+    """A key that is equal for equal prompts: a text itself, messages as JSON."""
     if isinstance(prompt, str):
         return prompt
     try:
@@ -70,7 +70,7 @@ def prompt_key(prompt: Any) -> Hashable:
 
 
 class _Cells(NamedTuple):
-    """Completions of one prompt at one step, or, without steps, that follow one another."""
+    """Completions of one prompt at one step; without steps, completions that follow one another."""
 
     prompts: Sequence[Any]
     steps: np.ndarray | None
@@ -84,7 +84,7 @@ class _Cells(NamedTuple):
 
 
 def _check_uncut(cells: _Cells) -> None:
-    """Refuse cells that need not be one group each."""
+    """Refuse cells that may not be one group each."""
     size_C = cells.size_C
     alone = int((size_C == 1).sum())
     commonest = int(np.bincount(size_C).argmax())
@@ -123,7 +123,7 @@ def _check_uncut(cells: _Cells) -> None:
 
 
 def _lone_steps(cells: _Cells) -> list[int]:
-    """Steps without a group of two, if they are many: a log that was cut off may end in one."""
+    """Steps without a group of two, if there are many: a log that was cut off may end in one."""
     assert cells.steps is not None
     rows_C = np.unique(cells.cell_R, return_index=True)[1]
     steps_T, step_C = np.unique(cells.steps[rows_C], return_inverse=True)
@@ -164,7 +164,7 @@ def _check_cut(cells: _Cells, group_size: int) -> None:
 
 
 def _lacks_image(prompt: Any) -> bool:
-    """Whether messages name an image and nothing of it, as TRL logs them."""
+    """True if messages refer to an image without its content, as TRL logs them."""
     return isinstance(prompt, list) and any(
         isinstance(block, dict)
         and block.get("type") == "image"

@@ -1,4 +1,4 @@
-"""Files of arrays that a trainer keeps in its checkpoints, and reads again to go on."""
+"""Files of arrays that a trainer keeps in its checkpoints, and reads again to continue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reading(path: Path, what: str, otherwise: str) -> Iterator[dict[str, np.ndar
 
 
 def check_rows(rows_R3: np.ndarray) -> None:
-    """Refuse what is not rows of three integers: a prompt, an outcome, and a number.
+    """Refuse arrays that are not rows of three integers: a prompt, an outcome, and a number.
 
     Raises:
       ValueError: if it is not.

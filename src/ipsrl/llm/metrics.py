@@ -1,4 +1,4 @@
-"""TRL's metrics of rewards, computed from rewards of our choice."""
+"""TRL's metrics of rewards, computed from any rewards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def reward_metrics(
     *,
     batch: bool,
 ) -> dict[str, list[float]]:
-    """What `GRPOTrainer` logs of these rewards, by the names that it uses, to the last bit.
+    """The metrics that `GRPOTrainer` logs for these rewards, with its names, to the last bit.
 
     Args:
       rewards_NK: of all processes, a column per reward function; NaN where it gave none.
@@ -45,7 +45,7 @@ def reward_metrics(
 
 
 def replace_last(logged: Any, values: list[float]) -> None:
-    """In the place of the values that TRL has just added."""
+    """Replace the values that TRL has just added."""
     for _ in range(min(len(values), len(logged))):
         logged.pop()
     logged.extend(values)

@@ -82,7 +82,7 @@ class CollapseMonitor(TrainerCallback):
         self._below: list[int] = []  # steps of the latest logs, all of them below
 
     def watch(self, reward_fn: Callable[..., Any]) -> Callable[..., Any]:
-        """The same reward function, also measuring the completions that it gets.
+        """Return the same reward function, which also measures the completions that it receives.
 
         Watch one of several: all of them get the same completions.
 
@@ -150,25 +150,25 @@ class CollapseMonitor(TrainerCallback):
         self._group_sizes = {"train": size, "eval": evaluation or size}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start anew; a monitor that was added later has not seen `on_init_end`."""
+        """Start again; a monitor that was added later has not seen `on_init_end`."""
         self.on_init_end(args, state, control)
         self._measured, self._below = False, []
         for row in state.log_history:  # of the checkpoint that training goes on from
             self._count(row.get(_METRIC), row["step"])
 
     def _count(self, value: float | None, step: int) -> None:
-        """Steps in a row whose log was below the threshold."""
+        """Number of consecutive steps whose log was below the threshold."""
         if value is not None:
             self._measured = True
             low = self.stop_below is not None and value < self.stop_below
             self._below = [*self._below, step] if low else []
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """What is scored until the end of the step is for training."""
+        """Completions that are scored until the end of the step are for training."""
         self._mode = "train"
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """What is scored between steps is for evaluation."""
+        """Completions that are scored between steps are for evaluation."""
         self._mode = "eval"
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Fields of TRL's GRPOConfig that TRL would refuse, or miss a package for, only during training."""
+"""Fields of TRL's GRPOConfig that would fail, or need a missing package, only during training."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _PACKAGES = {  # module and what pip calls it
 
 
 def check_fields(fields: dict[str, Any]) -> None:
-    """See that GRPOConfig has these fields, that they may have these values, and the packages.
+    """Check that GRPOConfig has these fields, that their values are valid, and the packages.
 
     Raises:
       ConfigError: for the first that it has not, or may not have the value.
@@ -85,7 +85,7 @@ def check_fields(fields: dict[str, Any]) -> None:
 
 
 def check_start(arguments: Any) -> None:
-    """See that reports, optimiser and learning rates of these GRPOConfig can begin.
+    """Check that reports, optimiser and learning rates of this GRPOConfig can start.
 
     Raises:
       ConfigError: with the pip line, where a package is missing.

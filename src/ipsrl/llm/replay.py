@@ -1,4 +1,4 @@
-"""p^(outcome) from earlier visits of the same prompt, for prompts with more outcomes than G."""
+"""p^(outcome) from earlier visits of the same prompt, if there are more outcomes than G."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = "prompt_history.safetensors"
 
 
 class PromptHistory:
-    """Weighted outcome counts of every prompt over its last visits, the present one included.
+    """Weighted outcome counts of every prompt over its last visits, including the present one.
 
         p^(o) = sum_j w_j 1[o_j = o] / sum_j w_j,   w_j = decay^age min(pi_now / pi_then, clip)
 
@@ -113,7 +113,7 @@ class PromptHistory:
         return p_PG
 
     def _ratios(self, prompt: int, visit: Visit, now: Mapping[tuple[int, bytes], float]) -> Any:
-        """min(pi_now / pi_then, clip) of a visit [G]; 1 where nothing is known."""
+        """min(pi_now / pi_then, clip) of a visit [G]; 1 for unknown values."""
         if not (now and visit.texts):
             return np.ones(len(visit.ids))
         return importance_weights(_log_now(prompt, visit, now), visit.log_then, clip=self.clip)
@@ -127,7 +127,7 @@ class PromptHistory:
         write_visits(checkpoint / FILE, self._visits)
 
     def load(self, checkpoint: Path) -> bool:
-        """Take the history of a checkpoint in the place of this one.
+        """Replace this history by that of a checkpoint.
 
         Args:
           checkpoint: folder of the trainer's checkpoint.

@@ -34,7 +34,7 @@ def ips_reward(
     eps: float = 0.0,
     alpha: float = 1.0,
 ) -> Callable[..., list[float | None]]:
-    """A reward function that scales another, for scripts that cannot change the trainer.
+    """Make a reward function that scales another, for scripts that cannot change the trainer.
 
     The second choice: it scales in evaluation too, where TRL calls it alike; each of several reward
     functions would need its own; TRL's metrics are of scaled rewards; and it knows nothing of
@@ -76,7 +76,7 @@ def ips_reward(
     said = False
 
     def refuse(step: int) -> None:
-        """An error in the first step; then one warning, as a run of days must not end by it."""
+        """Raise an error in the first step; later warn once, so that a run of days does not end."""
         nonlocal said
         problem = (
             "reward_fn returned a reward that is negative, whose scaling would push rare outcomes "

@@ -1,4 +1,4 @@
-"""Reward functions of the user, as TRL calls them, and what they may return."""
+"""Reward functions of the user, called as TRL calls them, with checks of their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ipsrl.functions import call, calling, is_coroutine, name_of, number, one_ea
 
 
 def checked(reward_fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The same reward function; that it ends the process, or returns no rewards, is an error.
+    """The same reward function; ending the process, or returning no rewards, is an error.
 
     TRL takes the keys of a dict for rewards, and waits for ever for a coroutine that calls
     `sys.exit`.
@@ -43,14 +43,14 @@ def recorded(outcome_fn: Callable[..., Any], keys: list[Hashable | None]) -> Cal
 
 
 def keys_of(returned: Any, outcome_fn: Callable[..., Any], count: int) -> list[Hashable | None]:
-    """One outcome key for each completion, also of an array or a tensor."""
+    """One outcome key for each completion, also from an array or a tensor."""
     return one_each(returned, name_of(outcome_fn), "outcomes", count, "completions")
 
 
 def _taking(
     function: Callable[..., Any], take: Callable[[Any, int], list[Any]]
 ) -> Callable[..., Any]:
-    """The function, a coroutine or not, with `take` of what it returns and of how many it is."""
+    """The function or coroutine, whose result, with the number of items, is passed to `take`."""
     name = name_of(function)
 
     def now(*args: Any, **columns: Any) -> list[Any]:
@@ -67,7 +67,7 @@ def _taking(
 
 
 def checked_all(reward_funcs: Any) -> Any:
-    """What TRL takes as `reward_funcs`, its functions `checked`; reward models are as they were."""
+    """The `reward_funcs` of TRL with its functions `checked`; reward models stay as they were."""
     if isinstance(reward_funcs, list):
         return [checked_all(each) for each in reward_funcs]
     is_function = callable(reward_funcs) and not isinstance(reward_funcs, torch.nn.Module)

@@ -1,4 +1,4 @@
-"""What wrong answers that earn something would keep under IPS, from the outcomes of a run.
+"""The share of wrong answers that earn something under IPS, from the outcomes of a run.
 
 IPS as published scales every outcome, so wrong ones settle in proportion to what they earn.  With
 `success_above` only right ones are scaled, and wrong ones die out (docs/theory.md).
@@ -22,13 +22,13 @@ _LEVELS = 4  # rewards above 0, at most: more are a scale, such as a score
 
 @dataclass(frozen=True)
 class WrongAnswers:
-    """Outcomes most of whose completions are not above the threshold.  Means over the prompts."""
+    """A prediction of the share of wrong outcomes; means over the prompts."""
 
     success_above: float
     prompts: int
-    """Prompts of which a right outcome was seen, up to 50 of them, evenly chosen."""
+    """Number of prompts with a right outcome, up to 50 of them, evenly chosen."""
     target: float
-    """Share of r / sum r, which IPS tends to as groups grow, that wrong outcomes have."""
+    """Share of wrong outcomes in r / sum r, which IPS tends to as groups grow."""
     kept: float
     """Probability that wrong outcomes have where IPS rests with groups of this size."""
 
@@ -40,7 +40,7 @@ def wrong_answers(
     group_size: int,
     success_above: float,
 ) -> WrongAnswers:
-    """Predict what IPS without success makes of the wrong outcomes that a run has sampled.
+    """Predict the share that IPS without success gives to the wrong outcomes of a run.
 
     Args:
       prompt_R: numbers of the prompts [R].
@@ -84,7 +84,7 @@ def wrong_answers(
 
 
 def reward_levels(rewards_R: np.ndarray) -> list[float]:
-    """The rewards above 0 where they are 2 to 4, the least at most half of the largest; else none.
+    """The rewards above 0 if they are 2 to 4 and the least is at most half of the largest.
 
     So look a reward for the format beside one for the answer, and partial credit.
     """
@@ -96,7 +96,7 @@ def reward_levels(rewards_R: np.ndarray) -> list[float]:
 def warning_of_wrong(
     group: Group, best: float, rewards_NK: np.ndarray, names: Sequence[str]
 ) -> str | None:
-    """What to write where answers that are likely wrong would be kept in proportion.
+    """Say what to write if likely wrong answers would be kept in proportion.
 
     Likely wrong is what earns at most half of the best: a format reward, or partial credit.
 

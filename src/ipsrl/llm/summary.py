@@ -15,7 +15,7 @@ _WIDTH = 40  # of the name of an outcome
 
 
 def summary(d: Diagnosis) -> str:
-    """Counts, a table over the steps, the commonest outcomes, the coverage; then the verdict."""
+    """Counts, a table over the steps, frequent outcomes, coverage, and the verdict."""
     series = {
         "effective": d.effective,
         "distinct/G": d.distinct_share,
@@ -53,7 +53,7 @@ def summary(d: Diagnosis) -> str:
 
 
 def advice(d: Diagnosis) -> list[str]:
-    """The verdict in a sentence, what to do next, and what stands against the verdict."""
+    """The verdict in a sentence, what to do next, and doubts about the verdict."""
     change = f"from {d.start:.2f} to {d.end:.2f} effective outcomes per group"
     lines = {
         "collapsed": [
@@ -99,7 +99,7 @@ def advice(d: Diagnosis) -> list[str]:
 
 
 def _of_wrong_answers(d: Diagnosis) -> list[str]:
-    """What IPS would make of wrong answers that earn something; or how to ask."""
+    """The effect of IPS on wrong answers that earn something, or how to ask for it."""
     if d.wrong is None:
         if not d.reward_levels:
             return []

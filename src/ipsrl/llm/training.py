@@ -1,4 +1,4 @@
-"""Post-train a language model on any task: a data set, a reward and what a completion means."""
+"""Post-training of a language model on any task: a data set, a reward and an outcome."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _LAST = 10  # logged steps that the result is a mean of
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; means over its last 10 logged steps.
+    """The end of a run; means over its last 10 logged steps.
 
     Attributes:
       steps: optimiser steps.
@@ -66,7 +66,7 @@ class Result:
 
 
 class _IPSFlowRLTrainer(IPSMixin, FlowRLTrainer):
-    """FlowRL whose outcomes are counted; under GRPO its rewards are as they were."""
+    """FlowRL whose outcomes are counted; its rewards stay as they are under GRPO."""
 
 
 def train(config: Config, out: Path, *, resume: bool = False) -> Result:
@@ -263,7 +263,7 @@ class _Recorder(TrainerCallback):
                 self._show_outcomes()
 
     def _show_outcomes(self) -> None:
-        """What was answered in the last step that TRL's table of completions has, how often."""
+        """Show the answers of the last step in TRL's table of completions, with their counts."""
         if not (logged := sorted((self.run.directory / "trainer").glob("completions/*.parquet"))):
             return
         table = pq.read_table(logged[-1])
@@ -280,7 +280,7 @@ _OF_TIME = ("step_time", "runtime", "per_second", "total_flos")
 
 
 def _row(logs: dict[str, Any]) -> dict[str, Any]:
-    """Without times, so that the same run writes the same bytes; JSON has no NaN."""
+    """A row without times, so that the same run writes the same bytes; JSON has no NaN."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in sorted(logs.items())  # as in a checkpoint

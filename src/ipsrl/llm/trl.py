@@ -244,7 +244,7 @@ class IPSMixin(Evidence):
             )
 
     def _finite(self, rewards_NK: torch.Tensor) -> torch.Tensor:
-        """Rewards, without infinite ones, whose group would have NaN for advantages."""
+        """Rewards without infinite ones, which would give their group NaN advantages."""
         self._refuse(
             "a completion has an infinite reward, which would take its whole group with it. "
             "Return finite rewards, or None for what cannot be scored.",
@@ -253,7 +253,7 @@ class IPSMixin(Evidence):
         return torch.where(rewards_NK.isinf(), torch.nan, rewards_NK)
 
     def _refuse(self, problem: str, later: str) -> None:
-        """An error in the first step; then one warning, as a run of days must not end by it."""
+        """Raise an error in the first step; later warn once, so that a run of days does not end."""
         if self.state.global_step == 0:
             raise InvalidInput(problem)
         self._say_once(later, f"{problem} {later}")
@@ -279,7 +279,7 @@ class IPSMixin(Evidence):
         keys: Any,
         batch: tuple[Any, ...],
     ) -> Group:
-        """The group with what the method needs: what is right, and p^."""
+        """The group with the fields that the method needs: what is right, and p^."""
         if not (self.method.needs or self.method.reads):
             return group
         group = group._replace(success=self._right(raw_NK, scored_NK, group.rewards))
@@ -309,7 +309,7 @@ class IPSMixin(Evidence):
     def _right(
         self, rewards_NK: np.ndarray, scored_NK: np.ndarray, totals_PG: np.ndarray
     ) -> np.ndarray | None:
-        """Which completions are right [P, G]; None for all."""
+        """True for right completions [P, G]; None if all are right."""
         right_PG: Any = None
         if isinstance(self.success, float):
             right_PG = totals_PG > self.success
@@ -332,7 +332,7 @@ class IPSMixin(Evidence):
         return ~negative_PG if right_PG is None else right_PG & ~negative_PG
 
     def _shaped(self, group: Group, rewards_NK: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
-        """What TRL is to take for the rewards, and the weight of each completion [N]."""
+        """The rewards that TRL is given, and the weight of each completion [N]."""
         weights_N = np.ones(len(rewards_NK))
         try:
             if not isinstance(self.method, RewardMethod):
@@ -349,7 +349,7 @@ class IPSMixin(Evidence):
         return rewards_NK * torch.from_numpy(weights_N).to(rewards_NK)[:, None], weights_N
 
     def _log_raw(self, raw_NK: torch.Tensor) -> None:
-        """Give TRL's metrics and columns to the raw rewards; those of the scaled are ours."""
+        """Log the unscaled rewards in TRL's metrics and columns, and the scaled ones in ours."""
         batch = getattr(self, "scale_rewards", "group") == "batch"  # RLOO has none
         names, G = self.reward_func_names, self.num_generations
         weights_K = self.reward_weights.to(raw_NK.device)
@@ -378,7 +378,7 @@ class IPSMixin(Evidence):
         logged["ips_weight"] = weights_N[local].tolist()
 
     def _warn(self, group: Group) -> None:
-        """Say what stands against scaling, and again only when there is more of it."""
+        """Warn of obstacles to scaling, and again only if there are more of them."""
         p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
         eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
         rewards_PG = group.rewards

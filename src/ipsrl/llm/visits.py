@@ -1,4 +1,4 @@
-"""What a history keeps of each visit of a prompt, in memory and in a file."""
+"""The record of each visit of a prompt in a history, in memory and in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NONE = np.zeros(0)
 
 
 class Visit(NamedTuple):
-    """One group of a prompt; without log-probabilities nothing but its outcomes is kept."""
+    """One group of a prompt; without log-probabilities only its outcomes are kept."""
 
     ids: np.ndarray  # [G]
     texts: tuple[bytes, ...] = ()  # G completions, as `packed`
@@ -26,7 +26,7 @@ class Visit(NamedTuple):
 
 
 def packed(tokens: Tokens) -> bytes:
-    """Token ids in four bytes each, which equal ones have in common."""
+    """Token ids in four bytes each; equal sequences have equal bytes."""
     return np.asarray(tokens, np.int32).tobytes()
 
 
@@ -57,7 +57,7 @@ def write_visits(path: Path, visits_of: dict[int, list[Visit]]) -> None:
 
 
 def read_visits(path: Path) -> dict[int, list[Visit]]:
-    """What `write_visits` wrote.
+    """Read the file that `write_visits` wrote.
 
     Args:
       path: of the file.

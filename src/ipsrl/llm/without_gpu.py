@@ -1,4 +1,4 @@
-"""What TRL does for a GPU only, or for nothing without one."""
+"""Settings of TRL that make sense only with a GPU, and their replacements without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 
 
 def without_gpu(arguments: Any) -> dict[str, Any]:
-    """Fields of a class of training arguments, whose defaults are meant for a GPU, without one."""
+    """Fields of training arguments whose defaults need a GPU, with values for a CPU."""
     if torch.cuda.is_available():
         return {}
     off = ("bf16", "dataloader_pin_memory", "gradient_checkpointing", "activation_checkpointing")
@@ -27,7 +27,7 @@ def without_gpu(arguments: Any) -> dict[str, Any]:
 
 @contextmanager
 def completions_only() -> Iterator[None]:
-    """Compute no logits of prompts, whose log-probabilities nobody reads.
+    """Compute no logits of prompts, because nobody reads their log-probabilities.
 
     TRL (1.16) leaves them out where Triton runs, and so on no processor, where they may be most
     of a step: a prompt of 150 tokens before an answer of 7 with Gemma's 262,144 words.

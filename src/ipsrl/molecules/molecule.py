@@ -35,7 +35,7 @@ def canonical(smiles: str | None) -> str | None:
 
 
 def fault(smiles: str) -> str:
-    """Why an oracle cannot be asked for it, or "" for a molecule that it can be asked for.
+    """The reason why an oracle cannot be asked for the molecule; "" if it can.
 
     It must be one that RDKit reads, of at most `LONGEST` characters, and with at least one atom.
     A radical, a place where something is attached (`*`), a number of an atom in a reaction, and a

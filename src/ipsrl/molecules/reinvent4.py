@@ -214,7 +214,7 @@ def _aggregate(made: Translation, parts: list[list[dict[str, Any]]], kinds: list
 
 
 def _learning(made: Translation, given: dict[str, Any]) -> int:
-    """What is told of the search itself; returns the size of a batch."""
+    """Translate the settings of the search itself; returns the size of a batch."""
     made.take("run_type", "method", "reinvent")
     made.values["augmentations"] = 0
     parameters = dict(given.pop("parameters", {}))

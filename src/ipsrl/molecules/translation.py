@@ -34,12 +34,12 @@ class Translation:
     lost: list[tuple[str, str]] = field(default_factory=list)
 
     def take(self, theirs: str, ours: str, value: Any, why: str = "") -> None:
-        """A key of theirs is a key of ours."""
+        """Translate a key of theirs to a key of ours."""
         self.values[ours] = value
         self.told.append((theirs, f"{ours} = {toml(value)}" + (f"  ({why})" if why else "")))
 
     def left(self, where: str, given: Mapping[str, Any]) -> None:
-        """What is left of a table of theirs is not known."""
+        """Report the remaining keys of a table of theirs as unknown."""
         self.lost += [(f"{where}.{key}", "it is not known here") for key in given]
 
     def toml(self) -> str:

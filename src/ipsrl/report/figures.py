@@ -117,7 +117,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def plain(label: str) -> str:
-    """A label as it is: no formula between dollars, not hidden for its first underscore."""
+    """A label shown literally: no formula between dollars, not hidden by its first underscore."""
     label = label.replace("$", r"\$")
     return label if label and not label.startswith("_") else " " + label
 

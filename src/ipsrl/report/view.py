@@ -210,7 +210,7 @@ def known(values: Any) -> list[Number]:
 
 
 def as_json(value: Any) -> str:
-    """A page as JSON that can stand in a script: no end of a tag, no comment begins in it."""
+    """A page as JSON that can stand in a script: it cannot end a tag or begin a comment."""
     text = json.dumps(value, default=_fields, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

@@ -1,4 +1,4 @@
-"""Items of the paper (and ours): the configurations behind them, and our numbers beside its own."""
+"""Items of the paper (and ours): their configurations, and our numbers beside its numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Item:
-    """What can be reproduced.
+    """One item that can be reproduced.
 
     Attributes:
       what: one line for the help.

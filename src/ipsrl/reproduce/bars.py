@@ -1,4 +1,4 @@
-"""Published figures on hyper-grids that a small machine can run again, and ours.  Ours."""
+"""Published figures on hyper-grids that a small machine can run again, and ours beside them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 @dataclass(frozen=True)
 class Bar:
-    """What others have published of a grid.
+    """A published figure for a grid.
 
     Attributes:
       says: their figures.
@@ -93,7 +93,7 @@ def _of_samples(run: Run, samples: int) -> list[float]:
 
 
 def _all_visited(run: Run, config: Config, modes: int) -> float | None:
-    """Median over the seeds of the trajectories until every mode was visited; None for never."""
+    """Median over the seeds of the trajectories until every mode was visited; None if never."""
     first = dict.fromkeys(range(config.seed, config.seed + config.seeds), math.inf)
     for row in run.metrics():
         if row["modes_visited"] == modes:

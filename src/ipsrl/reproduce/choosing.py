@@ -1,4 +1,4 @@
-"""Which estimator of p(outcome): closed forms and trained bandits, by right answers per member.
+"""Estimators of p(outcome), in closed form and trained, by right answers per member.
 
 The page docs/choosing.md shows these figures, and `ipsrl advise` answers by the same table.
 """
@@ -38,7 +38,7 @@ CLOSED = ("bias", "sd", "weight", "weight_sd", "pull", "passes")
 
 
 def reproduce(name: str, preset: str, out: Path) -> None:
-    """Closed forms of the estimators, and bandits trained with them; a table and a figure."""
+    """Compute closed forms of the estimators and train bandits; write a table and a figure."""
     rows = [
         _row(per_member, estimate, 3 if preset == "quick" else 20)
         for per_member in PER_MEMBER

@@ -16,7 +16,7 @@ def reproduce(argv: list[str]) -> int:
     @dataclass(frozen=True)
     class Options:
         item: tyro.conf.Positional[Literal[tuple(items.ITEMS)]]  # type: ignore[valid-type]
-        """What to reproduce."""
+        """Item to reproduce."""
         preset: Literal["quick", "cpu", "paper"] = "quick"
         """quick: minutes on two cores; paper: the full budget; cpu: hours, for language models and
         molecules."""

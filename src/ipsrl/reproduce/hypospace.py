@@ -106,7 +106,7 @@ def cells(name: str, preset: Preset) -> dict[str, list[Config]]:
 
 
 def _chosen(method: str) -> dict[str, Any]:
-    """Keys of a configuration that has this method of a preset."""
+    """Keys of a configuration for this method of a preset."""
     name = method.removesuffix("-replay")
     return {"method": name} | ({"estimator": "replay"} if name != method else {})
 
@@ -149,13 +149,13 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 
 def directory(out: Path, cell: str, config: Config) -> Path:
-    """Of one run; cells of Table 4 whose clip does nothing share theirs."""
+    """The directory of one run; cells of Table 4 whose clip does nothing share theirs."""
     name = cell if getattr(config.shaping(), "eps", 0.0) else cell.partition("-eps")[0]
     return out / name / f"seed-{config.seed}"
 
 
 def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
-    """Both halves over all seeds, so that intervals are over sets and seeds."""
+    """A row of both halves over all seeds, so that intervals are over sets and seeds."""
     config = configs[0]
     folders = [directory(out, cell, config) for config in configs]
     sets = read_lines(folders[0] / "data.jsonl", ObservationSet)
@@ -197,7 +197,7 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
 
 
 def _count_structures(folders: Mapping[str, Path], out: Path) -> Path:
-    """How often each right structure was given for the first test view that has most of them."""
+    """Counts of each right structure for the first test view with most structures."""
     config = Run.open(next(iter(folders.values()))).config(Config)
     task = make_task(config.domain, config.size)
     sets = read_lines(next(iter(folders.values())) / "data.jsonl", ObservationSet)
@@ -220,7 +220,7 @@ def _count_structures(folders: Mapping[str, Path], out: Path) -> Path:
 
 
 def pull(outcomes: int, group_size: int, eps: float) -> float:
-    """How strongly equal rewards pull a small deviation from uniform back, in one update.
+    """Strength with which equal rewards pull a small deviation from uniform back, in one update.
 
         d(dp_i)/dp_i = f'(p) - K f(p)   at p = 1/K,   update_i = f(p_i) - p_i sum_j f(p_j)
 
@@ -234,7 +234,7 @@ def pull(outcomes: int, group_size: int, eps: float) -> float:
 
 
 def explained(rows: list[dict[str, Any]]) -> str:
-    """Does the predicted pull put the cells of Table 4 in the order that was measured?"""
+    """Rank correlation of the predicted pull with the measured recovery of Table 4."""
     pulls = [row["pull"] for row in rows]
     measured = {
         "ours": [row["test"]["recovery_rate"][0] for row in rows],

@@ -1,4 +1,4 @@
-"""Figure 3: 35 paths against 7, by GRPO and by IPS-GRPO, and where GRPO does something else."""
+"""Figure 3: GRPO and IPS-GRPO on 35 and 7 paths, and variants in which GRPO ends elsewhere."""
 
 from __future__ import annotations
 

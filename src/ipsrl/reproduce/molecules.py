@@ -1,4 +1,4 @@
-"""Which outcome makes IPS act on molecules at all: the ablation that Table 3 lacks."""
+"""The ablation that Table 3 lacks: which outcome makes IPS act on molecules?"""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ PRESETS = {
 
 
 def nearest_drug(smiles: list[str]) -> list[int]:
-    """Outcome: the reference of four-drugs that is most similar, a mode of that objective."""
+    """Outcome: the most similar reference of four-drugs, which is a mode of that objective."""
     from ipsrl.molecules.molecule import similarities
 
     return similarities(smiles, _four_drugs()).argmax(1).tolist()
@@ -96,7 +96,7 @@ def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Conf
 
 
 def _chosen(method: str) -> dict[str, str]:
-    """Keys of a configuration that has this method of a preset."""
+    """Keys of a configuration for this method of a preset."""
     name, *of = method.split()
     if not of:
         return {"method": name}
@@ -107,7 +107,7 @@ def _chosen(method: str) -> dict[str, str]:
 
 
 def directory(out: Path, cell: str, seed: int) -> Path:
-    """Of one run."""
+    """The directory of one run."""
     return out / cell.replace(" ", "-") / f"seed-{seed}"
 
 
@@ -123,7 +123,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 def hits_figures(
     preset: Preset, found: dict[str, list[dict[str, Any]]]
 ) -> dict[str, tuple[str, Figure]]:
-    """Hits by oracle calls, for each objective: end of the file name, and figure, by caption."""
+    """Hits by oracle calls for each objective: end of the file name, figure, caption."""
     return {
         f"{objective}: hits by oracle calls": (
             f"{objective}-hits",
@@ -172,7 +172,7 @@ def records(
 def record(
     out: Path, cell: str, config: Config, measure: Callable[[Path, Config], dict[str, Any]]
 ) -> dict[str, Any]:
-    """What a table needs of one run: of `out`/records.jsonl if it is there, else it is run.
+    """The record of one run for the table, from `out`/records.jsonl or by running it.
 
     A run directory has megabytes, and a record a few kilobytes, which can be kept.
 
@@ -237,7 +237,7 @@ def _here(inputs: dict[str, str]) -> dict[str, str]:
 
 
 def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What was found, over the seeds."""
+    """The results of a cell over the seeds."""
     calls = max(one["calls"] for one in records)
     return {
         "cell": cell,
@@ -256,7 +256,7 @@ def row(cell: str, records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def burden(ob100: list[int | None], calls: int) -> str:
-    """OB100 over the seeds; more than `calls` where they did not bring 100 hits."""
+    """OB100 over the seeds; more than `calls` for seeds that did not bring 100 hits."""
     found = sorted(math.inf if one is None else one for one in ob100)
     median, low, high = (
         f"> {calls:,}" if math.isinf(one) else f"{one:,.0f}"
@@ -266,7 +266,7 @@ def burden(ob100: list[int | None], calls: int) -> str:
 
 
 def modes(folder: Path, config: Config) -> dict[str, Any]:
-    """What was found of each mode: the molecules that are most similar to one of the references.
+    """The results for each mode: the molecules most similar to one of the references.
 
     Returns:
       hits of each reference, how many have hits, and effective modes: exp of the entropy of the

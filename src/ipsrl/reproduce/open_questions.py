@@ -1,4 +1,4 @@
-"""A real pretrained model is asked questions with many right answers: who keeps them?  Ours."""
+"""A pretrained model answers questions with many right answers: which method keeps them?"""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _config(method: str, prompts: Path, preset: Preset, seed: int) -> Config:
 
 
 def _record(folder: Folder, name: str, config: Config, question: str, texts: Sequence[str]) -> None:
-    """Keep how often each right answer was given, and what else was said."""
+    """Record how often each right answer was given, and what else was said."""
     keys = list(map(QUESTIONS[question].key, texts))
     right = Counter(key for key in keys if key is not None)
     wrong = Counter(text for text, key in zip(texts, keys, strict=True) if key is None)
@@ -139,7 +139,7 @@ def _record(folder: Folder, name: str, config: Config, question: str, texts: Seq
 
 
 def _answers(folder: Folder, name: str, config: Config) -> Counter[str | None]:
-    """How often each right answer was given, and None for others, as it is on record."""
+    """Counts of each right answer, and None for others, from the record."""
     found = json.loads((folder.path / name).read_bytes())
     samples, keys = found["of"].pop("samples"), found["of"]
     # Compared as configurations: keys that have come since then count with their defaults.
@@ -187,7 +187,7 @@ def _sample(model: Path, question: str, seed: int) -> list[str]:
 
 
 def statistics_of(counts: Mapping[str | None, int]) -> dict[str, Any]:
-    """What the answers of one model say.
+    """Statistics of the answers of one model.
 
     Args:
       counts: of each right answer, and of None for all others.

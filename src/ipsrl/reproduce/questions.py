@@ -1,4 +1,4 @@
-"""Questions that have many right answers, and lists to check answers against.
+"""Questions with many right answers, and the lists that decide what is right.
 
 `ipsrl train llm` calls `right` as the reward and `answer` as the outcome.
 """
@@ -30,7 +30,7 @@ class Question:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """As a conversation; without words of the system, which a template would make up."""
+        """The question as a conversation, without a system message, which a template would add."""
         said = [("system", "")]
         for question, reply in self.shots:
             said += [("user", question), ("assistant", reply)]
@@ -102,11 +102,11 @@ QUESTIONS = {
 
 
 def answer(completions: Sequence[Any], question: Sequence[str], **_: Any) -> list[str | None]:
-    """The right answer that each completion mentions first; None for none."""
+    """The right answer that each completion mentions first; None if it mentions none."""
     pairs = zip(question, map(last_message, completions), strict=True)
     return [QUESTIONS[name].key(text) for name, text in pairs]
 
 
 def right(completions: Sequence[Any], question: Sequence[str], **_: Any) -> list[float]:
-    """1 where a completion mentions a right answer, else 0."""
+    """1 if a completion mentions a right answer, else 0."""
     return [float(key is not None) for key in answer(completions, question)]

@@ -73,7 +73,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 
 def check_files(configs: Sequence[Config]) -> None:
-    """See that the files are there that the user brings, before any work is done."""
+    """Check that the files that the user must supply exist, before any work is done."""
     parts = [component for config in configs for component in config.components]
     files = [
         *(part.synthesis.stock for part in parts if part.synthesis),
@@ -102,7 +102,7 @@ def at_thresholds(folder: Path, _: Config) -> dict[str, Any]:
 
 
 def row(task: str, threshold: float, method: str, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What was found, over the seeds, beside the paper."""
+    """The results over the seeds, beside the paper's."""
     key = f"{threshold:.2f}"
     theirs = PAPER.get((task.removeprefix("paper-"), threshold, method), ("", ""))
     calls = max(one["calls"] for one in records)

@@ -115,7 +115,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
 
 
 def _success(seeds: int) -> list[dict[str, Any]]:
-    """Probability of right answers after training, of the least of them, and at rest."""
+    """Probability of right answers after training, of the rarest of them, and at rest."""
     rows = []
     for case, (reward, number, other) in WRONG_ANSWERS.items():
         right = np.arange(10) < number
@@ -162,7 +162,7 @@ def _show_success(rows: list[dict[str, Any]]) -> None:
 
 
 def _ties(seeds: int) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Effective outcomes on the way, for a figure; and the rates at the start, for a table."""
+    """Effective outcomes over time for a figure, and the rates at the start for a table."""
     lines: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     rows = []
     for case, rewards in TIES.items():

@@ -1,4 +1,4 @@
-"""Will IPS-GRPO work with my group size, and which estimator of p(outcome) do I need?"""
+"""Advice on group size: will IPS-GRPO work, and which estimator of p(outcome) does it need?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_OUTCOMES, MOST_LEVELS = 1_000_000, 10_000
 
 @dataclass(frozen=True)
 class Advice:
-    """What group-frequency IPS will do to these rewards.
+    """The predicted effect of group-frequency IPS on these rewards.
 
     Attributes:
       distribution: predicted stationary distribution [K].

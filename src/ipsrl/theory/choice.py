@@ -1,4 +1,4 @@
-"""Which estimator of p(outcome) to take: the only table of it, which docs/choosing.md shows."""
+"""The choice of an estimator of p(outcome): the one table, which docs/choosing.md shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHORT_ANSWER = 10
 
 @dataclass(frozen=True)
 class Choice:
-    """An answer to three questions; None where the row holds for either answer.
+    """One row of the table: answers to three questions, where None fits either answer.
 
     Attributes:
       most: right answers per member of a group up to which it holds.

@@ -18,7 +18,7 @@ SMOOTHING = 0.5  # of leave-one-out, its default
 
 
 class Quality(NamedTuple):
-    """Of p^ over p, and of the weight p / p^, which is 1 for exact p.
+    """Quality of p^ over p, and of the weight p / p^, which is 1 for exact p.
 
     Attributes:
       mean: E[p^ / p]; above 1, the outcome seems commoner than it is.
@@ -41,7 +41,7 @@ class Quality(NamedTuple):
 def quality(
     estimator: str, p: float, group_size: int, *, visits: int = 8, ways: int = 1
 ) -> Quality:
-    """What an estimate of p is worth, for a sample that was drawn and a policy that stands still.
+    """Quality of an estimate of p for a sample that was drawn, with a policy that does not move.
 
         group          p^ = (1 + m) / G,              f(p) = 1 - (1 - p)^G
         leave-one-out  p^ = (m + s) / (G - 1 + s),    s = 1/2
@@ -91,7 +91,7 @@ def quality(
 def _values(
     estimator: str, p: float, group_size: int, visits: int, ways: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values that p^ can have, and their probabilities."""
+    """The possible values of p^, and their probabilities."""
     if estimator == "exact":
         return np.array([p]), np.ones(1)
     if estimator == "likelihood":
@@ -116,7 +116,7 @@ def _binomial(trials: int, p: float) -> np.ndarray:
 
 
 def _different(p: float, group_size: int, ways: int) -> np.ndarray:
-    """Probabilities of 1 to W different texts of an outcome that was drawn [W]."""
+    """Probabilities that an outcome that was drawn has 1 to W different texts [W]."""
     chances = np.zeros(ways)
     chances[0] = 1.0
     new = (ways - np.arange(1, ways + 1)) * p / ways

@@ -1,4 +1,4 @@
-"""Gradient flows on the softmax bandit: what expected return does to outcomes, and what IPS does.
+"""Gradient flows on the softmax bandit, under expected return and under IPS.
 
 A policy p = softmax(theta) over K outcomes with rewards r follows the gradient of
 
@@ -80,7 +80,7 @@ class Flow:
         return velocity[..., :, None] - velocity[..., None, :]
 
     def potential(self, theta):
-        """What the flow descends: dV/dt = -|dtheta/dt|^2 [...].
+        """The potential that the flow descends: dV/dt = -|dtheta/dt|^2 [...].
 
         V = -sum_o r_o p_o^(1 - alpha) / (1 - alpha) + beta KL(p || ref); for alpha = 1 the first
         term is R logsumexp(theta) - sum_i r_i theta_i = -sum_o r_o log p_o.
@@ -95,7 +95,7 @@ class Flow:
         return self.beta * kl - gain
 
     def stationary(self) -> np.ndarray:
-        """Where the flow ends, in closed form [K].
+        """The end point of the flow, in closed form [K].
 
             alpha > 0, beta = 0:  p proportional to r^(1/alpha)
             alpha = 0, beta > 0:  p proportional to ref exp(r / beta)                    (Gibbs)
@@ -125,7 +125,7 @@ class Flow:
         )
 
     def _at(self, theta) -> tuple[Any, Any, Any, Any]:
-        """Namespace of the logits, log p, and the rewards and log reference beside them."""
+        """Return the namespace of the logits, log p, and the rewards and log reference in it."""
         xp, theta, rewards, reference = as_arrays(theta, self.rewards, self.reference)
         theta = theta - xp.max(theta, axis=-1, keepdims=True)
         log_p = theta - xp.log(xp.sum(xp.exp(theta), axis=-1, keepdims=True))

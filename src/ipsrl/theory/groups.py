@@ -1,4 +1,4 @@
-"""What a finite group does: expected updates, a simulation, and the group that is needed.
+"""Effects of a finite group: expected updates, a simulation, and the group size that is needed.
 
 The closed form itself (presence, stationary distribution, floor) is in `ipsrl.core.floor`, because
 training reports it too.
@@ -93,7 +93,7 @@ def simulate(
     seeds: int = 5,
     seed: int = 0,
 ) -> np.ndarray:
-    """Train a softmax bandit with the method that trains everything else, and see where it stays.
+    """Train a softmax bandit with a method of the library, and return its resting distribution.
 
     Args:
       rewards: r [K], of positive sum, to which they are normalised: the scale "none" needs a unit.
@@ -148,7 +148,7 @@ def trace(
     seeds: int = 5,
     seed: int = 0,
 ) -> np.ndarray:
-    """`simulate`, and the distributions on the way.
+    """Run `simulate`, and return the distributions on the way as well.
 
     Args:
       every: steps between two of them.
@@ -184,7 +184,7 @@ def _bandit(
     lr: float,
     groups: int,
 ) -> tuple[Any, Any]:
-    """Logits and state to begin with, and a step of them by a key, which returns p before it."""
+    """Initial logits and state, and a step of them by a key, which returns p before the step."""
     import jax
     import jax.numpy as jnp
 
@@ -231,7 +231,7 @@ def needed_group_size(
     success: np.ndarray | None = None,
     counts: np.ndarray | None = None,
 ) -> int | None:
-    """Smallest G at which all that have a target survive, within `target_l1` of it.
+    """Smallest G at which all outcomes with a target survive, within `target_l1` of it.
 
     Args:
       rewards: r >= 0 [K].
@@ -259,7 +259,7 @@ def needed_group_size(
         return bool(alive and (each * np.abs(p - target)).sum() <= target_l1)
 
     def smallest(low: int, high: int) -> int:
-        """By bisection between a size that is not enough and one that is."""
+        """Find the smallest size that is enough by bisection between these two."""
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if enough(middle) else (middle, high)

@@ -1,4 +1,4 @@
-"""What logged completions say of the three questions of `ipsrl advise`."""
+"""Answers from logged completions to the three questions of `ipsrl advise`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Logged:
 
 
 def richness(counts: np.ndarray) -> int:
-    """How many kinds there are at least, of which some were sampled.
+    """Lower bound on the number of kinds, from those that were sampled.
 
         D + f1 (f1 - 1) / (2 (f2 + 1)),   f1, f2 = kinds seen once, and twice
 
@@ -64,7 +64,7 @@ def typical(
     group_size: int | None = None,
     success_above: float | None = None,
 ) -> Logged:
-    """The three questions, answered by a log.
+    """Answer the three questions from a log.
 
     Args:
       rows: completions with rewards.

@@ -1,4 +1,4 @@
-"""Ties and drift: what moves a policy whose outcomes earn the same, and what holds it.
+"""Ties and drift: the movement of a policy with equal rewards, and what holds it.
 
 Equal rewards give the logits of a softmax policy no direction, only noise, whose covariance per
 step is c (diag p - p p').  A random walk of logits concentrates p: docs/theory.md derives how fast.
@@ -17,7 +17,7 @@ from ipsrl.errors import InvalidInput
 
 
 def tie_noise(group_size: int, lr: float, *, paid: float) -> float:
-    """Noise of GRPO per step where every outcome is paid 1 with the same probability, else 0.
+    """Noise of GRPO per step if every outcome is paid 1 with the same probability, else 0.
 
         c = lr^2 / G * (G - 1) / G * (1 - v^G - (1 - v)^G),   v = paid
 
@@ -41,7 +41,7 @@ def tie_noise(group_size: int, lr: float, *, paid: float) -> float:
 
 
 def concentration_rate(p: np.ndarray) -> np.ndarray:
-    """How fast noise alone concentrates a policy, per step and unit of `tie_noise`.
+    """Rate at which noise alone concentrates a policy, per step and unit of `tie_noise`.
 
         d E[S2] / dt = c (2 S3 - S2^2 - 6 S4 + 8 S2 S3 - 3 S2^3),   Sn = sum_o p_o^n
 
@@ -59,7 +59,7 @@ def concentration_rate(p: np.ndarray) -> np.ndarray:
 
 
 def rarity_rate(p: np.ndarray) -> np.ndarray:
-    """How fast noise alone makes outcomes rare, per step and unit of `tie_noise`.
+    """Rate at which noise alone makes outcomes rare, per step and unit of `tie_noise`.
 
         d E[sum_o 1/p_o] / dt = c/2 ((S2 - S3) sum_o 1/p_o + K - 3 + 2 K S2)
 
@@ -78,7 +78,7 @@ def rarity_rate(p: np.ndarray) -> np.ndarray:
 
 
 def drift(p: np.ndarray, rewards: np.ndarray, *, paid: float) -> np.ndarray:
-    """How GRPO moves the logits where rewards differ, per step and unit of lr, in large groups.
+    """Speed of the logits under GRPO with unequal rewards in large groups, per step and unit of lr.
 
         d theta_i = p_i v (r_i - V) / sigma
         V = sum_o p_o r_o,   sigma^2 = v sum_o p_o r_o^2 - (v V)^2
@@ -102,7 +102,7 @@ def drift(p: np.ndarray, rewards: np.ndarray, *, paid: float) -> np.ndarray:
 def resting_variance(
     outcomes: int, group_size: int, lr: float, *, estimator: Literal["group", "exact"]
 ) -> float:
-    """Variance of log p around equal parts, where IPS holds outcomes that all earn r = 1 / K.
+    """Variance of log p around equal shares, at which IPS rests if all outcomes earn r = 1 / K.
 
         Var log(p_o K) = lr D / (2 F)
         exact:  D = r^2 (K - 1) / G,                        F = r

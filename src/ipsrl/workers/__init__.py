@@ -1,4 +1,4 @@
-"""Environments of their own, for tools whose requirements clash with those of ipsrl.
+"""Separate environments for tools whose requirements clash with those of ipsrl.
 
     install("verl")        builds one from verl.txt beside this file, with ipsrl in it
     interpreter("verl")    its Python
@@ -52,7 +52,7 @@ def install(name: str) -> Path:
 
 
 def interpreter(name: str) -> Path:
-    """Python of an environment that is installed.
+    """The Python of an installed environment.
 
     Raises:
       InvalidInput: for an unknown name.
@@ -67,12 +67,12 @@ def interpreter(name: str) -> Path:
 
 
 def names() -> list[str]:
-    """The environments that there can be."""
+    """The names of all environments."""
     return sorted(path.stem for path in FOLDER.glob("*.txt"))
 
 
 def status() -> dict[str, Path | None]:
-    """Interpreter of every environment, None where it is not installed."""
+    """The interpreter of every environment, None if it is not installed."""
     return {name: _python(_folder(name)) if _is_ready(name) else None for name in names()}
 
 
@@ -104,7 +104,7 @@ def _python(folder: Path) -> Path:
 
 
 def _ipsrl() -> list[str]:
-    """This very ipsrl, as arguments of pip: the checkout, where it came from, or its version."""
+    """This version of ipsrl as arguments of pip: the checkout, its origin, or its version."""
     checkout = FOLDER.parents[2]
     if (checkout / "pyproject.toml").is_file():
         return ["--editable", str(checkout)]

@@ -1,4 +1,4 @@
-"""Programs that do not outlive their purpose."""
+"""Programs that are ended together with the process that needs them."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ class ProcessGroup:
         self.close()
 
     def kill(self) -> None:
-        """Kill what is in it, from any thread."""
+        """Kill all processes in the group, from any thread."""
         if self._guard.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.id, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill what is in it, once and for all."""
+        """Kill all processes in the group, now and in future."""
         self.kill()
         self._guard.communicate()
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A program that ran.
+    """The result of a program that ran.
 
     Attributes:
       output: what it wrote to standard output.
@@ -74,7 +74,7 @@ def run(
     stdin: bytes = b"",
     cwd: Path | None = None,
 ) -> Ended:
-    """Run a program to its end, or to the end of its time; nothing of it goes on after that.
+    """Run a program until it ends or its time is over; none of its processes survives that.
 
     Args:
       command: the program and its arguments.

@@ -40,7 +40,7 @@ class _Trouble(RunError):
 
 
 class WorkerDied(_Trouble):
-    """The program cannot be started, ended without an answer, or does not keep to the protocol."""
+    """The program cannot be started, ended without an answer, or broke the protocol."""
 
 
 class WorkerTimeout(_Trouble):
@@ -51,7 +51,7 @@ E = TypeVar("E", bound=_Trouble)
 
 
 class Lines:
-    """A program that is asked one request at a time, from one thread.
+    """A program that answers one request at a time, from one thread.
 
     It starts with the first request.  After a failure it is killed with all its children, and the
     next request starts it again.
@@ -203,7 +203,7 @@ class Lines:
         return self._trouble(WorkerDied, end)
 
     def _keep_errors(self, stderr: IO[bytes]) -> bytes | None:
-        """Read some standard error, of which the end is kept; b"" when it has ended."""
+        """Read some standard error and keep its end; b"" when it has ended."""
         if chunk := stderr.read(2**16):
             self._errors = (self._errors + chunk)[-SHOWN:]
         return chunk
@@ -238,7 +238,7 @@ def _streams(program: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO
 
 
 def _written(stdin: IO[bytes], request: bytes) -> bytes:
-    """What is left of the request; nothing if the program reads no more."""
+    """The rest of the request; nothing if the program has stopped reading."""
     try:
         return request[stdin.write(request) or 0 :]
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""The two kinds of methods: what changes rewards only, and what computes advantages whole."""
+"""The two kinds of methods: those that change rewards, and those that compute advantages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipsrl.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """Base of all methods: `advantages` says how, and a call clips what it gives.
+    """Base of all methods: subclasses define `advantages`, and a call clips the result.
 
     Attributes:
       needs: fields of `Group` that it reads besides rewards and mask, and refuses a group without;
@@ -70,7 +70,7 @@ class RewardMethod(Method):
         """Shaped rewards [..., G]."""
 
     def weights(self, group: Group) -> Array:
-        """What a host multiplies its rewards by [..., G]: r~ / r, and 1 where r is 0."""
+        """Factors for the rewards of a host [..., G]: r~ / r, and 1 where r is 0."""
         xp, rewards, shaped = as_arrays(group.needed("rewards", self), self.rewards(group))
         earns, ones = rewards != 0, xp.ones_like(shaped)
         return xp.where(earns, shaped / xp.where(earns, rewards, ones), ones)
@@ -87,17 +87,17 @@ class RewardMethod(Method):
 
 
 def divides(kind: type[Method]) -> bool:
-    """Whether it divides rewards by p^: of all samples, unless `success` says which."""
+    """True if it divides rewards by p^, of all samples or of those in `success`."""
     return issubclass(kind, RewardMethod) and "p" in kind.needs
 
 
 def told(xp: Any, advantages: Array) -> GroupAdvantage:
-    """The advantages, and True for groups in which all are 0."""
+    """The advantages, and flags: True for groups whose advantages are all 0."""
     return GroupAdvantage(advantages, ~xp.any(advantages != 0, axis=-1))
 
 
 def members(xp: Any, mask: Array, dtype: Any) -> tuple[Array, Array]:
-    """1 for samples that exist and 0 else [..., G], and how many there are, at least 1 [..., 1]."""
+    """1 for samples that exist and else 0 [..., G], and their number, at least 1 [..., 1]."""
     present = xp.astype(mask, dtype)
     return present, xp.clip(xp.sum(present, axis=-1, keepdims=True), min=1.0)
 
@@ -115,7 +115,7 @@ def log_probs(group: Group, field: str, by: Method) -> Array:
 
 
 def check_not_negative(rewards: Array, by: Method) -> None:
-    """Refuse rewards that a factor below 1 would make better.
+    """Refuse negative rewards, which a factor below 1 would improve.
 
     Raises:
       InvalidInput: for a negative one.
@@ -128,7 +128,7 @@ def check_not_negative(rewards: Array, by: Method) -> None:
 
 
 def check_option(by: Method, name: str, low: float, high: float = math.inf) -> None:
-    """Refuse an option that is not a number in [low, high], or infinite.
+    """Refuse an option that is not a finite number in [low, high].
 
     Raises:
       InvalidInput: if it is not.

@@ -1,4 +1,4 @@
-"""Methods that count an outcome: within the group, or in all visits of the prompt."""
+"""Methods that count an outcome, within the group or in all visits of the prompt."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Uniqueness(Method):
 
 @dataclass(frozen=True)
 class BatchPenalty(Method):
-    """GRPO's advantage, less for what the group repeats.
+    """GRPO's advantage minus a penalty for outcomes that the group repeats.
 
         A = (r - mean r) / (std r + 1e-4) - k (n_o - 1) / G
 
@@ -64,7 +64,7 @@ class BatchPenalty(Method):
 
 @dataclass(frozen=True)
 class UCB(Method):
-    """GRPO's advantage, and a bonus for outcomes that the prompt has rarely had.
+    """GRPO's advantage plus a bonus for outcomes that the prompt has rarely had.
 
         A = (r - mean r) / (std r + 1e-4) + k (b - b0),   b = min(1, N(o)^(-1/2))
 
@@ -77,7 +77,7 @@ class UCB(Method):
 
     k: float = option(0.1, "Weight of the bonus.", own=True)
     constant: float = option(
-        0.0, "What the bonus is compared with; 0 for its mean over the others.", own=True
+        0.0, "Value that is subtracted from the bonus; 0 for its mean over the others.", own=True
     )
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class UCB(Method):
 
 @dataclass(frozen=True)
 class DARLING(Method):
-    """Rewards times the share of the others that have another outcome.
+    """Rewards multiplied by the share of the other samples that have another outcome.
 
         A = r~ - mean r~,   r~ = r max(.1, (G - n_o) / (G - 1))
 
@@ -129,7 +129,7 @@ class DARLING(Method):
 
 @dataclass(frozen=True)
 class GAPO(Method):
-    """GRPO of a reward for outcomes that come as often as each of K.
+    """GRPO with a reward for outcomes that are as frequent as each of K equal ones.
 
         A = (r~ - mean r~) / (std r~ + 1e-4),   r~ = 1 - |n_o / G - 1 / K|, -1 of what is wrong
 
@@ -140,7 +140,7 @@ class GAPO(Method):
     needs: ClassVar[tuple[str, ...]] = ("ids",)
     reads: ClassVar[tuple[str, ...]] = ("success",)
 
-    known: int = option(0, "Number of right outcomes of a prompt, K; to be given.", own=True)
+    known: int = option(0, "Number of right outcomes of a prompt, K; required.", own=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Exemplar replay: a method with a loss of its own, which a family adds to that of its policy."""
+"""Exemplar replay, a method with a loss of its own that is added to the loss of the policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ExemplarReplay(Method):
-    """Dr.GRPO, and maximum likelihood of one exemplar of every right outcome that was found.
+    """Dr.GRPO, plus maximum likelihood of one exemplar of every right outcome that was found.
 
         A = r - mean r,   L = L(A) + weight (1/B) sum_e -(1/T_e) log pi(e)
 
@@ -45,7 +45,7 @@ class ExemplarReplay(Method):
         return group_advantage(rewards, scale="none", mask=mask)
 
     def remember(self, bank: dict[int, T], right: Iterable[tuple[int, T]]) -> None:
-        """Take right samples into the bank of their prompt, the oldest first.
+        """Add right samples to the bank of their prompt, the oldest first.
 
         A sample takes the place of the one before it with its outcome.  Where there are more than
         `size` outcomes, the one that was right the longest ago goes.

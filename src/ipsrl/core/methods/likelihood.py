@@ -1,4 +1,4 @@
-"""Methods of how likely each sample was: under the policy that drew it, or under a reference."""
+"""Methods that use the log-probability of a sample under the policy or under a reference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ipsrl.errors import InvalidInput
 
 @dataclass(frozen=True)
 class UCPO(Method):
-    """GRPO's advantage, handed from the likely to the unlikely ones of the right samples.
+    """GRPO's advantage, moved from likely to unlikely samples among the right ones.
 
         A_i = A+ c w_i of the c right samples,   w_i = (1 - tau) / c + tau v_i / sum_right v,
         v_i = 1 / q_i,   q = softmax over the right samples of l_i
@@ -36,7 +36,7 @@ class UCPO(Method):
     needs: ClassVar[tuple[str, ...]] = ("log_pf",)
     reads: ClassVar[tuple[str, ...]] = ("success", "lengths")
 
-    tau: float = option(0.2, "Share of the weight that goes by 1 / likelihood.", own=True)
+    tau: float = option(0.2, "Share of the weight that follows 1 / likelihood.", own=True)
     per_token: bool = option(
         False,
         "Mean log-probability of tokens, as in the code; the paper has the sum.",
@@ -66,7 +66,7 @@ class UCPO(Method):
 
 @dataclass(frozen=True)
 class Unlikeliness(RewardMethod):
-    """Rewards that are less for what the policy was more likely to write.
+    """Rewards that are reduced for samples that the policy was more likely to write.
 
         r~_i = r_i (1 - beta rank_i / G)
 
@@ -97,7 +97,7 @@ class Unlikeliness(RewardMethod):
 
 @dataclass(frozen=True)
 class MARA(Method):
-    """GRPO of rewards that let a KL penalty keep all right samples alike.
+    """GRPO with rewards for which a KL penalty keeps all right samples equally likely.
 
         r~_i = r_z + beta (log ref(z) - log ref(i)) of the right samples,
         z the likeliest of them under the reference

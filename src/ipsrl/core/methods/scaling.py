@@ -1,4 +1,4 @@
-"""Methods that divide a reward by the probability of its outcome, and the one that does nothing."""
+"""Methods that divide a reward by the probability of its outcome, and GRPO, which does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALPHA = "Exponent of 1/p^; outcomes settle in proportion to r^(1/alpha)."
 
 @dataclass(frozen=True)
 class GRPO(RewardMethod):
-    """Rewards as they are.  Where outcomes are known, they are counted and nothing more.
+    """Rewards as they are.  If outcomes are known, they are only counted.
 
     Source: GRPO (2402.03300).
     """
@@ -77,7 +77,7 @@ class IPS(RewardMethod):
 
 @dataclass(frozen=True)
 class Split(Method):
-    """GRPO of success, and the scaled reward standardised among the right samples alone.
+    """GRPO's advantage of success, plus the scaled reward standardised among the right samples.
 
         A = A(success) + 1[right] (r~ - mean_right r~) / (std_right r~ + 1e-4),
         r~ = r / max(p^(o), eps)^alpha,   A(success) = (success - mean) / (std + 1e-4)
@@ -111,7 +111,7 @@ class Split(Method):
 
 @dataclass(frozen=True)
 class DPG(Method):
-    """Distributional policy gradient: descent of the forward KL(p* || p), p*(o) = r(o) / Z.
+    """Distributional policy gradient: it descends the forward KL(p* || p), p*(o) = r(o) / Z.
 
         A = p*(o) / p^(o) - 1 = (r / p^(o)) / Z - 1;   Z = mean of r / p^(o), unless it is given
 
@@ -146,7 +146,7 @@ class DPG(Method):
 
 
 def check_scaling(eps: float, alpha: float) -> None:
-    """Refuse options with which a scaled reward would not be one."""
+    """Refuse options that do not define a scaled reward."""
     check_clip(eps)
     check_exponent(alpha)
     if alpha > 100:

@@ -1,4 +1,4 @@
-"""Methods of how alike the samples of a group are; 1[same outcome] where nothing else is given."""
+"""Methods that use similarities within the group; the default similarity is 1[same outcome]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ipsrl.errors import InvalidInput
 
 @dataclass(frozen=True)
 class DRA(RewardMethod):
-    """Rewards divided by how much of the group is alike.
+    """Rewards divided by the sum of similarities to the group.
 
         r~ = r / sum_j s_ij,   s_ii = 1
 
@@ -58,7 +58,7 @@ class DRA(RewardMethod):
 
 @dataclass(frozen=True)
 class SetPO(Method):
-    """GRPO's advantage, and what a sample adds to the diversity of its group.
+    """GRPO's advantage plus the diversity that a sample adds to its group.
 
         A_i = (r_i - mean r) / (std r + 1e-4) + weight (D(all) - D(all but i)),
         D(S) = mean over i in S of -log(1 + mean over j in S but i of s_ij)
@@ -94,7 +94,7 @@ class SetPO(Method):
 
 @dataclass(frozen=True)
 class DQO(Method):
-    """Rewards, and what a sample adds to the volume that its group spans.
+    """Rewards plus the volume that a sample adds to the span of its group.
 
         A_i = r_i - mean r + weight (log det(S + 1e-3 I) - log det(S + 1e-3 I)_(without i))
 

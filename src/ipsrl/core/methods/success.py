@@ -1,4 +1,4 @@
-"""Methods of rewards alone: how many of the group are right, and by how much."""
+"""Methods that use rewards alone: how many of the group are right, and by how much."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipsrl.errors import InvalidInput
 
 @dataclass(frozen=True)
 class MaxRL(Method):
-    """Maximum likelihood of the right answers: rare success counts for more.
+    """Maximum likelihood of the right answers: rare success has more weight.
 
         A = (r - mean r) / (mean r + 1e-6);  0 where all rewards are 0
 
@@ -37,7 +37,7 @@ class MaxRL(Method):
 
 @dataclass(frozen=True)
 class RiskSensitive(Method):
-    """Risk-seeking: the exponential of a reward over its mean.
+    """Risk-seeking advantages: the exponential of a reward over the mean of the exponentials.
 
         A = (1 / beta) (e^(beta r) / mean e^(beta r) - 1)
 
@@ -64,7 +64,7 @@ class RiskSensitive(Method):
 
 @dataclass(frozen=True)
 class FGRPO(Method):
-    """GRPO's advantage, weaker for groups of which much is right.
+    """GRPO's advantage, weaker for groups with many right samples.
 
         A = (1 - share of right samples)^gamma (r - mean r) / (std r + 1e-4)
 
@@ -90,7 +90,7 @@ class FGRPO(Method):
 
 @dataclass(frozen=True)
 class PassAtK(Method):
-    """The advantage of a sample for the success of the sets of k samples that it belongs to.
+    """The advantage of a sample for the success of the sets of k samples that contain it.
 
         rho = 1 - C(G - c, k) / C(G, k),   sigma = sqrt(rho (1 - rho)),   c right samples of G
         A = (1 - rho) / sigma                                        of a right sample
@@ -126,7 +126,7 @@ class PassAtK(Method):
 
 @dataclass(frozen=True)
 class PKPO(Method):
-    """How much a sample adds to the best of k, over the sets of the group that it belongs to.
+    """The gain of a sample for the best of k, over the sets of the group that contain it.
 
         A_i = mean over sets S of k samples with i of (max_S r - max_(S without i) r)
 
@@ -158,7 +158,7 @@ class PKPO(Method):
 
 
 def _share_of_sets(xp: Any, marked: Array, size: Array, chosen: Array, most: int) -> Array:
-    """C(marked, chosen) / C(size, chosen): sets of `chosen` that hold marked ones only."""
+    """C(marked, chosen) / C(size, chosen): the share of sets that hold marked samples only."""
     share = xp.ones_like(marked + size)
     for i in range(most):
         left = xp.clip(marked - i, min=0.0) / xp.clip(size - i, min=1.0)
@@ -167,7 +167,7 @@ def _share_of_sets(xp: Any, marked: Array, size: Array, chosen: Array, most: int
 
 
 def check_size(size: int, least: int) -> None:
-    """Refuse a k that is not a number of samples."""
+    """Refuse a k that is not a whole number of samples."""
     if not is_count(size) or not least <= size <= 1024:
         raise InvalidInput(
             f"size is {size}. A set has a whole number of samples, {least} to 1024; 4 or 8 are "

@@ -1,4 +1,4 @@
-"""What a completion means: outcome functions that are named, not written.
+"""Outcome functions by name, which say what a completion means.
 
     IPSGRPOTrainer(..., outcome_fn="math")
     ipsrl diagnose runs/llm-... --outcome math
@@ -38,7 +38,7 @@ OUTCOMES: dict[str, Callable[[str], Hashable | None]] = {
 
 
 def outcome(name: str) -> Callable[..., list[Hashable | None]]:
-    """The outcome function of this name, as trainers, `CollapseMonitor` and `ips_reward` take it.
+    """The outcome function of this name, for trainers, `CollapseMonitor` and `ips_reward`.
 
     Args:
       name: one of `OUTCOMES`.
@@ -66,13 +66,13 @@ def outcome(name: str) -> Callable[..., list[Hashable | None]]:
 
 
 def named(outcome_fn: Any) -> Any:
-    """The outcome function where a name of `OUTCOMES` was given, anything else as it is."""
+    """The outcome function for a name of `OUTCOMES`; any other value as it is."""
     known = isinstance(outcome_fn, str) and outcome_fn in OUTCOMES
     return outcome(outcome_fn) if known else outcome_fn
 
 
 def load_outcome(spec: str) -> Callable[..., Any]:
-    """The outcome function that a name of `OUTCOMES`, or else "module:function", names.
+    """The outcome function for a name of `OUTCOMES`, or else for "module:function".
 
     Raises:
       InvalidInput: as `outcome`, and as `load_function`.

@@ -1,4 +1,4 @@
-r"""The final answer of a text, as models write it.
+r"""The final answer of a text, in the forms that models write.
 
 <think>...</think>                    skipped; a thought that does not end has no answer
 \boxed{3/4}                           the last one, wherever it stands
@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
 
 def last_message(completion: Any) -> str:
-    """The text of a completion: itself, or what its last message of the assistant says."""
+    """The text of a completion: itself, or the assistant's last message."""
     if isinstance(completion, str):
         return completion
     messages = [completion] if isinstance(completion, dict) else completion
@@ -55,7 +55,7 @@ def last_message(completion: Any) -> str:
 
 
 def spoken(text: str) -> str:
-    """What comes after the thoughts; "" if they do not end."""
+    """The text after the thoughts; "" if they do not end."""
     for tag in _THOUGHTS:
         start, end = text.rfind(f"<{tag}>"), text.rfind(f"</{tag}>")
         if start > end:
@@ -71,7 +71,7 @@ def code_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def final_answer(text: str) -> Answer | None:
-    """The final answer, or None where nothing was said."""
+    """The final answer, or None if there is no text."""
     text = spoken(text)
     if (inside := _boxed(text)) is not None:
         answer, named = inside, True
@@ -85,7 +85,7 @@ def final_answer(text: str) -> Answer | None:
 
 
 def bare(text: str) -> str:
-    """The text without what models put around an answer."""
+    """The text without the marks that models put around an answer."""
     for _ in range(8):
         before = text
         text = text.strip().removesuffix(".").rstrip(",;: \t\n")
@@ -103,7 +103,7 @@ def bare(text: str) -> str:
 
 
 def _boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{...}; up to the end of its line if that is not closed."""
+    r"""The content of the last \boxed{...}; if that is not closed, up to the end of its line."""
     start = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
     if start < 0:
         return None
@@ -116,7 +116,7 @@ def _boxed(text: str) -> str | None:
 
 
 def _after(text: str) -> str:
-    """What follows `Answer:`: the rest of the line, else the next paragraph; one sentence."""
+    """The text after `Answer:`: the rest of the line, else the next paragraph; one sentence."""
     text = text.partition("</answer>")[0].lstrip(":\uff1a*_ \t")
     line, _, rest = text.partition("\n")
     if not line.strip(" *_") or line.rstrip(" *_").endswith(":"):

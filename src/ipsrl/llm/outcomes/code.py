@@ -15,7 +15,7 @@ _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 def python(text: str) -> str | None:
-    """The code of the last block that is Python, or the whole text where it has none.
+    """The code of the last block that is Python, or the whole text if it has none.
 
     Equal: up to comments, docstrings, type hints, formatting, and the names that the code itself
     gives to variables, arguments, functions and classes; not those of attributes, methods and
@@ -53,7 +53,7 @@ def _is_word(node: ast.expr) -> bool:
 
 
 class _Bare(ast.NodeTransformer):
-    """Without docstrings and type hints."""
+    """Removes docstrings and type hints."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
@@ -77,7 +77,7 @@ class _Bare(ast.NodeTransformer):
 
 
 class _Renamed(ast.NodeTransformer):
-    """The names that each scope binds are v0_0, v0_1, ... in the order in which they appear."""
+    """Renames the names that each scope binds to v0_0, v0_1, ... in their order of appearance."""
 
     def __init__(self) -> None:
         self.scopes: list[dict[str, str]] = []
@@ -113,7 +113,7 @@ class _Renamed(ast.NodeTransformer):
 
 
 def _bound(scope: ast.AST) -> list[str]:
-    """The names that a scope binds itself, in the order in which they appear."""
+    """The names that a scope binds itself, in their order of appearance."""
     names: list[str] = []
     given_away: set[str] = set()
     waiting = list(ast.iter_child_nodes(scope))[::-1]

@@ -1,4 +1,4 @@
-"""Outcomes that are more or less the same: clusters of texts, and similarities of their keys."""
+"""Outcomes that are more or less the same: clusters of texts, similarities of keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST = 10_000  # leaders
 
 
 def clusters(embed: str | Embed = "wordllama", *, threshold: float = 0.7) -> Callable[..., Any]:
-    """An outcome function: texts that mean about the same are one outcome.
+    """Make an outcome function that gives texts of about the same meaning one outcome.
 
     A text belongs to the first leader with cosine(text, leader) >= threshold; without one it
     becomes a leader itself.  Leaders are kept as long as the function, in one process.
@@ -71,7 +71,7 @@ def clusters(embed: str | Embed = "wordllama", *, threshold: float = 0.7) -> Cal
 
 
 def similarity(embed: str | Embed = "wordllama") -> Callable[[list[Hashable]], np.ndarray]:
-    """A `similarity_fn` for the estimator "kernel": cosines of the keys, negative ones are 0.
+    """Make a `similarity_fn` for the estimator "kernel": cosines, with negative ones as 0.
 
     Args:
       embed: as for `clusters`.

@@ -74,7 +74,7 @@ _Number = Fraction | complex
 
 
 class _NotComputed(Exception):
-    """The tree has a part that is not arithmetic."""
+    """The tree contains a part that is not arithmetic."""
 
 
 def mathematics(text: str) -> Hashable | None:
@@ -138,7 +138,7 @@ def _read(written: str) -> Hashable | None:
 
 
 def _is_safe(written: str) -> bool:
-    """Whether the parser builds a tree of this in a short time, and nothing else."""
+    """True if the parser only builds a tree of this, in a short time."""
     depth = deepest = 0
     for mark in written:
         depth += (mark in "([{") - (mark in ")]}")
@@ -147,7 +147,7 @@ def _is_safe(written: str) -> bool:
 
 
 def _tree(written: str) -> Any:
-    """The parser's tree of an expression: not of a set or matrix, which SymPy would compute."""
+    """The parser's tree of an expression; sets and matrices, which SymPy computes, are excluded."""
     if re.search(r"[,;&]|\\[{}]|\\begin|\\cup|\\in\b", written):
         raise _NotComputed
     return _parser()(written)
@@ -168,7 +168,7 @@ def _parser() -> Callable[[str], Any]:
 
 
 def _key(written: str) -> Hashable:
-    """Of lists, sets, points, intervals, matrices, relations; of an expression its value."""
+    """A key of lists, sets, points, intervals, matrices and relations; an expression's value."""
     written = written.strip()
     for between in (r"[,;]", r"\\cup\b"):
         parts, _ = _split(written, between)
@@ -198,7 +198,7 @@ def _key(written: str) -> Hashable:
 
 
 def _split(written: str, between: str) -> tuple[list[str], list[str]]:
-    """The parts outside of brackets, and what is between them."""
+    """The parts outside of brackets, and the separators between them."""
     parts, marks, depth, start = [], [], 0, 0
     for match in re.finditer(rf"(?P<open>\\?\{{|[(\[])|(?P<close>\\?\}}|[)\]])|{between}", written):
         if match["open"] or match["close"]:
@@ -224,7 +224,7 @@ def _one_of(members: frozenset[Hashable]) -> Hashable:
 
 
 def _relation(left: str, relation: str, right: str) -> Hashable:
-    """Left minus right, in units of its first value that is not 0; > and >= are turned round."""
+    """Left minus right, in units of its first value other than 0; > and >= are reversed."""
     kind, turned = _RELATIONS[relation.lstrip("\\")]
     names, values = _values(*map(_tree, (right, left) if turned else (left, right)))
     unit = next((complex(value) for value in values if abs(value) > 1e-12), 1.0)
@@ -280,7 +280,7 @@ def _power(base: _Number, exponent: _Number) -> _Number:
 
 
 def _written(value: _Number) -> str:
-    """A rational number exactly, any other one to nine digits."""
+    """A rational number exactly, any other number to nine digits."""
     if isinstance(value, Fraction):
         return str(value)
     value = complex(value)

@@ -14,7 +14,7 @@ _TAGGED = re.compile(r"<smiles>\s*([^<\s]+)\s*</smiles>", re.IGNORECASE)
 
 
 def smiles(text: str) -> str | None:
-    """RDKit's canonical SMILES of the molecule that the final answer gives.
+    """RDKit's canonical SMILES of the molecule in the final answer.
 
     Equal: the same molecule, with the same charges, isotopes and stereochemistry, however it is
     written.

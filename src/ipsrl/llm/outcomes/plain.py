@@ -48,7 +48,7 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+(.*)$")
 
 
 def rational(text: str) -> Fraction | None:
-    """The number that a whole text is, with a currency or a unit; None for anything else."""
+    """The number that the whole text is, with a currency or a unit; None for other texts."""
     if len(text) > _LONGEST:
         return None
     text = _rewritten(text)
@@ -95,7 +95,7 @@ def choice(text: str) -> str | None:
 
 
 def json_value(text: str) -> str | None:
-    """The JSON value that the text ends with: of a code block, else of the answer or in the text.
+    """The JSON value at the end of the text: in a code block, else in the answer or the text.
 
     Equal: values, whatever their spaces, the order of their keys, and 1 or 1.0; 1 is not "1", and
     [1, 2] is not [2, 1].
@@ -138,7 +138,7 @@ def items(text: str) -> frozenset[str] | None:
 
 
 def _bullets(lines: list[str]) -> list[str]:
-    """The last lines in a row that are items of a list; blank lines do not part them."""
+    """The last consecutive lines that are items of a list; blank lines do not separate them."""
     while lines and not _BULLET.match(lines[-1]):
         lines.pop()
     listed: list[str] = []
@@ -159,7 +159,7 @@ def plain_text(text: str) -> str | None:
 
 
 def normalised(text: str) -> str:
-    """In small letters, without bullets, brackets and punctuation around it."""
+    """The text in small letters, without surrounding bullets, brackets and punctuation."""
     text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     text = bare(re.sub(r"^(?:[-*+>#]+ )+", "", text)).strip(_AROUND)
     match = re.fullmatch(r"[(\[]([^()\[\]]*)[)\]]", text)
@@ -199,7 +199,7 @@ def _json(text: str) -> str | None:
 
 
 def _json_within(text: str) -> str | None:
-    """The last object or list within a text; of the outermost ones, and of the first 200 places."""
+    """The last object or list within a text, of the outermost and of the first 200 places."""
     found, place = None, 0
     for _ in range(_ATTEMPTS):
         match = re.compile(r"[{\[]").search(text, place)

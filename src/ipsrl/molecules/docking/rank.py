@@ -51,7 +51,7 @@ class Docked:
 
 @dataclass(frozen=True)
 class Row:
-    """What a setting costs and brings.
+    """The cost and the quality of a setting.
 
     Attributes:
       setting: in the words of a configuration.
@@ -118,7 +118,7 @@ def dock(
 def _dockings(
     ligand: Ligand | Failure, engines: Sequence[Vina], budgets: Sequence[tuple[int, int, int]]
 ) -> list[Docked]:
-    """Of one ligand, by all engines; none where one has no score."""
+    """The dockings of one ligand by all engines; none if one of them has no score."""
     found = []
     for engine, budget in zip(engines, budgets, strict=True):
         start = time.process_time()

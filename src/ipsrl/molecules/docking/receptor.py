@@ -199,7 +199,7 @@ def _protein(structure, center: list[float]):
 
 
 def _beside(structure, bound, center: list[float]) -> list[str]:
-    """What reaches into the box and is neither protein nor the reference ligand."""
+    """Everything in the box that is neither protein nor the reference ligand."""
     import gemmi
 
     found, place = [], [atom.pos.tolist() for atom in bound]
@@ -266,5 +266,5 @@ def _configuration(receptor: Path, center: list[float]) -> str:
 
 
 def inside(positions: np.ndarray, center: list[float], size: list[float]) -> np.ndarray:
-    """Which of the positions [N, 3] lie in the box [N]."""
+    """True for positions [N, 3] that lie in the box [N]."""
     return np.all(np.abs(positions - center) <= np.array(size) / 2, axis=1)

@@ -86,7 +86,7 @@ def _others(structure: Any) -> list[Any]:
 
 
 def _name_apart(residue: Any) -> None:
-    """Where atoms of one conformation share names, all are named anew: C1, C2, N1 ..."""
+    """If atoms of one conformation share names, rename all of them: C1, C2, N1 ..."""
     if max(Counter((atom.name, atom.altloc) for atom in residue).values(), default=1) == 1:
         return
     counts: Counter[tuple[str, str]] = Counter()

@@ -77,7 +77,7 @@ class Worker:
         return failure
 
     def stop(self) -> None:
-        """From any thread: kill the process, and start no other."""
+        """Kill the process and start no other; may be called from any thread."""
         self._stopped = True
         self._lines.kill()
 

@@ -131,7 +131,7 @@ class FastMixer(MambaMixer):
         return self._output(torch.bmm(C[:, None], state)[:, 0], x, gate)
 
     def _convolved(self, seen: list[torch.Tensor]) -> torch.Tensor:
-        """What the convolution makes of the inputs at K positions, the newest last."""
+        """The output of the convolution for inputs at K positions, the newest last."""
         x: Any = self.conv1d.bias
         weight: Any = self.conv1d.weight
         for i, value in enumerate(seen):
@@ -149,7 +149,7 @@ class FastMixer(MambaMixer):
 
 
 def empty_cache(model: PreTrainedModel) -> dict[str, Any]:
-    """What the first step of writing is to be called with; a transformer makes its own cache."""
+    """The cache for the first step of writing; a transformer makes its own."""
     if isinstance(model, MambaForCausalLM):
         return {"cache_params": StepCache()}
     return {}

@@ -64,7 +64,7 @@ class Prior:
         seed: int = 0,
         rows: int | None = None,
     ) -> Prior:
-        """A Mamba that knows nothing yet; the defaults are the paper's.
+        """An untrained Mamba; the defaults are the paper's.
 
         mamba-ssm has more `rows` of the embedding than tokens, to a multiple of 8.
         """
@@ -131,7 +131,7 @@ class Prior:
         return cls(accelerate(model.eval()), vocabulary)
 
     def to(self, device: torch.device) -> Prior:
-        """The same prior, whose weights are now there."""
+        """The same prior, with its weights on another device."""
         model: Any = self.model
         model.to(device)
         return self

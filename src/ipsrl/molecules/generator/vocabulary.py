@@ -81,7 +81,7 @@ class Vocabulary:
         return "".join(text)
 
     def save(self, path: Path) -> None:
-        """As tokenizer.json, which the library `tokenizers` reads."""
+        """Write tokenizer.json, which the library `tokenizers` reads."""
         from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
         tokenizer = Tokenizer(models.WordLevel(self._ids, unk_token=END))  # pyright: ignore
@@ -94,7 +94,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Of a tokenizer.json that `save` wrote.
+        """Read a tokenizer.json that `save` wrote.
 
         Raises:
           InvalidInput: if the file is none.

@@ -24,7 +24,7 @@ def build(config: ComponentConfig) -> Component:
 
 
 def _identity(config: ComponentConfig) -> str:
-    """What is known of that on which the values of a function or program depend."""
+    """A description of everything on which the values of a function or program depend."""
     found = files(config)
     # By its name: where a file lies says nothing of what it holds.
     named = [config.function] if config.function else config.command

@@ -53,7 +53,7 @@ class DiversityFilter:
             self._known = {name: _pairs(name) for name in self.counts if name}
 
     def keys(self, scaffolds: Mapping[str, str]) -> dict[str, str]:
-        """What kind each molecule is of.
+        """The kind of each molecule.
 
         Args:
           scaffolds: Murcko scaffolds by canonical SMILES, in order.
@@ -102,7 +102,7 @@ class DiversityFilter:
 
 
 def _factor(penalty: str, n: np.ndarray, bucket: int) -> np.ndarray:
-    """What is left of the reward of the n-th molecule of a kind."""
+    """The factor for the reward of the n-th molecule of a kind."""
     match penalty:
         case "linear":
             return np.maximum(0.0, 1 - n / bucket)

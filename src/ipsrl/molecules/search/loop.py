@@ -187,7 +187,7 @@ class Search:
         self.tally.hits += sum(call.reward > self.config.threshold for call in calls)
 
     def _draw(self, generator: torch.Generator) -> tuple[list[Sample], list[Call]]:
-        """A batch with its calls, and those of the calls that were made now."""
+        """A batch with its calls, and the calls that were made now."""
         drawn = self.agent.sample(self.config.batch, generator)
         written = self.agent.decode(drawn.ids_NT)
         smiles = [canonical(text) for text in written]
@@ -281,7 +281,7 @@ class Search:
         )
 
     def _rewritten(self, entry: Entry, seed: int) -> str:
-        """A random SMILES of it, where the vocabulary has its tokens."""
+        """A random SMILES of the molecule, if the vocabulary has its tokens."""
         text = random_smiles(entry.smiles, seed)
         return text if self.agent.vocabulary.covers(text) else entry.written
 
@@ -314,7 +314,7 @@ class Search:
 
     @property
     def ended(self) -> str:
-        """Why the search is over, or "" while it is not."""
+        """The reason why the search is over; "" while it goes on."""
         if self.oracle.left == 0:
             return "budget"
         recent, until = self.tally.recent, self.config.until

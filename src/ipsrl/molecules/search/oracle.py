@@ -26,7 +26,7 @@ from ipsrl.molecules.scoring.aggregate import Scoring
 
 
 class Status(Enum):
-    """What became of a call."""
+    """The status of a call."""
 
     VALID = "valid"
     INVALID = "invalid"

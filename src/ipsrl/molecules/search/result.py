@@ -52,7 +52,7 @@ class Result:
     cut: dict[str, int]
 
     def warning(self) -> str:
-        """What nobody who uses the result may overlook; "" if all is well."""
+        """A warning that every user of the result must see; "" if all is well."""
         lines = [
             f"WARNING: {count} values of the component {name!r} are not in [0, 1], and were cut to "
             "it. Give it a transform."

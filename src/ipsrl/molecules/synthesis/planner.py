@@ -145,7 +145,7 @@ class Planner:
 
 
 def _reactions(graph: Any, node: Any, made: dict[str, Reaction]) -> dict[str, Reaction]:
-    """Of the cheapest route to a node that has one, added to those of molecules made before.
+    """Add the reactions of the cheapest route to a node to those made before.
 
     Nothing goes round in circles: no branch of the tree holds a molecule twice, and what was made
     before was made without this node's molecule, for else that would have been made before, too.
@@ -218,7 +218,7 @@ def _model(name: str) -> Any:
 
 
 def _rule(name: str) -> Callable[[Sequence[str]], bool]:
-    """Of the reactions of a route, as SMILES."""
+    """The rule that decides whether the reactions of a route, as SMILES, count."""
     if name == "any":
         return lambda _: True
     from ipsrl.molecules.synthesis.reactions import route_is_all_amide

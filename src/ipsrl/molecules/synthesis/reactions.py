@@ -74,7 +74,7 @@ def classify(reaction: str) -> str:
 
 
 def is_amide(reaction: str) -> bool:
-    """Whether it makes an amide of an acyl group and a nitrogen: couplings, of whatever amine.
+    """True if the reaction makes an amide of an acyl group and a nitrogen, of any amine.
 
     Raises:
       InvalidInput: for what is not a reaction SMILES.
@@ -169,7 +169,7 @@ class RxnInsight:
         return self._known[reaction]
 
     def is_amide(self, reaction: str) -> bool:
-        """Whether the name is that of an amide formation.  Raises as `classify` does."""
+        """True if the name is that of an amide formation.  Raises as `classify` does."""
         return self.classify(reaction)[1] in RXN_INSIGHT_AMIDES
 
 

@@ -129,7 +129,7 @@ class Template:
             return list(dict.fromkeys(p for order in orders for p in self._products(order)))
 
     def _products(self, reactants: Sequence[str]) -> Iterator[str]:
-        """In the order of the pattern."""
+        """The products, in the order of the pattern."""
         if len(reactants) != self._forward.GetNumReactantTemplates():
             return
         molecules, centres = tuple(map(_molecule, reactants)), "@" in "".join(reactants)
@@ -141,7 +141,7 @@ class Template:
 
     @cached_property
     def _activates(self) -> bool:
-        """Whether it makes an acid chloride or an isocyanate."""
+        """True if the reaction makes an acid chloride or an isocyanate."""
         return _activated(self.example.rpartition(">")[2]) > 0
 
     @cached_property
@@ -263,7 +263,7 @@ _molecule = lru_cache(maxsize=2**12)(Chem.MolFromSmiles)
 
 @lru_cache(maxsize=2**10)
 def _activated(smiles: str) -> int:
-    """How many acid chlorides and isocyanates it has; 0 for what is not a molecule."""
+    """Number of acid chlorides and isocyanates; 0 for text that is not a molecule."""
     molecule = _molecule(smiles)
     return 0 if molecule is None else len(molecule.GetSubstructMatches(_pattern(_ACTIVATED)))
 

@@ -49,7 +49,7 @@ def read(directory: Path, label: str, among: int = 1) -> View:
 
 
 def _guessed(run: Run) -> str:
-    """Of a run whose version did not record the family, by its configuration."""
+    """The family of a run whose version did not record it, by its configuration."""
     config = settings(run)
     marks = {"components": "molecules", "domain": "hypospace", "dataset": "llm", "policy": "grids"}
     return next((family for key, family in marks.items() if key in config), "")

@@ -149,7 +149,7 @@ def curves_of_seeds(
 
 
 def plain_view(run: Run, label: str, among: int = 1) -> View:  # noqa: ARG001 (as all readers)
-    """Of a run that no reader knows better: every number that it logs, over its first key."""
+    """A view for a run without a reader: every logged number over its first key."""
     rows = run.metrics()
     first = next(iter(rows), {})
     keys = [k for k, v in first.items() if isinstance(v, int | float) and not k.endswith(_UNTOLD)]

@@ -156,7 +156,7 @@ def _read(files: list[Path], going_on: bool) -> Completions | None:
 
 
 def text(messages: Any) -> str:
-    """A prompt or completion as text: of messages, who says what."""
+    """A prompt or completion as text; for messages, with who says what."""
     if isinstance(messages, str):
         return messages
     if len(messages) == 1:

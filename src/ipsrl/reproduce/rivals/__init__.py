@@ -1,4 +1,4 @@
-"""Rivals and estimators side by side: which method keeps what is good, at what price?  Ours."""
+"""Rivals and estimators side by side: which method keeps what is good, at what price?"""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _tasks(preset: Preset, out: Path) -> Iterator[Task]:
 def _records(
     folder: Folder, task: Task, name: str, contestant: Any, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """The record of every seed: that on file, else it is trained."""
+    """The record of every seed, from a file or by training."""
     of = json.loads(json.dumps({**task.settings(), "contestant": asdict(contestant)}))
     files = {seed: f"records/{_slug(task.name)}/{_slug(name)}-{seed}.json" for seed in seeds}
     if missing := tuple(seed for seed in seeds if files[seed] not in folder):
@@ -113,7 +113,7 @@ def _records(
 
 
 def _table(tasks: Sequence[Task], done: Done) -> dict[str, Any]:
-    """Cells, sorted by task and coverage; who stands where; and who was left out, and why."""
+    """Cells by task and coverage, the standings, and which methods were left out and why."""
     return {
         "cells": [row for task in tasks for row in _rows(task, done[task.name])],
         "standings": standings(
@@ -181,7 +181,7 @@ def _measured(found: dict[str, list[dict[str, Any]]], key: str) -> dict[str, Int
 
 
 def _by_reward(each: list[dict[str, Any]], key: str) -> float | None:
-    """Mean at the rate that is chosen by the reward first; None where that was not tried."""
+    """Mean at the rate that is chosen by the reward first; None if that was not tried."""
     values = [one["by_reward"].get(key) for one in each]
     return None if None in values else sum(values) / len(values)
 
@@ -195,7 +195,7 @@ def _point(value: float) -> Interval:
 
 
 def _shown(interval: Interval) -> dict[str, float]:
-    """As pages show intervals; the middle of these is a mean."""
+    """An interval as pages show it; its middle is a mean."""
     mean, low, high = interval
     return {"median": mean, "low": low, "high": high}
 

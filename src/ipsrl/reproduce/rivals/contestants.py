@@ -1,4 +1,4 @@
-"""Who is compared: every row of `METHODS` with its authors' options, and ours by estimator."""
+"""The contestants: all `METHODS` with their authors' options, and ours by estimator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ipsrl.core.methods import METHODS, Method
 
 @dataclass(frozen=True)
 class Contestant:
-    """A method, and what it is run with.
+    """A method, and the options with which it is run.
 
     Attributes:
       method: a row of `METHODS`.
@@ -28,12 +28,12 @@ class Contestant:
     kl: float = 0.0
 
     def shaping(self, right: int) -> Method:
-        """The method, told how many outcomes are right if it must know."""
+        """The method, with the number of right outcomes if it needs that."""
         known = {"known": right} if self.method == "gapo" else {}
         return METHODS[self.method](**dict(self.options), **known)
 
     def estimates(self) -> Estimator:
-        """The estimator; the group's count where there is none to choose."""
+        """The estimator; the group's count if there is no choice."""
         options = {"batches": self.history} if self.estimator == "replay" else {}
         return ESTIMATORS[self.estimator or "group"](**options)
 
@@ -78,5 +78,5 @@ def is_ours(name: str) -> bool:
 
 
 def is_exact(name: str) -> bool:
-    """Whether it reads probabilities that nobody has in practice."""
+    """True if it reads probabilities that nobody has in practice."""
     return name.endswith(" exact")

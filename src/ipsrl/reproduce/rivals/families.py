@@ -56,11 +56,11 @@ class Family(ABC):
 
     @abstractmethod
     def config(self, contestant: Contestant, rate: float, seeds: Sequence[int]) -> StrictConfig:
-        """Of one run; refuses what the family cannot feed."""
+        """The configuration of one run; refuses methods that the family cannot feed."""
 
     @abstractmethod
     def measured(self, run: Run) -> list[Measured]:
-        """What a finished run has, for each of its seeds."""
+        """Measures of a finished run, for each of its seeds."""
 
     @property
     @abstractmethod
@@ -73,7 +73,7 @@ class Family(ABC):
 
     @abstractmethod
     def ideal(self) -> dict[str, float] | None:
-        """Measures of the ideal sampler, where it is known."""
+        """Measures of the ideal sampler, if it is known."""
 
     def settings(self) -> dict[str, Any]:
         return {**self.base, "rates": self.rates, "tuning": self.tuning}
@@ -111,7 +111,7 @@ class Family(ABC):
                 yield Record(self.name, seed, rate, self.budget, seconds, measures, curve)
 
     def together(self, seeds: Sequence[int]) -> list[tuple[int, ...]]:
-        """Seeds that one run trains; each has its own, unless the family trains several."""
+        """Seeds that one run trains: one, unless the family trains several."""
         return [(seed,) for seed in seeds]
 
     def folder(self, label: str, rate: float, seeds: Sequence[int]) -> Path:
@@ -133,7 +133,7 @@ class Family(ABC):
         return {**CONTESTANTS, **{name: Contestant(name) for name in self.losses}}
 
     def _refusal(self, contestant: Contestant) -> str | None:
-        """Why the configuration is refused, in a line; None if it is not."""
+        """The reason why the configuration is refused, in a line; None if it is not."""
         try:
             self.config(contestant, self.rates[0], (0,))
         except ConfigError as error:

@@ -1,4 +1,4 @@
-"""One cell of the study with one seed, and what a task must say of itself."""
+"""One cell of the study with one seed, and the interface of a task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAME = 0.01
 
 @dataclass(frozen=True)
 class Record:
-    """What a table needs of one seed.
+    """The results of one seed, for the table.
 
     Attributes:
       task, seed: whose it is.
@@ -43,7 +43,7 @@ class Record:
 
 
 class Task(Protocol):
-    """What contestants are compared on.
+    """A task on which contestants are compared.
 
     Attributes:
       name: in tables.
@@ -60,11 +60,11 @@ class Task(Protocol):
     def budget(self) -> int: ...
 
     def contestants(self) -> dict[str, Any]:
-        """Who can be run, by name."""
+        """The contestants that can be run, by name."""
         ...
 
     def left_out(self) -> dict[str, str]:
-        """Who cannot, and why."""
+        """The contestants that cannot be run, with the reasons."""
         ...
 
     def references(self) -> dict[str, list[dict[str, float]]]:
@@ -72,11 +72,11 @@ class Task(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """All that a record depends on, beside the contestant and the seed."""
+        """Everything on which a record depends, beside the contestant and the seed."""
         ...
 
     def run(self, contestant: Any, seeds: tuple[int, ...]) -> Iterator[Record]:
-        """Train the contestant with every seed, and give each record when it is there."""
+        """Train the contestant with every seed, and yield each record when it is ready."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Who is within noise of the best, and whom no ranking tells apart."""
+"""Standings: which contestants are within noise of the best, or of each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
 
 
 def fair(found: Mapping[str, Interval]) -> dict[str, Interval]:
-    """Those that need no exact p, which nobody has in practice."""
+    """The contestants that need no exact p, which nobody has in practice."""
     return {name: one for name, one in found.items() if not is_exact(name)}
 
 
@@ -40,7 +40,7 @@ def within_noise(found: Mapping[str, Interval]) -> set[str]:
 
 
 def standings(tasks: Mapping[str, Mapping[str, Interval]]) -> list[dict[str, Any]]:
-    """In how many tasks each is within noise of the best of those that need no exact p.
+    """Number of tasks in which each is within noise of the best that needs no exact p.
 
     Args:
       tasks: interval of the coverage of each contestant, by task.

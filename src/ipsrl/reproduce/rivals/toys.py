@@ -88,7 +88,7 @@ class Toy:
         return answers, np.tile(np.log(ways / ways.sum()), (len(answers), 1))
 
     def references(self) -> dict[str, list[dict[str, float]]]:
-        """What is measured of the start, by seed, and of a model whose right answers are even."""
+        """Measures of the start, by seed, and of a model whose right answers are equally likely."""
         even = np.zeros(self.right + self.wrong)
         even[: self.right] = 1 / self.right
         starts = [np.exp(self.start(seed)[0]) for seed in SEEDS]
@@ -102,7 +102,7 @@ class Toy:
         }
 
     def settings(self) -> dict[str, Any]:
-        """All that a record depends on, beside the contestant and the seed."""
+        """Everything on which a record depends, beside the contestant and the seed."""
         given = {name: getattr(self, name) for name in _SETTINGS}
         return {**given, "right": self.right, "rates": RATES, "tuning": TUNING_SEEDS}
 
@@ -163,7 +163,7 @@ def _named(values: np.ndarray) -> dict[str, float]:
 
 
 def measures(p: Any, right: Any, draws: Any) -> Any:
-    """What is measured of a distribution [K] whose first answers are right.
+    """Measures of a distribution [K] whose first answers are right.
 
         recovery = mean over right o of 1 - (1 - p_o)^n,  validity = sum over right o of p_o,
         overlap = sum over right o of min(p_o, 1 / right),
@@ -188,7 +188,7 @@ def _train(
     rates: Any, seeds: Any, answers: Any, ways: Any, right: Any, wrong_reward: Any, draws: Any, *,
     contestant: Contestant, told: int, group_size: int, groups: int, steps: int,
 ) -> Any:  # fmt: skip
-    """What is measured of every run over training [runs, evaluations + 1, measures]."""
+    """Measures of every run over training [runs, evaluations + 1, measures]."""
     method, estimator = contestant.shaping(told), contestant.estimates()
     counted = "p" in method.needs
     width = ways.shape[-1]
