@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,23 @@ from ipsrl.user_cache import made_once, user_cache
 try:
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar as hide_bars_of_datasets
+    from torch.utils.data import SequentialSampler
     from transformers import PrinterCallback, TrainerCallback
     from transformers.utils.logging import disable_progress_bar
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     from ipsrl.llm import tiny
+    from ipsrl.llm.prompts_once import prompts_once
     from ipsrl.llm.without_gpu import completions_only, without_gpu
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
 HIDDEN, LAYERS = 160, 4  # 1.1M parameters
 STEPS, BATCH, LEARNING_RATE = 400, 64, 2e-3
-WARM_UP_BATCH, WARM_UP_RATE = 8, 2e-5  # of a pretrained model
+WARM_UP_BATCH, WARM_UP_RATE = 32, 1e-4  # of a pretrained model
+TO_ONE_PROMPT = 8
+"""Answers of a pretrained model's batch that share a prompt, which is most of its tokens."""
 WRONG = 0.3
 """Share of answers that are right for some other observation set, chosen blindly."""
 SKEW = 0.5
@@ -65,7 +69,7 @@ def start_model(
       sets: the data set, whose test half it must not see.
       base: folder or hub name of a pretrained model that is taught; "" for a new one.
       seed: of the weights and the answers.
-      steps: of supervised training, of 64 answers each, or 8 of a pretrained model.
+      steps: of supervised training, of 64 answers each; with a base 8 answers to each of 4 prompts.
       bf16: autocast, also without a GPU.
       cache: folder of such models; ~/.cache/ipsrl if not given.
     Returns:
@@ -77,7 +81,7 @@ def start_model(
     recipe = [task.config.dump(), test, seed, steps, HIDDEN, LAYERS, BATCH, LEARNING_RATE]
     recipe += [WRONG, SKEW]
     if base:
-        recipe += [base, WARM_UP_BATCH, WARM_UP_RATE, bf16]
+        recipe += [base, WARM_UP_BATCH, TO_ONE_PROMPT, WARM_UP_RATE, bf16]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
     return made_once(
         cache / f"hypospace-{task.name}-{digest}",
@@ -98,14 +102,17 @@ def _teach(
     rng = random.Random(seed)
     every = sorted({key for _, keys in known for key in keys})
 
-    def answered() -> dict[str, str]:
+    def answered(times: int) -> Iterator[dict[str, str]]:
         prompt, keys = known[rng.randrange(len(known))]
-        skewed = rng.choices(keys, [SKEW**rank for rank in range(len(keys))])[0]
-        key = rng.choice(every) if rng.random() < WRONG else skewed
-        return {"prompt": prompt, "completion": task.answer(key)}
+        for _ in range(times):
+            skewed = rng.choices(keys, [SKEW**rank for rank in range(len(keys))])[0]
+            key = rng.choice(every) if rng.random() < WRONG else skewed
+            yield {"prompt": prompt, "completion": task.answer(key)}
 
-    batch, rate = (WARM_UP_BATCH, WARM_UP_RATE) if base else (BATCH, LEARNING_RATE)
-    rows = [answered() for _ in range(steps * batch)]
+    batch, rate, times = BATCH, LEARNING_RATE, 1
+    if base:
+        batch, rate, times = WARM_UP_BATCH, WARM_UP_RATE, TO_ONE_PROMPT
+    rows = [row for _ in range(steps * batch // times) for row in answered(times)]
     if base:
         load_tokenizer(base).save_pretrained(folder)
     else:
@@ -136,14 +143,25 @@ def _teach(
         model_init_kwargs={"trust_remote_code": False, "use_safetensors": True},
         **machine,
     )
-    trainer = SFTTrainer(base or str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
+    kind = _InOrder if base else SFTTrainer
+    trainer = kind(base or str(folder), args=arguments, train_dataset=Dataset.from_list(rows))
     trainer.remove_callback(PrinterCallback)
     with ExitStack() as stack:
         trainer.add_callback(_Progress(stack))
         stack.enter_context(completions_only())
+        if base:
+            stack.enter_context(prompts_once(trainer.model))
         trainer.train()
     trainer.save_model(str(folder))
     shutil.rmtree(folder / "trainer", ignore_errors=True)
+
+
+class _InOrder(SFTTrainer):
+    """Answers to one prompt stay in one batch."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        rows: Any = dataset or self.train_dataset
+        return SequentialSampler(rows)
 
 
 class _Progress(TrainerCallback):
