@@ -214,7 +214,7 @@ def _checked(
     if not ((counts >= 1) & np.isfinite(counts)).all():
         raise InvalidInput(
             "counts has values below 1 or not finite. Name how many outcomes have each reward, and "
-            "leave out rewards that none has."
+            "leave out rewards that no outcome has."
         )
     finite = np.isfinite(rewards).all() and (rewards[right] >= 0).all()
     if not finite or (success is None and rewards.max(initial=0) == 0):

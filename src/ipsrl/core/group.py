@@ -144,7 +144,7 @@ class Group(NamedTuple):
         if tuple(similarity.shape) != square:
             raise InvalidInput(
                 f"similarity has shape {tuple(similarity.shape)} for ids of shape "
-                f"{tuple(ids.shape)}. Pass the similarity of each to each, {square}."
+                f"{tuple(ids.shape)}. Pass the similarity of every pair, {square}."
             )
         named = has_outcome(ids) & mask
         itself = xp.eye(ids.shape[-1], dtype=rewards.dtype, **placement(rewards))

@@ -90,8 +90,8 @@ def respond(
     expected = [(one.id, seed) for part in parts for one in part]
     if [(one.id, one.seed) for one in earlier] != expected[: len(earlier)]:
         raise ConfigError(
-            f"the {len(earlier)} responses of before are to other sets, or of another number, "
-            "protocol or seed, so they cannot be gone on with. Ask as before, or name another file."
+            f"the {len(earlier)} earlier responses are to other sets, or of another number, "
+            "protocol or seed, so they cannot be continued. Ask as before, or name another file."
         )
     observations = {one.id: one.observations for one in sets}
     keys: dict[str, list[str | None]] = {one.id: [] for one in sets}

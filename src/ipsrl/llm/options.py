@@ -60,7 +60,7 @@ def check_fields(fields: dict[str, Any]) -> None:
     """Check that GRPOConfig has these fields, that their values are valid, and the packages.
 
     Raises:
-      ConfigError: for the first that it has not, or may not have the value.
+      ConfigError: for the first unknown field or impossible value.
     """
     hints = get_type_hints(GRPOConfig)
     for key, value in fields.items():

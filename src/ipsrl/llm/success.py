@@ -61,7 +61,7 @@ def wrong_answers(
     if (reward_O < 0).any():
         raise InvalidInput(
             f"an outcome has a mean reward of {reward_O.min():g}, and IPS as published takes none "
-            "below 0, so what it would leave wrong answers cannot be told. Leave out "
+            "below 0, so its share of wrong answers cannot be predicted. Leave out "
             "--success-above; where a run sets success_above, wrong answers may earn less than 0."
         )
     # Not by the mean, which rounding may lift above a reward that equals the threshold.

@@ -122,8 +122,8 @@ def check_not_negative(rewards: Array, by: Method) -> None:
     """
     if not holds(rewards >= 0):
         raise InvalidInput(
-            f"rewards have negative values, of which {type(by).__name__} would take a part away "
-            "from what it is to make rarer. Shift the rewards so that the worst is 0."
+            f"rewards have negative values, which {type(by).__name__} would bring closer to 0 for "
+            "outcomes that it should make rarer. Shift the rewards so that the worst is 0."
         )
 
 

@@ -54,8 +54,8 @@ class Stock(BaseMolInventory):
         if not stock.smiles or stock.skipped > len(stock.smiles):
             raise InvalidInput(
                 f"the stock {str(path)!r} holds {len(stock.smiles)} molecules, and "
-                f"{stock.skipped} lines that are none, so little can be made. Write one SMILES a "
-                "line, and what else there is after a space."
+                f"{stock.skipped} lines that are not molecules, so little can be made. Write one "
+                "SMILES a line, and anything else after a space."
             )
         return stock
 
