@@ -45,7 +45,7 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
     return xp, *arrays
 
 
-_namespaces: dict[type, Any] = {}  # of a type of arrays, which asking for takes 5 microseconds
+_namespaces: dict[type, Any] = {}  # per type of array: finding a namespace takes 5 microseconds
 
 
 def _is_plain(alike: list[Any]) -> bool:

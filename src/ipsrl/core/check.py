@@ -89,7 +89,7 @@ def check_groups(
     inert = (distinct == known) & (known > 1)
     most = 2 * known >= samples  # a group in which most have no outcome says little
     collapsed = (distinct == 1) & (known > 1) & most
-    # A model that cannot do the task yet says nothing of outcomes; a reward without one does.
+    # A model that cannot do the task yet has no outcomes; a reward without one is a mistake.
     earns = mask & (rewards > 0)
     lost = earns & ~valid
     wanting = lost.reshape(-1, width).any(-1)

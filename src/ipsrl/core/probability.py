@@ -71,7 +71,7 @@ def group_frequency(
         xp, ids, weights = as_arrays(ids, weights)
         wide = as_weights(xp, weights, "ids", ids, mask)
         total = xp.sum(wide, axis=-1, keepdims=True)
-        # 1e-12: what the policy hardly ever draws was drawn by something else
+        # 1e-12: an explorer may draw what the policy hardly ever draws
         share = sum_over_equal(xp, ids, ids, wide) / xp.clip(total, min=1e-12)
         return _one_where_unscaled(xp, xp.clip(share, min=1e-12), ids, mask)
     n, size = _counts(xp, ids, mask)
@@ -299,7 +299,7 @@ def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Any]:
     """Members with the same outcome [..., G], and members with any [..., 1] or G, at least 1."""
     dtype = default_float(xp, ids)
     present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
-    present = widened(xp, present)  # PyTorch's default may have 16 bits, which do not count to 257
+    present = widened(xp, present)  # PyTorch's default may have 16 bits, which cannot count to 257
     n = sum_over_equal(xp, ids, ids, present)
     if mask is None:
         return n, ids.shape[-1]

@@ -120,7 +120,7 @@ def respond(
             try:
                 for one, answer in zip(missing, answers, strict=True):
                     found.append(Response(one.id, answer.text, seed, answer.truncated))
-            finally:  # what was answered before a failure counts
+            finally:  # answers before a failure count
                 if found:
                     yield found
             show(found)

@@ -251,7 +251,7 @@ class IPSTrainerSync(PPOTrainerSync):
         try:
             computed = super()._compute_advantage(batch, metrics)
         finally:
-            self._put(batch, rm_scores=raw)  # verl's own metrics and dumps show what was scored
+            self._put(batch, rm_scores=raw)  # verl's own metrics and dumps show unscaled scores
         if advantages is not None:
             of_session = dict(zip(last, advantages.tolist(), strict=True))
             mask = transfer_queue.kv_batch_get(

@@ -58,7 +58,7 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
     options = {**ours, **config.trl, **own}
     try:
         arguments: Any = GRPOConfig(**options)
-    except Exception as error:  # of whatever library the options are for
+    except Exception as error:  # from whichever library the options are for
         raise ConfigError(f"trl: {error}") from None
     check_start(arguments)
     # Completions are kept for several updates, but not in a checkpoint.

@@ -161,7 +161,7 @@ class Exemplars:
             rows_R3, tokens = arrays["exemplars"], arrays["tokens"]
             check_rows(rows_R3)
             lengths = rows_R3[:, 2]
-            # Each of them, for a sum of huge ones may overflow to the right number.
+            # Each is checked, because a sum of huge ones may overflow to the right number.
             if ((lengths < 0) | (lengths > tokens.size)).any() or lengths.sum() != tokens.size:
                 raise ValueError("the number of tokens is not the one that it states")
         first = 0

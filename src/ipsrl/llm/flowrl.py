@@ -158,7 +158,7 @@ class FlowRLTrainer(GRPOTrainer):
             if weights:
                 decay = self.args.weight_decay
                 optimizer.add_param_group({"params": weights, "weight_decay": decay})
-                # The trainer clears the gradients of its model, of which these are no part.
+                # The trainer clears the gradients of its model, but not these.
                 optimizer.register_step_post_hook(lambda *_: _clear(weights))
         return optimizer
 

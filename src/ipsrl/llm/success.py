@@ -16,8 +16,8 @@ from ipsrl.core.floor import stationary_distribution
 from ipsrl.core.group import Group
 from ipsrl.errors import InvalidInput
 
-_PROMPTS = 50  # that are predicted, at most: each takes a tenth of a second
-_LEVELS = 4  # rewards above 0, at most: more are a scale, such as a score
+_PROMPTS = 50  # largest number of predictions: each takes a tenth of a second
+_LEVELS = 4  # largest number of rewards above 0: more are a scale, such as a score
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class ProcessGroup:
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             process_group=0,
         )  # fmt: skip
-        self.id = self._guard.pid  # of nobody else until the guard is reaped
+        self.id = self._guard.pid  # not used again until the guard is reaped
 
     def __enter__(self) -> ProcessGroup:
         return self
