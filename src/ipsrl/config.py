@@ -102,7 +102,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read the keys and values of a TOML file.
 
     Raises:
-      ConfigError: if it cannot be read, or `parse` refuses what it holds.
+      ConfigError: if it cannot be read, or `parse` refuses its content.
     """
     try:
         return parse(_text(path))

@@ -108,7 +108,7 @@ def checked(environment: object, name: str) -> Environment:
       environment: of the user.
       name: what errors call it.
     Raises:
-      InvalidInput: naming the first answer that is missing or wrong, and what it must be.
+      InvalidInput: naming the first answer that is missing or wrong, and its required form.
     """
     wanted = [name for name in dir(Environment) if not name.startswith("_")]
     wanted += ["actions", "horizon", "observation", "modes"]

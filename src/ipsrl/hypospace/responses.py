@@ -73,7 +73,7 @@ def respond(
     Args:
       task: the domain.
       complete: answers to a batch of prompts.
-      sets: what is asked.
+      sets: the observation sets to ask.
       n: responses to each; in the benchmark's protocol, for each of its admissible answers.
       protocol: parallel repeats the prompt of a set; sequential shows the answers so far; benchmark
         does so too, and asks again, `TRIES` times in all, for what cannot be read.

@@ -86,7 +86,7 @@ def wrong_answers(
 def reward_levels(rewards_R: np.ndarray) -> list[float]:
     """The rewards above 0 if they are 2 to 4 and the least is at most half of the largest.
 
-    So look a reward for the format beside one for the answer, and partial credit.
+    Rewards look like this with a format reward beside one for the answer, or with partial credit.
     """
     levels = np.unique(rewards_R[rewards_R > 0].round(6))  # 6: sums of columns in float32
     clear = 2 <= len(levels) <= _LEVELS and levels[0] <= levels[-1] / 2

@@ -90,8 +90,8 @@ class IPSMixin(Evidence):
         an error in the first step; later, so that no run of days ends, and with "keep" always, a
         completion with a negative total reward (a penalty) is left unscaled.
     Raises:
-      ConfigError: for a trainer or a configuration under which scaling would not be what it says.
-      InvalidInput: in training, for outcomes that are none, and in its first step for rewards that
+      ConfigError: for a trainer or a configuration under which scaling would not work.
+      InvalidInput: in training, for invalid outcomes, and in its first step for rewards that
         cannot be scaled.
     """
 

@@ -21,7 +21,7 @@ class Advice:
 
     Attributes:
       distribution: predicted stationary distribution [K].
-      target: what it tends to as groups grow [K].
+      target: the limit for large groups [K].
       floor_l1: total L1 between the two.
       extinct: indices of the outcomes with a target that die out.
       needed_group_size: smallest sufficient G at this eps; None if there is none.
