@@ -99,7 +99,7 @@ class Receptor:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` wrote.
+    """The files and facts that `prepare` wrote.
 
     Attributes:
       folder: with receptor.pdbqt, ligand.pdb and receptor.toml.

@@ -1,4 +1,4 @@
-"""What can be bought."""
+"""Stocks: the molecules that can be bought."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOCKS = Path(__file__).parents[1] / "stocks"  # NAME.smi for each that comes wi
 
 
 class Stock(BaseMolInventory):
-    """What can be bought.
+    """The molecules that can be bought.
 
     Attributes:
       smiles: in `templates.standard_form`.
