@@ -124,7 +124,7 @@ def check_groups(
             "function on a sample that you know."
         )
     elif _share(samples == 1, samples > 0) > 0.5:
-        warnings.append("A group of one has nothing to be compared with. Use larger groups.")
+        warnings.append("A group of one sample cannot be compared with others. Use larger groups.")
     elif (differ := _share(inert & most, known > 0)) > 0.5:
         warnings.append(
             f"All outcomes differ in {differ:.0%} of the groups, so every weight is the same "
