@@ -28,7 +28,7 @@ class Training(Generic[C]):
     Attributes:
       config: the configuration.
       out: run directory.
-      resume: whether the run there goes on.
+      resume: True to continue the run there.
       json: whether the result is printed as an object.
       loudness: of progress.
       log_to: sinks that watch the run.
@@ -73,7 +73,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
       model: of the configuration; each of its keys is an option.
     Raises:
       ConfigError: for a configuration that cannot be, or options that would be ignored.
-      RunError: for --resume of what is not a run, or a run of another family.
+      RunError: for --resume of a folder that is not a run, or a run of another family.
     """
     name = prog.split()[-1]
     tables = [

@@ -102,7 +102,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read the keys and values of a TOML file.
 
     Raises:
-      ConfigError: if it cannot be read, or `parse` refuses what it holds.
+      ConfigError: if it cannot be read, or `parse` refuses its content.
     """
     try:
         return parse(_text(path))
@@ -124,7 +124,9 @@ def parse(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"this is not valid TOML: {_short(str(error))}.") from None
     except ValueError:  # from Python, whose advice would be to convert it nevertheless
-        raise ConfigError("an integer has thousands of digits, and may have 64 bits.") from None
+        raise ConfigError(
+            "an integer has thousands of digits, but may have 64 bits at most."
+        ) from None
     except RecursionError:
         raise ConfigError(f"{deep}.") from None
 
@@ -169,7 +171,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise OSError("it has more than 1 MB, and a configuration has some kB")
+            raise OSError("it has more than 1 MB, but a configuration has a few kB")
         return content.decode("utf-8-sig")  # some editors of Windows begin with this mark
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -46,8 +46,8 @@ class Found:
       ipsrl: version.
       python: version.
       platform: as Python says it.
-      versions: of what is installed, by family.
-      missing: what is not, by family.
+      versions: of the installed libraries, by family.
+      missing: libraries that are not installed, by family.
       workers: interpreter of every worker environment; None where it is not installed.
       works: whether the arithmetic of a library is right; None where it is not installed.
     """

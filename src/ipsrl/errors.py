@@ -1,7 +1,7 @@
 """Every error that ipsrl raises on purpose.
 
     IpsrlError
-    ├── InvalidInput    a value passed to a function cannot mean what it must mean (also ValueError)
+    ├── InvalidInput    a value passed to a function is not valid there (also ValueError)
     ├── ConfigError     a configuration has an unknown key or impossible value (also ValueError)
     ├── MissingExtra    a family was used whose libraries are not installed (also ImportError)
     └── RunError        a run directory cannot be created, read or resumed; or a worker cannot run

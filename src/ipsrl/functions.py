@@ -130,9 +130,9 @@ def one_each(returned: Any, name: str, values: str, count: int, items: str) -> l
     Args:
       returned: a list, a tuple, or a one-dimensional array of any library.
       name: of the function.
-      values: what they are, such as "rewards".
+      values: their name in errors, such as "rewards".
       count: number of items.
-      items: what they are, such as "completions".
+      items: their name in errors, such as "completions".
     Returns:
       the values; elements of an array as Python numbers.
     Raises:
@@ -161,7 +161,7 @@ def number(value: Any) -> float:
     """A real number, also one in an array of any library.
 
     Raises:
-      InvalidInput: for texts, complex numbers, and what is not a number.
+      InvalidInput: for texts, complex numbers, and anything else that is not a number.
     """
     try:
         value = value.item() if hasattr(value, "item") else value

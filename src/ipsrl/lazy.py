@@ -16,7 +16,7 @@ def loader(package: str, home: Mapping[str, str], extra: str = "") -> Callable[[
       package: its name.
       home: for each name, the module in the package that defines it.  No module may have the name
         of what it defines: Python puts a module that was loaded over it.
-      extra: the extra that installs what the modules need.
+      extra: the extra that installs the libraries of these modules.
     """
 
     def load(name: str) -> Any:

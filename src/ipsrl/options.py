@@ -35,7 +35,7 @@ class Option:
     Attributes:
       names: as they are written, such as ("-o", "--out"); none where its place says which it is.
       value: what follows them; "" for a switch.
-      text: what it is, with its default.
+      text: its help, with its default.
       group: heading that it stands under.
     """
 
@@ -58,7 +58,7 @@ def parse(
       kind: dataclass of them.
       argv: words after the command.
       prog: the command.
-      description: what it does, if that is not the docstring of `kind`.
+      description: help of the command, if that is not the docstring of `kind`.
       default: its options where they are not given.
     """
     if {"-h", "--help"} & set(argv):
@@ -80,7 +80,7 @@ def page(command: type, prog: str, description: str) -> str:
     Args:
       command: dataclass of its options.
       prog: its name.
-      description: what it does, in paragraphs; one that is indented is a list.
+      description: help of the command, in paragraphs; one that is indented is a list.
     """
     options = [*_options_of(command)]
     last = options[-1].group if options[-1:] and options[-1].group != _NEEDED else _OPTIONS

@@ -132,7 +132,7 @@ def check_options(options: Mapping[str, Any], name: str) -> None:
 
     Args:
       options: by name.
-      name: what the configuration calls the table of them.
+      name: the name of their table in the configuration.
     Raises:
       ConfigError: for such an option.
     """
@@ -148,7 +148,7 @@ def check_checkpoint(folder: Path) -> None:
     """Refuse a checkpoint of a trainer that would run code, or that lies elsewhere.
 
     Raises:
-      RunError: naming the file and what it would run.
+      RunError: naming the file and the code that it would run.
     """
     import torch
     from transformers.trainer_pt_utils import safe_globals

@@ -273,7 +273,7 @@ def test_a_file_that_a_stop_cut_off_is_gone_on_with(left, tmp_path) -> None:
 def test_responses_of_another_kind_are_not_gone_on_with(other) -> None:
     options: dict[str, Any] = {"sets": SETS, "n": 4}
     earlier = flat(respond(TASK, echo, **options))
-    with pytest.raises(ConfigError, match="12 responses of before .* name another file"):
+    with pytest.raises(ConfigError, match="12 earlier responses .* name another file"):
         flat(respond(TASK, echo, **{**options, **other}, earlier=earlier))
 
 

@@ -44,7 +44,7 @@ def test_other_columns_reach_the_functions(home, tmp_path) -> None:
         ({"eval_dataset": "no-such-file.jsonl"}, "no-such-file.jsonl.*cannot be read"),
         ({"dataset": "prompts.csv"}, "prompts.csv' is not a JSONL or Parquet file.*Convert it"),
         ({"dataset": "./prompts"}, "/prompts' is not a JSONL or Parquet file"),
-        ({"split": "test"}, "split = 'test' is of a hub data set; .*read as a whole"),
+        ({"split": "test"}, "split = 'test' has no effect on the file .*read as a whole"),
     ],
     ids=str,
 )  # fmt: skip

@@ -90,7 +90,7 @@ def test_the_estimator_goes_by_outcomes_per_sample_and_length(outcomes, size, to
     with pytest.raises(InvalidInput, match="answer_tokens is 0"):
         advise(np.ones(outcomes), size, answer_tokens=0)
     if estimator is None:
-        assert "by likelihood where" in advice.recommendation
+        assert "likelihood if" in advice.recommendation
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_million_outcomes_are_solved_by_level():
 @pytest.mark.parametrize(
     ("rewards", "size", "eps", "told"),
     [
-        ([1.0, 1.0, 0.1], 8, 0.0, "by likelihood .* else by replay"),
+        ([1.0, 1.0, 0.1], 8, 0.0, "likelihood if .* else replay"),
         ([1.0, 1.0, 0.1], 8, 0.1, r"eps = 0\.1: lower it|eps = 0\.1 has no effect"),
         ([1.0, 2.0], 16, 0.05, r"eps = 0\.05 has no effect .*1/G = 0\.0625"),
         ([1.0] * 20, 4, 0.0, r"20 outcomes and groups of 4 .*= 0\.015"),  # 4 * 3 / (2 * 400)

@@ -53,12 +53,12 @@ def group_advantage(
     Args:
       rewards: rewards [..., G]; the last axis is the group.
       baseline: what a reward is compared with.
-      scale: what the difference is measured in.
+      scale: unit of the difference.
       std_eps: added to the standard deviation, in units of reward; >= 0.
       ddof: the variance divides by (samples - ddof): 1 as in PyTorch, 0 as in NumPy.
       mask: True where a sample exists [..., G] (ragged groups); None for all.
-      weights: w >= 0 [..., G], what the policy gives a sample over what drew it; mean and deviation
-        are then the weighted ones.  None for 1 each: all samples are the policy's own.
+      weights: w >= 0 [..., G], probability of a sample under the policy over that under its
+        sampler; mean and deviation are then weighted.  None if the policy drew all samples.
     Returns:
       advantages [..., G], 0 outside the mask, and the flag of zero-variance groups [...].
     Raises:

@@ -45,7 +45,7 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
     return xp, *arrays
 
 
-_namespaces: dict[type, Any] = {}  # of a type of arrays, which asking for takes 5 microseconds
+_namespaces: dict[type, Any] = {}  # per type of array: finding a namespace takes 5 microseconds
 
 
 def _is_plain(alike: list[Any]) -> bool:
@@ -78,7 +78,7 @@ def as_mask(mask: Array | None) -> Array | None:
     if not xp.isdtype(values.dtype, "numeric") or not holds((values == 0) | (values == 1)):
         raise InvalidInput(
             "mask has values other than True and False (or 1 and 0), so it does not say which "
-            "samples exist. Pass booleans; of an additive mask (0 and -inf), mask == 0."
+            "samples exist. Pass booleans; for an additive mask (0 and -inf), pass mask == 0."
         )
     return values != 0
 
@@ -165,7 +165,7 @@ def as_weights(xp: Any, weights: Array, of: str, aligned: Array, mask: Array | N
     if not holds((given >= 0) & xp.isfinite(given)):
         raise InvalidInput(
             "weights have negative or non-finite values. Pass the probability of each sample "
-            "under the policy over that under what drew it."
+            "under the policy over its probability under the sampler that drew it."
         )
     return given
 

@@ -89,7 +89,7 @@ def check_groups(
     inert = (distinct == known) & (known > 1)
     most = 2 * known >= samples  # a group in which most have no outcome says little
     collapsed = (distinct == 1) & (known > 1) & most
-    # A model that cannot do the task yet says nothing of outcomes; a reward without one does.
+    # A model that cannot do the task yet has no outcomes; a reward without one is a mistake.
     earns = mask & (rewards > 0)
     lost = earns & ~valid
     wanting = lost.reshape(-1, width).any(-1)
@@ -124,7 +124,7 @@ def check_groups(
             "function on a sample that you know."
         )
     elif _share(samples == 1, samples > 0) > 0.5:
-        warnings.append("A group of one has nothing to be compared with. Use larger groups.")
+        warnings.append("A group of one sample cannot be compared with others. Use larger groups.")
     elif (differ := _share(inert & most, known > 0)) > 0.5:
         warnings.append(
             f"All outcomes differ in {differ:.0%} of the groups, so every weight is the same "

@@ -27,7 +27,7 @@ def sum_over_equal(xp: Any, ids: Array, among: Array, weights: Array) -> Array:
       among: integers that count [..., J]; `ids` itself is faster than a copy of it.
       weights: floats of at least 32 bits [..., J].
     Returns:
-      sums [..., I], in the dtype of the weights; 0 for what is not among those that count.
+      sums [..., I], in the dtype of the weights; 0 for ids that are not among those that count.
     """
     pairs = math.prod(ids.shape) * among.shape[-1]
     if pairs <= (FEW_PAIRS_OF_JAX if is_jax_array(ids) else FEW_PAIRS):

@@ -223,7 +223,7 @@ class Replay:
         if now is not None:
             check_same_shape("history_log_pf and the stored batches", now, state.log_pf)
             now = xp.where(slot(ids), state.log_pf, now)
-            now = xp.where(weights > 0, now, weights)  # what is not there may hold anything
+            now = xp.where(weights > 0, now, weights)  # padding may hold anything
             ratio = importance_weights(now, state.log_pf, clip=self.clip)
             weights = xp.where(weights > 0, ratio, weights)
         p = weighted_frequency(

@@ -111,7 +111,7 @@ def stationary_distribution(
             low, high = np.where(gain > c * middle, (middle, high), (low, middle))
         return np.where(high < 1e-14, 0.0, (low + high) / 2)  # 2^-50 is 1e-15: never left zero
 
-    # C is not below what wrong outcomes earn; at a tie they die out, which 1e-12 decides.
+    # C is at least the reward of wrong outcomes; at a tie 1e-12 makes them die out.
     c_low = (1 - 1e-12) * float(wrong.max()) * trials / group_size
     p = settled(c_low)
     left = 1 - count @ p
@@ -171,7 +171,7 @@ def floor_l1(
 
 def clip_is_noop(group_size: int, eps: float) -> bool:
     """True if eps <= 1/G: no share of a group lies below the clip, so it changes nothing."""
-    return eps * group_size <= 1 + 1e-12  # 1e-12: 0.1 * 10 and its like
+    return eps * group_size <= 1 + 1e-12  # 1e-12: rounding, as in 0.1 * 10
 
 
 def minority_survives(group_size: int, reward_ratio: float, *, eps: float = 0.0) -> bool:
@@ -214,7 +214,7 @@ def _checked(
     if not ((counts >= 1) & np.isfinite(counts)).all():
         raise InvalidInput(
             "counts has values below 1 or not finite. Name how many outcomes have each reward, and "
-            "leave out rewards that none has."
+            "leave out rewards that no outcome has."
         )
     finite = np.isfinite(rewards).all() and (rewards[right] >= 0).all()
     if not finite or (success is None and rewards.max(initial=0) == 0):

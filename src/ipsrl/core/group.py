@@ -29,8 +29,8 @@ class Group(NamedTuple):
       rewards: terminal rewards [..., G]; the last axis is the group.
       ids: outcome ids [..., G], from `outcome_ids`.
       mask: True where a sample exists [..., G]; None for all.
-      weights: probability of the sample under the policy over that under what drew it [..., G];
-        None where the policy drew all.
+      weights: probability of the sample under the policy over that under its sampler [..., G];
+        None if the policy drew all.
       success: True where the sample is right [..., G], and so to be scaled; None for all.
       p: p(outcome) of each sample [..., G]: exact, or by an `Estimator`.
       log_pf: log-probability of each trajectory under the policy that drew it [..., G].
@@ -144,7 +144,7 @@ class Group(NamedTuple):
         if tuple(similarity.shape) != square:
             raise InvalidInput(
                 f"similarity has shape {tuple(similarity.shape)} for ids of shape "
-                f"{tuple(ids.shape)}. Pass the similarity of each to each, {square}."
+                f"{tuple(ids.shape)}. Pass the similarity of every pair, {square}."
             )
         named = has_outcome(ids) & mask
         itself = xp.eye(ids.shape[-1], dtype=rewards.dtype, **placement(rewards))

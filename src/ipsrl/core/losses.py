@@ -38,7 +38,7 @@ def clipped_surrogate(
       advantages: one per sequence [...].
       clip_low: how far below 1 the ratio may take effect, in [0, 1].
       clip_high: how far above 1, >= 0.
-      level: what is clipped.
+      level: unit that is clipped, 'token' or 'sequence'.
       mask: True where a token exists [..., T]; None for all.
     Returns:
       token level: losses [..., T], 0 outside the mask; sequence level: losses [...].

@@ -1,6 +1,6 @@
 """Measures of a distribution over outcomes, and of the samples found so far.
 
-Distributions are on the last axis.  Distances are between what the policy does and its target;
+Distributions are on the last axis.  Distances are between the policy's distribution and its target;
 those of 16 bits are computed in float32.
 """
 
@@ -36,7 +36,7 @@ def total_l1(p: Array, target: Array) -> Array:
     Returns:
       distances [...].
     Raises:
-      InvalidInput: for different numbers of outcomes, or what is not a distribution.
+      InvalidInput: for different numbers of outcomes, or values that are not a distribution.
     """
     xp, p, target = _pair(p, target)
     return xp.sum(xp.abs(p - target), axis=-1)
@@ -185,7 +185,7 @@ def sampling_floor(p: Array, samples: int) -> float:
     Returns:
       the expected total L1.
     Raises:
-      InvalidInput: for N < 1, or what is not a distribution.
+      InvalidInput: for N < 1, or values that are not a distribution.
     """
     p = to_numpy(p, float)
     if not is_count(samples) or p.ndim != 1:

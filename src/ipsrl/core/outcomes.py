@@ -55,7 +55,7 @@ def has_outcome(ids: Array) -> Array:
 
 
 def _id_of(key: Hashable | None) -> int:
-    # Of exactly these types equal keys are the same key; (1,) equals (1.0,), which is refused.
+    # Equal keys of exactly these types are the same key; (1,) equals (1.0,), which is refused.
     kind = type(key)
     if kind is int or ((kind is str or kind is bytes) and len(key) <= _SHORT):  # type: ignore[arg-type]
         return _remembered(key)

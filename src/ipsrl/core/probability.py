@@ -59,7 +59,8 @@ def group_frequency(
     Args:
       ids: outcome ids [..., G]; the last axis is the group.
       mask: True where a sample exists [..., G] (ragged groups); None for all.
-      weights: w >= 0 [..., G], what the policy gives a sample over what drew it; None for 1 each.
+      weights: w >= 0 [..., G], probability of a sample under the policy over that under its
+        sampler; None if the policy drew all samples.
     Returns:
       p^ in (0, 1] [..., G].
     Raises:
@@ -71,7 +72,7 @@ def group_frequency(
         xp, ids, weights = as_arrays(ids, weights)
         wide = as_weights(xp, weights, "ids", ids, mask)
         total = xp.sum(wide, axis=-1, keepdims=True)
-        # 1e-12: what the policy hardly ever draws was drawn by something else
+        # 1e-12: an explorer may draw what the policy hardly ever draws
         share = sum_over_equal(xp, ids, ids, wide) / xp.clip(total, min=1e-12)
         return _one_where_unscaled(xp, xp.clip(share, min=1e-12), ids, mask)
     n, size = _counts(xp, ids, mask)
@@ -116,9 +117,9 @@ def weighted_frequency(
       weights: w >= 0 [J]; None for 1 each.
       least: in samples; 1 for ids that may not be among those counted, and were seen once.
     Returns:
-      p^ [I], in the dtype of the weights; 1 for what has no outcome.
+      p^ [I], in the dtype of the weights; 1 for samples without an outcome.
     Raises:
-      InvalidInput: for what is not ids, or ids of two dtypes.
+      InvalidInput: for values that are not ids, or ids of two dtypes.
     """
     xp, ids, among, weights = as_arrays(ids, among, weights)
     check_aligned(ids)
@@ -241,10 +242,10 @@ def summed_likelihood(
 
         p^(o) = sum pi(y) over the different y of the group with outcome o
 
-    It is below p(o) by what the group has not sampled, which is little where answers are short.
-    Where a scaled sample of the group is less likely than e^-30, texts are so long that pi says
-    nothing of their outcome: `group_frequency` takes its place in the whole group, as only weights
-    of one kind can be compared.
+    It is below p(o) by the probability that the group has not sampled, which is little for short
+    answers.  If a scaled sample of the group is less likely than e^-30, texts are so long that pi
+    says nothing about their outcome.  Then the whole group uses `group_frequency`, because only
+    weights of one kind can be compared.
 
     Args:
       ids: outcome ids [..., G].
@@ -252,9 +253,9 @@ def summed_likelihood(
       samples: ids of the samples themselves [..., G], as of `outcome_ids`.
       mask: True where a sample exists [..., G]; None for all.
     Returns:
-      p^ in (0, 1] [..., G]; 1 for what has no outcome.
+      p^ in (0, 1] [..., G]; 1 for samples without an outcome.
     Raises:
-      InvalidInput: for ids or log-probabilities that are none, or of different shapes.
+      InvalidInput: for values that are not ids or log-probabilities, or differ in shape.
     """
     xp, ids, log_p, samples, mask = as_arrays(ids, log_p, samples, as_mask(mask))
     check_aligned(ids, mask)
@@ -299,7 +300,7 @@ def _counts(xp: Any, ids: Array, mask: Array | None) -> tuple[Array, Any]:
     """Members with the same outcome [..., G], and members with any [..., 1] or G, at least 1."""
     dtype = default_float(xp, ids)
     present = xp.ones_like(ids, dtype=dtype) if mask is None else xp.astype(mask, dtype)
-    present = widened(xp, present)  # PyTorch's default may have 16 bits, which do not count to 257
+    present = widened(xp, present)  # PyTorch's default may have 16 bits, which cannot count to 257
     n = sum_over_equal(xp, ids, ids, present)
     if mask is None:
         return n, ids.shape[-1]

@@ -26,8 +26,8 @@ def train_env(argv: list[str]) -> int:
         w.partition("=")[0] for w in argv
     }:
         raise ConfigError(
-            "which environment? Name what makes it: ipsrl train env my_env.py:make "
-            "(docs/extending.md has one)."
+            "no environment is given. Name the function that makes it: "
+            "ipsrl train env my_env.py:make (docs/extending.md has one)."
         )
     return _train(argv, "ipsrl train env", EnvConfig)
 

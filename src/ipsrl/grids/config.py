@@ -135,7 +135,7 @@ class Learning(
         if self.explore != "none" and not 0 < self.explored < self.group_size:
             raise ValueError(
                 f"explore_share = {self.explore_share} of group_size = {self.group_size} is "
-                f"{self.explored} trajectories. Choose values that leave some to each"
+                f"{self.explored} trajectories. Choose values that leave some trajectories to each"
             )
         if self.explore != "none" and self.estimator in ("leave-one-out", "replay"):
             raise ValueError(

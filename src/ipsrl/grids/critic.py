@@ -1,6 +1,6 @@
 """A critic of states, and advantages from its errors: the methods ppo and ips-ppo.
 
-Both let a network V predict what is to come from a state, and compare each action with it:
+Both let a network V predict the return from a state, and compare each action with it:
 
     delta_t = g_t + V(s_{t+1}) - V(s_t),   V = 0 after the stop
     A_t = sum_k lambda^k delta_{t+k}       (generalised advantage estimation)

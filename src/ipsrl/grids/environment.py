@@ -108,7 +108,7 @@ def checked(environment: object, name: str) -> Environment:
       environment: of the user.
       name: what errors call it.
     Raises:
-      InvalidInput: naming the first answer that is missing or wrong, and what it must be.
+      InvalidInput: naming the first answer that is missing or wrong, and its required form.
     """
     wanted = [name for name in dir(Environment) if not name.startswith("_")]
     wanted += ["actions", "horizon", "observation", "modes"]
@@ -153,7 +153,7 @@ def _asked(what: str, ask: Any) -> Any:
     """Shapes of an answer to a traced array, as in training."""
     try:
         return jax.eval_shape(ask)
-    except Exception as error:  # of the user's code, or of a value that is not traceable
+    except Exception as error:  # from the user's code, or a value that cannot be traced
         raise InvalidInput(
             f"{what} failed: {type(error).__name__}: {str(error).splitlines()[0]}. Compute with "
             "jax.numpy, without conditions on values (use jnp.where)."

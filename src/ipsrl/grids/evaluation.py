@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     effective_outcomes: jax.Array
     expected_reward: jax.Array
     loss: jax.Array
-    drawn: jax.Array  # ids of outcomes since the last one; -1 for what the policy did not draw
+    drawn: jax.Array  # ids of outcomes since the last evaluation; -1 for an explorer's
     rewards: jax.Array  # of the last batch
     cut: jax.Array  # whether any trajectory so far was longer than the horizon
 
@@ -107,7 +107,7 @@ class Evaluator:
         return table.terminal_distribution(log_pi), jnp.exp(log_pi)
 
     def _table(self) -> Table:
-        assert self.table is not None  # what is exact is asked for where there is one
+        assert self.table is not None  # exact evaluations are made only with a table
         return self.table
 
     def _exact(self, policy: Any, given: dict[str, jax.Array]) -> Evaluation:
@@ -159,7 +159,7 @@ class Evaluator:
         if self.total is None:
             return jnp.asarray(jnp.nan)
         several = jax.tree.map(lambda leaf: jnp.repeat(leaf[:OUTCOMES], PATHS, 0), own_B)
-        seed = drawn.astype(jnp.uint32).sum()  # other samples each time
+        seed = drawn.astype(jnp.uint32).sum()  # new samples each time
         steps = self.view.walk_back(several, jax.random.key(seed))
         log_pi, _ = self.view.evaluate(policy, steps)
         log_ratio = self.view.taken(log_pi, steps).sum(0) - self.view.log_backward(steps).sum(0)

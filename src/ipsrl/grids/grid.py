@@ -27,7 +27,7 @@ class Grid(ABC):
     dims: int
     side: int
 
-    # Of any states [...] or their coordinates [..., D], as NumPy or JAX arrays (xp).
+    # For any states [...] or their coordinates [..., D], as NumPy or JAX arrays (xp).
 
     @abstractmethod
     def rewards_of(self, states: Any, xp: Any = np) -> Any:
@@ -56,7 +56,7 @@ class Grid(ABC):
         """The change of the state's number by each action [A]; stopping adds 0."""
         return np.array([self.side ** (self.dims - 1 - d) for d in range(self.dims)] + [0])
 
-    # Of all states, row by row.
+    # For all states, row by row.
 
     @cached_property
     def coordinates(self) -> np.ndarray:

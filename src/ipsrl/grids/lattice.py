@@ -50,7 +50,7 @@ class Lattice(Grid):
         moves = xp.ones_like(coordinates, dtype=bool)
         if not self.free:
             moves = (after <= xp.asarray(END_A)).all(-1) | (after <= xp.asarray(END_B)).all(-1)
-            # Cells that no walk enters may do anything; right, for them.
+            # Cells that no walk enters may allow any move; they allow right.
             lost = ~moves.any(-1, keepdims=True)
             moves = moves | (lost & xp.asarray([True, False]))
         return xp.concatenate([moves & ~ended, ended], axis=-1)

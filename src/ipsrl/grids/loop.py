@@ -53,7 +53,7 @@ class Carry(NamedTuple):
     memory: Memory | None
     visited: jax.Array  # whether any trajectory ended in each mode [modes + 1]
     cut: jax.Array  # whether any trajectory was longer than the horizon
-    drawn_S: jax.Array | None = None  # how often each state was drawn, where the method asks
+    drawn_S: jax.Array | None = None  # visits of each state, if the method reads them
 
 
 class Batch(NamedTuple):
@@ -61,9 +61,9 @@ class Batch(NamedTuple):
 
     steps: Steps
     log_old_TB: jax.Array
-    log_ref_TB: jax.Array  # of the initial policy; 0 where nothing reads it
-    weights_B: jax.Array | None  # of importance; None where the policy drew all
-    signal: jax.Array  # what each trajectory [B] or step [T, B] is taught
+    log_ref_TB: jax.Array  # under the initial policy; 0 if nothing reads it
+    weights_B: jax.Array | None  # importance weights; None if the policy drew all
+    signal: jax.Array  # training signal of each trajectory [B] or step [T, B]
 
 
 class Loop:
@@ -314,7 +314,7 @@ class Loop:
         shape, p_PG, history_log_pf, log_ref_PG = group.ids.shape, None, None, None
         if "p" in self.estimator.needs and self.table is not None:
             p_S = self.table.terminal_distribution(log_pi)
-            # 1e-12: a float32 product of probabilities may vanish although it was drawn
+            # 1e-12: the float32 probability of what was drawn may vanish
             p_PG = jnp.maximum(p_S, 1e-12)[group.ids]
         if (stored := self.estimator.stored(carry.estimator)) is not None:
             history_log_pf = self.view.taken(log_pi, stored).sum(-2).reshape(-1, *shape)

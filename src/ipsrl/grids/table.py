@@ -19,7 +19,7 @@ class Table:
 
     Attributes:
       legal: allowed actions [S, A].
-      after: number of the next state [S, A]; the state itself for stop and what is not allowed.
+      after: number of the next state [S, A]; the state itself for stop and for illegal actions.
       observations: [S, D].
       levels: states by the number of moves from the start, at most [levels, widest], padded with S.
       parents: states that a move leads here from [S, P], padded with S.

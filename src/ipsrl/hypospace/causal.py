@@ -40,7 +40,7 @@ _LABEL = label("graph")
 _ARROW = r"(?:--?>|=>|[→⟶⇒]|\\(?:(?:[lL]ong)?[rR]ightarrow|to)(?![a-zA-Z]))"
 _BETWEEN = r"(?:[ ,;]|\b[aA][nN][dD]\b)*+"
 _EDGE = re.compile(rf"{_BETWEEN}(\w++) *+{_ARROW} *+(\w++){_BETWEEN}")
-# Whatever may be meant as an edge, also one that is not read.
+# Everything that may be meant as an edge, even if it is not read as one.
 _ANY_ARROW = re.compile(
     r"[-=~][ \\]?>|<-|&[a-zA-Z]*+(?<=arr)"
     r"|[\u2190-\u21ff\u25b6-\u25bb\u2794-\u27bf\u27f0-\u27ff\u2900-\u297f\u2b00-\u2b11]"

@@ -173,7 +173,7 @@ def _ask(task: AnyTask, options: Any, sets: Sequence[ObservationSet]) -> None:
     path = options.responses
     if path.exists() and not options.resume:
         raise ConfigError(
-            f"{path} exists. Leave out --model to evaluate what it holds, go on with it by "
+            f"{path} exists. Leave out --model to evaluate what it holds, continue it with "
             "--resume, or name another file."
         )
     asked = list(chosen(sets, options.split).values())

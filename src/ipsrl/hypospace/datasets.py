@@ -46,7 +46,7 @@ def dataset(
       count: sets; all there are, if fewer.
       seed: of the draw and the split; the same on every machine.
       draw: uniform over observation sets, or over hypotheses.
-      apart: what the halves must not share.
+      apart: the things that the halves must not share.
     Returns:
       sets with `split` "train" (the first half) and "test".
     Raises:

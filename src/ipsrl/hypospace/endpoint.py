@@ -142,7 +142,7 @@ def endpoint(url: str, model: str, sampling: Sampling) -> Complete:
         answers: dict[int, Answer] = {}
         try:
             asyncio.run(ask(prompts, number, answers))
-        finally:  # what was answered is paid for, whatever has failed
+        finally:  # answers that arrived are paid for, so they are kept
             first = takewhile(answers.__contains__, range(len(prompts)))
             yield from map(answers.__getitem__, first)
 

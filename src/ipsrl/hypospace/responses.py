@@ -73,7 +73,7 @@ def respond(
     Args:
       task: the domain.
       complete: answers to a batch of prompts.
-      sets: what is asked.
+      sets: the observation sets to ask.
       n: responses to each; in the benchmark's protocol, for each of its admissible answers.
       protocol: parallel repeats the prompt of a set; sequential shows the answers so far; benchmark
         does so too, and asks again, `TRIES` times in all, for what cannot be read.
@@ -90,8 +90,8 @@ def respond(
     expected = [(one.id, seed) for part in parts for one in part]
     if [(one.id, one.seed) for one in earlier] != expected[: len(earlier)]:
         raise ConfigError(
-            f"the {len(earlier)} responses of before are to other sets, or of another number, "
-            "protocol or seed, so they cannot be gone on with. Ask as before, or name another file."
+            f"the {len(earlier)} earlier responses are to other sets, or of another number, "
+            "protocol or seed, so they cannot be continued. Ask as before, or name another file."
         )
     observations = {one.id: one.observations for one in sets}
     keys: dict[str, list[str | None]] = {one.id: [] for one in sets}
@@ -120,7 +120,7 @@ def respond(
             try:
                 for one, answer in zip(missing, answers, strict=True):
                     found.append(Response(one.id, answer.text, seed, answer.truncated))
-            finally:  # what was answered before a failure counts
+            finally:  # answers before a failure count
                 if found:
                     yield found
             show(found)

@@ -40,7 +40,7 @@ _CELLS = re.compile(
 )
 _SQUARES = r"[\u2580-\u259f\u25a0-\u25ff\u2610-\u2612\u2b1b\u2b1c\U0001f7e0-\U0001f7eb]"
 _MENTIONS = re.compile(rf"layer|level|structure|{_SQUARES}", re.ASCII | re.IGNORECASE)
-# What no explanation has: a digit that is not of a heading, a drawing, a line without a word.
+# An explanation has none of these: a digit outside headings, a drawing, a line without a word.
 _SAYS = re.compile(rf"\d|{_SQUARES}|^(?=[^\n]*?[^\W_])(?![^\n]*?[^\W\d_]{{2}})", re.MULTILINE)
 
 

@@ -251,7 +251,7 @@ class IPSTrainerSync(PPOTrainerSync):
         try:
             computed = super()._compute_advantage(batch, metrics)
         finally:
-            self._put(batch, rm_scores=raw)  # verl's own metrics and dumps show what was scored
+            self._put(batch, rm_scores=raw)  # verl's own metrics and dumps show unscaled scores
         if advantages is not None:
             of_session = dict(zip(last, advantages.tolist(), strict=True))
             mask = transfer_queue.kv_batch_get(
@@ -286,7 +286,7 @@ def _outcomes(data: Any, needed: bool) -> list[Hashable | None]:
 
 def _no_outcome(found: Iterable[str]) -> InvalidInput:
     return InvalidInput(
-        "compute_score returned no 'outcome', which IPS needs to know what is frequent (found: "
+        "compute_score returned no 'outcome', by which IPS counts what is frequent (found: "
         f"{', '.join(sorted(found)) or 'nothing'}). Let it return "
         '{"score": score, "outcome": key}, with key a string, or None where there is no outcome.'
     )

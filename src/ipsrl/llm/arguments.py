@@ -28,12 +28,12 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
     """Make a GRPOConfig of the user's fields over our defaults.
 
     Raises:
-      ConfigError: for fields that it has not or that cannot be, or a package that is missing.
+      ConfigError: for unknown fields, impossible values, or a missing package.
     """
     check_fields(config.trl)
     if config.trl.get("eval_strategy") in ("steps", "epoch") and not config.evaluates:
         raise ConfigError(
-            "trl.eval_strategy wants to evaluate, and there is no eval_dataset. Name one (of "
+            "trl.eval_strategy asks for evaluation, but there is no eval_dataset. Name one (of "
             "train llm), or leave it out."
         )
     ours: dict[str, Any] = {
@@ -58,7 +58,7 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
     options = {**ours, **config.trl, **own}
     try:
         arguments: Any = GRPOConfig(**options)
-    except Exception as error:  # of whatever library the options are for
+    except Exception as error:  # from whichever library the options are for
         raise ConfigError(f"trl: {error}") from None
     check_start(arguments)
     # Completions are kept for several updates, but not in a checkpoint.

@@ -182,7 +182,7 @@ def diagnose_completions(
         max(1.5, start / 2)
 
     The middle of the first of these windows is the step of the collapse.  A run with start < 1.5
-    started collapsed.  With fewer than 10 steps that have such groups nothing else can be told.
+    started collapsed.  With fewer than 10 steps with such groups the verdict is "too few steps".
 
     Args:
       rows: completions; without steps, in the order in which they were logged.

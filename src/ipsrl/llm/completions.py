@@ -145,7 +145,7 @@ def outcome_keys(rows: Completions, outcome_fn: OutcomeFunction | None) -> list[
       InvalidInput: if there is neither; or see `call_outcome_fn`.
     """
     if outcome_fn is not None:
-        # What the arguments are called, no column can be called.
+        # No column may have the name of an argument.
         columns = {n: v for n, v in rows.columns.items() if n not in _ARGUMENTS}
         return call_outcome_fn(outcome_fn, rows.prompts, rows.completions, **columns)
     if "outcome" not in rows.columns:

@@ -162,8 +162,8 @@ class PostTraining(
             )
         if self.method == "flowrl" and "beta" in self.trl:
             raise ValueError(
-                "trl.beta weighs a KL term, which FlowRL's loss has not. Leave it out, and set "
-                "flowrl_beta"
+                "trl.beta weighs a KL term, which FlowRL's loss does not have. Leave it out, and "
+                "set flowrl_beta"
             )
         return self
 

@@ -27,7 +27,10 @@ def read_dataset(name: str, split: str) -> Any:
     path = Path(name)
     of_file = path.suffix in (".jsonl", ".json", ".parquet")
     if of_file and split != "train":
-        raise ConfigError(f"split = {split!r} is of a hub data set; {name!r} is read as a whole.")
+        raise ConfigError(
+            f"split = {split!r} has no effect on the file {name!r}, which is read as a whole. "
+            "Leave it out."
+        )
     if not of_file and (path.is_file() or path.suffix in _UNREAD or name[0] in "./~"):
         raise ConfigError(
             f"dataset {name!r} is not a JSONL or Parquet file (.jsonl, .json, .parquet), nor the "

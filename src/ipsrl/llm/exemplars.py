@@ -52,7 +52,7 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
         super().__init__(*args, method=method, **kwargs)
         if any(getattr(self, name, None) for name in ("tools", "rollout_func")):
             raise ConfigError(
-                "ExemplarReplay learns completions by heart, but with tools, environments or "
+                "ExemplarReplay memorises completions, but with tools, environments or "
                 "rollout_func a part of them is not written by the model. Use another method."
             )
         self.replayed = method
@@ -161,9 +161,9 @@ class Exemplars:
             rows_R3, tokens = arrays["exemplars"], arrays["tokens"]
             check_rows(rows_R3)
             lengths = rows_R3[:, 2]
-            # Each of them, for a sum of huge ones may overflow to the right number.
+            # Each is checked, because a sum of huge ones may overflow to the right number.
             if ((lengths < 0) | (lengths > tokens.size)).any() or lengths.sum() != tokens.size:
-                raise ValueError("tokens are not as many as it says")
+                raise ValueError("the number of tokens is not the one that it states")
         first = 0
         for prompt, outcome, length in rows_R3.tolist():
             self.of[prompt][outcome] = tuple(tokens[first : first + length].tolist())

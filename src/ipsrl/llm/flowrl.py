@@ -69,15 +69,16 @@ class FlowRLTrainer(GRPOTrainer):
         if args.beta not in (0.0, beta):
             raise ConfigError(
                 f"GRPOConfig has beta={args.beta}, the weight of a KL term, which FlowRL's loss "
-                "has not. Leave it at 0, and pass FlowRL's inverse temperature to FlowRLTrainer."
+                "does not have. Leave it at 0, and pass FlowRL's inverse temperature to "
+                "FlowRLTrainer."
             )
         path = model if isinstance(model, str) else model.config.name_or_path
         adapters = kwargs.get("peft_config") or isinstance(model, PeftModel)
         if not path and not adapters:
             raise ConfigError(
-                "pi_ref is a second copy of the model, which TRL loads from where the first came "
-                "from, but this one was built here. Save it with its tokenizer and pass the "
-                "folder, or pass a peft_config: without its adapters it is pi_ref itself."
+                "pi_ref is a second copy of the model, which TRL loads from the same place as the "
+                "first, but this model was built in Python. Save it with its tokenizer and pass "
+                "the folder, or pass a peft_config: without its adapters it is pi_ref itself."
             )
         args.beta = beta  # anything but 0 makes TRL compute the log-probabilities of pi_ref
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
@@ -157,7 +158,7 @@ class FlowRLTrainer(GRPOTrainer):
             if weights:
                 decay = self.args.weight_decay
                 optimizer.add_param_group({"params": weights, "weight_decay": decay})
-                # The trainer clears the gradients of its model, of which these are no part.
+                # The trainer clears the gradients of its model, but not these.
                 optimizer.register_step_post_hook(lambda *_: _clear(weights))
         return optimizer
 

@@ -195,7 +195,7 @@ def check_config(config: Any, method: Method) -> None:
     if isinstance(config, RLOOConfig) and config.beta and not isinstance(method, RewardMethod):
         raise ConfigError(
             f"RLOO's KL penalty (beta = {config.beta:g}) is part of its reward, and "
-            f"{type(method).__name__} replaces what is made of it. Use IPSGRPOTrainer, or beta 0."
+            f"{type(method).__name__} would replace both. Use IPSGRPOTrainer, or beta 0."
         )
     if "log_ref" in method.needs and not getattr(config, "beta", 0):
         raise ConfigError(

@@ -153,7 +153,7 @@ class CollapseMonitor(TrainerCallback):
         """Start again; a monitor that was added later has not seen `on_init_end`."""
         self.on_init_end(args, state, control)
         self._measured, self._below = False, []
-        for row in state.log_history:  # of the checkpoint that training goes on from
+        for row in state.log_history:  # of the checkpoint from which training continues
             self._count(row.get(_METRIC), row["step"])
 
     def _count(self, value: float | None, step: int) -> None:

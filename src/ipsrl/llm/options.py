@@ -49,7 +49,7 @@ _RANGES: dict[str, Any] = {
 # Texts that the trainer compares with words in its source, which grow with each release.
 _IN_SOURCE = ("loss_type", "importance_sampling_level", "scale_rewards", "vllm_mode")
 _WITHOUT_OPTIONS = ("constant", "constant_with_warmup")
-_PACKAGES = {  # module and what pip calls it
+_PACKAGES = {  # module and its name for pip
     "use_vllm": ("vllm", "trl[vllm]"),
     "use_liger_kernel": ("liger_kernel", "liger-kernel"),
     "deepspeed": ("deepspeed", "deepspeed"),
@@ -60,7 +60,7 @@ def check_fields(fields: dict[str, Any]) -> None:
     """Check that GRPOConfig has these fields, that their values are valid, and the packages.
 
     Raises:
-      ConfigError: for the first that it has not, or may not have the value.
+      ConfigError: for the first unknown field or impossible value.
     """
     hints = get_type_hints(GRPOConfig)
     for key, value in fields.items():

@@ -57,8 +57,8 @@ def ips_reward(
     scaling = IPS(eps=eps, alpha=alpha)
     if isinstance(outcome_fn, str):
         raise InvalidInput(
-            f"outcome_fn is {outcome_fn!r}, but what a reward function logs is out of the reach of "
-            f"another. Pass a function, one of {', '.join(OUTCOMES)}, or use IPSGRPOTrainer, which "
+            f"outcome_fn is {outcome_fn!r}, but a reward function cannot read what another one "
+            f"logs. Pass a function, one of {', '.join(OUTCOMES)}, or use IPSGRPOTrainer, which "
             "takes the name of a column."
         )
     if not isinstance(num_generations, int) or num_generations < 1:

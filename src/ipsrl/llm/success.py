@@ -16,8 +16,8 @@ from ipsrl.core.floor import stationary_distribution
 from ipsrl.core.group import Group
 from ipsrl.errors import InvalidInput
 
-_PROMPTS = 50  # that are predicted, at most: each takes a tenth of a second
-_LEVELS = 4  # rewards above 0, at most: more are a scale, such as a score
+_PROMPTS = 50  # largest number of predictions: each takes a tenth of a second
+_LEVELS = 4  # largest number of rewards above 0: more are a scale, such as a score
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def wrong_answers(
     if (reward_O < 0).any():
         raise InvalidInput(
             f"an outcome has a mean reward of {reward_O.min():g}, and IPS as published takes none "
-            "below 0, so what it would leave wrong answers cannot be told. Leave out "
+            "below 0, so its share of wrong answers cannot be predicted. Leave out "
             "--success-above; where a run sets success_above, wrong answers may earn less than 0."
         )
     # Not by the mean, which rounding may lift above a reward that equals the threshold.
@@ -86,7 +86,7 @@ def wrong_answers(
 def reward_levels(rewards_R: np.ndarray) -> list[float]:
     """The rewards above 0 if they are 2 to 4 and the least is at most half of the largest.
 
-    So look a reward for the format beside one for the answer, and partial credit.
+    Rewards look like this with a format reward beside one for the answer, or with partial credit.
     """
     levels = np.unique(rewards_R[rewards_R > 0].round(6))  # 6: sums of columns in float32
     clear = 2 <= len(levels) <= _LEVELS and levels[0] <= levels[-1] / 2

@@ -58,9 +58,9 @@ def advice(d: Diagnosis) -> list[str]:
     lines = {
         "collapsed": [
             f"COLLAPSED at step {d.collapsed_at}: {change}.",
-            "Train again from a checkpoint before that step, with IPSGRPOTrainer; if that is what "
-            "collapsed, with larger groups or estimator='replay'. (If each prompt has one right "
-            "answer, this is what training should do.)",
+            "Train again from a checkpoint before that step, with IPSGRPOTrainer. If the run used "
+            "it already, use larger groups or estimator='replay'. (If each prompt has one right "
+            "answer, training should do this.)",
         ],
         "started collapsed": [
             f"STARTED COLLAPSED: {d.start:.2f} effective outcomes per group in the first steps, "
@@ -81,8 +81,8 @@ def advice(d: Diagnosis) -> list[str]:
     valid = [share for i in steps if (share := d.valid_share[i]) is not None]
     if valid and np.mean(valid) < 0.5:
         lines.append(
-            f"But only {np.mean(valid):.0%} of the completions have an outcome in those steps, and "
-            "few outcomes differ less. Check the outcome function on a completion that you know."
+            f"But only {np.mean(valid):.0%} of the completions have an outcome in those steps, so "
+            "few outcomes are compared. Check the outcome function on a completion that you know."
         )
     if d.inert_groups > 0.5:
         lines.append(
@@ -105,18 +105,18 @@ def _of_wrong_answers(d: Diagnosis) -> list[str]:
             return []
         levels = ", ".join(f"{level:g}" for level in d.reward_levels)
         return [
-            f"Rewards above 0 are {levels}. If the lower ones are of wrong answers (a format "
-            "reward, partial credit), and the run did not say what is right, IPS makes those "
-            "proportional too: ask how much with --success-above "
+            f"Rewards above 0 are {levels}. If wrong answers earn the lower ones (a format reward, "
+            "partial credit), and the run did not say what is right, IPS makes wrong answers "
+            "proportional too. To see how much, pass --success-above "
             f"{sum(d.reward_levels[-2:]) / 2:g}."
         ]
     w = d.wrong
     lines = [
-        f"Outcomes that earn {w.success_above:g} or less, taken as wrong, have {w.target:.0%} of "
-        f"the target r / sum r of plain IPS, and would keep a probability of {w.kept:.0%} in "
-        f"groups of {d.group_size}: predicted from the outcomes and mean rewards of this log, mean "
-        f"of {w.prompts} prompts with a right one. The log does not show what was never sampled, "
-        "nor eps and success_above of the run."
+        f"Outcomes that earn {w.success_above:g} or less are taken as wrong. They have "
+        f"{w.target:.0%} of the target r / sum r of plain IPS, and would keep a probability of "
+        f"{w.kept:.0%} in groups of {d.group_size}. This is predicted from the outcomes and mean "
+        f"rewards of this log, as the mean over {w.prompts} prompts with a right outcome. The log "
+        "shows neither what was never sampled, nor eps and success_above of the run."
     ]
     if w.kept > 0.1:
         lines.append(

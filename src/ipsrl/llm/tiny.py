@@ -30,7 +30,7 @@ def build(
 
     Args:
       folder: where to write; loaded by path as any other model.
-      texts: what the tokenizer learns its merges from; every other text can be written too.
+      texts: texts from which the tokenizer learns its merges; it can write every other text too.
       words: texts that become one token each, whatever surrounds them.
       hidden: width; with 2 layers of 64 it has about 0.1M parameters.
       layers: number of layers.

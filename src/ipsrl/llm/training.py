@@ -145,7 +145,7 @@ def _train(
         except (OSError, SafetensorError) as error:
             raise not_loaded(config.model, error) from error
         except Exception as error:
-            # Such as PEFT's, for lora_targets that the model has not, or TRL's without vLLM.
+            # Such as PEFT's, for lora_targets that the model lacks, or TRL's without vLLM.
             raise ConfigError(
                 f"the trainer cannot start ({type(error).__name__}: {error}). Change what it names."
             ) from error

@@ -90,8 +90,8 @@ class IPSMixin(Evidence):
         an error in the first step; later, so that no run of days ends, and with "keep" always, a
         completion with a negative total reward (a penalty) is left unscaled.
     Raises:
-      ConfigError: for a trainer or a configuration under which scaling would not be what it says.
-      InvalidInput: in training, for outcomes that are none, and in its first step for rewards that
+      ConfigError: for a trainer or a configuration under which scaling would not work.
+      InvalidInput: in training, for invalid outcomes, and in its first step for rewards that
         cannot be scaled.
     """
 
@@ -313,7 +313,7 @@ class IPSMixin(Evidence):
         right_PG: Any = None
         if isinstance(self.success, float):
             right_PG = totals_PG > self.success
-        elif self.success:  # a function may leave out what is not of its task
+        elif self.success:  # a function may return None for other tasks
             positive, scored = rewards_NK[:, self.success] > 0, scored_NK[:, self.success]
             right_N = (positive | ~scored).all(axis=1) & positive.any(axis=1)
             right_PG = right_N.reshape(totals_PG.shape)
@@ -382,7 +382,7 @@ class IPSMixin(Evidence):
         p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
         eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
         rewards_PG = group.rewards
-        if group.success is not None:  # what is wrong is not to be scaled
+        if group.success is not None:  # wrong completions are not scaled
             rewards_PG = np.where(group.success, rewards_PG, 0.0)
         problems = check_groups(rewards_PG, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
         if len(problems) > self._problems and self.accelerator.is_main_process:

@@ -104,9 +104,9 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         (size, "ids"), (kept, "log_then"), (kept, "length"), (arrays["length"], "tokens"),
     ):  # fmt: skip
         count = len(arrays[parts])
-        # Each of them, for a sum of huge ones may overflow to the right number.
+        # Each is checked, because a sum of huge ones may overflow to the right number.
         if ((sizes < 0) | (sizes > count)).any() or sizes.sum() != count:
-            raise ValueError(f"{parts} are not as many as it says")
+            raise ValueError(f"the number of {parts} is not the one that it states")
     if ((kept != 0) & (kept != size)).any() or not np.isfinite(arrays["log_then"]).all():
         raise ValueError("it holds completions without a log-probability")
 

@@ -278,7 +278,8 @@ def rank(argv: list[str]) -> int:
     written = {"ligands": len(found), "left_out": left_out, "rows": list(map(asdict, table))}
     folder.write("table.json", json.dumps(written, indent=2).encode() + b"\n")
     print(
-        f"{text(table, len(found))}\n{left_out} ligands were left out, as a docking had no score\n"
+        f"{text(table, len(found))}\n"
+        f"{left_out} ligands were left out, because a docking had no score\n"
         f"written to {options.out}"
     )
     return 0
@@ -323,7 +324,9 @@ def route(argv: list[str]) -> int:
 
     synthesis = Synthesis(config)
     if left_out := synthesis.stock.skipped:
-        print(f"{left_out} lines of the stock are not molecules, and left out", file=sys.stderr)
+        print(
+            f"{left_out} lines of the stock are not molecules, and were left out", file=sys.stderr
+        )
     targets = [_molecule(text) for text in options.smiles]
     folder = None if options.out is None else Folder.make(options.out)
     if folder is not None:

@@ -1,4 +1,4 @@
-"""What identifies a molecule: its canonical SMILES, its scaffolds, its fingerprint."""
+"""The identity of a molecule: its canonical SMILES, its scaffolds, its fingerprint."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Line:
 
 
 class Axes(NamedTuple):
-    """What tells charts apart."""
+    """The properties that distinguish charts."""
 
     family: str
     title: str

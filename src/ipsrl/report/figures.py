@@ -15,7 +15,7 @@ from ipsrl.runs import Run
 
 
 class GridShape(StrictConfig, extra="ignore"):
-    """What a figure needs to know of a hyper-grid run's configuration."""
+    """The parts of a hyper-grid run's configuration that a figure needs."""
 
     dims: int = 2  # the lattice's, which has no such keys
     side: int = 8

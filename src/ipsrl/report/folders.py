@@ -1,4 +1,4 @@
-"""What a user names: run directories, and folders of them, as `ipsrl reproduce` makes."""
+"""Paths that a user names: run directories, and folders of them from `ipsrl reproduce`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Found:
 
 
 def find(paths: Sequence[Path]) -> Found:
-    """What lies in run directories and folders.
+    """Find the runs in run directories and folders.
 
     Raises:
       RunError: for one that is neither a run nor holds any.
@@ -70,7 +70,7 @@ def _runs(path: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_item(path: Path) -> bool:
-    """Whether it is a folder of `reproduce` with a table of rows."""
+    """True if it is a folder of `reproduce` with a table of rows."""
     try:
         rows = json.loads((path / "table.json").read_bytes())
     except (OSError, ValueError):

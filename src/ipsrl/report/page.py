@@ -212,7 +212,7 @@ def _hash(script: str) -> str:
 
 
 def _is_report(path: Path) -> bool:
-    """Whether a file is a page of ours, which a new one may replace wherever it lies."""
+    """True if a file is a page of ours, which a new one may replace wherever it lies."""
     try:
         with path.open("rb") as file:
             return _MARK in file.read(500)

@@ -1,4 +1,4 @@
-"""What a model answers to open questions."""
+"""A figure of a model's answers to open questions."""
 
 from __future__ import annotations
 

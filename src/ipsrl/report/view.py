@@ -1,4 +1,4 @@
-"""What a run looks like, without saying how it is drawn: the readers make it, the page draws it."""
+"""Views describe a run without saying how it is drawn: readers make them, the page draws them."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Tiles:
-    """What was answered to each prompt: one tile for each answer.
+    """The answers to each prompt: one tile for each answer.
 
     Attributes:
       drawing: "graph" or "voxels" where keys can be drawn, "" where they are text.

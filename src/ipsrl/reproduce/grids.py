@@ -28,7 +28,7 @@ class Cells:
       folder: below configs/.
       cells: glob of the files in it.
       paper: the paper's mean L1 by cell.
-      quick: what the quick preset changes, by cell prefix.
+      quick: changes of the quick preset, by cell prefix.
     """
 
     folder: str

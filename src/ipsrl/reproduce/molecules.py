@@ -201,7 +201,7 @@ def record(
         except ValueError:
             raise RunError(
                 f"line {number} of {file} is not a record, perhaps because it was cut off. Delete "
-                "it; what it told of is measured again."
+                "it; its run is measured again."
             ) from None
         # Compared as configurations: keys that have come since then count with their defaults.
         if Config(**known["config"]) == config:

@@ -45,7 +45,7 @@ def check_empty(directory: Path) -> None:
 
 
 def has_begun(directory: Path) -> bool:
-    """Whether a run has computed anything yet, or one within it has."""
+    """True if a run, or one within it, has computed anything yet."""
     metrics = directory / "metrics.jsonl"
     return (
         (metrics.is_file() and metrics.stat().st_size > 0)

@@ -1,4 +1,4 @@
-"""What a run was started with: environment.json."""
+"""The start of a run: environment.json."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def family(model: type[StrictConfig]) -> str:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What differs between the inputs of two runs, in words; "" if nothing does."""
+    """The differences between the inputs of two runs, in words; "" if there are none."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(f"{n}: {before.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
 

@@ -58,7 +58,7 @@ class Folder:
         self._list()
 
     def __contains__(self, name: str) -> bool:
-        """Whether a file is there and is the folder's own."""
+        """True if a file exists and is the folder's own."""
         return name in self.listed and (self.path / name).exists()
 
     def claim(self, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run writes, as bytes: the same content gives the same ones."""
+"""The files of a run as bytes: the same content gives the same bytes."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def watched() -> tuple[str, ...]:
 
 
 class Live:
-    """What a run has of its sinks: calls return at once, and raise nothing.
+    """A run's connection to its sinks: calls return at once, and raise nothing.
 
     Sinks start with the first call: a run that cannot begin leaves no trace in them.
 
@@ -161,7 +161,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Call]:
 
 
 def _guarded(name: str, call: Callable[..., R], *arguments: Any) -> R | None:
-    """What a call returns; None if it failed, and then that is said."""
+    """The result of a call; None if it failed, which is then printed."""
     try:
         return call(*arguments)
     except (Exception, SystemExit) as error:

@@ -97,7 +97,7 @@ class Lock:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a run is being written, for one who only reads.
+    """True if a run is being written; for readers only.
 
     The kernel is not asked, because a lock of ours, however short, could refuse a writer.  Of
     another machine, whose processes cannot be seen, a lock that was left behind counts as held.

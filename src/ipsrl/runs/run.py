@@ -205,7 +205,7 @@ class Run:
 
     @property
     def family(self) -> str | None:
-        """Which family's it is, such as grids; None for a run of a version that did not say."""
+        """The run's family, such as grids; None for a run of a version that did not record it."""
         return self.environment().get("family")
 
     def check_family(self, model: type[StrictConfig]) -> None:
@@ -266,7 +266,7 @@ class Run:
 
     @property
     def is_watched(self) -> bool:
-        """Whether anyone sees what `show` sends: a table costs time to make."""
+        """True if anyone sees what `show` sends: a table costs time to make."""
         return bool(self._live.names)
 
     def show(self, name: str, table: pa.Table) -> None:
@@ -355,7 +355,7 @@ class Run:
 
     @property
     def state(self) -> Literal["ended", "running", "failed", "stopped"]:
-        """What has become of the run; `stopped` is one that ended early without an error."""
+        """The state of the run; `stopped` is one that ended early without an error."""
         if self.finished:
             return "ended"
         if lock.is_held(self.directory):
@@ -367,7 +367,7 @@ class Run:
         return read_json(self.directory / _FAILURE)["error"] if _FAILURE in self.files else ""
 
     def result(self) -> dict[str, Any]:
-        """What `finish` wrote.
+        """The result that `finish` wrote.
 
         Raises:
           RunError: if the run has not ended.
@@ -428,7 +428,7 @@ class Run:
             raise self.cannot_write(error) from None
 
     def cannot_write(self, error: Exception) -> RunError:
-        """What a user is told of a disk that is full or read-only."""
+        """The error for a disk that is full or read-only."""
         if not has_begun(self.directory):
             return not_written(self.directory, error)
         return RunError(

@@ -1,4 +1,4 @@
-"""What a sweep is made of: a TOML file, and the runs that it stands for."""
+"""The configuration of a sweep: a TOML file, and the runs that it describes."""
 
 from __future__ import annotations
 

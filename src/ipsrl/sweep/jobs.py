@@ -37,7 +37,7 @@ class Job:
         return self.out.with_name(f"{self.out.name}.toml")
 
     def command(self) -> list[str]:
-        """What runs it, or goes on with it."""
+        """The command that starts or continues it."""
         begun = (self.out / "config.toml").exists()
         where = ["--resume", self.out] if begun else ["--config", self.config, "--out", self.out]
         return [sys.executable, "-m", "ipsrl", "train", self.train, *map(str, where)]

@@ -21,14 +21,14 @@ Somewhere = Callable[[Job], str]
 
 @contextmanager
 def here() -> Iterator[Somewhere]:
-    """On this machine; at the end whatever still runs is killed."""
+    """Run on this machine; at the end runs that are still going are killed."""
     with ProcessGroup() as group:
         yield lambda job: run(job, group)
 
 
 @contextmanager
 def on_ray(address: str, gpus: float = 0) -> Iterator[Somewhere]:
-    """On a cluster of machines that all see the folder of the sweep.
+    """Run on a cluster of machines that all see the folder of the sweep.
 
     A job whose machine or process dies goes on elsewhere, from its last checkpoint.
 
@@ -79,7 +79,7 @@ def on_ray(address: str, gpus: float = 0) -> Iterator[Somewhere]:
 
 @contextmanager
 def under_slurm(options: Mapping[str, str], folder: Path) -> Iterator[Somewhere]:
-    """As jobs of Slurm, through submitit; without Slurm, as its local jobs.
+    """Run as jobs of Slurm, through submitit; without Slurm, as its local jobs.
 
     Args:
       options: of sbatch, such as {"partition": "gpu", "time": "60"}; a day if no time is given.

@@ -1,4 +1,4 @@
-"""What runs found: intervals over seeds, tables, and which runs need not be made again."""
+"""Results of runs: intervals over seeds, tables, and which runs are finished."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ipsrl.sweep.config import Cell
 
 
 def finished(config: StrictConfig, directory: Path) -> bool:
-    """Whether the run is there and has ended.
+    """True if the run exists and has ended.
 
     Args:
       config: what was to be trained.

@@ -21,7 +21,7 @@ class Advice:
 
     Attributes:
       distribution: predicted stationary distribution [K].
-      target: what it tends to as groups grow [K].
+      target: the limit for large groups [K].
       floor_l1: total L1 between the two.
       extinct: indices of the outcomes with a target that die out.
       needed_group_size: smallest sufficient G at this eps; None if there is none.
@@ -108,13 +108,12 @@ def advise(
             published = float((counts * as_published)[~success].sum())
         if published is None:
             said.append(
-                "Without success IPS refuses rewards below 0: "
-                f"write {say}, with which wrong ones die out."
+                f"Without success IPS refuses rewards below 0: write {say}, and wrong ones die out."
             )
         elif published > 0:
             said.append(
                 f"Without success, as published, wrong ones keep a probability of {published:.3f}: "
-                f"write {say}, with which they die out."
+                f"write {say}, and they die out."
             )
         else:
             said.append("Wrong ones die out with success, and also without.")
@@ -129,8 +128,8 @@ def advise(
         said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
     elif enough:
         said.append(
-            f"In the mean they rest at the target, but a group of {group_size} shows at most "
-            f"{group_size} of {kept} outcomes, so chance removes some for good."
+            f"In expectation they rest at the target, but a group of {group_size} shows at most "
+            f"{group_size} of {kept} outcomes, so some are lost by chance."
         )
         said.append("Use larger groups")
     else:
@@ -143,9 +142,9 @@ def advise(
             said.append(f"No group of up to {LARGEST_GROUP} is enough: use more")
     if estimator is None:
         said[-1] += (
-            ", or estimate p otherwise: by likelihood where an outcome has one trajectory, a "
-            f"backward policy or short answers{', else by replay' if back else ''} (for a language "
-            "model, give --answer-tokens to be told which)."
+            ", or another estimator: likelihood if an outcome has one trajectory, a backward "
+            f"policy or short answers{', else replay' if back else ''} (for a language model, "
+            "--answer-tokens decides)."
         )
     elif estimator != "group":
         said[-1] += f", or estimator={estimator!r}."

@@ -47,7 +47,7 @@ def choose(per_member: float, *, short: bool | None, back: bool, counts: bool = 
       back: see `Choice`.
       counts: whether counting can be enough, which very unequal rewards forbid.
     Returns:
-      its name; None where that depends on what is not known.
+      its name; None if it depends on an unknown answer.
     """
 
     def named(known: bool) -> str:

@@ -14,7 +14,7 @@ from ipsrl.llm.grouping import group_numbers
 from ipsrl.llm.outcomes.answer import last_message
 from ipsrl.theory.advice import MOST_OUTCOMES
 
-CHARACTERS = 4  # of a token, about, in English text
+CHARACTERS = 4  # characters of a token in English text, about
 
 
 @dataclass(frozen=True)

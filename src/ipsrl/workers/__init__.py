@@ -45,7 +45,7 @@ def install(name: str) -> Path:
     if done.returncode:
         raise RunError(
             f"pip failed for the worker environment {name!r} in {folder} (its report is above), so "
-            f"what needs it cannot run. Mend the cause, and again:  ipsrl workers install {name}"
+            f"tools in it cannot run. Mend the cause, and repeat:  ipsrl workers install {name}"
         )
     (folder / STAMP).write_text(_digest(requirements))
     return folder
@@ -60,7 +60,7 @@ def interpreter(name: str) -> Path:
     """
     if not _is_ready(name):
         raise RunError(
-            f"the worker environment {name!r} is not in {_folder(name)}, or an older one is. "
+            f"the worker environment {name!r} is not in {_folder(name)}, or is an older one. "
             f"Build it with:  ipsrl workers install {name}"
         )
     return _python(_folder(name))

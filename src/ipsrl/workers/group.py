@@ -31,7 +31,7 @@ class ProcessGroup:
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             process_group=0,
         )  # fmt: skip
-        self.id = self._guard.pid  # of nobody else until the guard is reaped
+        self.id = self._guard.pid  # not used again until the guard is reaped
 
     def __enter__(self) -> ProcessGroup:
         return self
@@ -56,8 +56,8 @@ class Ended:
     """The result of a program that ran.
 
     Attributes:
-      output: what it wrote to standard output.
-      errors: what it wrote to standard error.
+      output: its standard output.
+      errors: its standard error.
       code: with which it ended; None if its time ran out.
     """
 
@@ -79,8 +79,8 @@ def run(
     Args:
       command: the program and its arguments.
       timeout: seconds.
-      longest: bytes of what it writes that are kept, of the end: it may print without end.
-      stdin: what it reads.
+      longest: bytes of output that are kept, from the end: it may print without end.
+      stdin: its input.
       cwd: where it runs.
     Raises:
       OSError: if it cannot be started.

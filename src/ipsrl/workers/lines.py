@@ -102,7 +102,7 @@ class Lines:
           WorkerTimeout, WorkerDied: as `ask`.
         """
         if self._program is not None and self._program.poll() is not None:
-            self.close()  # it died while nothing was asked: no fault of the next request
+            self.close()  # it died between requests: the next one is not to blame
         if self._program is None and self.hello is not None:
             self._greeting = self._ask(self.hello, self.start)
         return self._greeting
@@ -110,7 +110,7 @@ class Lines:
     def _ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
         try:
             return self._exchange(self._program or self._start(), request, limit)
-        except BaseException:  # also Ctrl-C: the answer under way would pass for the next one
+        except BaseException:  # also on Ctrl-C: a pending answer would be taken for the next
             self.close()
             raise
 
@@ -154,7 +154,7 @@ class Lines:
         if unasked := stdout.read(SHOWN):
             raise self._trouble(WorkerDied, f"wrote without having been asked: {unasked[:200]!r}")
         self._keep_errors(stderr)
-        self._errors = answer = b""  # what was written between requests is of neither
+        self._errors = answer = b""  # text between requests belongs to neither
         with selectors.DefaultSelector() as selector:
             selector.register(stdin, selectors.EVENT_WRITE)
             selector.register(stdout, selectors.EVENT_READ)
@@ -163,7 +163,7 @@ class Lines:
                 if (left := deadline - monotonic()) <= 0:
                     raise self._trouble(WorkerTimeout, f"gave no answer in {limit:g} s")
                 events = selector.select(min(left, 0.1))
-                # Children may keep its output open, which then does not end with it.
+                # Children may keep its output open, so it need not end with the program.
                 if not events and program.poll() is not None:
                     raise self._ended(program)
                 for key, _ in events:

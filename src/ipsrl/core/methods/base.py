@@ -43,7 +43,7 @@ class Method(ABC):
         """Advantages [..., G], at most `advantage_clip` in size, and the same flags.
 
         Raises:
-          InvalidInput: for a group without what the method needs, or with what it cannot use.
+          InvalidInput: for a group without a field that the method needs, or with an invalid one.
         """
         advantages, no_signal = self.advantages(group)
         if self.advantage_clip > 0:
@@ -106,7 +106,7 @@ def log_probs(group: Group, field: str, by: Method) -> Array:
     """Log-probabilities of the group [..., G], 0 outside the mask.
 
     Raises:
-      InvalidInput: for a group without them, or with what is not one.
+      InvalidInput: for a group without them, or with values that are not log-probabilities.
     """
     xp, rewards, mask = group.earned(by)
     xp, mask, value = as_arrays(mask, group.needed(field, by))
@@ -122,8 +122,8 @@ def check_not_negative(rewards: Array, by: Method) -> None:
     """
     if not holds(rewards >= 0):
         raise InvalidInput(
-            f"rewards have negative values, of which {type(by).__name__} would take a part away "
-            "from what it is to make rarer. Shift the rewards so that the worst is 0."
+            f"rewards have negative values, which {type(by).__name__} would bring closer to 0 for "
+            "outcomes that it should make rarer. Shift the rewards so that the worst is 0."
         )
 
 

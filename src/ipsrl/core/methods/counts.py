@@ -131,7 +131,7 @@ class DARLING(Method):
 class GAPO(Method):
     """GRPO with a reward for outcomes that are as frequent as each of K equal ones.
 
-        A = (r~ - mean r~) / (std r~ + 1e-4),   r~ = 1 - |n_o / G - 1 / K|, -1 of what is wrong
+        A = (r~ - mean r~) / (std r~ + 1e-4),   r~ = 1 - |n_o / G - 1 / K|, -1 for wrong samples
 
     K must be known.  Right is `Group.success`, or a reward above 0, with an outcome; nothing else
     of a reward counts.  Source: GAPO (2511.12596, EMNLP 2025), second-hand.

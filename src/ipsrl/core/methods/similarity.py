@@ -41,7 +41,7 @@ class DRA(RewardMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not is_count(self.parts):
-            raise InvalidInput(f"parts is {self.parts}. A group has a whole number of them: 1.")
+            raise InvalidInput(f"parts is {self.parts}. Use a whole number, at least 1.")
 
     def rewards(self, group: Group) -> Array:
         xp, rewards, _ = group.earned(self)

@@ -144,7 +144,7 @@ class PKPO(Method):
         check_fits(self.size, rewards)
         present, size = members(xp, mask, rewards.dtype)
         chosen = xp.clip(size, max=float(self.size))
-        # How many samples stand below each; of equal ones those that come before it.
+        # Number of samples below each; among equal ones, those that come before it.
         place = xp.arange(rewards.shape[-1], **placement(rewards))
         before = (rewards[..., None, :] < rewards[..., :, None]) | (
             (rewards[..., None, :] == rewards[..., :, None]) & (place < place[:, None])

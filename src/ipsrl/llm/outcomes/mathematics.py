@@ -88,7 +88,7 @@ def mathematics(text: str) -> Hashable | None:
     None: without an answer, or one of more than 300 characters.  Of a last line that is a sentence
     the last formula counts, else the last number.
     """
-    _parser()  # also where nothing is to be parsed: what is missing is said before training
+    _parser()  # even if nothing is parsed: a missing package is an error before training
     answer = final_answer(text)
     if answer is None or len(answer.text) > _LONGEST:
         return None
@@ -132,7 +132,7 @@ def _read(written: str) -> Hashable | None:
     try:
         if _is_safe(written):
             return _key(_LIST.sub(",", _IGNORED.sub("", written)))
-    except Exception:  # whatever a parser raises on what a model wrote
+    except Exception:  # a parser may raise anything for a model's text
         pass
     return _SPACES.sub("", written) or None
 

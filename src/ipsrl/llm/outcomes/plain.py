@@ -62,7 +62,7 @@ def number(text: str) -> str | None:
     r"""The number that the final answer gives.
 
     Equal: numbers of one value, however they are written: 1,000 = 1000.0 = 1e3 = $1000 = 1000 km,
-    3/4 = .75 = \frac{3}{4}, 50% = 50.  A decimal is what it says: .33 is not 1/3.
+    3/4 = .75 = \frac{3}{4}, 50% = 50.  A decimal has exactly its written value: .33 is not 1/3.
     None: where the answer has no number.  After `=` the one on the right; of several the first one
     of what is called the answer, and the last one of a last line.
     """

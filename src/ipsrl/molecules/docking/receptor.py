@@ -86,7 +86,7 @@ class Receptor:
                 raise ValueError
         except ValueError:
             raise ConfigError(
-                "the receptor has an ATOM line without coordinates in columns 31-54, so it is no "
+                "the receptor has an ATOM line without coordinates in columns 31-54, so it is not "
                 "PDBQT. Give a PDBQT file"
             ) from None
         if any(not s[70:76].strip() or not s[77:].strip() for s in lines):
@@ -99,7 +99,7 @@ class Receptor:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` wrote.
+    """The files and facts that `prepare` wrote.
 
     Attributes:
       folder: with receptor.pdbqt, ligand.pdb and receptor.toml.

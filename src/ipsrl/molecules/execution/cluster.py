@@ -37,7 +37,7 @@ SPARE_CHILDREN = {"RAY_kill_child_processes_on_worker_exit": "false"}
 
 
 class Holder:
-    """What an actor does."""
+    """The work of an actor."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.worker = Worker(ComponentConfig(**config))
@@ -54,7 +54,7 @@ class Holder:
 
 
 def _connect() -> None:
-    """To the cluster at RAY_ADDRESS, or to one of our own on the loopback interface."""
+    """Connect to the cluster at RAY_ADDRESS, or to one of our own on the loopback interface."""
     named = bool(os.environ.get("RAY_ADDRESS"))
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = named and before  # else it listens on all interfaces

@@ -25,7 +25,7 @@ def device_of(name: str) -> torch.device:
 
 
 def device_input(device: torch.device) -> dict[str, str]:
-    """What a run depends on for its device: a GPU rounds otherwise, so no run changes to another.
+    """The device as an input of a run: a GPU rounds differently, so no run may change device.
 
     Nothing on a processor.
     """

@@ -71,7 +71,7 @@ class SelectiveScan(torch.autograd.Function):
 
 
 class StepCache:
-    """What the blocks remember while a sequence is written token by token.
+    """The memory of the blocks while a sequence is written token by token.
 
     Attributes:
       inputs: of each block, what its convolution still sees [K, b, D].

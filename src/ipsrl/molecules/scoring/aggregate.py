@@ -21,7 +21,7 @@ from ipsrl.molecules.scoring.transform import transform
 
 @dataclass(frozen=True)
 class Scores:
-    """What scoring found, one entry per molecule.
+    """The results of scoring, one entry per molecule.
 
     Attributes:
       raw: for each component, its values; NaN where it failed or was not needed.

@@ -1,4 +1,4 @@
-"""What the values of a search depend on beside its configuration: files and versions.
+"""The files and versions on which the values of a search depend, beside its configuration.
 
 environment.json of a run holds them, and so does each line of records.jsonl.  A run goes on, and a
 record is used again, only where they are the same.

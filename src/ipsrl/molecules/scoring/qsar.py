@@ -24,7 +24,7 @@ Predict = Callable[[np.ndarray], Any]
 
 
 class Qsar:
-    """What a model predicts: the value, or, of two classes, the probability of the second.
+    """The prediction of a model: a value, or for two classes the probability of the second.
 
     Raises:
       MissingExtra: without the library of the file.

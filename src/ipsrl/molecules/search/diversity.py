@@ -82,7 +82,7 @@ class DiversityFilter:
         return scaffold
 
     def full(self, key: str) -> bool:
-        """Whether the bucket of a kind is full."""
+        """True if the bucket of a kind is full."""
         return 0 < self.bucket <= self.counts[key]
 
     def penalise(self, rewards: np.ndarray, keys: Sequence[str]) -> np.ndarray:

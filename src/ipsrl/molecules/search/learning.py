@@ -35,7 +35,7 @@ from ipsrl.molecules.search.outcomes import OutcomeProbability
 
 
 class Lesson(NamedTuple):
-    """What one update learns from.
+    """The data of one update.
 
     Attributes:
       ids_NT: tokens.

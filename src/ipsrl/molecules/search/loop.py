@@ -60,7 +60,7 @@ class Sample(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What the search did with an oracle call: the step of it, and its reward after the filter."""
+    """The record of an oracle call in a search: its step, and its reward after the filter."""
 
     step: int
     penalised: float
@@ -68,7 +68,7 @@ class Made(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a search counts, and its best batch.
+    """The counts of a search, and its best batch.
 
     Attributes:
       steps: batches drawn.

@@ -1,4 +1,4 @@
-"""Which molecules are the same outcome, and how probable an outcome is (Eq. 9 for molecules).
+"""Outcomes of molecules: which molecules are the same, and their probability (Eq. 9).
 
 In a batch of 64 SMILES nearly all molecules differ: their shares are all 1/64, and scaling does
 nothing.  So an outcome may be a scaffold, or the share another estimate (docs/molecules.md):

@@ -1,4 +1,4 @@
-"""What a search has found: its figures, and the table of its calls."""
+"""The result of a search: its figures, and the table of its calls."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _molecule(smiles: str, column: int, middle: float, *, bought: bool) -> str:
 
 
 def _arrow(reaction: Reaction, column: int, middle: float, middles: Sequence[float]) -> str:
-    """From the reactants on the right to the product on the left, the step's name upon it."""
+    """An arrow from the reactants on the right to the product, with the step's name on it."""
     tip, end = _left(column) + WIDTH + 6, _left(column + 1) - 6
     joint = end - 16
     lines = textwrap.wrap(reaction.template, LINE)

@@ -176,7 +176,7 @@ class RxnInsight:
 def _apply(
     name: str, parts: Sequence[Chem.Mol], target: Chem.Mol
 ) -> tuple[dict[str, Chem.Mol], dict[str, Chem.Mol]]:
-    """What the rules of a class make of the parts that may be the target, or halfway to it.
+    """Products of the rules of a class that may be the target, or halfway to it.
 
     Halfway is as many atoms of each element from one of the parts as from the target.
     """
@@ -229,7 +229,7 @@ def _compiled(name: str) -> list[rdChemReactions.ChemicalReaction]:
 
 
 def _read(reaction: str) -> tuple[list[Chem.Mol], Chem.Mol]:
-    """What stands before the product, and the product: the largest molecule after it."""
+    """The part before the product, and the product: the largest molecule after it."""
     sides = [side.split(".") if side else [] for side in reaction.split(">")]
     is_text = reaction.isascii() and reaction.isprintable() and " " not in reaction
     if len(sides) != 3 or not sides[0] or not sides[2] or len(reaction) > LONGEST or not is_text:

@@ -1,4 +1,4 @@
-"""What can be bought."""
+"""Stocks: the molecules that can be bought."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOCKS = Path(__file__).parents[1] / "stocks"  # NAME.smi for each that comes wi
 
 
 class Stock(BaseMolInventory):
-    """What can be bought.
+    """The molecules that can be bought.
 
     Attributes:
       smiles: in `templates.standard_form`.
@@ -54,8 +54,8 @@ class Stock(BaseMolInventory):
         if not stock.smiles or stock.skipped > len(stock.smiles):
             raise InvalidInput(
                 f"the stock {str(path)!r} holds {len(stock.smiles)} molecules, and "
-                f"{stock.skipped} lines that are none, so little can be made. Write one SMILES a "
-                "line, and what else there is after a space."
+                f"{stock.skipped} lines that are not molecules, so little can be made. Write one "
+                "SMILES a line, and anything else after a space."
             )
         return stock
 

@@ -107,7 +107,7 @@ class Template:
         return list(found)
 
     def products(self, reactants: Sequence[str]) -> list[str]:
-        """What the reaction makes of the reactants, in any order; canonical, without repeats."""
+        """The products of the reactants, in any order; canonical, without repeats."""
         orders = itertools.permutations(reactants)
         return self._all_products(order for order in orders if not self._is_excluded(order))
 
@@ -277,7 +277,7 @@ def _reacts_with_itself(smiles: str) -> bool:
 
 
 def _keeps_centres(before: Sequence[Chem.Mol], after: Sequence[Chem.Mol]) -> bool:
-    """Whether each tetrahedral centre keeps its neighbours; else it may be inverted or not."""
+    """True if each tetrahedral centre keeps its neighbours; else it may be inverted or not."""
     centres = {
         (number, atom.GetIdx()): {(number, other.GetIdx()) for other in atom.GetNeighbors()}
         for number, molecule in enumerate(before)

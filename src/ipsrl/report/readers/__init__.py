@@ -1,4 +1,4 @@
-"""From a run directory to a view: one module for each family.
+"""Readers make a view of a run directory; each family has one module.
 
 A new family is a module with `read(run, label, among) -> View`, and a line in `_READERS`.
 """

@@ -1,4 +1,4 @@
-"""What all families share: state, configuration, versions and dates of a run, and its metrics."""
+"""Shared parts of all families: state, configuration, versions, dates and metrics of a run."""
 
 from __future__ import annotations
 

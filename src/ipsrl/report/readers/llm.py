@@ -59,14 +59,14 @@ class Log:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known of a prompt: a name in a line, and all right answers."""
+    """The known facts of a prompt: a name in a line, and all right answers."""
 
     name: str
     right: Collection[str]
 
 
 def share(whole: int, among: int) -> int:
-    """What a run may take of a page of so many; a tenth at least."""
+    """The share of a run in the limits of a page with several; a tenth at least."""
     return max(whole // among, whole // 10)
 
 
@@ -86,7 +86,7 @@ def training_of(
     asked: Mapping[str, Asked] | None = None,
     drawing: str = "",
 ) -> dict[str, Any]:
-    """What a view says of the training of a language model.
+    """The parts of a view that describe the training of a language model.
 
     Args:
       run: of `ipsrl.llm.training`.
@@ -132,7 +132,7 @@ def training_of(
 
 
 def _log(run: Run) -> Log | None:
-    """What a run has logged; a file that is being written is left for the next time."""
+    """The log of a run; a file that is being written is left for the next time."""
     files = sorted((run.directory / "trainer" / "completions").glob("*.parquet"))
     rows = _read(files, run.state == "running")
     if rows is None:
@@ -206,7 +206,7 @@ def _tiles(
     asked: Mapping[str, Asked] | None,
     drawing: str,
 ) -> Tiles:
-    """By prompt, right answers in the last quarter of the steps, and those that came before."""
+    """For each prompt, right answers in the last quarter of the steps, and earlier ones."""
     steps = np.unique(_steps(log))
     late_from = steps[-max(1, len(steps) // 4)]
     late_R = _steps(log) >= late_from

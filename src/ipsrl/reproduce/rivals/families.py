@@ -238,7 +238,9 @@ class HypoSpace(Family):
 
     def config(self, contestant: Contestant, rate: float, seeds: Sequence[int]) -> StrictConfig:
         if contestant.method == "gapo":
-            raise ConfigError("gapo takes one number of right answers, and here every set has its")
+            raise ConfigError(
+                "gapo takes one number of right answers, but here every set has its own"
+            )
         trl = {**self.base.get("trl", {}), "learning_rate": rate}
         if contestant.kl:
             trl["beta"] = contestant.kl
