@@ -16,27 +16,23 @@ MODULES = sorted(
 
 
 @pytest.fixture(scope="module")
-def package():
-    return griffe.load("ipsrl", search_paths=[SOURCE])
-
-
-def exported(package, module):
+def exported():
     """The public names of a module, and what they are."""
-    folder = package[module.removeprefix("ipsrl").lstrip(".")] if module != "ipsrl" else package
-    return {str(name): folder[str(name)] for name in folder.exports}
+    modules = griffe.load("ipsrl", search_paths=[SOURCE]).modules_collection
+    return lambda name: {str(one): modules[f"{name}.{one}"] for one in modules[name].exports}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_public_name_has_a_docstring_and_is_no_module(package, module):
-    found = exported(package, module)
+def test_every_public_name_has_a_docstring_and_is_no_module(exported, module):
+    found = exported(module)
     assert found
     assert [name for name, one in found.items() if not one.docstring or one.is_module] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_public_name_is_in_the_reference(package, module, site):
+def test_every_public_name_is_in_the_reference(exported, module, site):
     with (site / "objects.inv").open("rb") as file:
         inventory = Inventory.parse_sphinx(file)
-    names = [f"{module}.{name}" for name in exported(package, module)]
+    names = [f"{module}.{name}" for name in exported(module)]
     assert [name for name in names if name not in inventory] == []
     assert len({inventory[name].uri.partition("#")[0] for name in names}) == 1  # of the module
