@@ -75,7 +75,7 @@ outcome = lambda completions, **columns: completions
 GIVEN = {  # a page -> what its Python takes from the reader
     "README.md": TRAINER,
     "docs/collapse.md": TRAINER,
-    "docs/llm.md": "reward = outcome = lambda completions, **columns: completions",
+    "docs/llm.md": f"{TRAINER}trainer = GRPOTrainer(model, reward, args, dataset)",
     "docs/retrosynthesis.md": """
 import gzip
 from pathlib import Path
