@@ -12,7 +12,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)")
 
 
@@ -40,31 +41,22 @@ def _outside(page: File, target: str) -> Path | None:
     if page.abs_src_path is None:
         return None
     path = Path(page.abs_src_path).parent.joinpath(target).resolve()
-    inside = path.is_relative_to(ROOT / "docs") and not path.is_dir()
+    inside = path.is_relative_to(DOCS) and not path.is_dir()
     return path if path.is_relative_to(ROOT) and path.exists() and not inside else None
 
 
 def _uri(path: Path) -> str:
-    named = path.relative_to(ROOT).as_posix()
-    return f"repository/{named.removesuffix('.md')}.md"
+    return f"repository/{path.relative_to(ROOT).as_posix().removesuffix('.md')}.md"
 
 
 def _content(path: Path) -> str:
-    named = path.relative_to(ROOT).as_posix()
     if path.suffix == ".md":
         return path.read_text()
-    if path.is_file():
-        return f"# {named}\n\n```{path.suffix[1:]}\n{path.read_text()}```\n"
-    if path.is_relative_to(ROOT / "docs"):
-        up = "../" * _uri(path).count("/")
-        entries = [
-            f"- [{file.relative_to(path)}]({up}{file.relative_to(ROOT / 'docs')})"
-            for file in sorted(path.rglob("*"))
-            if file.is_file()
-        ]
-        return f"# {named}\n\n" + "\n".join(entries) + "\n"
-    blocks = [
-        f"## {file.name}\n\n```{file.suffix[1:]}\n{file.read_text()}```\n"
-        for file in sorted(path.iterdir())
-    ]
-    return f"# {named}\n\n" + "\n".join(blocks)
+    parts = [f"# {path.relative_to(ROOT)}"]
+    up = "../" * _uri(path).count("/")
+    for file in [path] if path.is_file() else sorted(filter(Path.is_file, path.rglob("*"))):
+        if file.is_relative_to(DOCS):  # the site has it
+            parts.append(f"- [{file.relative_to(path)}]({up}{file.relative_to(DOCS)})")
+        else:
+            parts.append(f"## {file.name}\n\n```{file.suffix[1:]}\n{file.read_text()}```")
+    return "\n\n".join(parts)
