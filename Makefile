@@ -6,7 +6,7 @@ MUTMUT := .venv/mutmut
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo demo-llm test test-slow test-trl test-worker promises mutation check docs tutorials bench clean
+.PHONY: demo demo-llm test test-slow test-trl test-worker promises mutation check bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
@@ -44,6 +44,7 @@ check: .venv/all.stamp  ## style, types, import layers, documentation
 	$(BIN)/lint-imports
 	$(SITE)
 
+.PHONY: docs tutorials
 docs: .venv/all.stamp  ## the documentation as a site; read it with `python -m http.server -d site`
 	$(SITE)
 
