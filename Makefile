@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TRL := $(CURDIR)/.venv/trl-1.0
 MUTMUT := .venv/mutmut
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo demo-llm test test-slow test-trl test-worker promises mutation check bench clean
@@ -36,11 +37,19 @@ test-worker: .venv/all.stamp  ## the verl plug-in and Rxn-INSIGHT, in environmen
 	$(BIN)/ipsrl workers install rxn-insight
 	$(BIN)/pytest -m worker
 
-check: .venv/all.stamp  ## style, types, import layers
+check: .venv/all.stamp  ## style, types, import layers, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(SITE)
+
+.PHONY: docs tutorials
+docs: .venv/all.stamp  ## the documentation as a site; read it with `python -m http.server -d site`
+	$(SITE)
+
+tutorials: .venv/all.stamp  ## what the tutorials print, as the site shows it
+	for one in examples/tutorials/*.py; do $(BIN)/python $$one > $${one%.py}.txt || exit 1; done
 
 bench: .venv/all.stamp  ## speed, beside torchgfn and gfnx in environments of their own
 	$(BIN)/python bench/speed.py
@@ -68,5 +77,5 @@ $(MUTMUT): .venv/all.stamp  # its libraries are not those of the package
 	touch .venv/demo.stamp .venv/llm.stamp $@
 
 clean:
-	rm -rf .venv .bench .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .bench .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pages import PAGES, code_of
 
 from ipsrl import METHODS
 from ipsrl.core.methods import ExemplarReplay
@@ -24,10 +25,6 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
-def code_of(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-
-
 def test_the_readme_says_what_its_code_prints():
     (code,) = code_of("README.md")
     printed = run("-c", code)
@@ -37,11 +34,6 @@ def test_the_readme_says_what_its_code_prints():
     expected = [-0.5, -0.5, 1.5, -0.5, 0.5, 0.5, -1.5, 0.5]
     assert numbers == pytest.approx(expected, abs=1e-3)  # std_eps = 1e-4
     assert printed.splitlines()[-1] == "()"
-
-
-def test_code_of_the_guide_runs():
-    for code in [*code_of("docs/core.md"), *code_of("docs/methods.md")]:
-        run("-c", code)
 
 
 def test_the_table_of_methods_has_all_of_them():
@@ -85,7 +77,7 @@ def test_code_of_the_guide_to_language_models_runs(tmp_path):
     """With a model of 0.1M parameters and on any machine, one step."""
     tiny = pytest.importorskip("ipsrl.llm.tiny")
     tiny.build(tmp_path / "tiny", ["Name a root of x^2 = 4."])
-    first, similar, *_ = code_of("docs/llm.md")
+    first, *_ = code_of("docs/llm.md")
     assert "Qwen/Qwen3-0.6B" in first
     here = "use_cpu=True, bf16=False, gradient_checkpointing=False, dataloader_pin_memory=False, "
     here += "report_to='none', max_steps=1, max_completion_length=8, "
@@ -95,7 +87,6 @@ def test_code_of_the_guide_to_language_models_runs(tmp_path):
     first = first.replace(f"import GRPOConfig({here}", "import GRPOConfig(")
     shown = "\nprint(trainer.outcome_fn(['2', r'\\boxed{\\sqrt{4}}', '-2']))"
     assert run("-c", first + shown).splitlines()[-1] == "['2', '2', '-2']"
-    run("-c", similar)
 
 
 def test_bandit_example():
@@ -148,7 +139,7 @@ def test_even_digits_are_all_kept_with_scaling_only(tmp_path):
 
 
 def test_every_local_link_of_the_documentation_leads_somewhere():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+    for page in PAGES:
         # Not in code: SMIRKS look like links.
         prose = re.sub(r"^    .*$", "", page.read_text(), flags=re.MULTILINE)
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", prose):

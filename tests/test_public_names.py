@@ -59,9 +59,3 @@ def test_every_public_object_of_the_door_is_listed():
         if not name.startswith("_") and getattr(value, "__module__", "").startswith("ipsrl.core")
     }
     assert defined <= set(ipsrl.__all__)
-
-
-def test_every_public_object_has_a_docstring():
-    assert [
-        n for n in ipsrl.__all__ if callable(getattr(ipsrl, n)) and not getattr(ipsrl, n).__doc__
-    ] == []

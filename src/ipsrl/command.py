@@ -16,7 +16,7 @@ from ipsrl.errors import ConfigError
 from ipsrl.options import parse, say
 
 if TYPE_CHECKING:
-    from ipsrl.runs.progress import Loudness
+    from ipsrl.runs.loudness import Loudness
 
 C = TypeVar("C", bound=StrictConfig)
 

@@ -5,7 +5,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-GUIDE = Path(__file__).parents[2] / "docs" / "extending.md"
+from pages import code_of
 
 
 def suite(file: str, name: str) -> Any:
@@ -20,8 +20,7 @@ def suite(file: str, name: str) -> Any:
 
 def recipe(name: str) -> Any:
     """The class that a recipe defines, before it has a row."""
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    (block,) = [block for block in blocks if f"class {name}" in block]
+    (block,) = [block for block in code_of("docs/extending.md") if f"class {name}" in block]
     made: dict[str, Any] = {"__name__": __name__}
     exec(re.split(r"\n(?:METHODS|ESTIMATORS)\[", block)[0], made)
     return made[name]

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from pages import PAGES
 
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError
@@ -56,7 +57,7 @@ def test_the_readme_names_every_item():
     )
 
 
-@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=str)
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_no_page_names_an_item_that_is_not_there(page):
     assert {*re.findall(r"ipsrl reproduce ([\w-]+)", page.read_text())} <= {*ITEMS}
 

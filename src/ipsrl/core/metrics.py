@@ -100,7 +100,7 @@ def coverage(p: Array, target: Array, *, share: float = 0.1) -> Array:
       target: distributions [..., K].
       share: an outcome counts from p(o) >= share * target(o) on; >= 0.
     Returns:
-      fractions in [0, 1] [...].
+      fractions [...] in [0, 1].
     Raises:
       InvalidInput: for different numbers of outcomes, masses below 0 or NaN, a target without any
         outcome, or a share that cannot be.

@@ -36,8 +36,9 @@ class ExemplarReplayTrainer(IPSGRPOTrainer):
     costs a pass over the banks of its prompts, at most `size` completions each.
 
     Args:
+      *args: as TRL's.
       method: `ExemplarReplay`, with its options.
-      the others: as `IPSMixin`'s, and TRL's.
+      **kwargs: as those of `IPSMixin` and TRL.
     Raises:
       ConfigError: for another method, or completions that are not written by the model alone.
     """

@@ -3,8 +3,8 @@
 from ipsrl.runs.environment import differences, installed_versions
 from ipsrl.runs.folder import Folder, check_free, write_whole
 from ipsrl.runs.live import logging_to
+from ipsrl.runs.loudness import progress, speaking
 from ipsrl.runs.parts import Parts
-from ipsrl.runs.progress import progress, speaking
 from ipsrl.runs.run import Run
 
 __all__ = [
