@@ -55,7 +55,7 @@ def test_the_dump_of_a_configuration_loads_again(tmp_path):
         config = Config.load(path)
         (tmp_path / "again.toml").write_text(config.dump())
         assert Config.load(tmp_path / "again.toml") == config
-    assert len(shipped_configs("molecules/keys")) == 2
+    assert len(shipped_configs("molecules/keys")) == 3
 
 
 def test_columns_have_names_of_their_own():

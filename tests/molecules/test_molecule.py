@@ -17,6 +17,7 @@ from ipsrl.molecules.molecule import (
     LONGEST,
     Fingerprint,
     canonical,
+    circles,
     fault,
     generic_scaffold,
     internal_diversity,
@@ -217,6 +218,27 @@ def test_internal_diversity_by_hand():
     assert internal_diversity(smiles) == pytest.approx(np.mean(pairs))
     assert internal_diversity(["CCO", "CCO"]) == 0
     assert internal_diversity(["CCO"]) == 0
+
+
+def test_circles_by_hand():
+    """Ethanol and ethylamine are alike by 3 / 9, and neither is like benzene."""
+    smiles = ["CCO", "CCN", "c1ccccc1"]
+    assert circles(smiles, 0.6) == 3
+    assert circles(smiles, 0.7) == 2  # 1 - 3 / 9 is not more
+    assert circles(["CCO", "OCC"], 0.0) == 1
+    assert circles([], 0.7) == 0
+
+
+def test_circles_are_apart_and_leave_no_room():
+    drawn = ["CCO", "CCN", "CCCO", "CCCN", "c1ccccc1", "c1ccccc1C", "C1CCNC1", "CC1CCNC1", "CC=O"]
+    apart = 1 - similarities(drawn, drawn)
+    for distance in (0.3, 0.5, 0.7):
+        taken: list[int] = []
+        for i in range(len(drawn)):
+            if all(apart[i, j] > distance for j in taken):
+                taken.append(i)
+        assert circles(drawn, distance) == len(taken)
+        assert all(i in taken or apart[i, taken].min() <= distance for i in range(len(drawn)))
 
 
 def test_random_smiles_are_the_same_molecule():

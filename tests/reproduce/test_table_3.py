@@ -24,6 +24,7 @@ from ipsrl.reproduce.table_3 import (
     row,
 )
 
+REINVENT = {"reinvent": {"method": "reinvent"}}
 CHEM = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
 
 
@@ -98,7 +99,7 @@ def test_real_engines(small_prior, tmp_path, monkeypatch, capsys):
         (tmp_path / ours).symlink_to((CHEM / theirs).resolve())
     changes = {"budget": 8, "batch": 8, "prior": str(small_prior), "augmentations": 0}
     monkeypatch.setitem(
-        PRESETS, "quick", replace(PRESETS["quick"], methods=("reinvent",), changes=changes)
+        PRESETS, "quick", replace(PRESETS["quick"], methods=REINVENT, changes=changes)
     )
     monkeypatch.chdir(tmp_path)
     reproduce("table-3", "quick", tmp_path / "out")

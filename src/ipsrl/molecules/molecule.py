@@ -167,6 +167,25 @@ def internal_diversity(smiles: Sequence[str]) -> float:
     return float((n * n - similarities(smiles, smiles).sum()) / (n * (n - 1)))
 
 
+def circles(smiles: Sequence[str], distance: float) -> int:
+    """#Circles: how many molecules there are of which any two differ by more than `distance`.
+
+    The most that could be is hard to find.  Each molecule in the given order is taken that differs
+    so from all that were taken before, by 1 - T.
+
+    Source: Xie et al. 2023 (2112.12542).
+
+    Args:
+      smiles: molecules [N].
+      distance: in [0, 1).
+    """
+    taken: list[Any] = []
+    for row in _fingerprints(smiles, ECFP4):
+        if 1 - max(DataStructs.BulkTanimotoSimilarity(row, taken), default=0.0) > distance:
+            taken.append(row)
+    return len(taken)
+
+
 def fingerprint_rows(smiles: Sequence[str], fingerprint: Fingerprint, bits: int) -> np.ndarray:
     """Fingerprints as numbers [N, `bits`], float32, folded also where they count."""
     generator = _generator(fingerprint.radius, fingerprint.features, bits)

@@ -59,6 +59,11 @@ ITEMS = {
     "molecule-keys": Item(
         "ours: which outcome makes IPS act on molecules", "molecules:reproduce", ("quick", "cpu")
     ),
+    "molecule-modes": Item(
+        "ours: who keeps several kinds of molecules, at what price in hits",
+        "modes:reproduce",
+        ("quick", "cpu"),
+    ),
 }
 """Every item, by the name that the command takes: there is no other list of them."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,21 +26,26 @@ from ipsrl.report.page import write_page
 from ipsrl.runs import Folder, Run, differences
 from ipsrl.sweep.results import interval, show, train_once, write_rows
 
-METHODS = (
-    "reinvent",
-    "grpo",
-    "flowrl",
-    "ips smiles group",
-    "ips scaffold group",
-    "ips generic-scaffold group",
-    "ips smiles replay",
-    "ips scaffold replay",
-    "ips generic-scaffold replay",
-    "ips smiles likelihood",
-    "ips similarity kernel",
-    "ips nearest-drug group",
-)
-"""A method, or ips-grpo by its outcome and estimator."""
+Methods = Mapping[str, Mapping[str, str | float | bool]]
+"""Keys of a configuration that choose a method, by the name that a table has for it."""
+
+
+def ips(outcome: str, estimator: str = "group") -> dict[str, str]:
+    """Keys of IPS-GRPO by this outcome."""
+    return {"method": "ips-grpo", "outcome": outcome, "estimator": estimator}
+
+
+METHODS: Methods = {
+    **{name: {"method": name} for name in ("reinvent", "grpo", "flowrl")},
+    **{
+        f"ips {outcome} {estimator}": ips(outcome, estimator)
+        for estimator in ("group", "replay")
+        for outcome in ("smiles", "scaffold", "generic-scaffold")
+    },
+    "ips smiles likelihood": ips("smiles", "likelihood"),
+    "ips similarity kernel": ips("similarity", "kernel"),
+    "ips nearest-drug group": ips(f"{__name__}:nearest_drug"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,32 +55,41 @@ class Preset:
     Attributes:
       seeds: of every cell.
       objectives: files of a folder below configs/.
-      methods: such as those of `METHODS`.
+      methods: what is compared.
       changes: to every configuration.
     """
 
     seeds: int
     objectives: tuple[str, ...] = ("qed-band", "four-drugs")
-    methods: tuple[str, ...] = METHODS
+    methods: Methods = field(default_factory=lambda: METHODS)
     changes: dict[str, Any] = field(default_factory=dict)
 
 
 PRESETS = {
-    "quick": Preset(1, ("qed-band",), ("reinvent", "ips scaffold group"), {"budget": 640}),
+    "quick": Preset(
+        1, ("qed-band",),
+        {name: METHODS[name] for name in ("reinvent", "ips scaffold group")}, {"budget": 640},
+    ),
     "cpu": Preset(5),
-}
+}  # fmt: skip
 
 
 def nearest_drug(smiles: list[str]) -> list[int]:
     """Outcome: the most similar reference of four-drugs, which is a mode of that objective."""
+    return nearest_of(smiles, "four-drugs")
+
+
+def nearest_of(smiles: list[str], objective: str) -> list[int]:
+    """The reference of an objective that each molecule is most similar to."""
     from ipsrl.molecules.molecule import similarities
 
-    return similarities(smiles, _four_drugs()).argmax(1).tolist()
+    return similarities(smiles, drugs(objective)).argmax(1).tolist()
 
 
 @cache
-def _four_drugs() -> list[str]:
-    (file,) = (path for path in shipped_configs("molecules/keys") if path.stem == "four-drugs")
+def drugs(objective: str) -> list[str]:
+    """The molecules that an objective of one similarity names."""
+    (file,) = (path for path in shipped_configs("molecules/keys") if path.stem == objective)
     (component,) = Config.load(file).components
     return component.smiles
 
@@ -87,23 +101,12 @@ def cells(preset: Preset, folder: str = "molecules/keys") -> dict[str, list[Conf
     for objective in preset.objectives:
         # The files that Table 3 needs are the user's, so they lie where the command is given.
         base = Config.load(files[objective], Path.cwd()).model_dump(exclude_unset=True)
-        for method in preset.methods:
-            settings = {**base, **_chosen(method), **preset.changes}
+        for method, keys in preset.methods.items():
+            settings = {**base, **keys, **preset.changes}
             found[f"{objective} {method}"] = [
                 Config(**{**settings, "seed": seed}) for seed in range(preset.seeds)
             ]
     return found
-
-
-def _chosen(method: str) -> dict[str, str]:
-    """Keys of a configuration for this method of a preset."""
-    name, *of = method.split()
-    if not of:
-        return {"method": name}
-    outcome, estimator = of
-    if outcome == "nearest-drug":
-        outcome = f"{__name__}:nearest_drug"
-    return {"method": "ips-grpo", "outcome": outcome, "estimator": estimator}
 
 
 def directory(out: Path, cell: str, seed: int) -> Path:

@@ -15,6 +15,7 @@ from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import Config
 from ipsrl.paths import below
 from ipsrl.reproduce.molecules import (
+    METHODS,
     Preset,
     burden,
     cells,
@@ -46,9 +47,10 @@ NOTE = (
     "model, the others have not."
 )
 
-_METHODS = ("reinvent", _LITERAL, "ips scaffold group")
+_METHODS = {name: METHODS[name] for name in ("reinvent", _LITERAL, "ips scaffold group")}
+_TWO = {name: METHODS[name] for name in ("reinvent", _LITERAL)}
 PRESETS = {
-    "quick": Preset(1, ("synth",), ("reinvent", _LITERAL), {"budget": 64}),
+    "quick": Preset(1, ("synth",), _TWO, {"budget": 64}),
     "cpu": Preset(3, ("synth", "all-amide"), _METHODS),
     "paper": Preset(3, ("paper-synth", "paper-all-amide"), _METHODS),
 }
