@@ -26,8 +26,8 @@ def configs(preset: str) -> dict[str, list[Config]]:
 
 def test_cells_of_the_cpu_preset():
     found = configs("cpu")
-    assert [cell.split()[0] for cell in found] == ["four-drugs"] * 6 + ["eight-drugs"] * 6
-    assert len({config.digest() for each in found.values() for config in each}) == 12 * 3
+    assert [cell.split()[0] for cell in found] == ["four-drugs"] * 7 + ["eight-drugs"] * 7
+    assert len({config.digest() for each in found.values() for config in each}) == 14 * 3
     assert {(c.budget, c.threshold) for each in found.values() for c in each} == {(10_000, 0.8)}
 
 
