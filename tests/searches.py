@@ -14,6 +14,7 @@ METHODS = {
     "smiles": {"outcome": "smiles", "estimator": "likelihood", "advantage_clip": 3.0},
     "kernel": {"outcome": "similarity", "estimator": "kernel"},
     "replay": {"estimator": "replay", "replay_batches": 2},
+    "decorated": {"decorate": "c1ccc(*)cc1", "augmentations": 0},
 }
 
 

@@ -149,6 +149,20 @@ def test_a_wrong_configuration_is_refused(values, says):
         ComponentConfig(**values)
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"decorate": "c1ccccc1", "augmentations": 0}, "decorate: .* where it may be substituted"),
+        ({"decorate": "*CCO", "augmentations": 0}, r"decorate: .* Write C\(\*\)CO"),
+        ({"decorate": "CCO*"}, "Set augmentations = 0"),
+        ({"decorate": "CCO*", "augmentations": 0, "inception": "x.smi"}, "leave inception out"),
+    ],
+)
+def test_fragments_that_cannot_be_decorated(values, says):
+    with pytest.raises(ConfigError, match=says):
+        Config(**values)
+
+
 def test_an_option_without_effect_may_have_its_default():
     """It is refused by its value, and the value of the field is the one that counts."""
     fields = ComponentConfig.model_fields

@@ -193,7 +193,7 @@ def test_a_search_without_one_value_has_failed(config, tmp_path, capsys):
 # --- the same bytes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["reinvent", "replay", "kernel", "exemplars"])
+@pytest.mark.parametrize("name", ["reinvent", "replay", "kernel", "exemplars", "decorated"])
 def test_resumed_is_uninterrupted(config, tmp_path, monkeypatch, name):
     chosen = config(**METHODS[name])
     train(chosen, tmp_path / "whole")
@@ -257,6 +257,8 @@ def test_killed_twenty_times(config, tmp_path, record_property):
 def test_refusals_come_before_any_work(config, tmp_path):
     with pytest.raises(InvalidInput, match="is not a prior"):
         train(config(prior=str(tmp_path)), tmp_path / "run")
+    with pytest.raises(InvalidInput, match=r"\[U\].*was not taught"):
+        train(config(decorate="CC(*)[U]", augmentations=0), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     train(config(budget=5), tmp_path / "run")
     with pytest.raises(RunError, match="holds a run already"):

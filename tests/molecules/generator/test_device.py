@@ -62,6 +62,26 @@ def test_all_that_writing_needs_is_on_the_device(prior):
             wrong()
 
 
+def test_a_fragment_is_written_without_reading_a_token(prior, forbidden):
+    decorated = prior.decorating("CC(*)O*")
+    pen = decorated.frame.pen(3, decorated.model.device)
+    last = torch.ones(3, dtype=torch.int64)
+    forbidden(*READS)
+    with torch.inference_mode():
+        cache = empty_cache(prior.model)
+        ids, *_ = decorated._write(last, cache, 8, prior.generator(0), pen)
+        assert decorated.log_probs(ids).shape == (3, 8)
+
+
+def test_a_fragment_is_on_the_device(prior):
+    decorated = prior.decorating("CC(*)O*").to(META)
+    last = torch.ones(3, dtype=torch.int64, device=META)
+    with torch.inference_mode():
+        pen = decorated.frame.pen(3, META)
+        ids, *_ = decorated._write(last, empty_cache(prior.model), 8, None, pen)
+        assert ids.device == decorated.log_probs(ids).device == META
+
+
 @pytest.mark.parametrize("method", ["reinvent", "grpo", "flowrl"])
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_an_update_reads_only_its_loss(method, epochs, prior, monkeypatch):

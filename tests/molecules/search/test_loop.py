@@ -9,6 +9,7 @@ import torch
 from helpers import steps
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
+from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.search import loop
@@ -124,6 +125,30 @@ def test_what_has_no_reward_is_not_learned(follow, method, options):
     assert batch.texts == (["OCC"] if method == "reinvent" else ["OCC", "CCO", "CCO", "C("])
     assert set(map(canonical, augmented.texts)) == {"CCO"}
     assert [entry.smiles for entry in followed.search.memory.entries] == ["CCO"]
+
+
+# --- a fragment -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["reinvent", "ips-grpo"])
+def test_every_call_contains_the_fragment(follow, method):
+    search = follow(method=method, decorate="c1ccc(*)cc1").search
+    fragment = Fragment("c1ccc(*)cc1")
+    for _ in range(3):
+        search.step()
+    calls = search.oracle.calls
+    assert len(calls) > 5
+    assert all(fragment.is_in(call.smiles) for call in calls)
+    assert search.agent.frame is search.prior.frame is not None
+
+
+def test_what_lacks_the_fragment_is_not_a_molecule(follow):
+    """It costs no call, and a group learns that it has no reward."""
+    followed = follow(method="grpo", kl=0.0, decorate="CC(*)C")
+    (update,) = followed.step("CC(O)C", "CC(=O)C")  # a bond to * that is not single
+    assert [call.smiles for call in followed.search.oracle.calls] == ["CC(C)O"]
+    assert update.texts == ["CC(O)C", "CC(=O)C"]
+    assert update.signal[0] == -update.signal[1] > 0
 
 
 # --- exemplars ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect, is_default
 from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay, RewardMethod
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.config.component import KINDS, ComponentConfig
 from ipsrl.molecules.config.pretraining import Device
 from ipsrl.paths import File, Function, Shipped
@@ -83,6 +83,9 @@ class Config(
     """File that keeps raw values of components from run to run; none if not given."""
     prior: Annotated[str, Field(min_length=1), Shipped("molecules/priors")] = "zinc"
     """Where the agent starts: a shipped prior, or a folder that `molecules pretrain` wrote."""
+    decorate: str = ""
+    """Fragment that every molecule is to contain, and where, at each *, the agent writes the rest:
+    a SMILES such as "c1ccc(*)cc1C(=O)N*"; whole molecules if not given."""
     outcome: Function = "scaffold"
     """When two molecules are the same outcome: smiles, scaffold, generic-scaffold, similarity
     (gradual: kernel, dra, setpo, dqo), or a function, file.py:function, of a list of SMILES."""
@@ -189,6 +192,8 @@ class Config(
             raise ValueError(
                 "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"
             )
+        if self.decorate:
+            self._check_fragment()
         if self.stages:
             self._check_stages()
             return self
@@ -213,6 +218,19 @@ class Config(
         """The configuration of one stage, as a search of its own."""
         values: dict[str, Any] = self.model_dump() | self.stages[number].model_dump()
         return Config(**{**values, "stages": []})
+
+    def _check_fragment(self) -> None:
+        from ipsrl.molecules.fragment import Fragment  # which needs RDKit, and --help does not
+
+        try:
+            Fragment(self.decorate)
+        except InvalidInput as error:
+            raise ValueError(f"decorate: {str(error).removesuffix('.')}") from None
+        if self.augmentations or self.inception:
+            raise ValueError(
+                "decorate: random SMILES and known molecules are not written around the fragment. "
+                "Set augmentations = 0, and leave inception out"
+            )
 
     def _check_stages(self) -> None:
         for key in ("components", "budget", "until"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from ipsrl.errors import ConfigError, InvalidInput, RunError
+from ipsrl.molecules.fragment import Fragment
+from ipsrl.molecules.generator.frame import Frame, Pen
 from ipsrl.molecules.generator.mamba import accelerate, empty_cache
 from ipsrl.molecules.generator.vocabulary import Vocabulary
 from ipsrl.pretrained import check_model, load_config, load_model
@@ -35,7 +37,8 @@ class Sequences(NamedTuple):
 
     Attributes:
       ids_NT: tokens after START, up to the first END; END where a sequence is over.
-      log_probs_NT: log-probability of each token; 0 where the sequence is over.
+      log_probs_NT: log-probability of each token; 0 where the sequence is over, and where a token
+        was given.
     """
 
     ids_NT: torch.Tensor
@@ -49,10 +52,12 @@ class Prior:
     Attributes:
       model: any causal model of transformers, its vocabulary at least as large.
       vocabulary: END is token 0, START is token 1.
+      frame: what every SMILES is written around, if anything; not saved.
     """
 
     model: PreTrainedModel
     vocabulary: Vocabulary
+    frame: Frame | None = None
 
     @classmethod
     def mamba(
@@ -136,6 +141,14 @@ class Prior:
         model.to(device)
         return self
 
+    def decorating(self, fragment: str) -> Prior:
+        """The same model, which now writes what stands at each * of a fragment.
+
+        Raises:
+          InvalidInput: if it has no attachment points, or tokens that the model does not know.
+        """
+        return replace(self, frame=Frame(Fragment(fragment), self.vocabulary))
+
     def generator(self, seed: int) -> torch.Generator:
         """Randomness for `sample`, on the device of the weights."""
         return torch.Generator(self.model.device).manual_seed(seed)
@@ -167,10 +180,11 @@ class Prior:
         going = torch.arange(count, device=model.device)
         last = torch.ones_like(going)
         context = empty_cache(model)
+        pen = None if self.frame is None else self.frame.pen(count, model.device)
         with torch.inference_mode():
             for t in range(0, max_tokens + 1, stretch):
                 steps = min(stretch, max_tokens + 1 - t)
-                ids, log_probs, context = self._write(last, context, steps, generator)
+                ids, log_probs, context = self._write(last, context, steps, generator, pen)
                 if log_probs.isnan().any():
                     raise RunError(
                         "the model's probabilities are not numbers: it has diverged. Start again "
@@ -185,13 +199,20 @@ class Prior:
                 if len(kept) < len(last):
                     (cache,) = context.values()
                     cache.reorder_cache(kept)
+                    if pen is not None:
+                        pen.keep(kept)
                 going, last = going[kept], last[kept]
         ids_NT, log_probs_NT = ids_NT.cpu(), log_probs_NT.cpu()
         drawn = int(live(ids_NT).sum(1).max())
         return Sequences(ids_NT[:, :drawn], log_probs_NT[:, :drawn])
 
     def _write(
-        self, last: torch.Tensor, context: dict[str, Any], steps: int, generator: torch.Generator
+        self,
+        last: torch.Tensor,
+        context: dict[str, Any],
+        steps: int,
+        generator: torch.Generator,
+        pen: Pen | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
         """The next tokens of each sequence and their log-probabilities [b, `steps`], and the cache.
 
@@ -203,17 +224,21 @@ class Prior:
             # Recurrent models call their cache otherwise than transformers do.
             name = "cache_params" if "cache_params" in out else "past_key_values"
             context = {name: out[name]}
-            log_p = self._log_softmax(out.logits[:, -1])
+            forbidden = None if pen is None else pen.forbidden_LV[pen.place]
+            log_p = self._log_softmax(out.logits[:, -1], forbidden)
             noise = torch.empty_like(log_p).exponential_(generator=generator)
             drawn = (log_p.exp() / noise).argmax(1)  # as torch.multinomial, which waits to check p
-            over = last == 0
+            over = counts_not = last == 0
+            if pen is not None:
+                drawn, free = pen.write(drawn)
+                counts_not = over | ~free
             last = torch.where(over, 0, drawn)
             ids.append(last)
-            log_probs.append(torch.where(over, 0.0, log_p.gather(1, drawn[:, None])[:, 0]))
+            log_probs.append(torch.where(counts_not, 0.0, log_p.gather(1, drawn[:, None])[:, 0]))
         return torch.stack(ids, 1), torch.stack(log_probs, 1), context
 
     def log_probs(self, ids_NT: torch.Tensor) -> torch.Tensor:
-        """Log-probability of each token [N, T] under the model; 0 where the sequence is over.
+        """Log-probability of each token [N, T] under the model; 0 where it was not `chosen`.
 
         Args:
           ids_NT: as in `Sequences`, on any device.
@@ -223,12 +248,20 @@ class Prior:
         ids_NT = ids_NT.to(self.model.device)
         start = torch.ones_like(ids_NT[:, :1])
         logits = self.model(input_ids=torch.cat([start, ids_NT[:, :-1]], 1), use_cache=False).logits
-        taken = self._log_softmax(logits).gather(2, ids_NT[..., None])[..., 0]
-        return torch.where(live(ids_NT), taken, 0.0)
+        forbidden = None if self.frame is None else self.frame.forbidden(ids_NT)
+        taken = self._log_softmax(logits, forbidden).gather(2, ids_NT[..., None])[..., 0]
+        return torch.where(self.chosen(ids_NT), taken, 0.0)
 
-    def _log_softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        """Over the vocabulary: a model may have more rows than tokens."""
-        return logits[..., : len(self.vocabulary)].float().log_softmax(-1)
+    def chosen(self, ids_NT: torch.Tensor) -> torch.Tensor:
+        """True for the tokens [N, T] up to the first END that the model chose."""
+        return live(ids_NT) if self.frame is None else live(ids_NT) & self.frame.free(ids_NT)
+
+    def _log_softmax(self, logits: torch.Tensor, forbidden: torch.Tensor | None) -> torch.Tensor:
+        """Over the vocabulary, or what of it may be written: a model may have more rows."""
+        logits = logits[..., : len(self.vocabulary)].float()
+        if forbidden is not None:
+            logits = logits.where(~forbidden, -torch.inf)
+        return logits.log_softmax(-1)
 
     def encode(self, smiles: Iterable[str]) -> torch.Tensor:
         """SMILES as `ids_NT`.
@@ -244,6 +277,8 @@ class Prior:
 
     def log_likelihood(self, smiles: Sequence[str], *, batch: int = 64) -> torch.Tensor:
         """log P(SMILES) in nats [N]: of this way to write the molecule, END included.
+
+        With a frame it is log P(decorations | fragment), of SMILES that are written around it.
 
         Raises:
           InvalidInput: for a token that the vocabulary does not have.

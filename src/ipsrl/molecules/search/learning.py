@@ -65,7 +65,7 @@ def signal(
         log_ref_N = prior.total_log_probs(lesson.ids_NT, batch=config.micro_batch).numpy()
         group = group._replace(log_ref=np.minimum(log_ref_N, 0.0))
     if config.looks_at("lengths"):
-        group = group._replace(lengths=live(lesson.ids_NT).sum(1).numpy())
+        group = group._replace(lengths=prior.chosen(lesson.ids_NT).sum(1).numpy())
     if config.looks_at("visits"):
         group = group._replace(visits=probability.visits(group.ids))
     if config.looks_at("similarity") and config.outcome == "similarity":
@@ -107,16 +107,17 @@ def update(
         ids, part = ids_NT[rows, : lengths_N[rows].max()].to(device), signals[rows].to(device)
         log_prior = _frozen(prior, ids) if uses_prior else torch.zeros(ids.shape, device=device)
         # On a first and only step the ratio is 1, and needs no second pass.
-        parts.append((ids, part, log_prior, _frozen(agent, ids) if config.epochs > 1 else None))
+        log_old = _frozen(agent, ids) if config.epochs > 1 else None
+        parts.append((ids, part, agent.chosen(ids), log_prior, log_old))
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for _ in range(config.epochs):
         optimiser.zero_grad()
         log_z = _log_z(config, agent, parts) if config.method == "flowrl" else torch.zeros(())
         loss.zero_()
-        for ids, part, log_prior, log_old in parts:
+        for ids, part, mask, log_prior, log_old in parts:
             log_new = agent.log_probs(ids)
             log_old = log_new.detach() if log_old is None else log_old
-            losses = _losses(config, log_new, ids, part, log_prior, log_old, log_z)
+            losses = _losses(config, log_new, mask, part, log_prior, log_old, log_z)
             mean = losses.sum() / len(ids_NT)
             mean.backward()
             loss += mean.detach()
@@ -132,7 +133,7 @@ def _replay(config: Config, agent: Prior, exemplars_ET: torch.Tensor) -> torch.T
     assert isinstance(method, ExemplarReplay)  # for the type checker: no other has exemplars
     loss = torch.zeros((), device=agent.model.device)
     for ids in exemplars_ET.to(agent.model.device).split(config.micro_batch):
-        losses = exemplar_loss(agent.log_probs(ids), mask=live(ids))
+        losses = exemplar_loss(agent.log_probs(ids), mask=agent.chosen(ids))
         mean = method.weight * losses.sum() / len(exemplars_ET)
         mean.backward()
         loss += mean.detach()
@@ -142,7 +143,7 @@ def _replay(config: Config, agent: Prior, exemplars_ET: torch.Tensor) -> torch.T
 def _losses(
     config: Config,
     log_new: torch.Tensor,
-    ids: torch.Tensor,
+    mask: torch.Tensor,
     signal: torch.Tensor,
     log_prior: torch.Tensor,
     log_old: torch.Tensor,
@@ -152,9 +153,8 @@ def _losses(
     if config.method == "reinvent":
         residual = reinvent_residual(log_prior.sum(-1), log_new.sum(-1), signal, sigma=config.sigma)
         return residual**2
-    mask = live(ids)
     if config.method == "flowrl":
-        residual = log_z + _balance(config, ids, signal, log_new, log_prior)
+        residual = log_z + _balance(config, mask, signal, log_new, log_prior)
         ratio = torch.exp((log_new - log_old).sum(-1).detach())
         return ratio.clip(1 - config.clip, 1 + config.clip) * residual**2
     surrogate = clipped_surrogate(
@@ -168,21 +168,21 @@ def _losses(
 def _log_z(config: Config, agent: Prior, parts: list) -> torch.Tensor:
     """The log Z at which the mean residual of the group is 0."""
     balances = [
-        _balance(config, ids, signal, _frozen(agent, ids), log_prior)
-        for ids, signal, log_prior, _ in parts
+        _balance(config, mask, signal, _frozen(agent, ids), log_prior)
+        for ids, signal, mask, log_prior, _ in parts
     ]
     return -torch.cat(balances).mean()
 
 
 def _balance(
     config: Config,
-    ids: torch.Tensor,
+    mask: torch.Tensor,
     signal: torch.Tensor,
     log_new: torch.Tensor,
     log_prior: torch.Tensor,
 ) -> torch.Tensor:
     """FlowRL's residual of each sequence, but for log Z."""
-    length = live(ids).sum(-1)
+    length = mask.sum(-1)
     new, prior = log_new.sum(-1) / length, log_prior.sum(-1) / length
     return flowrl_residual(new.new_zeros(()), new, prior, signal, beta=config.beta)
 

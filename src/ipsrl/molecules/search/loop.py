@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,8 +103,9 @@ class Search:
     def __init__(
         self, config: Config, scoring: Scoring, prior: Prior, agent: Prior | None = None
     ) -> None:
+        prior = prior.decorating(config.decorate) if config.decorate else prior
         self.config, self.prior = config, prior
-        self.agent = Prior(copy.deepcopy((agent or prior).model), prior.vocabulary)
+        self.agent = replace(prior, model=copy.deepcopy((agent or prior).model))
         self.optimiser = torch.optim.Adam(self.agent.model.parameters(), lr=config.lr)
         self.oracle = Oracle(scoring, config.budget, stereo=config.scaffold_stereo)
         self.filter = DiversityFilter(config)
@@ -190,7 +191,7 @@ class Search:
         """A batch with its calls, and the calls that were made now."""
         drawn = self.agent.sample(self.config.batch, generator)
         written = self.agent.decode(drawn.ids_NT)
-        smiles = [canonical(text) for text in written]
+        smiles = [self._molecule(text) for text in written]
         before = len(self.oracle.calls)
         answers = iter(self.oracle([text for text in smiles if text is not None]))
         calls = [None if text is None else next(answers) for text in smiles]
@@ -204,6 +205,11 @@ class Search:
         self.tally.invalid += smiles.count(None)
         self.tally.idle = 0 if new else self.tally.idle + 1
         return list(map(Sample, written, smiles, drawn.ids_NT, calls)), new
+
+    def _molecule(self, written: str | None) -> str | None:
+        """The canonical SMILES; None for what is not a molecule, or not one with the fragment."""
+        smiles, frame = canonical(written), self.agent.frame
+        return smiles if smiles is None or frame is None or frame.fragment.is_in(smiles) else None
 
     def _learned(self, samples: list[Sample]) -> list[Sample]:
         """Those that are learned from.
