@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from ipsrl.cli import main
 from ipsrl.molecules import Prior, Route
+from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.molecule import canonical, internal_diversity
 from ipsrl.molecules.synthesis.picture import route_svg
 from ipsrl.runs import Run
@@ -74,6 +75,17 @@ def test_sample_repeats_with_its_seed(command, small_prior, tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_sample_writes_around_a_fragment(command, small_prior, tmp_path):
+    fragment, out = "Cc1ccc(*)cc1", tmp_path / "drawn.smi"
+    options = ["--prior", small_prior, "--n", 40, "--decorate", fragment, "--out", out, "--json"]
+    code, shown, _ = command("sample", *options)
+    assert code == 0
+    drawn = out.read_text().splitlines()
+    assert all(text.startswith("Cc1ccc(") for text in drawn if text)
+    valid = [text for text in map(canonical, drawn) if text and Fragment(fragment).is_in(text)]
+    assert json.loads(shown)["validity"] == len(valid) / 40 > 0.5
+
+
 def test_a_prior_that_knows_nothing_has_figures_too(command, small_prior, tmp_path):
     """Of no line that it writes is anything lost, nor of those that are empty."""
     vocabulary = Prior.load(small_prior).vocabulary
@@ -92,6 +104,7 @@ def test_sample_refuses(command, small_prior, tmp_path):
         (["--prior", tmp_path], "is not a prior: no folder with a config.json"),
         (["--prior", "cinc"], "the name of a shipped one: ['zinc']"),
         (["--prior", small_prior, "--n", 0], "--n 0 draws nothing"),
+        (["--prior", small_prior, "--decorate", "CCO"], "does not say where it may be substituted"),
         (["--prior", small_prior, "--seed", -1], "--seed -1 is not a seed"),
         (["--prior", small_prior, "--seed", 2**31], "is not a seed"),
         (["--prior", small_prior, "--out", tmp_path / "no" / "x.smi"], "cannot be written"),

@@ -67,6 +67,9 @@ def sample(argv: list[str]) -> int:
         """Seed of the sampling."""
         known: Path | None = None
         """File of SMILES: novelty is the share of distinct molecules that are not in it."""
+        decorate: str = ""
+        """Fragment with attachment points, such as "c1ccc(*)cc1", that they are written around; a
+        molecule without it is not valid."""
         device: Literal["auto", "cpu", "cuda"] = "auto"
         """Where the prior runs: on a GPU, cuda, where PyTorch finds one, or on the processor."""
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -91,8 +94,9 @@ def sample(argv: list[str]) -> int:
     if options.out is not None:
         check_free(options.out)
     drawn, quality = sample(
-        options.prior, options.n, seed=options.seed, known=options.known, device=options.device
-    )
+        options.prior, options.n, seed=options.seed, known=options.known,
+        decorate=options.decorate, device=options.device,
+    )  # fmt: skip
     if options.out is not None:
         options.out.write_text("".join(f"{text}\n" for text in drawn))
     figures = {key: value for key, value in asdict(quality).items() if value is not None}

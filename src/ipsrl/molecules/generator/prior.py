@@ -22,6 +22,7 @@ from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.generator.frame import Frame, Pen
 from ipsrl.molecules.generator.mamba import accelerate, empty_cache
 from ipsrl.molecules.generator.vocabulary import Vocabulary
+from ipsrl.molecules.molecule import canonical
 from ipsrl.pretrained import check_model, load_config, load_model
 
 MAX_TOKENS = 128
@@ -274,6 +275,13 @@ class Prior:
     def decode(self, ids_NT: torch.Tensor) -> list[str | None]:
         """The SMILES of each sequence; None for one that was cut before its end."""
         return [self.vocabulary.decode(row) if row[-1] == 0 else None for row in ids_NT.tolist()]
+
+    def molecule(self, written: str | None) -> str | None:
+        """The canonical SMILES; None for what is not a molecule, or not one with the fragment."""
+        smiles = canonical(written)
+        if smiles is None or self.frame is None:
+            return smiles
+        return smiles if self.frame.fragment.is_in(smiles) else None
 
     def log_likelihood(self, smiles: Sequence[str], *, batch: int = 64) -> torch.Tensor:
         """log P(SMILES) in nats [N]: of this way to write the molecule, END included.

@@ -12,7 +12,7 @@ import torch
 from ipsrl.molecules.generator.device import device_of
 from ipsrl.molecules.generator.pretraining import read_smiles
 from ipsrl.molecules.generator.prior import Prior
-from ipsrl.molecules.molecule import canonical, internal_diversity
+from ipsrl.molecules.molecule import internal_diversity
 
 _BATCH = 64
 _PAIRS = 1000  # molecules whose pairs are compared
@@ -24,7 +24,7 @@ class Quality:
 
     Attributes:
       samples: SMILES drawn.
-      validity: share that are molecules.
+      validity: share that are molecules, with the fragment where there is one.
       uniqueness: distinct molecules among the valid ones.
       novelty: distinct molecules that are not known already, among the distinct ones.
       internal_diversity: mean Tanimoto distance between distinct molecules (at most 1,000 of them).
@@ -49,6 +49,7 @@ def sample(
     *,
     seed: int = 0,
     known: Path | None = None,
+    decorate: str = "",
     device: str = "cpu",
 ) -> tuple[list[str], Quality]:
     """Draw SMILES from a prior.
@@ -58,11 +59,13 @@ def sample(
       count: SMILES that are drawn.
       seed: of the draws.
       known: file of SMILES that are not new.
+      decorate: fragment that they are written around, as in `Config`; none if empty.
       device: as in `device_of`.
     Returns:
       the SMILES, "" for one that does not end, and their figures.
     """
     model = Prior.load(prior).to(device_of(device))
+    model = model.decorating(decorate) if decorate else model
     seen = set(read_smiles(known)[0].values()) if known else None
     generator = model.generator(seed)
     began = time.perf_counter()
@@ -71,7 +74,7 @@ def sample(
         batch = model.sample(min(_BATCH, count - len(drawn)), generator)
         drawn += [text or "" for text in model.decode(batch.ids_NT)]
     seconds = time.perf_counter() - began
-    valid = [text for smiles in drawn if (text := canonical(smiles))]
+    valid = [text for smiles in drawn if (text := model.molecule(smiles))]
     distinct = list(dict.fromkeys(valid))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[:_PAIRS]
     return drawn, Quality(

@@ -25,7 +25,7 @@ from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.pretraining import read_smiles
 from ipsrl.molecules.generator.prior import Prior, padded
 from ipsrl.molecules.generator.weights import pack, unpack
-from ipsrl.molecules.molecule import canonical, random_smiles
+from ipsrl.molecules.molecule import random_smiles
 from ipsrl.molecules.scoring.aggregate import Scoring
 from ipsrl.molecules.search.diversity import DiversityFilter
 from ipsrl.molecules.search.learning import Lesson, signal, update
@@ -191,7 +191,7 @@ class Search:
         """A batch with its calls, and the calls that were made now."""
         drawn = self.agent.sample(self.config.batch, generator)
         written = self.agent.decode(drawn.ids_NT)
-        smiles = [self._molecule(text) for text in written]
+        smiles = [self.agent.molecule(text) for text in written]
         before = len(self.oracle.calls)
         answers = iter(self.oracle([text for text in smiles if text is not None]))
         calls = [None if text is None else next(answers) for text in smiles]
@@ -205,11 +205,6 @@ class Search:
         self.tally.invalid += smiles.count(None)
         self.tally.idle = 0 if new else self.tally.idle + 1
         return list(map(Sample, written, smiles, drawn.ids_NT, calls)), new
-
-    def _molecule(self, written: str | None) -> str | None:
-        """The canonical SMILES; None for what is not a molecule, or not one with the fragment."""
-        smiles, frame = canonical(written), self.agent.frame
-        return smiles if smiles is None or frame is None or frame.fragment.is_in(smiles) else None
 
     def _learned(self, samples: list[Sample]) -> list[Sample]:
         """Those that are learned from.
