@@ -15,6 +15,7 @@ from ipsrl.errors import ConfigError
 from ipsrl.molecules import Config, PretrainConfig, Prior, pretrain, train
 from ipsrl.molecules.generator import prior as module
 from ipsrl.molecules.generator.device import device_input, device_of
+from ipsrl.molecules.generator.frame import Pen
 from ipsrl.molecules.generator.mamba import empty_cache
 from ipsrl.molecules.search.learning import update
 
@@ -64,7 +65,7 @@ def test_all_that_writing_needs_is_on_the_device(prior):
 
 def test_a_fragment_is_written_without_reading_a_token(prior, forbidden):
     decorated = prior.decorating("CC(*)O*")
-    pen = decorated.frame.pen(3, decorated.model.device)
+    pen = Pen(decorated.frame, 3, decorated.model.device)
     last = torch.ones(3, dtype=torch.int64)
     forbidden(*READS)
     with torch.inference_mode():
@@ -77,7 +78,7 @@ def test_a_fragment_is_on_the_device(prior):
     decorated = prior.decorating("CC(*)O*").to(META)
     last = torch.ones(3, dtype=torch.int64, device=META)
     with torch.inference_mode():
-        pen = decorated.frame.pen(3, META)
+        pen = Pen(decorated.frame, 3, META)
         ids, *_ = decorated._write(last, empty_cache(prior.model), 8, None, pen)
         assert ids.device == decorated.log_probs(ids).device == META
 

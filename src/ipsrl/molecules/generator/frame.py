@@ -69,10 +69,6 @@ class Frame:
         for place, those in enumerate(forbidden):
             self.forbidden_LV[place, list(those)] = True
 
-    def pen(self, count: int, device: torch.device) -> Pen:
-        """What writes `count` sequences."""
-        return Pen(self, count, device)
-
     def free(self, ids_NT: torch.Tensor) -> torch.Tensor:
         """True for the tokens [N, T] that the model chose."""
         return self.given_L.to(ids_NT.device)[self._places(ids_NT)] < 0
@@ -83,7 +79,7 @@ class Frame:
 
     def _places(self, ids_NT: torch.Tensor) -> torch.Tensor:
         """Of each token [N, T] of sequences that were written around the fragment."""
-        pen = self.pen(len(ids_NT), ids_NT.device)
+        pen = Pen(self, len(ids_NT), ids_NT.device)
         places = []
         for drawn in ids_NT.unbind(1):
             places.append(pen.place)

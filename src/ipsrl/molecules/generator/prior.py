@@ -181,7 +181,7 @@ class Prior:
         going = torch.arange(count, device=model.device)
         last = torch.ones_like(going)
         context = empty_cache(model)
-        pen = None if self.frame is None else self.frame.pen(count, model.device)
+        pen = None if self.frame is None else Pen(self.frame, count, model.device)
         with torch.inference_mode():
             for t in range(0, max_tokens + 1, stretch):
                 steps = min(stretch, max_tokens + 1 - t)
