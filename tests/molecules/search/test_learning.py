@@ -65,6 +65,21 @@ def test_grpos_loss_by_hand(agent, prior):
     assert loss == pytest.approx(-(tokens * taught).sum() / 4, rel=1e-5)
 
 
+def test_only_what_was_written_around_a_fragment_is_taught(agent, prior):
+    """Of CC(NC)O the model chose N, C and the bracket, of CC(F)O F and the bracket."""
+    around, of = agent.decorating("CC(*)O"), prior.decorating("CC(*)O")
+    ids, config = agent.encode(["CC(NC)O", "CC(F)O"]), Config(method="grpo")
+    loss = update(config, around, of, sgd(agent, 1e-3), ids, np.array([1.0, -2.0]))
+    assert loss == pytest.approx(-(3 * 1.0 - 2 * 2.0) / 2, rel=1e-5)
+    # Now agent and prior differ: REINVENT's residual is of the decorations given the fragment.
+    log_new, log_prior = (each.total_log_probs(ids, batch=2).numpy() for each in (around, of))
+    assert (np.abs(log_new - log_prior) > 1e-3).all()
+    config = Config(method="reinvent", sigma=10.0)
+    loss = update(config, around, of, sgd(agent, 0), ids, np.array([1.0, 0.5]))
+    expected = ((log_prior + np.array([10.0, 5.0]) - log_new) ** 2).mean()
+    assert loss == pytest.approx(expected, rel=1e-5)  # float32
+
+
 def test_the_loss_of_exemplars_by_hand(agent, prior):
     """Alone, where all advantages are 0: mean -log P / T, whatever the micro-batch."""
     config = Config(method="exemplar-replay", exemplar_replay_weight=0.5, kl=0.0, micro_batch=2)
