@@ -444,7 +444,7 @@ def test_nothing_is_learned_from_what_a_lost_agent_drew(config, monkeypatch):
     search.step()
     best = {name: array.copy() for name, array in search.best.items()}
     search.tally.lost = LOST - 1
-    monkeypatch.setattr("ipsrl.molecules.search.loop.canonical", lambda _: None)
+    monkeypatch.setattr(Prior, "molecule", lambda *_: None)
     row = search.step()
     assert (row["restored"], row["valid"]) == (1, 0.0)
     for name, array in best.items():
