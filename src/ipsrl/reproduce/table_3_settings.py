@@ -1,9 +1,11 @@
 """Table 3 at the paper's budgets, by settings of the loop that could explain it.  Ours.
 
-as it is       our reading: two rounds of random SMILES, a full bucket is purged
-saturn         as Saturn purges, whose loop the paper runs: each scaffold with a reward of 0
-plain          no rounds of random SMILES
-prior inside   REINVENT's sigma and prior in the advantage, instead of the KL term
+    as it is       our reading: two rounds of random SMILES, a full bucket is purged
+    saturn         as Saturn purges, whose loop the paper runs: each scaffold with a reward of 0
+    plain          no rounds of random SMILES
+    prior inside   REINVENT's sigma and prior in the advantage, instead of the KL term
+
+Each setting changes the same keys of all methods that it is for.
 """
 
 from __future__ import annotations
