@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ipsrl.config import StrictConfig, check_has_effect, is_default
 from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay, RewardMethod
-from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
 from ipsrl.molecules.config.component import KINDS, ComponentConfig
 from ipsrl.molecules.config.pretraining import Device
 from ipsrl.paths import File, Function, Shipped
@@ -220,7 +220,10 @@ class Config(
         return Config(**{**values, "stages": []})
 
     def _check_fragment(self) -> None:
-        from ipsrl.molecules.fragment import Fragment  # which needs RDKit, and --help does not
+        try:
+            from ipsrl.molecules.fragment import Fragment  # which needs RDKit, and --help does not
+        except ModuleNotFoundError as error:
+            raise MissingExtra("molecules", error.name or "rdkit") from None
 
         try:
             Fragment(self.decorate)
