@@ -10,7 +10,17 @@ from ipsrl.cli import main
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Config, DockingConfig
 from ipsrl.molecules.docking import rank
-from ipsrl.molecules.docking.rank import CHEAP, REFERENCE, USUAL, Docked, dock, rows, spearman
+from ipsrl.molecules.docking.rank import (
+    CHEAP,
+    REFERENCE,
+    USUAL,
+    Docked,
+    Row,
+    dock,
+    rows,
+    spearman,
+    text,
+)
 
 
 def test_spearman_by_hand():
@@ -113,6 +123,8 @@ def test_the_command_writes_what_it_prints(small, capsys):
     table = json.loads((small / "out/table.json").read_text())
     assert json.loads(capsys.readouterr().out) == table
     assert table["ligands"] + table["left_out"] == 12
+    said = text([Row(**row) for row in table["rows"]], table["ligands"])
+    assert all(row["setting"] in said for row in table["rows"])
     lines = (small / "out/dockings.jsonl").read_text().splitlines()
     assert len(lines) == table["ligands"] >= 10
 

@@ -71,6 +71,20 @@ function gallery(part) {
   return make("section", {}, make("h3", {}, part.title), part.note ? make("p", { class: "note" }, part.note) : null, controls, count, list, more);
 }
 
+/** How molecules can be made: the steps as text, and the picture where there is one. */
+function syntheses(part) {
+  const routes = part.routes.map((route, i) => {
+    const many = route.steps?.length;
+    const said = !route.steps ? "no route" : many ? `${many} step${many > 1 ? "s" : ""}` : "in stock";
+    const picture = route.picture ? make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `Picture of the route to ${route.smiles}` },
+      make("img", { alt: `Route to ${route.smiles}`, class: "route", src: `data:image/svg+xml;base64,${route.picture}` })) : null;
+    const steps = many ? make("ol", {}, route.steps.map(([reaction, name]) => make("li", {}, make("code", {}, reaction), ` ${name}`))) : null;
+    const head = make("summary", {}, `${said}: ${route.smiles}`);
+    return many ? later(make("details", { open: i === 0 }, head), () => [picture, steps]) : make("p", { class: "note" }, `${said}: ${route.smiles}`);
+  });
+  return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), routes);
+}
+
 /** JSON of base64 of zlib. */
 async function unpacked(text) {
   if (!text) return {};

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ipsrl.report.readers.base import curves, plain_view, settings, view
 from ipsrl.report.readers.frequencies import frequencies
+from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Bars, Curve, Gallery, Part, Table, View, known
 from ipsrl.runs import Run
 
@@ -24,9 +25,11 @@ FAILED = 500
 """And so many of those without a value."""
 WINDOWS = 60
 SCAFFOLDS = 40
+ROUTES = "routes"
+"""Folder in a run that `ipsrl molecules route --out` may be given."""
 
 _CHARTS = {
-    "hits": ("Hits", "distinct molecules above the threshold", ""),
+    "hits": ("Hits", "molecules above the threshold", ""),
     "reward": ("Reward, raw", "mean of the batch", ""),
     "penalised": ("Reward, after the diversity filter", "mean of the batch", ""),
     "valid": ("Valid SMILES", "share of the batch", ""),
@@ -50,6 +53,8 @@ def read(run: Run, label: str, among: int = 1) -> View:
     if calls is not None:
         found += _components(calls, names)
         parts = _parts(calls, names, float(config["threshold"]), among)
+    if has_routes(run.directory / ROUTES):
+        parts.append(routes(run.directory / ROUTES))
     return view(
         run,
         label,
@@ -135,7 +140,9 @@ def _scaffolds(calls: pa.Table, threshold: float) -> Table:
         for row in grouped.slice(0, SCAFFOLDS).to_pylist()
     ]
     note = f"{len(rows)} of {len(grouped):,}." if len(rows) < len(grouped) else ""
-    return Table("Scaffolds", ["scaffold", "hits", "molecules", "best reward"], rows, note)
+    return Table(
+        "Scaffolds", ["scaffold", "hits", "molecules", "best reward"], rows, note, search=True
+    )
 
 
 def _gallery(calls: pa.Table, names: list[str], among: int) -> Gallery:
