@@ -1,6 +1,5 @@
 """What `ipsrl molecules route` wrote is shown, beside its run or alone."""
 
-import json
 from base64 import b64decode
 
 import pytest
@@ -14,41 +13,28 @@ from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Routes, Synthesis
 from ipsrl.runs import Folder
 
-STEP = {"product": "CCOC(C)=O", "reactants": ["CCO", "CC(=O)O"], "template": "ester"}
-ROWS = [
-    {"smiles": "C1CC1", "route": None},
-    {"smiles": "CCOC(C)=O", "route": {"target": "CCOC(C)=O", "reactions": [STEP]}},
-    {"smiles": "CCO", "route": {"target": "CCO", "reactions": []}},
-]
-
-
-def written(path, rows=ROWS):
-    folder = Folder.make(path)
-    folder.claim("routes.json", "route-2.svg")
-    folder.write("routes.json", json.dumps(rows).encode())
-    folder.write("route-2.svg", b"<svg/>")
-    return path
+ESTER = "CCOC(C)=O"
 
 
 def test_steps_and_pictures_are_those_of_the_files(tmp_path):
     """What has no route stands last; a picture belongs to the place of its molecule."""
-    found = routes(written(tmp_path / "routes"))
+    found = routes(runs.routes_folder(tmp_path / "routes", ESTER))
     assert found.note == "2 of 3 molecules have a route within the limits."
-    steps = [("CCO.CC(=O)O>>CCOC(C)=O", "ester")]
+    steps = [(f"CCO.CC(=O)O>>{ESTER}", "ester")]
     made, bought, missing = found.routes
-    assert (made.smiles, made.steps, b64decode(made.picture)) == ("CCOC(C)=O", steps, b"<svg/>")
+    assert (made.smiles, made.steps, b64decode(made.picture)) == (ESTER, steps, runs.SVG.encode())
     assert (bought, missing) == (Synthesis("CCO", [], ""), Synthesis("C1CC1", None, ""))
 
 
 def test_the_first_so_many_are_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DRAWN", 1)
-    found = routes(written(tmp_path / "routes"))
+    found = routes(runs.routes_folder(tmp_path / "routes", ESTER))
     assert all(one.picture == "" for one in found.routes)
     assert found.note.endswith(" The first 1 are drawn.")
 
 
 def test_a_folder_of_routes_is_shown_and_one_of_the_users_is_not(tmp_path):
-    (found,) = find([written(tmp_path / "routes")]).routes
+    (found,) = find([runs.routes_folder(tmp_path / "routes", ESTER)]).routes
     assert found.title == "Routes"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "routes.json").write_text("[]")
@@ -59,15 +45,15 @@ def test_a_folder_of_routes_is_shown_and_one_of_the_users_is_not(tmp_path):
 
 def test_a_search_shows_the_routes_in_its_directory(tmp_path):
     pytest.importorskip("rdkit")
-    run = runs.search_run(tmp_path / "run", ["CCO", "CCOC(C)=O"])
+    run = runs.search_run(tmp_path / "run", ["CCO", ESTER])
     runs.finish_search(run, 2)
     assert not any(isinstance(part, Routes) for part in read(tmp_path / "run", "r").parts)
-    written(tmp_path / "run" / "routes")
+    runs.routes_folder(tmp_path / "run" / "routes", ESTER)
     assert [part.title for part in read(tmp_path / "run", "r").parts][-1] == "Routes"
 
 
 @pytest.mark.parametrize("content", [b"{", b'[{"smiles": "C"}]', b"[1]", b"\xff"])
 def test_what_cannot_be_read_is_explained(content, tmp_path):
-    Folder(written(tmp_path / "routes")).write("routes.json", content)
+    Folder(runs.routes_folder(tmp_path / "routes", ESTER)).write("routes.json", content)
     with pytest.raises(RunError, match=r"routes\.json cannot be read .*molecules route"):
         routes(tmp_path / "routes")
