@@ -153,9 +153,19 @@ def finish_hypospace(run: Run) -> None:
 
 
 def search_run(
-    directory: Path, smiles: list[str], *, failed: int = 0, reason: str = "no pose", **options: Any
+    directory: Path,
+    smiles: list[str],
+    *,
+    failed: int = 0,
+    reason: str = "no pose",
+    going_on: bool = False,
+    **options: Any,
 ) -> Run:
-    """A search that scored these molecules; the last of them have no value."""
+    """A search that scored these molecules; the last of them have no value.
+
+    Args:
+      going_on: whether its calls are in parts, as long as it has not ended.
+    """
     parts = [
         ComponentConfig(kind="qed"),
         ComponentConfig(kind="smarts", name="sa", smarts=["[#6]"]),
@@ -167,14 +177,19 @@ def search_run(
     rng = np.random.default_rng(2)
     rewards = [float(r) if ok else None for r, ok in zip(rng.random(n), valid, strict=True)]
     steps = (np.arange(n) // batch + 1).tolist()
-    run.append("calls", pa.table({
+    calls = pa.table({
         "call": list(range(1, n + 1)), "step": steps, "smiles": smiles,
         "scaffold": [SCAFFOLDS[i % 3] for i in range(n)],
         "status": ["valid" if ok else "failed" for ok in valid],
         "reason": ["" if ok else reason for ok in valid],
         "reward": pa.array(rewards, pa.float64()), "penalised": pa.array(rewards, pa.float64()),
         "qed": pa.array(rewards, pa.float64()), "sa": pa.array(rewards, pa.float64()),
-    }))  # fmt: skip
+    })  # fmt: skip
+    if going_on:
+        run.add_part("calls", 1, calls.slice(0, batch))
+        run.add_part("calls", steps[-1], calls.slice(batch))
+    else:
+        run.append("calls", calls)
     hits = np.cumsum([reward is not None and reward > config.threshold for reward in rewards])
     run.log({
         "step": step, "calls": min(step * batch, n), "new": batch, "valid": 0.75, "reward": 0.5,

@@ -7,12 +7,14 @@ import json
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import report_runs as runs
 
 from ipsrl import grids
 from ipsrl.errors import RunError
-from ipsrl.report.readers import read
+from ipsrl.molecules import ComponentConfig, Config
+from ipsrl.report.readers import molecules, read
 from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles
 from ipsrl.runs import Run
 
@@ -300,6 +302,25 @@ def test_the_gallery_holds_every_call_the_best_first(tmp_path):
     assert rewards[:-3] == sorted(rewards[:-3], reverse=True)
     assert sorted(row[4] for row in gallery.rows) == list(range(1, 21))
     assert set(unpacked(gallery)) == {"c1ccccc1O", "CCN", "C[C@H](N)C(=O)O"}
+
+
+def test_a_search_that_goes_on_shows_its_molecules(tmp_path):
+    """Of both parts of its calls, and as before when they become one table."""
+    run = runs.search_run(tmp_path / "run", MOLECULES * 20, failed=3, going_on=True)
+    before = read(tmp_path / "run", "r")
+    assert before.state == "running"
+    assert len(part(before, Gallery).rows) == 80
+    opened = Run.open(tmp_path / "run")
+    run.join_parts("calls")
+    assert molecules.read(opened, "r").parts == before.parts  # who looked just before
+    assert read(tmp_path / "run", "r").parts == before.parts
+
+
+def test_a_search_without_a_call_has_a_view(tmp_path):
+    config = Config(components=[ComponentConfig(kind="qed")])
+    with Run.create(tmp_path / "run", config) as run:
+        run.add_part("calls", 1, pa.table({"step": pa.array([], pa.int64())}))
+        assert read(tmp_path / "run", "r").parts == []
 
 
 def test_hits_are_those_of_the_metrics(tmp_path):

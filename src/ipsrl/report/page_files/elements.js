@@ -39,7 +39,7 @@ function show(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-const spaced = (name) => String(name).replaceAll("_", " ");
+const spaced = (name) => String(name).replaceAll("_", " ").replaceAll(/\bl1\b/g, "L1");
 
 function sorted(values) {
   // Numbers by size, texts by letter, what is not known last.

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ipsrl.report.readers.base import curves, plain_view, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Bars, Curve, Gallery, Part, Table, View, known
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Parts, Run
 
 MOLECULES = 10_000
 """Molecules that the gallery holds."""
@@ -47,7 +46,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         return plain_view(run, label, among)  # of a prior
     rows = run.metrics()
     result = run.result() if run.finished else {}
-    calls = pq.read_table(run.directory / "calls.parquet") if "calls.parquet" in run.files else None
+    calls = _calls(run)
     names = [c.get("name") or c["kind"] for c in config["components"]]
     found, parts = curves(rows, "calls", _CHARTS), []
     if calls is not None:
@@ -67,6 +66,15 @@ def read(run: Run, label: str, among: int = 1) -> View:
         curves=found,
         parts=parts,
     )
+
+
+def _calls(run: Run) -> pa.Table | None:
+    """All oracle calls up to the last checkpoint; None if there are none."""
+    try:
+        calls = Parts(run.files, "calls").read()
+    except FileNotFoundError:  # the run has ended just now, and its parts became one table
+        calls = Parts(Folder(run.directory), "calls").read()
+    return calls if calls is not None and len(calls) else None
 
 
 def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
