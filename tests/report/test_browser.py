@@ -244,7 +244,7 @@ def test_marks_of_a_logarithmic_axis_are_values_that_there_are(page_of):
     figure.scroll_into_view_if_needed()
     marks = figure.locator(".xtick text")
     marks.first.wait_for()
-    shown = [int(text.replace(",", "")) for text in marks.all_inner_texts()]
+    shown = [int(text.replace(",", "")) for text in marks.all_text_contents()]
     assert 3 <= len(shown) <= 7
     assert all(n.bit_count() == 1 for n in shown)  # powers of two, as in the data
 
@@ -305,6 +305,13 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     # All that is hostile, and what failed for a hostile reason.
     assert cards.count() == 7
     assert cards.first.locator("code").inner_text() == runs.HOSTILE
+
+
+def test_the_focus_stays_where_it_is_when_molecules_are_drawn(page_of):
+    page = page_of("search")
+    page.evaluate("document.querySelector('.gallery button').focus()")
+    page.wait_for_selector(".gallery svg")
+    assert page.evaluate("document.activeElement.matches('.gallery button')")
 
 
 def test_names_of_outcomes_are_text_in_charts_and_tiles(page_of):
