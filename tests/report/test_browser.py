@@ -238,6 +238,15 @@ def test_routes_are_drawn_and_written(page_of):
     ]  # fmt: skip
 
 
+def test_what_is_counted_has_whole_marks(page_of):
+    page = page_of("grid")
+    figure = page.locator("figure", has=page.get_by_text("Modes visited", exact=True)).first
+    figure.scroll_into_view_if_needed()
+    marks = figure.locator(".ytick text")
+    marks.first.wait_for()
+    assert marks.all_text_contents() == ["1", "2", "3", "4"]
+
+
 def test_marks_of_a_logarithmic_axis_are_values_that_there_are(page_of):
     page = page_of("grid")
     figure = page.locator("figure", has=page.get_by_text("Coverage", exact=True)).first

@@ -27,8 +27,11 @@ def test_steps_and_pictures_are_those_of_the_files(tmp_path):
 
 
 def test_the_first_so_many_are_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "DRAWN", 1)
-    found = routes(runs.routes_folder(tmp_path / "routes", ESTER))
+    """Of two, a run has one where another is on the page."""
+    monkeypatch.setattr(module, "DRAWN", 2)
+    folder = runs.routes_folder(tmp_path / "routes", ESTER)
+    assert [bool(one.picture) for one in routes(folder).routes] == [True, False, False]
+    found = routes(folder, among=2)
     assert all(one.picture == "" for one in found.routes)
     assert found.note.endswith(" The first 1 are drawn.")
 

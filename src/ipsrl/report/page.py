@@ -173,7 +173,9 @@ def page(
 
 def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of an item's table: values, intervals, and those of one level below."""
-    flat = [dict(_flat(_of_sweep(row) if "values" in row else row)) for row in rows]
+    flat = [
+        dict(_flat(_of_sweep(row) if row.keys() >= {"values", "failed"} else row)) for row in rows
+    ]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     return Table(title, columns, [[row.get(column) for column in columns] for row in flat])
 
@@ -181,10 +183,10 @@ def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed."""
     measures = {key: value for key, value in row.items() if key not in ("cell", "values", "failed")}
-    failed = "; ".join(f"{run} {why}" for run, why in row["failed"].items())
-    return {
-        "cell": row["cell"], **row["values"], **measures, **({"failed": failed} if failed else {}),
-    }  # fmt: skip
+    found = {"cell": row["cell"], **row["values"], **measures}
+    if failed := row["failed"]:
+        found["failed"] = "; ".join(f"{run} {why}" for run, why in failed.items())
+    return found
 
 
 def _flat(row: Mapping[str, Any], before: str = "") -> Any:

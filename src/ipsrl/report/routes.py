@@ -20,27 +20,32 @@ def has_routes(folder: Path) -> bool:
     return FILE in Folder(folder)
 
 
-def routes(folder: Path, title: str = "Routes") -> Routes:
-    """The routes in a folder, those that were found first.
+def routes(folder: Path, title: str = "Routes", among: int = 1) -> Routes:
+    """The routes in a folder; molecules without one stand last.
 
+    Args:
+      folder: that has them.
+      title: heading.
+      among: runs on the page: of each, fewer are drawn.
     Raises:
       RunError: if they cannot be read.
     """
+    most = DRAWN // among
     try:
         rows = json.loads((folder / FILE).read_text("utf-8"))
-        found = [_synthesis(folder, i, row) for i, row in enumerate(rows)]
+        found = [_synthesis(folder, i, row, i < most) for i, row in enumerate(rows)]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(
             f"{folder / FILE} cannot be read ({error}). Write it again with ipsrl molecules route."
         ) from None
     made = sum(one.steps is not None for one in found)
     note = f"{made} of {len(found)} molecules have a route within the limits."
-    if len(found) > DRAWN:
-        note += f" The first {DRAWN} are drawn."
+    if len(found) > most:
+        note += f" The first {most} are drawn."
     return Routes(title, sorted(found, key=lambda one: one.steps is None), note)
 
 
-def _synthesis(folder: Path, place: int, row: dict[str, Any]) -> Synthesis:
+def _synthesis(folder: Path, place: int, row: dict[str, Any], drawn: bool) -> Synthesis:
     if row["route"] is None:
         return Synthesis(row["smiles"], None, "")
     steps = [
@@ -48,7 +53,5 @@ def _synthesis(folder: Path, place: int, row: dict[str, Any]) -> Synthesis:
         for step in row["route"]["reactions"]
     ]
     picture = folder / f"route-{place + 1}.svg"
-    drawn = place < DRAWN and picture.exists()
-    return Synthesis(
-        row["smiles"], steps, b64encode(picture.read_bytes()).decode() if drawn else ""
-    )
+    content = picture.read_bytes() if drawn and picture.exists() else b""
+    return Synthesis(row["smiles"], steps, b64encode(content).decode())

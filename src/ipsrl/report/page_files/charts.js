@@ -148,8 +148,8 @@ function chart(one) {
     const whole = layout(one.x, one.y, one.log);
     const negative = one.lines.some((line) => [...line.ys, ...line.low].some((y) => y < 0));
     if (!negative) whole.yaxis.rangemode = "nonnegative";
-    const all = one.lines.flatMap((line) => [...line.ys, ...line.low, ...line.high]).filter((y) => y !== null);
-    if (all.every(Number.isInteger) && Math.max(...all) - Math.min(...all) < 8) whole.yaxis.dtick = 1;
+    const ys = one.lines.flatMap((line) => [...line.ys, ...line.low, ...line.high]).filter((y) => y !== null);
+    if (ys.every(Number.isInteger) && Math.max(...ys) - Math.min(...ys) < 8) whole.yaxis.dtick = 1; // a count
     if (one.log.includes("x")) Object.assign(whole.xaxis, marks(one.lines.flatMap((line) => line.xs)));
     return whole;
   };

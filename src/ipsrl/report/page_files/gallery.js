@@ -79,13 +79,14 @@ function gallery(part) {
 /** How molecules can be made: the steps as text, and the picture where there is one. */
 function syntheses(part) {
   const routes = part.routes.map((route, i) => {
-    const many = route.steps?.length;
-    const said = !route.steps ? "no route" : many ? `${many} step${many > 1 ? "s" : ""}` : "in stock";
+    const many = route.steps === null ? 0 : route.steps.length;
+    const said = route.steps === null ? "no route" : many ? `${many} step${many > 1 ? "s" : ""}` : "in stock";
+    const head = `${said}: ${route.smiles}`;
+    if (!many) return make("p", { class: "note" }, head);
     const picture = route.picture ? make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `Picture of the route to ${route.smiles}` },
       make("img", { alt: `Route to ${route.smiles}`, class: "route", src: `data:image/svg+xml;base64,${route.picture}` })) : null;
-    const steps = many ? make("ol", {}, route.steps.map(([reaction, name]) => make("li", {}, make("code", {}, reaction), ` ${name}`))) : null;
-    const head = make("summary", {}, `${said}: ${route.smiles}`);
-    return many ? later(make("details", { open: i === 0 }, head), () => [picture, steps]) : make("p", { class: "note" }, `${said}: ${route.smiles}`);
+    const steps = make("ol", {}, route.steps.map(([reaction, name]) => make("li", {}, make("code", {}, reaction), ` ${name}`)));
+    return later(make("details", { open: i === 0 }, make("summary", {}, head)), () => [picture, steps]);
   });
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), routes);
 }

@@ -53,7 +53,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         found += _components(calls, names)
         parts = _parts(calls, names, float(config["threshold"]), among)
     if has_routes(run.directory / ROUTES):
-        parts.append(routes(run.directory / ROUTES))
+        parts.append(routes(run.directory / ROUTES, among=among))
     return view(
         run,
         label,
