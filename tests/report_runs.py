@@ -16,8 +16,10 @@ from ipsrl.hypospace.domains import make_task
 from ipsrl.hypospace.lines import write_dataset
 from ipsrl.llm import config as llm
 from ipsrl.molecules import ComponentConfig, Config
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
 
+SCAFFOLDS = ("c1ccccc1", "O=C(NCc1ccccc1)c1ccc2c(c1)nc(-c1ccncc1)n2C1CCCCC1", "")
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="1700" height="300"><rect width="9"/></svg>'
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
 
@@ -117,7 +119,9 @@ def finish_lm(run: Run) -> None:
     run.close()
 
 
-def hypospace_run(directory: Path, domain: str = "causal", *, steps: int = 20) -> Run:
+def hypospace_run(
+    directory: Path, domain: str = "causal", *, steps: int = 20, rightly: float = 0.9
+) -> Run:
     """HypoSpace: a policy that finds about half of the right answers."""
     config = hypospace.Config(domain=domain, sets=8, samples=4, trl={"max_steps": steps})
     run = Run.create(directory, config)
@@ -130,7 +134,7 @@ def hypospace_run(directory: Path, domain: str = "causal", *, steps: int = 20) -
     )
     asked = {one.prompt: list(one.admissible) for one in sets if one.split == "train"}
     known = {prompt: keys[: max(1, len(keys) // 2)] for prompt, keys in asked.items()}
-    log_training(inner, steps, 16, known, collapse=False)
+    log_training(inner, steps, 16, known, collapse=False, rightly=rightly)
     finish_lm(inner)
     return run
 
@@ -149,9 +153,19 @@ def finish_hypospace(run: Run) -> None:
 
 
 def search_run(
-    directory: Path, smiles: list[str], *, failed: int = 0, reason: str = "no pose", **options: Any
+    directory: Path,
+    smiles: list[str],
+    *,
+    failed: int = 0,
+    reason: str = "no pose",
+    going_on: bool = False,
+    **options: Any,
 ) -> Run:
-    """A search that scored these molecules; the last of them have no value."""
+    """A search that scored these molecules; the last of them have no value.
+
+    Args:
+      going_on: whether its calls are in parts, as long as it has not ended.
+    """
     parts = [
         ComponentConfig(kind="qed"),
         ComponentConfig(kind="smarts", name="sa", smarts=["[#6]"]),
@@ -163,14 +177,19 @@ def search_run(
     rng = np.random.default_rng(2)
     rewards = [float(r) if ok else None for r, ok in zip(rng.random(n), valid, strict=True)]
     steps = (np.arange(n) // batch + 1).tolist()
-    run.append("calls", pa.table({
+    calls = pa.table({
         "call": list(range(1, n + 1)), "step": steps, "smiles": smiles,
-        "scaffold": [("c1ccccc1", "C1CCNCC1", "")[i % 3] for i in range(n)],
+        "scaffold": [SCAFFOLDS[i % 3] for i in range(n)],
         "status": ["valid" if ok else "failed" for ok in valid],
         "reason": ["" if ok else reason for ok in valid],
         "reward": pa.array(rewards, pa.float64()), "penalised": pa.array(rewards, pa.float64()),
         "qed": pa.array(rewards, pa.float64()), "sa": pa.array(rewards, pa.float64()),
-    }))  # fmt: skip
+    })  # fmt: skip
+    if going_on:
+        run.add_part("calls", 1, calls.slice(0, batch))
+        run.add_part("calls", steps[-1], calls.slice(batch))
+    else:
+        run.append("calls", calls)
     hits = np.cumsum([reward is not None and reward > config.threshold for reward in rewards])
     run.log({
         "step": step, "calls": min(step * batch, n), "new": batch, "valid": 0.75, "reward": 0.5,
@@ -188,6 +207,19 @@ def finish_search(run: Run, calls: int, failed: int = 0, reason: str = "no pose"
     }  # fmt: skip
     run.finish(result)
     run.close()
+
+
+def routes_folder(directory: Path, target: str, name: str = "ester") -> Path:
+    """As `ipsrl molecules route` writes: a molecule without a route, one of a step, one bought."""
+    step = {"product": target, "reactants": ["CCO", "CC(=O)O"], "template": name}
+    routes = [None, {"target": target, "reactions": [step]}, {"target": "CCO", "reactions": []}]
+    rows = zip(("C1CC1", target, "CCO"), routes, strict=True)
+    folder = Folder.make(directory)
+    folder.claim("routes.json", "route-2.svg")
+    content = json.dumps([{"smiles": smiles, "route": route} for smiles, route in rows])
+    folder.write("routes.json", content.encode())
+    folder.write("route-2.svg", SVG.encode())
+    return directory
 
 
 def answers_of(path: Path) -> list[dict[str, Any]]:

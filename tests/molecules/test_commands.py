@@ -195,6 +195,8 @@ def test_what_was_imported_draws_the_same(command, small_prior, theirs, tmp_path
     for prior, out in ((small_prior, "a"), (tmp_path / "prior", "b")):
         assert command("sample", "--prior", prior, "--n", 8, "--out", tmp_path / out)[0] == 0
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    code, shown, _ = command("import", *theirs, "--out", tmp_path / "twin", "--json")
+    assert (code, json.loads(shown)) == (0, {"out": str(tmp_path / "twin")})
     code, _, error = command("import", *theirs, "--out", tmp_path / "prior")
     assert code == 2
     assert "prior exists, and would be overwritten" in error

@@ -201,4 +201,10 @@ def test_the_file_that_is_written_says_the_same(read, tmp_path, capsys):
     told = capsys.readouterr()
     assert "prod s^(w / sum w)" in told.out
     assert "NOT TRANSLATED: prior = x.prior: a pickle" in told.err
+    words = ["molecules", "translate", str(tmp_path / "saturn.json"), "-o", str(tmp_path / "again")]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["out"] == str(tmp_path / "again")
+    assert found["translated"] == [list(pair) for pair in made.told]
+    assert found["lost"] == [list(pair) for pair in made.lost]
     assert main(["molecules", "translate", str(tmp_path / "saturn.json"), "-o", str(out)]) == 1

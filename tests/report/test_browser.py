@@ -44,6 +44,7 @@ def folder(tmp_path_factory) -> Path:
         runs.finish_hypospace(runs.hypospace_run(folder / domain, domain, steps=6))
     search = runs.search_run(folder / "search", SMILES * 5, failed=3, reason=runs.HOSTILE)
     runs.finish_search(search, 30, 3, runs.HOSTILE)
+    runs.routes_folder(folder / "search" / "routes", runs.HOSTILE, runs.HOSTILE)
     return folder
 
 
@@ -145,7 +146,7 @@ def test_the_paper_is_of_the_scheme(seen):
 def test_markup_is_text(seen):
     """In prompts, SMILES, reasons and names; everything of it can be read."""
     assert seen.title() != "owned"
-    assert seen.locator("img").count() == 0
+    assert seen.locator("img:not(.route)").count() == 0
     assert seen.locator("body script").count() == 3  # data, ours, Plotly
 
 
@@ -222,6 +223,41 @@ def test_right_answers_are_found_or_missing(page_of, folder):
     assert tiles.locator("svg").count() == most
 
 
+def test_routes_are_drawn_and_written(page_of):
+    """A picture is as wide as it can be read, in a box that scrolls."""
+    page = page_of("search", width=390)
+    section = page.locator("section", has=page.get_by_role("heading", name="Routes", exact=True))
+    section.locator("img").scroll_into_view_if_needed()
+    until(page, "document.querySelector('img.route').naturalWidth === 1700")
+    assert section.locator("img").bounding_box()["width"] > 390
+    assert section.locator("li").all_inner_texts() == [
+        f"CCO.CC(=O)O>>{runs.HOSTILE} {runs.HOSTILE}"
+    ]
+    assert section.locator("p").all_inner_texts() == [
+        "2 of 3 molecules have a route within the limits.", "in stock: CCO", "no route: C1CC1",
+    ]  # fmt: skip
+
+
+def test_what_is_counted_has_whole_marks(page_of):
+    page = page_of("grid")
+    figure = page.locator("figure", has=page.get_by_text("Modes visited", exact=True)).first
+    figure.scroll_into_view_if_needed()
+    marks = figure.locator(".ytick text")
+    marks.first.wait_for()
+    assert marks.all_text_contents() == ["1", "2", "3", "4"]
+
+
+def test_marks_of_a_logarithmic_axis_are_values_that_there_are(page_of):
+    page = page_of("grid")
+    figure = page.locator("figure", has=page.get_by_text("Coverage", exact=True)).first
+    figure.scroll_into_view_if_needed()
+    marks = figure.locator(".xtick text")
+    marks.first.wait_for()
+    shown = [int(text.replace(",", "")) for text in marks.all_text_contents()]
+    assert 3 <= len(shown) <= 7
+    assert all(n.bit_count() == 1 for n in shown)  # powers of two, as in the data
+
+
 def focus(page: Any) -> str:
     return page.evaluate("document.activeElement.innerText || document.activeElement.tagName")
 
@@ -278,6 +314,13 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     # All that is hostile, and what failed for a hostile reason.
     assert cards.count() == 7
     assert cards.first.locator("code").inner_text() == runs.HOSTILE
+
+
+def test_the_focus_stays_where_it_is_when_molecules_are_drawn(page_of):
+    page = page_of("search")
+    page.evaluate("document.querySelector('.gallery button').focus()")
+    page.wait_for_selector(".gallery svg")
+    assert page.evaluate("document.activeElement.matches('.gallery button')")
 
 
 def test_names_of_outcomes_are_text_in_charts_and_tiles(page_of):

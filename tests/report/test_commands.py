@@ -1,5 +1,6 @@
 """`ipsrl report` names its runs, writes beside the first, watches, and explains what it refuses."""
 
+import json
 import shutil
 
 import pytest
@@ -21,6 +22,14 @@ def test_report_writes_beside_the_first_run(grid, capsys):
     assert f"written to {grid / 'report.html'}" in capsys.readouterr().out
     assert (grid / "report.html").is_file()
     assert main(["report", str(grid)]) == 0  # its own file, which it writes again
+
+
+def test_what_was_written_as_an_object(grid, tmp_path, capsys):
+    runs.grid_run(tmp_path / "stopped").close()
+    out = str(tmp_path / "page.html")
+    assert main(["report", str(grid), str(tmp_path / "stopped"), "-o", out, "--json"]) == 0
+    states = {"run": "ended", "stopped": "stopped"}
+    assert json.loads(capsys.readouterr().out) == {"out": out, "runs": states}
 
 
 def test_the_short_option_names_the_file(grid, tmp_path):

@@ -17,7 +17,8 @@ from ipsrl.errors import MissingExtra, RunError
 from ipsrl.grids import Config
 from ipsrl.report.page import table_of, write_page, write_report
 from ipsrl.report.view import as_json
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
+from ipsrl.sweep.results import write_rows
 
 ROW = {
     "cell": runs.HOSTILE,
@@ -131,6 +132,34 @@ def test_a_table_within_a_row_is_a_column_for_each_of_its_numbers():
     assert table.columns == ["cell", "test rate", "test sets"]
     interval = {"median": 0.5, "low": 0.25, "high": 0.75}
     assert table.rows == [["a", interval, 4], ["b", None, None]]
+
+
+def test_a_sweep_has_its_table_and_its_picture(tmp_path):
+    """A row as `sweep.results.rows_of` makes it; a key of the grid is a column."""
+    l1 = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 1.0, 2.0]}
+    cell = {"cell": "lr=1", "values": {"lr": 1}, "runs": ["lr=1"], "failed": {}, "total_l1": l1}
+    lost = {"cell": "lr=2", "values": {"lr": 2}, "runs": ["lr=2"], "total_l1": None}
+    write_rows(tmp_path / "sweep", [cell, {**lost, "failed": {"lr=2": "ended with code 1"}}])
+    Folder(tmp_path / "sweep").write("sweep.svg", b"<svg/>")
+    shown = report(tmp_path, tmp_path / "sweep").data
+    (table,) = shown["tables"]
+    assert table["columns"] == ["cell", "lr", "total_l1", "failed"]
+    assert table["rows"] == [
+        ["lr=1", 1, l1, None], ["lr=2", 2, None, "lr=2 ended with code 1"],
+    ]  # fmt: skip
+    (picture,) = shown["pictures"]
+    assert b64decode(picture["src"].removeprefix("data:image/svg+xml;base64,")) == b"<svg/>"
+
+
+@pytest.mark.parametrize(
+    ("sides", "title"),
+    [((8, 8), "runs: 2 runs on the 8x8 hyper-grid, 3 seeds"), ((8, 4), "runs: 2 runs")],
+)
+def test_the_title_of_runs_is_what_they_have_in_common(sides, title, tmp_path):
+    for method, side in zip(("grpo", "ips-grpo"), sides, strict=True):
+        config = Config(method=method, side=side, seeds=3)
+        Run.create(tmp_path / "runs" / method, config).close()
+    assert report(tmp_path, tmp_path / "runs").data["title"] == title
 
 
 def test_figures_are_in_the_page_and_beside_it(tmp_path):

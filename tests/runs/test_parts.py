@@ -36,6 +36,14 @@ def test_rows_are_in_order_and_joined_they_are_one_file(parts, tmp_path):
     assert Folder(tmp_path).listed == {"calls.parquet"}
 
 
+def test_a_table_is_read_whole_or_in_parts(parts, tmp_path):
+    assert Parts(Folder(tmp_path), "others").read() is None
+    before = parts.read()
+    assert before["step"].to_pylist() == [1, 2, 2, 5, 7, 8]
+    parts.join()
+    assert Parts(Folder(tmp_path), "calls").read().equals(before)
+
+
 @pytest.mark.parametrize(("step", "left"), [(2, [1, 2, 2]), (4, [1, 2, 2]), (6, [1, 2, 2, 5])])
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_cut_goes_back_to_a_checkpoint(parts, step, left, joined):

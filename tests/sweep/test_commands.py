@@ -54,7 +54,11 @@ def test_runs_are_made_once_and_compared(tmp_path, monkeypatch, capfd):
     assert "<svg" in (out / "sweep.svg").read_text()
     before = files(out)
     assert main(words[:-1]) == 0
-    assert "ips-grpo" in capfd.readouterr().out
+    said = capfd.readouterr()
+    assert "ips-grpo" in said.out
+    assert "sweep: 100%" in said.err
+    assert main([*words[:-1], "-q"]) == 0
+    assert capfd.readouterr().err == ""
     assert files(out) == before
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from ipsrl.core.arrays import (
     Array,
     as_arrays,
@@ -17,6 +15,7 @@ from ipsrl.core.arrays import (
     check_same_shape,
     holds,
     narrowed,
+    overflowing,
     widened,
 )
 from ipsrl.errors import InvalidInput
@@ -106,7 +105,7 @@ def group_advantage(
     if 0 in rewards.shape:  # a batch of no groups
         return GroupAdvantage(xp.astype(rewards, dtype), zero_variance)
 
-    with np.errstate(all="ignore"):  # what overflows is refused by name
+    with overflowing():
         advantages = _compared(xp, rewards, present, baseline, scale, std_eps, ddof)
         if baseline != "none":
             # Rounding of the mean leaves some 1e-8, which division by std_eps would amplify.

@@ -2,15 +2,17 @@
 
 Every function of core takes NumPy, PyTorch or JAX arrays and answers in kind.  Plain lists and
 NumPy arrays given beside a PyTorch or JAX array move to its namespace and device.
+
+Within core, functions import NumPy: the table of methods is read for every help, which needs none.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from array_api_compat import (
     array_namespace,
     device,
@@ -21,6 +23,9 @@ from array_api_compat import (
 )
 
 from ipsrl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Array = Any  # an array of any namespace; shapes are in the docstrings
 
@@ -34,6 +39,8 @@ def as_arrays(*values: Any) -> tuple[Any, ...]:
         if kind not in _namespaces:
             _namespaces[kind] = array_namespace(given[0])
         return _namespaces[kind], *values
+    import numpy as np
+
     arrays = [v if v is None or is_array_api_obj(v) else np.asarray(v) for v in values]
     arrays = [_plain(a) if is_numpy_array(a) else a for a in arrays]
     foreign = [a for a in arrays if a is not None and not is_numpy_array(a)]
@@ -50,15 +57,15 @@ _namespaces: dict[type, Any] = {}  # per type of array: finding a namespace take
 
 def _is_plain(alike: list[Any]) -> bool:
     """True if values of one type are arrays that need no conversion."""
-    if isinstance(alike[0], np.ndarray):
+    if is_numpy_array(alike[0]):
         return all(array.dtype.kind != "V" for array in alike)
-    return type(alike[0]) in _namespaces or (
-        is_array_api_obj(alike[0]) and not is_numpy_array(alike[0])
-    )
+    return type(alike[0]) in _namespaces or is_array_api_obj(alike[0])
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
     """Convert bfloat16, which NumPy lacks; the array API does not know JAX's version of it."""
+    import numpy as np
+
     lent = array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32)
     return array.astype(np.float32) if lent else array
 
@@ -94,6 +101,8 @@ def stop_gradient(array: Array) -> Array:
 
 def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
     """Copy the values to NumPy from any device; with a dtype, they must be real numbers."""
+    import numpy as np
+
     if is_torch_array(array):
         array = array.detach().cpu()
         if array.dtype.itemsize < 4 and array.is_floating_point():
@@ -103,6 +112,13 @@ def to_numpy(array: Any, dtype: Any = None) -> np.ndarray:
     if dtype is not None and np.iscomplexobj(array):
         raise InvalidInput(f"The dtype of an array is {array.dtype}. Pass real numbers.")
     return np.asarray(array, dtype=dtype)
+
+
+def overflowing() -> AbstractContextManager:
+    """Within, NumPy does not warn of what overflows: it is refused by name afterwards."""
+    import numpy as np
+
+    return np.errstate(all="ignore")
 
 
 def as_float(xp: Any, what: str, array: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from array_api_compat import is_jax_array, is_numpy_array
 
 from ipsrl.core.arrays import Array, placement
@@ -56,6 +55,8 @@ def _added(xp: Any, positions: Array, values: Array) -> Array:
     """Sums [N] of the values that have the same position, 0 <= position < N."""
     positions, values = xp.reshape(positions, (-1,)), xp.reshape(values, (-1,))
     if is_numpy_array(values):
+        import numpy as np
+
         return np.bincount(positions, values, values.size).astype(values.dtype)
     zeros = xp.zeros_like(values)
     if is_jax_array(values):

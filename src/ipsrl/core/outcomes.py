@@ -9,11 +9,13 @@ import operator
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ipsrl.core.arrays import Array, as_arrays
 from ipsrl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NO_OUTCOME = -1
 """Id of a sample without an outcome (it does not parse): IPS leaves its reward alone."""
@@ -43,6 +45,8 @@ def outcome_ids(keys: Iterable[Hashable | None]) -> np.ndarray:
             f"outcome_ids got the single key {keys[:40]!r}, whose characters would be keys. "
             "Pass a list with one key per sample."
         )
+    import numpy as np
+
     return np.fromiter(map(_id_of, keys), dtype=np.int64)
 
 
@@ -61,6 +65,8 @@ def _id_of(key: Hashable | None) -> int:
         return _remembered(key)
     if key is None:
         return NO_OUTCOME
+    import numpy as np
+
     if isinstance(key, np.integer):
         return _remembered(int(key))
     if (kind is tuple or kind is frozenset) and len(key) <= _FEW and all(map(_is_short, key)):  # type: ignore[arg-type]
@@ -105,6 +111,8 @@ def _digest(key: object, depth: int) -> bytes:
 
 
 def _integer(key: object) -> int:
+    import numpy as np
+
     if isinstance(key, np.bool_):
         return int(key)
     try:

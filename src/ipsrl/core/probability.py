@@ -19,8 +19,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ipsrl.core.arrays import (
     Array,
     as_arrays,
@@ -32,6 +30,7 @@ from ipsrl.core.arrays import (
     check_same_shape,
     default_float,
     holds,
+    overflowing,
     placement,
     widened,
 )
@@ -225,7 +224,7 @@ def likelihood(log_pf: Array, log_pb: Array | None = None) -> Array:
         log_pb = as_log_probs(xp, "log_pb", log_pb)
         check_same_shape("log_pf and log_pb", log_pf, log_pb)
         log_p = log_pf - log_pb
-    with np.errstate(over="ignore"):  # what overflows is refused by name
+    with overflowing():
         p = xp.exp(xp.clip(log_p, min=LOG_P_MIN))
     if not holds(xp.isfinite(p)):
         raise InvalidInput(

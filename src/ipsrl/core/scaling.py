@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ipsrl.core.arrays import (
     Array,
     as_arrays,
@@ -22,6 +20,7 @@ from ipsrl.core.arrays import (
     check_same_shape,
     holds,
     narrowed,
+    overflowing,
     stop_gradient,
     widened,
 )
@@ -56,7 +55,7 @@ def ips_weights(p: Array, *, eps: float = 0.0, alpha: float = 1.0) -> Array:
             "p has values above 1, so it is not a probability. Pass p(outcome) (a share, not a "
             "count); for the ratio P_F / P_B, which may exceed 1, use ips_rewards(..., p=ratio)."
         )
-    with np.errstate(over="ignore"):  # what overflows is refused by name
+    with overflowing():
         return narrowed(xp, "weights", _weights(widened(xp, p), eps, alpha), p.dtype)
 
 
@@ -106,7 +105,7 @@ def ips_rewards(
     check_same_shape("rewards and p", rewards, p)
     p = widened(xp, as_float(xp, "p", p))
     wide = widened(xp, rewards)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by name
+    with overflowing():
         weights = _weights(xp.where(scaled, p, xp.ones_like(p)), eps, alpha)
         wide = wide * xp.astype(weights, wide.dtype)
         return stop_gradient(narrowed(xp, "scaled rewards", wide, rewards.dtype))

@@ -117,6 +117,8 @@ def import_(argv: list[str]) -> int:
         """JSON list of the tokens in the order of their ids."""
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """Folder to write."""
+        json: bool = False
+        """Print an object instead of text."""
 
     options = parse(Options, argv, "ipsrl molecules import")
     from ipsrl.molecules.generator.convert import import_mamba
@@ -124,7 +126,7 @@ def import_(argv: list[str]) -> int:
     if options.out.exists():
         raise ConfigError(f"{options.out} exists, and would be overwritten. Name another --out.")
     import_mamba(options.weights, options.tokens).save(options.out)
-    print(f"written to {options.out}")
+    say(f"written to {options.out}", {"out": str(options.out)}, options.json)
     return 0
 
 
@@ -138,6 +140,8 @@ def translate(argv: list[str]) -> int:
         learning, a scoring, or components alone."""
         out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
         """TOML file to write."""
+        json: bool = False
+        """Print what became of each key as an object instead of text."""
 
     options = parse(Options, argv, "ipsrl molecules translate")
     from ipsrl.molecules import reinvent4, saturn
@@ -147,10 +151,12 @@ def translate(argv: list[str]) -> int:
     made = theirs.translate(options.source)
     check_free(options.out)
     options.out.write_text(made.toml())
-    print("".join(f"{key}\n    {became}\n" for key, became in made.told), end="")
+    lines = [f"{key}\n    {became}" for key, became in made.told]
+    lines.append(f"written to {options.out}; try:  ipsrl train molecules --config {options.out}")
+    found = {"out": str(options.out), "translated": made.told, "lost": made.lost}
+    say("\n".join(lines), found, options.json)
     for key, why in made.lost:
         print(f"NOT TRANSLATED: {key}: {why}", file=sys.stderr)
-    print(f"written to {options.out}; try:  ipsrl train molecules --config {options.out}")
     return 0
 
 
@@ -249,6 +255,8 @@ def rank(argv: list[str]) -> int:
         """Of processor time: no ligand is begun after that."""
         seed: int = 0
         """Seed of the draw."""
+        json: bool = False
+        """Print the table as an object instead of text."""
 
     options = parse(Options, argv, "ipsrl molecules rank")
     from ipsrl.molecules.config import Config
@@ -281,10 +289,12 @@ def rank(argv: list[str]) -> int:
     table = rows(list(found.values()))
     written = {"ligands": len(found), "left_out": left_out, "rows": list(map(asdict, table))}
     folder.write("table.json", json.dumps(written, indent=2).encode() + b"\n")
-    print(
+    say(
         f"{text(table, len(found))}\n"
         f"{left_out} ligands were left out, because a docking had no score\n"
-        f"written to {options.out}"
+        f"written to {options.out}",
+        written,
+        options.json,
     )
     return 0
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from ipsrl.options import parse
+from ipsrl.options import parse, say
 
 
 def report(argv: list[str]) -> int:
@@ -22,6 +22,8 @@ def report(argv: list[str]) -> int:
         """File to write; report.html in the first directory if not given."""
         watch: bool = False
         """Write it again whenever a run goes on, until all have ended."""
+        json: bool = False
+        """Print the file and the states of the runs as an object instead of text."""
 
     options = parse(Options, argv, "ipsrl report")
     if not options.runs:
@@ -38,7 +40,8 @@ def report(argv: list[str]) -> int:
             break
         print(f"written to {out}; again while runs go on", file=sys.stderr, flush=True)
         time.sleep(max(pause, 3 * (time.monotonic() - began)))  # little beside the runs
-    print(f"written to {out}")
+    states = {view.label: view.state for view in views}
+    say(f"written to {out}", {"out": str(out), "runs": states}, options.json)
     return 0
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.errors import RunError
+from ipsrl.report.routes import has_routes, routes
+from ipsrl.report.view import Routes
 from ipsrl.runs import Folder
 
 _DEPTH = 4  # folders below the one that is named
@@ -17,11 +19,12 @@ _DEPTH = 4  # folders below the one that is named
 
 @dataclass(frozen=True)
 class Found:
-    """Runs by label; and of items: their tables, and their pictures by caption."""
+    """Runs by label; of items and sweeps their tables, and their pictures by caption; routes."""
 
     runs: Mapping[str, Path]
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
     pictures: Mapping[str, bytes]
+    routes: Sequence[Routes]
 
 
 def find(paths: Sequence[Path]) -> Found:
@@ -33,11 +36,14 @@ def find(paths: Sequence[Path]) -> Found:
     runs: dict[Path, str] = {}
     tables: dict[str, Sequence[Mapping[str, Any]]] = {}
     pictures: dict[str, bytes] = {}
+    syntheses: list[Routes] = []
     for path in paths:
         before = "" if len(paths) == 1 else f"{path.resolve().name}/"
         inside = list(_runs(path, _DEPTH))
         is_item = _is_item(path)
-        if not inside and not is_item:
+        if has_routes(path):
+            syntheses.append(routes(path, f"Routes, {path.resolve().name}" if before else "Routes"))
+        elif not inside and not is_item:
             raise RunError(
                 f"{path} is not a run directory (no config.toml), and no folder in it is one. "
                 "Pass what --out named, or a folder of such directories."
@@ -48,13 +54,14 @@ def find(paths: Sequence[Path]) -> Found:
             runs.setdefault(run.resolve(), label)
         if is_item:
             tables[path.resolve().name] = json.loads((path / "table.json").read_bytes())
-            for picture in sorted(path.glob("index-*.png")):
+            for picture in (*sorted(path.glob("index-*.png")), *path.glob("sweep.svg")):
                 pictures[f"{before}{picture.stem.removeprefix('index-')}"] = picture.read_bytes()
     labels = list(runs.values())
     return Found(
         {label if labels.count(label) == 1 else str(run): run for run, label in runs.items()},
         tables,
         pictures,
+        syntheses,
     )
 
 

@@ -6,6 +6,7 @@ these scripts and no other, and loads nothing: the policy in the head says so.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ipsrl.report.comparison import charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
 from ipsrl.report.readers.base import DATES
-from ipsrl.report.view import Table, View, as_json
+from ipsrl.report.view import Routes, Table, View, as_json
 from ipsrl.runs import Folder, write_whole
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _FILES = Path(__file__).parent / "page_files"
 _MARK = b'<meta name="generator" content="ipsrl">'
+_TASK = re.compile(r" (on|from) .*")  # of a title, which begins with the method
 _SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
 
@@ -97,8 +99,9 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
     title = views[0].title if len(views) == 1 else _title(paths, views)
     going_on = any(view.state == "running" for view in views)
     content = page(
-        title, views, tables=tables, pictures=found.pictures, refresh=refresh if going_on else 0
-    )
+        title, views, tables=tables, pictures=found.pictures, routes=found.routes,
+        refresh=refresh if going_on else 0,
+    )  # fmt: skip
     if _is_report(out):
         write_whole(out, content)
     else:
@@ -128,6 +131,7 @@ def page(
     *,
     tables: Sequence[Table] = (),
     pictures: Mapping[str, bytes] | None = None,
+    routes: Sequence[Routes] = (),
     note: str = "",
     refresh: int = 0,
 ) -> bytes:
@@ -143,9 +147,10 @@ def page(
         "refresh": refresh,
         "tables": tables,
         "pictures": [
-            {"caption": caption, "src": f"data:image/png;base64,{b64encode(png).decode()}"}
-            for caption, png in (pictures or {}).items()
+            {"caption": caption, "src": _source(content)}
+            for caption, content in (pictures or {}).items()
         ],
+        "routes": routes,
         "overview": overview(views),
         "charts": charts(views),
         "differing": differing(views),
@@ -168,9 +173,20 @@ def page(
 
 def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of an item's table: values, intervals, and those of one level below."""
-    flat = [dict(_flat(row)) for row in rows]
+    flat = [
+        dict(_flat(_of_sweep(row) if row.keys() >= {"values", "failed"} else row)) for row in rows
+    ]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     return Table(title, columns, [[row.get(column) for column in columns] for row in flat])
+
+
+def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed."""
+    measures = {key: value for key, value in row.items() if key not in ("cell", "values", "failed")}
+    found = {"cell": row["cell"], **row["values"], **measures}
+    if failed := row["failed"]:
+        found["failed"] = "; ".join(f"{run} {why}" for run, why in failed.items())
+    return found
 
 
 def _flat(row: Mapping[str, Any], before: str = "") -> Any:
@@ -190,8 +206,17 @@ def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
     place = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if not views:
         return place
-    titles = {view.title for view in views}
-    return f"{place}: {len(views)} runs" + (f", {titles.pop()}" if len(titles) == 1 else "")
+    if len(titles := {view.title for view in views}) == 1:
+        return f"{place}: {len(views)} runs, {titles.pop()}"
+    tasks = {found and found[0] for found in (_TASK.search(title) for title in titles)}
+    task = tasks.pop() if len(tasks) == 1 else None
+    return f"{place}: {len(views)} runs{task or ''}"
+
+
+def _source(picture: bytes) -> str:
+    """A picture, PNG or SVG, as what an image shows."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "svg+xml"
+    return f"data:image/{kind};base64,{b64encode(picture).decode()}"
 
 
 @lru_cache

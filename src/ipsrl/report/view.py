@@ -163,7 +163,31 @@ class Gallery:
     note: str = ""
 
 
-Part = Frequencies | Bars | Planes | Arrows | Table | Tiles | Gallery
+@dataclass(frozen=True)
+class Synthesis:
+    """How a molecule can be made.
+
+    Attributes:
+      steps: reaction SMILES and name of each step, the last one first; None where no route was
+        found.
+      picture: SVG as base64, "" for none.
+    """
+
+    smiles: str
+    steps: Sequence[tuple[str, str]] | None
+    picture: str
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Syntheses of molecules."""
+
+    title: str
+    routes: Sequence[Synthesis]
+    note: str = ""
+
+
+Part = Frequencies | Bars | Planes | Arrows | Table | Tiles | Gallery | Routes
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.config import StrictConfig
+from ipsrl.errors import RunError
 
 _PACKAGES = (
     "ipsrl", "numpy", "jax", "jaxlib", "optax", "equinox", "torch", "transformers", "trl", "rdkit",
@@ -35,6 +36,42 @@ def family(model: type[StrictConfig]) -> str:
     """The family of a configuration, such as grids: the package that defines it, or its base."""
     ours = (kind.__module__ for kind in model.__mro__ if kind.__module__.startswith("ipsrl."))
     return next(ours).split(".")[1]
+
+
+def check_same(
+    directory: Path,
+    written: StrictConfig,
+    config: StrictConfig,
+    begun: Mapping[str, Any],
+    inputs: Mapping[str, str],
+) -> None:
+    """A run goes on as it was started.
+
+    Args:
+      directory: of the run, for the error.
+      written: configuration in its config.toml.
+      config: configuration that it is to go on with.
+      begun: its environment.json.
+      inputs: versions and digests, by name, that it is to go on with.
+    Raises:
+      RunError: if config.toml was edited, or the configuration or an input is another.
+    """
+    if written.digest() != begun.get("config_digest"):
+        raise RunError(
+            f"{directory}/config.toml is not what the run was started with, so it cannot go on. "
+            "Undo the change (or take the version of ipsrl that environment.json names), or start "
+            "a new run elsewhere."
+        )
+    if written != config:
+        raise RunError(
+            f"{directory} was started with another configuration, so it cannot go on with this "
+            "one. Pass the configuration in its config.toml, or start a new run elsewhere."
+        )
+    if changed := differences(begun.get("inputs", {}), inputs):
+        raise RunError(
+            f"{directory} was started with other files or versions ({changed}), so what it "
+            "computed cannot go on with these. Undo the change, or start a new run elsewhere."
+        )
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -31,6 +31,12 @@ class Parts:
         """All rows that were added, in order."""
         return pa.concat_tables([self._read(name) for name in self._parts()])
 
+    def read(self) -> pa.Table | None:
+        """The table as it is now, whole or in parts; None where there is none yet."""
+        if self.whole in self.files:
+            return self._read(self.whole)
+        return self.rows() if self._parts() else None
+
     def join(self) -> pa.Table:
         """Make one table of all, and return it."""
         table = self.rows()

@@ -31,14 +31,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import RunError, words
 from ipsrl.runs import folder, lock
 from ipsrl.runs.beginning import check_empty, has_begun, not_written
-from ipsrl.runs.environment import differences, environment, family
+from ipsrl.runs.checkpoints import Checkpoints
+from ipsrl.runs.environment import check_same, environment, family
 from ipsrl.runs.folder import Folder
 from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json
 from ipsrl.runs.live import Live, watched
@@ -141,23 +141,7 @@ class Run:
         """
         run = cls.open(directory)
         run.check_family(type(config))
-        written, begun_in = run.config(type(config)), run.environment()
-        if written.digest() != begun_in.get("config_digest"):
-            raise RunError(
-                f"{directory}/config.toml is not what the run was started with, so it cannot go "
-                "on. Undo the change (or take the version of ipsrl that environment.json names), "
-                "or start a new run elsewhere."
-            )
-        if written != config:
-            raise RunError(
-                f"{directory} was started with another configuration, so it cannot go on with this "
-                "one. Pass the configuration in its config.toml, or start a new run elsewhere."
-            )
-        if changed := differences(begun_in.get("inputs", {}), inputs or {}):
-            raise RunError(
-                f"{directory} was started with other files or versions ({changed}), so what it "
-                "computed cannot go on with these. Undo the change, or start a new run elsewhere."
-            )
+        check_same(directory, run.config(type(config)), config, run.environment(), inputs or {})
         if run.finished:
             return run
         try:
@@ -296,13 +280,9 @@ class Run:
 
     def checkpoint(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Make everything so far permanent.  The two newest checkpoints are kept."""
-        arrays_name, state_name = _checkpoint_files(step)
         with self._writing():
-            self.files.claim(arrays_name, state_name)
-            self.files.write(arrays_name, as_safetensors(arrays))
             state = {"step": step, "metrics_bytes": self.metrics_path.stat().st_size}
-            self.files.write(state_name, as_json(state))
-            self._prune()
+            Checkpoints(self.files).add(arrays, state)
 
     def restore(self, *parts: str) -> tuple[int, dict[str, np.ndarray]] | None:
         """Step and arrays of the newest checkpoint, or None; what came after it is dropped.
@@ -312,18 +292,9 @@ class Run:
         Raises:
           RunError: if the checkpoint is damaged.
         """
-        steps = self._checkpoints()
-        state, arrays = {"step": -1, "metrics_bytes": 0}, None
-        if steps:
-            names = _checkpoint_files(steps[-1])
-            try:
-                arrays = load_file(self.directory / names[0])
-                state = read_json(self.directory / names[1])
-            except (SafetensorError, OSError, RunError) as error:
-                raise RunError(
-                    f"the checkpoint of step {steps[-1]} in {self.directory} is damaged ({error}). "
-                    f"Delete {names[1]}, and the run goes on from the one before."
-                ) from None
+        checkpoints = Checkpoints(self.files)
+        found = checkpoints.newest()
+        state = {"step": -1, "metrics_bytes": 0} if found is None else found[1]
         with self._writing():
             os.truncate(self.metrics_path, state["metrics_bytes"])
             for name in parts:
@@ -334,8 +305,8 @@ class Run:
                     self.files.write(
                         name, as_parquet(table.filter(pc.field("step") <= state["step"]))
                     )
-            self._prune()
-        return None if arrays is None else (state["step"], arrays)
+            checkpoints.prune()
+        return None if found is None else (state["step"], found[0])
 
     def finish(
         self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
@@ -401,18 +372,6 @@ class Run:
         within = f"{self.directory.name}/" in Folder(outer).listed
         return shlex.quote(str(outer if within else self.directory))
 
-    def _checkpoints(self) -> list[int]:
-        """Steps of the checkpoints that are whole, in order."""
-        stems = {Path(name).stem for name in self.files.listed if name.startswith("checkpoints/s")}
-        steps = sorted(int(stem.removeprefix("step-")) for stem in stems)
-        return [step for step in steps if _checkpoint_files(step)[1] in self.files]
-
-    def _prune(self) -> None:
-        """Keep the two newest checkpoints, and nothing that a death in the middle has left."""
-        kept = {name for step in self._checkpoints()[-2:] for name in _checkpoint_files(step)}
-        listed = {name for name in self.files.listed if name.startswith("checkpoints/s")}
-        self.files.remove(listed - kept)
-
     def _discard(self) -> None:
         """The run could not begin, and another may in its place."""
         (self.directory / "config.toml").unlink(missing_ok=True)  # first: then it is not a run
@@ -436,9 +395,3 @@ class Run:
             "checkpoint is intact: make room, then continue with "
             f"--resume {self._to_resume}."
         )
-
-
-def _checkpoint_files(step: int) -> tuple[str, str]:
-    """Names of its arrays, and of what makes it valid."""
-    stem = f"checkpoints/step-{step:012d}"
-    return f"{stem}.safetensors", f"{stem}.json"

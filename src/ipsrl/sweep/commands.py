@@ -51,6 +51,10 @@ class Options:
     """Submit every run to Slurm, with these options of sbatch: partition=gpu time=120."""
     json: bool = False
     """Print the rows of the table as JSON instead of text."""
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
+    """Say nothing of the progress."""
+    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+    """A line for every run that ends."""
 
 
 def sweep(argv: list[str]) -> int:
@@ -60,7 +64,7 @@ def sweep(argv: list[str]) -> int:
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers {options.workers} runs nothing. Use at least 1.")
     of_slurm = _pairs(options.slurm or ())
-    from ipsrl.runs import Folder, progress
+    from ipsrl.runs import Folder, progress, speaking
     from ipsrl.sweep.config import FAMILIES, SweepConfig, cells_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
@@ -81,6 +85,7 @@ def sweep(argv: list[str]) -> int:
     with (
         _stoppable(),
         _place(options, of_slurm, out) as somewhere,
+        speaking("quiet" if options.quiet else "verbose" if options.verbose else "usual"),
         progress("sweep", len(configs)) as advance,
     ):
         folder = Folder.make(out)

@@ -10,7 +10,17 @@ from ipsrl.cli import main
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Config, DockingConfig
 from ipsrl.molecules.docking import rank
-from ipsrl.molecules.docking.rank import CHEAP, REFERENCE, USUAL, Docked, dock, rows, spearman
+from ipsrl.molecules.docking.rank import (
+    CHEAP,
+    REFERENCE,
+    USUAL,
+    Docked,
+    Row,
+    dock,
+    rows,
+    spearman,
+    text,
+)
 
 
 def test_spearman_by_hand():
@@ -108,14 +118,13 @@ def test_every_budget_and_seed_is_docked_within_the_time(small):
 
 def test_the_command_writes_what_it_prints(small, capsys):
     words = ["--config", str(small / "receptor.toml"), "--smiles", str(small / "l.smi.gz")]
-    assert main(["molecules", "rank", *words, "-o", str(small / "out"), "--n", "12"]) == 0
-    told = capsys.readouterr().out
+    words += ["-o", str(small / "out"), "--n", "12", "--json"]
+    assert main(["molecules", "rank", *words]) == 0
     table = json.loads((small / "out/table.json").read_text())
-    assert f"{table['ligands']} ligands" in told
-    assert f"{table['left_out']} ligands were left out" in told
+    assert json.loads(capsys.readouterr().out) == table
     assert table["ligands"] + table["left_out"] == 12
-    for row in table["rows"]:
-        assert row["setting"] in told
+    said = text([Row(**row) for row in table["rows"]], table["ligands"])
+    assert all(row["setting"] in said for row in table["rows"])
     lines = (small / "out/dockings.jsonl").read_text().splitlines()
     assert len(lines) == table["ligands"] >= 10
 

@@ -7,12 +7,14 @@ import json
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import report_runs as runs
 
 from ipsrl import grids
 from ipsrl.errors import RunError
-from ipsrl.report.readers import read
+from ipsrl.molecules import ComponentConfig, Config
+from ipsrl.report.readers import molecules, read
 from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles
 from ipsrl.runs import Run
 
@@ -245,6 +247,14 @@ def test_all_right_answers_of_a_prompt_are_there(domain, drawing, tmp_path):
         assert never >= set(admissible[max(1, len(admissible) // 2) :])
 
 
+def test_no_right_answer_is_said_as_such(tmp_path):
+    """Four prompts, three steps, groups of 16; which answers are missing is shown all the same."""
+    runs.hypospace_run(tmp_path / "run", steps=3, rightly=0.0)
+    view = read(tmp_path / "run", "r")
+    assert view.verdict == ["None of the 192 completions is a right answer."]
+    assert all(late == before == 0 for _, late, before in part(view, Tiles).questions[0].answers)
+
+
 def test_recovery_stands_beside_its_references(tmp_path):
     runs.finish_hypospace(runs.hypospace_run(tmp_path / "run"))
     view = read(tmp_path / "run", "r")
@@ -294,6 +304,25 @@ def test_the_gallery_holds_every_call_the_best_first(tmp_path):
     assert set(unpacked(gallery)) == {"c1ccccc1O", "CCN", "C[C@H](N)C(=O)O"}
 
 
+def test_a_search_that_goes_on_shows_its_molecules(tmp_path):
+    """Of both parts of its calls, and as before when they become one table."""
+    run = runs.search_run(tmp_path / "run", MOLECULES * 20, failed=3, going_on=True)
+    before = read(tmp_path / "run", "r")
+    assert before.state == "running"
+    assert len(part(before, Gallery).rows) == 80
+    opened = Run.open(tmp_path / "run")
+    run.join_parts("calls")
+    assert molecules.read(opened, "r").parts == before.parts  # who looked just before
+    assert read(tmp_path / "run", "r").parts == before.parts
+
+
+def test_a_search_without_a_call_has_a_view(tmp_path):
+    config = Config(components=[ComponentConfig(kind="qed")])
+    with Run.create(tmp_path / "run", config) as run:
+        run.add_part("calls", 1, pa.table({"step": pa.array([], pa.int64())}))
+        assert read(tmp_path / "run", "r").parts == []
+
+
 def test_hits_are_those_of_the_metrics(tmp_path):
     run = runs.search_run(tmp_path / "run", ["CCO"] * 200, threshold=0.3)
     line = curve(read(tmp_path / "run", "r"), "Hits")
@@ -305,7 +334,9 @@ def test_scaffolds_are_counted(tmp_path):
     """Every third call has no ring."""
     run = runs.search_run(tmp_path / "run", ["CCO"] * 30, threshold=0.3)
     table = part(read(tmp_path / "run", "r"), Table, "Scaffolds")
-    assert {row[0]: row[2] for row in table.rows} == {"c1ccccc1": 10, "C1CCNCC1": 10, "no ring": 10}
+    assert {row[0]: row[2] for row in table.rows} == dict.fromkeys(
+        [*runs.SCAFFOLDS[:2], "no ring"], 10
+    )
     assert sum(row[1] for row in table.rows) == run.metrics()[-1]["hits"]
 
 
@@ -320,6 +351,13 @@ def test_coverage_is_of_the_first_and_the_last_quarter(tmp_path):
         assert all(ys == sorted(ys) for ys in line.ys_ST)
     # Later there are four or five outcomes, see `grid_run`.
     assert max(curve(view, "Coverage", "last quarter").ys_ST[0]) <= 6
+
+
+def test_coverage_of_one_checkpoint_is_one_line(tmp_path):
+    """Its first and its last quarter are the same."""
+    runs.grid_run(tmp_path / "run", evaluations=1)
+    lines = [one for one in read(tmp_path / "run", "r").curves if one.chart == "Coverage"]
+    assert [line.name for line in lines] == [""]
 
 
 def test_arrows_lead_where_the_policy_ends():

@@ -148,9 +148,19 @@ function chart(one) {
     const whole = layout(one.x, one.y, one.log);
     const negative = one.lines.some((line) => [...line.ys, ...line.low].some((y) => y < 0));
     if (!negative) whole.yaxis.rangemode = "nonnegative";
+    const ys = one.lines.flatMap((line) => [...line.ys, ...line.low, ...line.high]).filter((y) => y !== null);
+    if (ys.every(Number.isInteger) && Math.max(...ys) - Math.min(...ys) < 8) whole.yaxis.dtick = 1; // a count
+    if (one.log.includes("x")) Object.assign(whole.xaxis, marks(one.lines.flatMap((line) => line.xs)));
     return whole;
   };
   return plot(one.title, { traces, legend, numbers, arranged, note: seeds > 1 && runs.length === 1 ? `${seeds} seeds` : "" });
+}
+
+/** Marks of a logarithmic axis at values that there are: Plotly's own run into one another. */
+function marks(values) {
+  const some = [...new Set(values)].sort((a, b) => a - b);
+  const tickvals = some.filter((_, i) => i % Math.ceil(some.length / 7) === 0);
+  return { tickvals, ticktext: tickvals.map(show) };
 }
 
 /** Rows of x and a value for each line. */
@@ -171,6 +181,12 @@ function frequencies(part) {
   const totals = part.starts.map((_, w) => part.rest_W[w] + part.none_W[w] + part.counts_KW.reduce((sum, row) => sum + row[w], 0));
   const steps = part.starts.map((start, w) => (w + 1 < part.starts.length ? part.starts[w + 1] - start : w ? start - part.starts[w - 1] : 1));
   const middles = part.starts.map((start, w) => start + steps[w] / 2);
+  const arranged = () => {
+    const whole = layout(part.x, "share of the samples", "", { barmode: "stack", bargap: 0 });
+    Object.assign(whole.yaxis, { range: [0, 1], tickformat: ".0%" });
+    if (middles.length === 1) Object.assign(whole.xaxis, { tickvals: middles, ticktext: part.starts.map(show) });
+    return whole;
+  };
   const layers = part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]);
   if (part.rest) layers.push([`${show(part.rest)} other outcomes`, part.rest_W, "#8c8c8c"]);
   if (part.none_W.some(Boolean)) layers.push(["no outcome", part.none_W, "none"]);
@@ -185,7 +201,7 @@ function frequencies(part) {
     columns: ["outcome", ...part.starts.map((start) => `${part.x} ${show(start)}`)],
     rows: layers.map(([name, counts]) => [name, ...counts]),
   });
-  return plot(part.title, { broad: true, note: part.note, traces: () => layers.map(trace), legend, numbers, arranged: () => layout(part.x, "share of the samples", "", { barmode: "stack", bargap: 0, yaxis: { ...layout("", "share of the samples").yaxis, range: [0, 1], tickformat: ".0%" } }) });
+  return plot(part.title, { broad: true, note: part.note, traces: () => layers.map(trace), legend, numbers, arranged });
 }
 
 function bars(part) {

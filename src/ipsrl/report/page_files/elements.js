@@ -39,7 +39,7 @@ function show(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-const spaced = (name) => String(name).replaceAll("_", " ");
+const spaced = (name) => String(name).replaceAll("_", " ").replaceAll(/\bl1\b/g, "L1");
 
 function sorted(values) {
   // Numbers by size, texts by letter, what is not known last.
@@ -59,13 +59,13 @@ function sorted(values) {
 const LONG = 140; // letters of a cell that are shown before it is opened
 const ROWS = 100; // rows that are made before somebody asks for more
 
-function cell(value, column) {
+function cell(value, column, isText) {
   if (column === "run") return make("th", { class: "text run", scope: "row" }, String(value));
   if (column === "state") {
     const [state] = String(value).split(",");
     return make("td", { class: "text nowrap" }, make("span", { class: `state ${state}` }, show(value)));
   }
-  if (typeof value !== "string") return make("td", { class: "nowrap" }, show(value));
+  if (typeof value !== "string") return make("td", { class: isText ? "text" : "nowrap" }, show(value));
   if (value.length <= LONG) return make("td", { class: value.length < 32 ? "text short" : "text" }, show(value));
   const start = `${value.replaceAll(/\s+/g, " ").slice(0, LONG)} …`;
   return make("td", { class: "text" }, make("details", { class: "text" }, make("summary", {}, start), value));
@@ -79,7 +79,7 @@ function table(part, level = "h3") {
   const count = make("p", { class: "note", role: "status" });
   const isText = part.columns.map((_, i) => part.rows.some((row) => typeof row[i] === "string"));
   function fill() {
-    const lines = rows.slice(0, shown).map((row) => make("tr", {}, row.map((v, i) => cell(v, part.columns[i]))));
+    const lines = rows.slice(0, shown).map((row) => make("tr", {}, row.map((v, i) => cell(v, part.columns[i], isText[i]))));
     body.replaceChildren(...lines);
     more.hidden = rows.length <= shown;
     count.textContent = part.search ? `${rows.length} of ${part.rows.length} rows` : "";

@@ -34,13 +34,14 @@ function gallery(part) {
     more.hidden = rows.length <= state.shown;
   }
 
+  const picture = (row) => (drawings[row[SMILES]] ? molecule(drawings[row[SMILES]], row[SMILES]) : "");
+
   function card(row) {
     const values = part.columns.flatMap((name, i) => [make("dt", {}, spaced(name)), make("dd", {}, show(row[FIRST + i]))]);
     const said = make("span", { role: "status" });
     const copy = make("button", { class: "act", "aria-label": `Copy SMILES ${row[SMILES]}`, onclick: () => copied(row[SMILES]).then((done) => { said.textContent = done ? " copied" : " cannot be copied here"; }) }, "Copy SMILES");
-    const picture = drawings[row[SMILES]] ? molecule(drawings[row[SMILES]], row[SMILES]) : null;
     const status = row[STATUS] === "valid" ? null : make("p", { class: "alarm" }, `${row[STATUS]}: ${row[REASON]}`);
-    return make("li", {}, picture, make("code", { title: row[SMILES] }, row[SMILES]), status, make("dl", {}, values), copy, said);
+    return make("li", {}, picture(row), make("code", { title: row[SMILES] }, row[SMILES]), status, make("dl", {}, values), copy, said);
   }
 
   const option = (value, text = value) => make("option", { value }, text);
@@ -66,9 +67,28 @@ function gallery(part) {
   new IntersectionObserver((seen, observer) => {
     if (!seen.some((one) => one.isIntersecting)) return;
     observer.disconnect();
-    unpacked(part.drawings).then((found) => { drawings = found; fill(); });
+    unpacked(part.drawings).then((found) => {
+      drawings = found;
+      const rows = chosen(); // the cards stay, for one of them may have the focus
+      [...list.children].forEach((item, i) => item.prepend(picture(rows[i])));
+    });
   }, { rootMargin: "1000px" }).observe(list);
   return make("section", {}, make("h3", {}, part.title), part.note ? make("p", { class: "note" }, part.note) : null, controls, count, list, more);
+}
+
+/** How molecules can be made: the steps as text, and the picture where there is one. */
+function syntheses(part) {
+  const routes = part.routes.map((route, i) => {
+    const many = route.steps === null ? 0 : route.steps.length;
+    const said = route.steps === null ? "no route" : many ? `${many} step${many > 1 ? "s" : ""}` : "in stock";
+    const head = `${said}: ${route.smiles}`;
+    if (!many) return make("p", { class: "note" }, head);
+    const picture = route.picture ? make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `Picture of the route to ${route.smiles}` },
+      make("img", { alt: `Route to ${route.smiles}`, class: "route", src: `data:image/svg+xml;base64,${route.picture}` })) : null;
+    const steps = make("ol", {}, route.steps.map(([reaction, name]) => make("li", {}, make("code", {}, reaction), ` ${name}`)));
+    return later(make("details", { open: i === 0 }, make("summary", {}, head)), () => [picture, steps]);
+  });
+  return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), routes);
 }
 
 /** JSON of base64 of zlib. */

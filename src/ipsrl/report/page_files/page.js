@@ -58,6 +58,7 @@ function everything() {
     main.append(table(page.overview, "h2"));
   }
   for (const part of page.tables) main.append(table(part, "h2"));
+  for (const part of page.routes) main.append(syntheses(part));
   if (page.pictures.length) {
     main.append(make("div", {}, page.pictures.map(({ caption, src }) => make("section", {}, make("h2", {}, caption), make("img", { alt: caption, src })))));
   }
@@ -91,6 +92,6 @@ function refreshing(main) {
   setInterval(() => { if (box.checked) location.reload(); }, 1000 * page.refresh);
 }
 
-const PARTS = { Table: table, Tiles: tiles, Gallery: gallery, Frequencies: frequencies, Bars: bars, Planes: planes, Arrows: arrows };
+const PARTS = { Table: table, Tiles: tiles, Gallery: gallery, Routes: syntheses, Frequencies: frequencies, Bars: bars, Planes: planes, Arrows: arrows };
 everything();
 document.documentElement.dataset.ready = "yes";

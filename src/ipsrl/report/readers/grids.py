@@ -102,8 +102,9 @@ def _coverage(table: pa.Table) -> list[Curve]:
     step_R, seed_R, ids_R, counts_R = _columns(table, "step", "seed", "outcome", "count")
     steps, seeds = np.unique(step_R), np.unique(seed_R)
     quarter = max(1, len(steps) // 4)
+    parts = {"first quarter": steps[:quarter], "last quarter": steps[-quarter:]}
     found = []
-    for name, chosen in (("first", steps[:quarter]), ("last", steps[-quarter:])):
+    for name, chosen in parts.items() if len(steps) > 1 else [("", steps)]:
         in_quarter = np.isin(step_R, chosen) & (ids_R >= 0)
         counts_SK = [
             np.bincount(ids_R[own], counts_R[own]).astype(int)
@@ -115,7 +116,7 @@ def _coverage(table: pa.Table) -> list[Curve]:
         ys_ST = [known(expected_distinct(counts, samples)) for counts in counts_SK]
         if samples:
             axes = "Coverage", "samples of a seed", "different outcomes, expected"
-            found.append(Curve(*axes, samples, ys_ST, f"{name} quarter", "x"))
+            found.append(Curve(*axes, samples, ys_ST, name, "x"))
     return found
 
 

@@ -108,13 +108,16 @@ def training_of(
         rewards = log.rows.rewards
         if rewards is not None and (lost := int(np.isnan(rewards).sum())):
             alarms.append(f"{lost:,} of {len(rewards):,} completions have no reward.")
-        if log.names:
+        if asked is not None and all(name is None for name in log.names):
+            verdict.append(f"None of the {len(log.names):,} completions is a right answer.")
+        elif log.names:
             diagnosis = _diagnosis(log, config, verdict)
             if diagnosis is not None:
                 verdict += advice(diagnosis)
                 summary["effective at first"] = diagnosis.start
                 summary["effective at last"] = diagnosis.end
                 found += _coverage(diagnosis)
+        if log.names:
             parts.append(_frequencies(log))
             parts.append(_tiles(log, config, share(QUESTIONS, among), asked, drawing))
         else:

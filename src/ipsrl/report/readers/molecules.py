@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ipsrl.report.readers.base import curves, plain_view, settings, view
 from ipsrl.report.readers.frequencies import frequencies
+from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Bars, Curve, Gallery, Part, Table, View, known
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Parts, Run
 
 MOLECULES = 10_000
 """Molecules that the gallery holds."""
@@ -24,9 +24,11 @@ FAILED = 500
 """And so many of those without a value."""
 WINDOWS = 60
 SCAFFOLDS = 40
+ROUTES = "routes"
+"""Folder in a run that `ipsrl molecules route --out` may be given."""
 
 _CHARTS = {
-    "hits": ("Hits", "distinct molecules above the threshold", ""),
+    "hits": ("Hits", "molecules above the threshold", ""),
     "reward": ("Reward, raw", "mean of the batch", ""),
     "penalised": ("Reward, after the diversity filter", "mean of the batch", ""),
     "valid": ("Valid SMILES", "share of the batch", ""),
@@ -44,12 +46,14 @@ def read(run: Run, label: str, among: int = 1) -> View:
         return plain_view(run, label, among)  # of a prior
     rows = run.metrics()
     result = run.result() if run.finished else {}
-    calls = pq.read_table(run.directory / "calls.parquet") if "calls.parquet" in run.files else None
+    calls = _calls(run)
     names = [c.get("name") or c["kind"] for c in config["components"]]
     found, parts = curves(rows, "calls", _CHARTS), []
     if calls is not None:
         found += _components(calls, names)
         parts = _parts(calls, names, float(config["threshold"]), among)
+    if has_routes(run.directory / ROUTES):
+        parts.append(routes(run.directory / ROUTES, among=among))
     return view(
         run,
         label,
@@ -62,6 +66,15 @@ def read(run: Run, label: str, among: int = 1) -> View:
         curves=found,
         parts=parts,
     )
+
+
+def _calls(run: Run) -> pa.Table | None:
+    """All oracle calls up to the last checkpoint; None if there are none."""
+    try:
+        calls = Parts(run.files, "calls").read()
+    except FileNotFoundError:  # the run has ended just now, and its parts became one table
+        calls = Parts(Folder(run.directory), "calls").read()
+    return calls if calls is not None and len(calls) else None
 
 
 def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
@@ -135,7 +148,9 @@ def _scaffolds(calls: pa.Table, threshold: float) -> Table:
         for row in grouped.slice(0, SCAFFOLDS).to_pylist()
     ]
     note = f"{len(rows)} of {len(grouped):,}." if len(rows) < len(grouped) else ""
-    return Table("Scaffolds", ["scaffold", "hits", "molecules", "best reward"], rows, note)
+    return Table(
+        "Scaffolds", ["scaffold", "hits", "molecules", "best reward"], rows, note, search=True
+    )
 
 
 def _gallery(calls: pa.Table, names: list[str], among: int) -> Gallery:
