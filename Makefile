@@ -73,7 +73,7 @@ $(MUTMUT): .venv/all.stamp  # its libraries are not those of the package
 
 .venv/all.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[all]'
+	$(PIP) --editable '.[all,dev]'
 	touch .venv/demo.stamp .venv/llm.stamp $@
 
 clean:
