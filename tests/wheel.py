@@ -60,9 +60,12 @@ GRID = f"ipsrl train hypergrid --config hypergrid/table-1/2d-grpo {' '.join(TINY
 SEARCH = "ipsrl train molecules --budget 16 --batch 16"
 REDOCK = "--receptor receptor/receptor.pdbqt --ligand ligand.pdb --smiles CCO --seeds 1"
 COMMANDS = {
-    "": ["ipsrl advise --rewards 1,1,0.1 --group-size 16", "ipsrl diagnose logged.jsonl"],
+    "": [
+        "ipsrl advise --rewards 1,1,0.1 --group-size 16",
+        "ipsrl diagnose logged.jsonl --outcome text",
+    ],
     "grids": [GRID],
-    "report": ["ipsrl diagnose logged.jsonl --out diagnosis"],
+    "report": ["ipsrl diagnose logged.jsonl --outcome text --out diagnosis"],
     "grids,report": [GRID, "ipsrl report grid --out page.html"],
     "grids,tensorboard": [f"{GRID} --log-to tensorboard"],
     "grids,trackio": [f"{GRID} --log-to trackio"],
