@@ -77,9 +77,7 @@ COMMANDS = {
         "ipsrl molecules receptor protein.pdb --ligand ligand.pdb --out receptor",
         f"ipsrl molecules redock {REDOCK} --max-evals 1000",
     ],
-    "llm": [
-        f"ipsrl train llm --config {ROOT}/examples/llm/even_digits.toml --trl max_steps=2",
-    ],
+    "llm": [f"ipsrl train llm --config {ROOT}/examples/llm/even_digits.toml --trl max_steps=2"],
     "molecules": [f"{SEARCH} --config molecules/keys/qed-band", "ipsrl molecules route CC(=O)NCC"],
     "molecules,qsar": ["python model.py", f"{SEARCH} --config qsar.toml"],
     "molecules,cluster": [
@@ -151,7 +149,9 @@ def _interpreter(version: str) -> str | None:
     """Of this version: on the PATH, or one of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for python in [f"python{version}", *sorted(pyenv.glob(f"{version}.*/bin/python"))]:
-        if shutil.which(python) and not subprocess.call([python, "-c", ""], stderr=-3):
+        if shutil.which(python) and not subprocess.call(
+            [python, "-c", ""], stderr=subprocess.DEVNULL
+        ):
             return str(python)
     return None
 

@@ -147,19 +147,20 @@ def config_file(path: Path) -> Path:
     Raises:
       ConfigError: with the nearest names, if there is neither.
     """
-    names = {
-        file.relative_to(_shipped()).with_suffix("").as_posix(): file
-        for file in _shipped().rglob("*.toml")
-    }
-    asked = path.as_posix().removesuffix(".toml")
     if path.exists():
         return path
-    if asked not in names and (near := _nearest_names(asked, names)):
+    root, asked = _shipped(), path.as_posix().removesuffix(".toml")
+    names = {
+        file.relative_to(root).as_posix().removesuffix(".toml") for file in root.rglob("*.toml")
+    }
+    if asked in names:
+        return root / f"{asked}.toml"
+    if near := _nearest_names(asked, names):
         raise ConfigError(
             f"{path}: there is no such file, and no configuration with this name comes with ipsrl. "
             f"The nearest names are {', '.join(near)}."
         )
-    return names.get(asked, path)
+    return path
 
 
 def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) -> None:
@@ -199,7 +200,7 @@ def _nearest_names(asked: str, names: Iterable[str]) -> list[str]:
         end = "/".join(name.split("/")[-parts:])
         return difflib.SequenceMatcher(None, asked, end).ratio()
 
-    return [name for name in nlargest(3, names, likeness) if likeness(name) > 0.6]
+    return [name for name in nlargest(3, sorted(names), likeness) if likeness(name) > 0.6]
 
 
 def _text(path: Path) -> str:
