@@ -103,13 +103,19 @@ def main(chosen: list[str]) -> int:
         for version in pythons:
             python = _interpreter(version)
             for extra in extras:
-                row = _row(python, extra, wheel) if python else "| | | | not on this machine |"
+                # Vina has no wheel for 3.13.
+                commands = [c for c in COMMANDS[extra] if version < "3.13" or " redock " not in c]
+                row = (
+                    _row(python, extra, commands, wheel)
+                    if python
+                    else "| | | | not on this machine |"
+                )
                 failed |= row.endswith("FAILED |")
                 print(f"| {version} | {extra or 'none'} {row}", flush=True)
     return int(failed)
 
 
-def _row(python: str, extra: str, wheel: Path) -> str:
+def _row(python: str, extra: str, commands: list[str], wheel: Path) -> str:
     """Make an environment, run the commands of the extra in it, and remove it."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -123,7 +129,7 @@ def _row(python: str, extra: str, wheel: Path) -> str:
         if extra:
             done = done and _run([*install.split(), f"ipsrl[{extra}]"], home, bin)
         installed = monotonic()
-        for command in COMMANDS[extra]:
+        for command in commands:
             done = done and _run(command.split(), home, bin)
         ended = monotonic()
         size = sum(path.lstat().st_size for path in (home / "env").rglob("*")) / 1e6
