@@ -6,7 +6,7 @@ MUTMUT := .venv/mutmut
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo demo-llm test test-slow test-trl test-worker promises mutation check bench clean
+.PHONY: demo demo-llm test test-slow test-trl test-wheel test-worker promises mutation check bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
@@ -31,6 +31,9 @@ test-trl: .venv/all.stamp  ## the trainers under the oldest TRL that is supporte
 	$(BIN)/python -m pip install --quiet --no-deps --target $(TRL) trl==1.0.0
 	$(BIN)/python -m pip install --quiet --target $(TRL) requests
 	PYTHONPATH=$(TRL) $(BIN)/pytest tests/llm
+
+test-wheel: .venv/all.stamp  ## each extra of the wheel, in clean environments of each Python; gigabytes
+	$(BIN)/python tests/wheel.py
 
 test-worker: .venv/all.stamp  ## the verl plug-in and Rxn-INSIGHT, in environments of their own
 	$(BIN)/ipsrl workers install verl
@@ -73,7 +76,7 @@ $(MUTMUT): .venv/all.stamp  # its libraries are not those of the package
 
 .venv/all.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[all]'
+	$(PIP) --editable '.[all,dev]'
 	touch .venv/demo.stamp .venv/llm.stamp $@
 
 clean:

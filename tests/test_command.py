@@ -3,11 +3,15 @@
 import json
 import shutil
 import tomllib
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from tiny_grid import TINY, files
 
 from ipsrl.cli import main
+from ipsrl.command import training
+from ipsrl.config import shipped_configs
 from ipsrl.grids import Config
 
 
@@ -20,6 +24,54 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path):
     assert (written["lr"], written["r2"], written["method"]) == (0.5, 3.0, "grpo")
     assert written["r1"] == Config().r1
     assert written["side"] == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "model"),
+    [
+        ("hypergrid", "hypergrid/table-1/2d-grpo", "grids"),
+        ("hypergrid", "hypergrid/eps/8x8-eps0.1.toml", "grids"),
+        ("hypospace", "hypospace/paper", "hypospace"),
+        ("molecules", "molecules/table-3/synth", "molecules"),
+    ],
+)
+def test_a_configuration_of_ours_has_a_name_in_any_folder(
+    command, name, model, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = import_module(f"ipsrl.{model}").Config
+    asked = training(["--config", name], f"ipsrl train {command}", config).config
+    folder, _, stem = name.removesuffix(".toml").rpartition("/")
+    (file,) = (path for path in shipped_configs(folder) if path.stem == stem)
+    assert asked == config.load(file, tmp_path)  # paths in it are of the user's files
+    # A file of the user's wins.
+    Path(name).parent.mkdir(parents=True)
+    Path(name).write_text(f"seed = 17\n{file.read_text()}")
+    assert training(["--config", name], f"ipsrl train {command}", config).config.seed == 17
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        ("hypergrid/table-1/2d-gpro", "hypergrid/table-1/2d-grpo"),
+        ("table-1/2d-grpo", "hypergrid/table-1/2d-grpo"),
+        ("configs/molecules/keys/qed-band.toml", "molecules/keys/qed-band"),
+        ("qed_band", "molecules/keys/qed-band"),
+    ],
+)
+def test_of_a_wrong_name_the_nearest_are_named(asked, nearest, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "hypergrid", "--config", asked]) == 2
+    said = capsys.readouterr().err
+    assert f"{asked}: there is no such file" in said
+    assert said.partition("nearest names are ")[2].startswith(nearest)
+
+
+def test_of_a_path_without_a_file_no_name_is_guessed(tmp_path, capsys):
+    assert main(["train", "hypergrid", "--config", str(tmp_path / "mine.toml")]) == 2
+    said = capsys.readouterr().err
+    assert f"there is none in {tmp_path}" in said
+    assert "nearest" not in said
 
 
 def test_the_result_as_an_object_is_all_that_is_printed(tmp_path, capfd):

@@ -2,14 +2,21 @@
 
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 import ipsrl
 from ipsrl import doctor
 from ipsrl.cli import main
+from ipsrl.errors import pip_line
+from ipsrl.runs.sinks import SINKS
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_every_installed_library_is_named_with_its_version(capsys):
@@ -27,21 +34,20 @@ def test_every_installed_library_is_named_with_its_version(capsys):
 def test_a_missing_library_is_named_with_its_pip_line(monkeypatch, capsys):
     monkeypatch.setitem(doctor.FAMILIES, "grids", ("jax", "no-such-library"))
     assert main(["doctor"]) == 0  # what is installed works
-    assert 'missing no-such-library: pip install "ipsrl[grids]"' in capsys.readouterr().out
+    assert f"missing no-such-library: {pip_line('grids')}" in capsys.readouterr().out
 
 
-def test_families_are_the_extras_of_the_distribution():
-    from importlib.metadata import metadata, requires
-
-    extras = set(metadata("ipsrl").get_all("Provides-Extra"))
-    for family, packages in doctor.FAMILIES.items():
-        if family == "core":
-            needed = {r for r in requires("ipsrl") if "extra ==" not in r}
-        else:
-            assert family in extras
-            needed = {r for r in requires("ipsrl") if f"extra == '{family}'" in r}
-            needed |= {r for r in requires("ipsrl") if f'extra == "{family}"' in r}
-        assert {p for p in packages if not any(r.startswith(p) for r in needed)} == set()
+def test_families_are_the_extras_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {"core": project["dependencies"], **project["optional-dependencies"]}
+    for name in ("all", "dev", "docs", "verl", *SINKS):
+        del needed[name]
+    assert {family: set(names) for family, names in doctor.FAMILIES.items()} == {
+        family: {
+            one.name for one in map(Requirement, lines) if not one.marker or one.marker.evaluate()
+        }
+        for family, lines in needed.items()
+    }
 
 
 @pytest.mark.parametrize("library", ["torch", "jax"])

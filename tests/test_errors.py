@@ -1,12 +1,17 @@
 """The tree of errors is what its page says, and any exception can be put into words."""
 
 import builtins
+import pickle
 import re
+import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+import ipsrl
 from ipsrl import errors
-from ipsrl.errors import IpsrlError, RunError, words
+from ipsrl.errors import IpsrlError, MissingExtra, RunError, words
 from ipsrl.workers import lines
 
 
@@ -29,6 +34,57 @@ def test_the_page_shows_the_tree():
         error = getattr(errors, name, None) or getattr(lines, name)
         (also,) = re.findall(r"also (\w+)", what) or ["Exception"]
         assert issubclass(error, getattr(builtins, also))
+
+
+def exceptions() -> list[type[BaseException]]:
+    """Every exception class that ipsrl defines; only the modules that have one are imported."""
+    source = Path(ipsrl.__file__).parent
+    bases, homes = {}, {}
+    for path in source.rglob("*.py"):
+        home = ".".join(["ipsrl", *path.relative_to(source).with_suffix("").parts])
+        for name, above in re.findall(
+            r"^class (\w+)\(([\w, ]+)\):", path.read_text(), re.MULTILINE
+        ):
+            bases[name], homes[name] = above.split(", "), home.removesuffix(".__init__")
+    types = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
+    known = {name for name, kind in types.items() if issubclass(kind, BaseException)}
+    while more := {name for name in bases if name not in known and known & {*bases[name]}}:
+        known |= more
+    return [getattr(import_module(homes[name]), name) for name in homes if name in known]
+
+
+MADE_OF = {
+    MissingExtra: ("grids", "jax"),
+    lines._Trouble: (["tool", "-q"], "ended with code 1", "out of memory"),
+}
+"""Arguments of those that do not take one sentence, and of their subclasses."""
+
+
+def test_every_error_survives_the_way_to_another_process():
+    """Ray and multiprocessing pickle what a worker raises, and hang or lie if they cannot."""
+    found = exceptions()
+    assert {*MADE_OF, RunError, lines.WorkerDied, lines.WorkerTimeout} <= {*found}
+    for kind in found:
+        arguments = next((a for base, a in MADE_OF.items() if issubclass(kind, base)), ("why",))
+        before = kind(*arguments)
+        after = pickle.loads(pickle.dumps(before))
+        assert type(after) is kind
+        assert str(after) == str(before)
+        assert vars(after) == vars(before)
+
+
+def test_what_errors_of_several_values_say_by_hand():
+    python = sys.executable
+    assert str(MissingExtra("grids", "jax")) == (
+        "'jax' is not installed, and this part of ipsrl needs it. "
+        f'Install it with:  {python} -m pip install "ipsrl[grids]"'
+    )
+    died = lines.WorkerDied(["tool", "-q"], "ended with code 1", "out of memory")
+    assert str(died) == (
+        "the worker program tool -q ended with code 1. "
+        "The end of its standard error:\nout of memory"
+    )
+    assert str(lines.WorkerDied(["tool"], "ended", "")) == "the worker program tool ended"
 
 
 class Mute(Exception):

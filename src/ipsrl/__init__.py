@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ipsrl.core.probability import group_frequency
     from ipsrl.core.scaling import ips_rewards, ips_weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ESTIMATORS",

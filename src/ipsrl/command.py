@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Ty
 
 import tyro
 
-from ipsrl.config import StrictConfig, read, toml
+from ipsrl.config import StrictConfig, config_file, read, toml
 from ipsrl.errors import ConfigError
 from ipsrl.options import parse, say
 
@@ -112,7 +112,8 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
 
         options: Annotated[model, tyro.conf.arg(name="", help="")]  # type: ignore[valid-type]
         config: Path | None = None
-        """TOML file with these options as keys; options on the command line take precedence."""
+        """TOML file with these options as keys, or the name of one that comes with ipsrl, such as
+        hypergrid/table-1/2d-grpo; options on the command line take precedence."""
         out: Path | None = None
         """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command."""
         resume: Path | None = None
@@ -132,9 +133,12 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
                 f"--{key} is given twice. Write all KEY=VALUE pairs after one --{key}."
             )
     words = list(argv)
-    defaults = model.load(known.config) if known.config else None
-    if defaults:  # a table on the command line adds to that of the file
-        in_file = read(known.config)
+    defaults = None
+    if known.config:
+        file = config_file(known.config)
+        # What a configuration of ours names is the user's, so it lies where the command is given.
+        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
+        in_file = read(file)  # a table on the command line adds to that of the file
         words = others
         for key in tables:
             added = [pair for pairs in given[key] for pair in pairs]

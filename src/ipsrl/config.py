@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import nlargest
 from importlib.resources import files
 from itertools import chain, islice
 from pathlib import Path
@@ -133,9 +134,33 @@ def parse(text: str) -> dict[str, Any]:
 
 def shipped_configs(folder: str) -> list[Path]:
     """Configurations that come with ipsrl, such as `hypergrid/table-1`, sorted by name."""
-    installed = Path(str(files("ipsrl"))) / "configs"
-    root = installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
-    return sorted((root / folder).glob("*.toml"))
+    return sorted((_shipped() / folder).glob("*.toml"))
+
+
+def config_file(path: Path) -> Path:
+    """The file at a path, else the configuration with that name that comes with ipsrl.
+
+    Args:
+      path: of a file, or a name such as `hypergrid/table-1/2d-grpo`.
+    Returns:
+      path of the file; the one that was given, if there is neither and no name is near.
+    Raises:
+      ConfigError: with the nearest names, if there is neither.
+    """
+    if path.exists():
+        return path
+    root, asked = _shipped(), path.as_posix().removesuffix(".toml")
+    names = {
+        file.relative_to(root).as_posix().removesuffix(".toml") for file in root.rglob("*.toml")
+    }
+    if asked in names:
+        return root / f"{asked}.toml"
+    if near := _nearest_names(asked, names):
+        raise ConfigError(
+            f"{path}: there is no such file, and no configuration with this name comes with ipsrl. "
+            f"The nearest names are {', '.join(near)}."
+        )
+    return path
 
 
 def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) -> None:
@@ -159,6 +184,23 @@ def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) 
 def is_default(config: BaseModel, key: str) -> bool:
     """True if the key has the value that it would have if it were left out."""
     return getattr(config, key) == type(config).model_fields[key].default
+
+
+def _shipped() -> Path:
+    """Folder of the configurations: in ipsrl where it is installed, beside `src` in a clone."""
+    installed = Path(str(files("ipsrl"))) / "configs"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
+
+
+def _nearest_names(asked: str, names: Iterable[str]) -> list[str]:
+    """Up to three; of `table-1/2d-grpo` the last two parts of each name are compared."""
+    parts = asked.count("/") + 1
+
+    def likeness(name: str) -> float:
+        end = "/".join(name.split("/")[-parts:])
+        return difflib.SequenceMatcher(None, asked, end).ratio()
+
+    return [name for name in nlargest(3, sorted(names), likeness) if likeness(name) > 0.6]
 
 
 def _text(path: Path) -> str:

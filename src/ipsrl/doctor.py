@@ -8,17 +8,23 @@ import sys
 from dataclasses import asdict, dataclass
 
 import ipsrl
+from ipsrl.errors import pip_line
 from ipsrl.options import parse, say
 
-VINA = ("vina",) if sys.version_info < (3, 13) else ()  # as in pyproject.toml
-FAMILIES = {
-    "core": ("numpy", "array-api-compat", "pydantic", "tyro", "safetensors", "pyarrow"),
+VINA = ("vina",) if sys.version_info < (3, 13) else ()
+FAMILIES = {  # as in pyproject.toml, which a test compares
+    "core": ("array-api-compat", "numpy", "pyarrow", "pydantic", "rich", "safetensors", "tyro"),
     "grids": ("diffrax", "equinox", "jax", "optax", "scipy"),
-    "cluster": ("ray",),
-    "llm": ("accelerate", "bitsandbytes", "datasets", "peft", "torch", "transformers", "trl"),
-    "docking": ("gemmi", "meeko", "openbabel-wheel", "rdkit", *VINA),
+    "llm": (
+        *("accelerate", "bitsandbytes", "datasets", "gguf", "httpx2"),
+        *("peft", "torch", "transformers", "trl"),
+    ),
+    "outcomes": ("latex2sympy2_extended", "math-verify", "wordllama"),
     "molecules": ("rdkit", "syntheseus", "torch", "transformers"),
-    "report": ("matplotlib", "jinja2"),
+    "docking": ("gemmi", "meeko", "openbabel-wheel", "rdkit", "scipy", *VINA),
+    "qsar": ("onnxruntime", "scikit-learn", "skops"),
+    "report": ("jinja2", "matplotlib", "plotly"),
+    "cluster": ("ray", "submitit"),
 }
 
 
@@ -98,7 +104,7 @@ def text(found: Found) -> str:
     for family, versions in found.versions.items():
         state = ", ".join(f"{name} {version}" for name, version in versions.items())
         if missing := found.missing.get(family):
-            state = f'missing {", ".join(missing)}: pip install "ipsrl[{family}]"'
+            state = f"missing {', '.join(missing)}: {pip_line(family)}"
         lines.append(f"{family:9} {state}")
     for name, python in found.workers.items():
         lines.append(f"worker {name:11} {python or f'not installed: ipsrl workers install {name}'}")

@@ -8,8 +8,12 @@
         ├── WorkerDied     in ipsrl.workers.lines: its program ended or answered garbage
         └── WorkerTimeout  in ipsrl.workers.lines: its program did not answer in time
 
-Each message says what is wrong, why it matters, and what to write instead.
+Each message says what is wrong, why it matters, and what to write instead.  An error that is made
+of several values keeps them as its arguments, of which pickle makes it again in another process.
 """
+
+import shlex
+import sys
 
 
 class IpsrlError(Exception):
@@ -28,15 +32,23 @@ class MissingExtra(IpsrlError, ImportError):
     """A family of ipsrl needs libraries that are not installed."""
 
     def __init__(self, extra: str, missing: str) -> None:
-        super().__init__(
+        super().__init__(extra, missing)
+
+    def __str__(self) -> str:
+        extra, missing = self.args
+        return (
             f"{missing!r} is not installed, and this part of ipsrl needs it. "
-            f'Install it with:  pip install "ipsrl[{extra}]"  '
-            f"(in a clone:  pip install -e '.[{extra}]')"
+            f"Install it with:  {pip_line(extra)}"
         )
 
 
 class RunError(IpsrlError):
     """A run directory cannot be created, read or resumed."""
+
+
+def pip_line(extra: str) -> str:
+    """What installs an extra beside this very ipsrl, whether a clone or a wheel."""
+    return f'{shlex.quote(sys.executable)} -m pip install "ipsrl[{extra}]"'
 
 
 def words(error: BaseException) -> str:

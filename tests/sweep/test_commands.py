@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,23 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path):
         assert Run.open(run).metrics()
 
 
+def test_a_sweep_begins_under_slurm_and_goes_on(tmp_path):
+    """With submitit's local executor; in a process of its own, as it logs to what pytest closes."""
+    pytest.importorskip("submitit")
+    file, out = written(tmp_path), tmp_path / "out"
+    file.write_text(file.read_text().replace('["grpo", "ips-grpo"]', '["grpo"]'))
+    words = ["sweep", file, "--out", out, "--slurm", "partition=any"]
+    env = os.environ | {"PATH": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}  # without sbatch
+    for _ in range(2):
+        shutil.rmtree(out / "method=grpo", ignore_errors=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "ipsrl", *map(str, words)], env=env, capture_output=True,
+            text=True, timeout=HANGS,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert Run.open(out / "method=grpo").result()
+
+
 def _is_locked(run) -> bool:
     """Whether the process that the lock names still lives."""
     try:
@@ -122,6 +140,7 @@ def _is_locked(run) -> bool:
         (["--ray", "auto", "--slurm"], "are two places"),
         (["--workers", "0"], "runs nothing"),
         (["--slurm", "partition"], "write KEY=VALUE"),
+        (["--slurm", "nonsense=1"], "is refused by submitit"),
     ],
     ids=str,
 )

@@ -224,7 +224,7 @@ def redock(argv: list[str]) -> int:
         raise ConfigError("nothing would be docked. Give at least 1 seed and 1 budget.")
     from ipsrl.molecules.docking.docking import check_libraries
 
-    check_libraries()
+    check_libraries("vina")
     from ipsrl.molecules.docking.redock import redock
 
     report = redock(
@@ -269,7 +269,7 @@ def rank(argv: list[str]) -> int:
     _check_folder(options.out)
     from ipsrl.molecules.docking.docking import check_libraries
 
-    check_libraries()
+    check_libraries("vina")
     from ipsrl.molecules.docking.rank import dock, rows, text
     from ipsrl.molecules.generator.pretraining import read_smiles
     from ipsrl.runs import Folder, progress

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ipsrl.errors import ConfigError, MissingExtra, RunError
@@ -95,16 +96,22 @@ def under_slurm(options: Mapping[str, str], folder: Path) -> Iterator[Somewhere]
 
     if shutil.which("sbatch") is None:
         print("there is no sbatch here: runs run on this machine", file=sys.stderr)
-    executor = submitit.AutoExecutor(folder=folder)
+    named = {f"slurm_{key}": _number(text) for key, text in options.items()}
+
+    def executor(folder: Path | str) -> Any:
+        made = submitit.AutoExecutor(folder=folder)
+        made.update_parameters(**{"name": "ipsrl", "slurm_time": 24 * 60, **named})
+        return made
+
     try:
-        named = {f"slurm_{key}": _number(text) for key, text in options.items()}
-        executor.update_parameters(**{"name": "ipsrl", "slurm_time": 24 * 60, **named})
+        with TemporaryDirectory() as elsewhere:  # an executor makes its folder, even to refuse
+            executor(elsewhere)
     except (TypeError, NameError, ValueError) as error:
         raise ConfigError(f"--slurm {dict(options)} is refused by submitit: {error}") from None
     submitted: list[Any] = []
 
     def somewhere(job: Job) -> str:
-        submitted.append(executor.submit(run, job))
+        submitted.append(executor(folder).submit(run, job))
         return submitted[-1].result()
 
     try:

@@ -34,9 +34,13 @@ class _Trouble(RunError):
     """
 
     def __init__(self, command: Sequence[str], trouble: str, words: str) -> None:
+        super().__init__(command, trouble, words)
         self.trouble, self.words = trouble, words
+
+    def __str__(self) -> str:
+        command, trouble, words = self.args
         tail = f". The end of its standard error:\n{words}" if words else ""
-        super().__init__(f"the worker program {' '.join(command)} {trouble}{tail}")
+        return f"the worker program {' '.join(command)} {trouble}{tail}"
 
 
 class WorkerDied(_Trouble):

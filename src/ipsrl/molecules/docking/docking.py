@@ -51,9 +51,11 @@ class Docking:
         return [pose if isinstance(pose, Failure) else pose.score for pose in results]
 
 
-def check_libraries(engine: str = "vina") -> None:
+def check_libraries(engine: str = "") -> None:
     """See that what docking needs is there.
 
+    Args:
+      engine: that docks; none to prepare a receptor.
     Raises:
       MissingExtra: naming the first library that is not.
       ConfigError: for Vina under a Python that it has no wheels for.
