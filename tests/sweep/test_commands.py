@@ -86,6 +86,23 @@ def test_a_run_that_crashes_is_told_and_the_others_go_on(tmp_path, capfd):
     assert [row["failed"] for row in rows] == [{}, {}]
 
 
+def test_a_run_without_a_value_has_failed_also_when_the_sweep_goes_on(tmp_path, capfd):
+    pytest.importorskip("rdkit")
+    (tmp_path / "oracle.py").write_text("def score(smiles):\n    raise OSError('no licence')\n")
+    (tmp_path / "oracle.toml").write_text(
+        "budget = 8\nbatch = 8\n[[components]]\nkind = 'function'\nfunction = 'oracle.py:score'\n"
+    )
+    file, out = tmp_path / "s.toml", tmp_path / "out"
+    file.write_text("train = 'molecules'\nbase = 'oracle.toml'\n[grid]\nlr = [1e-4]\n")
+    words = ["sweep", str(file), "--out", str(out), "--workers", "1"]
+    tables = []
+    for _ in range(2):
+        assert main(words) == 1
+        tables.append((out / "table.json").read_bytes())
+    assert tables[0] == tables[1]
+    assert "To run it again, remove" in capfd.readouterr().out
+
+
 def test_a_sweep_that_is_killed_goes_on(tmp_path):
     """Its runs die with it, and end as if nothing had happened."""
     many = 20_000  # iterations, of which each is a checkpoint: it will not be over before the kill

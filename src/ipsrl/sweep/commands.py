@@ -68,7 +68,7 @@ def sweep(argv: list[str]) -> int:
     from ipsrl.sweep.config import FAMILIES, SweepConfig, cells_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
-    from ipsrl.sweep.results import finished, print_rows, rows_of, write_rows
+    from ipsrl.sweep.results import failures, finished, print_rows, rows_of, write_rows
 
     check_library()
     plan = SweepConfig.load(options.file)
@@ -81,7 +81,9 @@ def sweep(argv: list[str]) -> int:
     jobs = [Job(plan.train, out / run) for run in todo]
     elsewhere = options.ray is not None or options.slurm is not None
     at_once = options.workers or (len(jobs) if elsewhere else len(os.sched_getaffinity(0)))
-    failed: dict[str, str] = {}
+    # A run may end and have failed, such as one in which no call had a value.  It is not run again.
+    over = configs.keys() - todo
+    failed = {run: why for run, why in failures(out).items() if run in over}
     with (
         _stoppable(),
         _place(options, of_slurm, out) as somewhere,
@@ -112,7 +114,8 @@ def sweep(argv: list[str]) -> int:
     else:
         print_rows(title, rows, measures)
         for run, why in failed.items():
-            print(f"{run} failed: {why}")
+            again = f"  (To run it again, remove {out / run}.)" if run in over else ""
+            print(f"{run} failed: {why}{again}")
         print(f"table and picture: {out / 'sweep.svg'}")
     return 1 if failed else 0
 

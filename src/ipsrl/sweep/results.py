@@ -65,6 +65,16 @@ def write_rows(out: Path, found: Any, name: str = "table.json") -> None:
     Folder.make(out).write(name, json.dumps(found, indent=2).encode() + b"\n")
 
 
+def failures(out: Path) -> dict[str, str]:
+    """Why runs have failed, by their names in the table that is there; empty without one."""
+    file = out / "table.json"
+    try:
+        rows = json.loads(file.read_text()) if file.exists() else []
+    except ValueError:  # cut off; it is written anew
+        return {}
+    return {run: why for row in rows for run, why in row["failed"].items()}
+
+
 def show(table: Table) -> None:
     """Print a table, uncut where nobody looks at a terminal."""
     console = Console()
