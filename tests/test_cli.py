@@ -221,6 +221,17 @@ def test_without_a_library_of_reports_the_pip_line_is_printed(package, finished,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words", [["sample"], ["import", "--weights", "a", "--tokens", "b", "--out", "c"]], ids=" ".join
+)
+def test_without_a_library_of_molecules_the_pip_line_is_printed(words):
+    answer = ipsrl_command("molecules", *words, without="torch")
+    assert answer.returncode == 1
+    assert "'torch'" in answer.stderr
+    assert 'pip install "ipsrl[molecules]"' in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_nothing_is_trained_for_figures_that_cannot_be_drawn(tmp_path, monkeypatch, capsys):
     """Else the refusal would come after hours."""
     import ipsrl.reproduce.grids

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
 from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
 
@@ -88,7 +88,10 @@ def sample(argv: list[str]) -> int:
         raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
     one_thread()
 
-    from ipsrl.molecules.generator.quality import sample
+    try:
+        from ipsrl.molecules.generator.quality import sample
+    except ModuleNotFoundError as error:
+        raise MissingExtra("molecules", error.name or "torch") from None
     from ipsrl.runs import check_free
 
     if options.out is not None:
@@ -121,7 +124,10 @@ def import_(argv: list[str]) -> int:
         """Print an object instead of text."""
 
     options = parse(Options, argv, "ipsrl molecules import")
-    from ipsrl.molecules.generator.convert import import_mamba
+    try:
+        from ipsrl.molecules.generator.convert import import_mamba
+    except ModuleNotFoundError as error:
+        raise MissingExtra("molecules", error.name or "torch") from None
 
     if options.out.exists():
         raise ConfigError(f"{options.out} exists, and would be overwritten. Name another --out.")
