@@ -43,7 +43,6 @@ READERS: dict[str, dict[str, object]] = {
     "sqlite3.connect": {},  # of Python: extensions are off; and the cache distrusts the schema
     "datasets.Dataset.from_list": {},
     "torch.from_numpy": {},
-    "itertools.chain.from_iterable": {},
     "torch.get_num_threads": {},
     # Models and data sets, which can bring code along.
     "transformers.AutoConfig.from_pretrained": PRETRAINED,

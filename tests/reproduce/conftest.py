@@ -1,5 +1,7 @@
 import functools
+import os
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -25,3 +27,19 @@ def pictures():
         return {path.name for path in directory.glob("*.png")}
 
     return names
+
+
+@pytest.fixture
+def beside_receptor_and_stock(tmp_path, monkeypatch):
+    """The working directory has the files that Table 3 is measured with, by the names it uses."""
+    chem = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
+    if not chem.is_dir():
+        pytest.skip(f"no data in {chem}; set IPSRL_SHARED")
+    (tmp_path / "7uvu").mkdir()
+    files = {
+        "7uvu-2-monomers-pdbfixer.pdbqt": "7uvu/receptor.pdbqt",
+        "bb_sigma_20k.smi.gz": "stock.smi.gz",
+    }
+    for theirs, ours in files.items():
+        (tmp_path / ours).symlink_to((chem / theirs).resolve())
+    monkeypatch.chdir(tmp_path)

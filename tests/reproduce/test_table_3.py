@@ -1,9 +1,7 @@
 """Table 3: every cell is its own configuration, and the rows say what the runs found."""
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +23,6 @@ from ipsrl.reproduce.table_3 import (
 )
 
 REINVENT = {"reinvent": {"method": "reinvent"}}
-CHEM = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -87,21 +84,13 @@ def test_files_that_are_not_there_are_named_at_once(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not CHEM.is_dir(), reason=f"no data in {CHEM}; set IPSRL_SHARED")
+@pytest.mark.usefixtures("beside_receptor_and_stock")
 def test_real_engines(small_prior, tmp_path, monkeypatch, capsys):
     """The quick preset at the size of a toy, with the engines and the files of the cpu preset."""
-    (tmp_path / "7uvu").mkdir()
-    files = {
-        "7uvu-2-monomers-pdbfixer.pdbqt": "7uvu/receptor.pdbqt",
-        "bb_sigma_20k.smi.gz": "stock.smi.gz",
-    }
-    for theirs, ours in files.items():
-        (tmp_path / ours).symlink_to((CHEM / theirs).resolve())
     changes = {"budget": 8, "batch": 8, "prior": str(small_prior), "augmentations": 0}
     monkeypatch.setitem(
         PRESETS, "quick", replace(PRESETS["quick"], methods=REINVENT, changes=changes)
     )
-    monkeypatch.chdir(tmp_path)
     reproduce("table-3", "quick", tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [one["cell"] for one in rows] == ["synth 0.80 reinvent", "synth 0.85 reinvent"]

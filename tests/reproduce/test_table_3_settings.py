@@ -1,8 +1,6 @@
 """Table 3 by settings of the loop: what differs from cell to cell, and what does not."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +11,6 @@ from ipsrl.molecules import Config
 from ipsrl.reproduce import table_3, table_3_settings
 from ipsrl.reproduce.molecules import cells
 from ipsrl.reproduce.table_3_settings import COMPARED, PRESETS, reproduce
-
-CHEM = Path(os.environ.get("IPSRL_SHARED", "../shared")) / "data" / "chem"
 
 
 def configs(preset: str) -> dict[str, list[Config]]:
@@ -67,21 +63,13 @@ def test_files_that_are_not_there_are_named_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHEM.is_dir(), reason=f"no data in {CHEM}; set IPSRL_SHARED")
+@pytest.mark.usefixtures("beside_receptor_and_stock")
 def test_real_engines(tmp_path, monkeypatch):
     """The quick preset with few calls, the engines and the files of the cpu preset."""
-    (tmp_path / "7uvu").mkdir()
-    files = {
-        "7uvu-2-monomers-pdbfixer.pdbqt": "7uvu/receptor.pdbqt",
-        "bb_sigma_20k.smi.gz": "stock.smi.gz",
-    }
-    for theirs, ours in files.items():
-        (tmp_path / ours).symlink_to((CHEM / theirs).resolve())
     (quick,) = PRESETS["quick"]
     few = {**quick.changes, "budget": 6, "batch": 6}
     toy = table_3_settings.Preset(1, quick.objectives, quick.methods, few)
     monkeypatch.setitem(PRESETS, "quick", (toy,))
-    monkeypatch.chdir(tmp_path)
     reproduce("table-3-settings", "quick", tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "table.json").read_text())
     assert [one["calls"] for one in rows] == [6] * 2 * len(quick.methods)

@@ -177,7 +177,7 @@ def collected(path: Path) -> list[Response]:
 
 
 _BEGINNING = b'{"id": '
-"""Of a line that `collect` writes."""
+"""The first bytes of a line that `collect` writes."""
 
 
 def collect(path: Path, responses: Iterable[list[Response]]) -> None:

@@ -258,7 +258,7 @@ def rank(argv: list[str]) -> int:
         n: int = 200
         """Ligands."""
         minutes: float = 20.0
-        """Of processor time: no ligand is begun after that."""
+        """Limit of processor time: no ligand is begun after that."""
         seed: int = 0
         """Seed of the draw."""
         json: bool = False
@@ -318,7 +318,7 @@ def route(argv: list[str]) -> int:
         model: Literal["templates", "megan"] = "templates"
         """What proposes the last step; megan needs `ipsrl workers install megan`."""
         search: Literal["retro-star", "breadth-first"] = "retro-star"
-        """Which molecule is taken apart next."""
+        """How the molecule that is taken apart next is chosen."""
         seconds: float = 180.0
         """Limit for each molecule."""
         expansions: int = 500

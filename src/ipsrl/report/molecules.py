@@ -16,7 +16,7 @@ Curve = tuple[list[int], list[int]]
 
 
 def curve(folder: Path) -> Curve:
-    """That of a run directory of `ipsrl train molecules`."""
+    """The curve of a run directory of `ipsrl train molecules`."""
     rows = Run.open(folder).metrics()
     return [row["calls"] for row in rows], [row["hits"] for row in rows]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +109,10 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
     compared.
     """
     presets = PRESETS[preset_name]
-    configs = dict(chain.from_iterable(cells(preset).items() for preset in presets))
+    configs = {cell: each for one in presets for cell, each in cells(one).items()}
     found = records(out, configs, found_modes)
     rows = [row(cell, each) for cell, each in found.items()]
-    figures = dict(chain.from_iterable(hits_figures(one, found).items() for one in presets))
+    figures = {title: drawn for one in presets for title, drawn in hits_figures(one, found).items()}
     write_table(out, f"{name}, {preset_name} preset", rows, figures)
 
 

@@ -10,7 +10,6 @@ Each setting changes the same keys of all methods that it is for.
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 
 from ipsrl.reproduce.molecules import (
@@ -65,7 +64,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
       InvalidInput: if the stock or the receptor is not there.
     """
     presets = PRESETS[preset_name]
-    configs = dict(chain.from_iterable(cells(one, FOLDER).items() for one in presets))
+    configs = {cell: each for one in presets for cell, each in cells(one, FOLDER).items()}
     check_files([seeds[0] for seeds in configs.values()])
     found = records(out, configs, at_thresholds)
     rows = [
@@ -73,5 +72,5 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
         for preset in presets for task in preset.objectives
         for threshold in THRESHOLDS for method in preset.methods
     ]  # fmt: skip
-    figures = dict(chain.from_iterable(hits_figures(one, found).items() for one in presets))
+    figures = {title: drawn for one in presets for title, drawn in hits_figures(one, found).items()}
     write_table(out, f"{name}, {preset_name} preset", rows, figures, NOTE)

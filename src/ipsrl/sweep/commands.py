@@ -46,7 +46,7 @@ class Options:
     ray: str | None = None
     """Address of a Ray cluster whose machines see the folder, or auto."""
     gpus: float = 0.0
-    """Of each run, with --ray."""
+    """GPUs of each run, with --ray."""
     slurm: tuple[str, ...] | None = None
     """Submit every run to Slurm, with these options of sbatch: partition=gpu time=120."""
     json: bool = False

@@ -28,7 +28,7 @@ class TransformConfig(StrictConfig):
     k_high: Annotated[float | None, Field(gt=0)] = None
     """Steepness of a double sigmoid at its upper end; k if not given."""
     divisor: Annotated[float, Field(gt=0)] = 1.0
-    """Of a double sigmoid: what divides both steepnesses.  REINVENT4 calls k, k_high and divisor
+    """Divisor of both steepnesses of a double sigmoid.  REINVENT4 calls k, k_high and divisor
     coef_si, coef_se and coef_div."""
 
     @model_validator(mode="after")
@@ -58,13 +58,13 @@ class SynthesisConfig(StrictConfig):
     stock: Annotated[str, Field(min_length=1), Shipped("molecules/stocks", ".smi")] = "common"
     """What can be bought: a stock that comes with ipsrl, or a file of SMILES, .smi or .smi.gz."""
     search: Literal["retro-star", "breadth-first"] = "retro-star"
-    """Which molecule is taken apart next."""
+    """How the molecule that is taken apart next is chosen."""
     seconds: Annotated[float, Field(gt=0)] = 180.0
     """Limit of a search, the paper's; what it cuts off depends on the machine and its load."""
     expansions: Annotated[int, Field(ge=1)] = 500
     """Limit of a search, molecules that are taken apart: the same on every machine."""
     rule: Literal["any", "all-amide"] = "any"
-    """Which routes count: any, or those of amide couplings alone."""
+    """Routes that count: any, or those of amide couplings alone."""
 
 
 class QsarConfig(StrictConfig):

@@ -119,7 +119,7 @@ class Config(
     """File of known molecules, one SMILES a line, that are scored first, as calls of step 0, and
     with which the memory begins; none if not given."""
     purge: Literal["full", "zero", "none"] = "full"
-    """Which scaffolds of a batch the memory forgets: those that the filter pays no more, or, as
+    """Scaffolds of a batch that the memory forgets: those that the filter pays no more, or, as
     Saturn, each with a molecule whose reward after the filter is exactly 0, or none."""
     augmentations: Annotated[int, Field(ge=0, le=100)] = 2
     """Rounds on random SMILES of the batch and of the whole memory after each batch."""

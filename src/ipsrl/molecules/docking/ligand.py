@@ -28,7 +28,7 @@ from ipsrl.molecules.component import Failure
 from ipsrl.molecules.molecule import neutral
 
 ELEMENTS = {"H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I"}
-"""Of which Vina has parameters for ligands."""
+"""Elements of ligands that Vina has parameters for."""
 LARGEST = 128  # heavy atoms: as many as a SMILES of the prior has tokens, and more than fit the box
 TRIES = 100  # of the embedding; stereo that cannot be fails after seconds, on any machine the same
 

@@ -78,7 +78,7 @@ class Frame:
         return self.forbidden_LV.to(ids_NT.device)[self._places(ids_NT)]
 
     def _places(self, ids_NT: torch.Tensor) -> torch.Tensor:
-        """Of each token [N, T] of sequences that were written around the fragment."""
+        """The place in the frame of each token [N, T] of sequences written around the fragment."""
         pen = Pen(self, len(ids_NT), ids_NT.device)
         places = []
         for drawn in ids_NT.unbind(1):

@@ -22,7 +22,7 @@ from ipsrl.runs import Run
 SAMPLES = 300
 """Completions that are shown as text."""
 LETTERS = 2000
-"""Of a completion, at most."""
+"""Most characters of a completion."""
 QUESTIONS = 60
 """Prompts whose answers are shown."""
 

@@ -19,7 +19,7 @@ from ipsrl.runs import Folder, Parts, Run
 MOLECULES = 10_000
 """Molecules that the gallery holds."""
 DRAWN = 2_500
-"""Of which so many of the best are drawn, for RDKit needs a millisecond or two for each."""
+"""Number of the best molecules that are drawn; RDKit needs a millisecond or two for each."""
 FAILED = 500
 """And so many of those without a value."""
 WINDOWS = 60
