@@ -16,7 +16,7 @@ from ipsrl.molecules import Config, PretrainConfig, Prior, pretrain, train
 from ipsrl.molecules.generator import prior as module
 from ipsrl.molecules.generator.device import device_input, device_of
 from ipsrl.molecules.generator.frame import Pen
-from ipsrl.molecules.generator.mamba import empty_cache
+from ipsrl.molecules.generator.mamba import CACHE, empty_cache
 from ipsrl.molecules.search.learning import update
 
 META = torch.device("meta")
@@ -143,8 +143,8 @@ def test_a_token_is_the_one_that_multinomial_draws(prior):
             if len(kept) == 0:
                 break
             if len(kept) < len(last):
-                out.cache_params.reorder_cache(kept)
-            context, going, last = {"cache_params": out.cache_params}, going[kept], last[kept]
+                out[CACHE].reorder_cache(kept)
+            context, going, last = {CACHE: out[CACHE]}, going[kept], last[kept]
     length = drawn.ids_NT.shape[1]
     assert drawn.ids_NT.equal(ids[:, :length])
     assert (ids[:, length:] == 0).all()

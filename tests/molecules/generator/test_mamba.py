@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from ipsrl.molecules.generator.mamba import SelectiveScan, accelerate, empty_cache
+from ipsrl.molecules.generator.mamba import CACHE, SelectiveScan, accelerate, empty_cache
 
 # Float32 sums of about 1,000 terms of order 1.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -65,17 +65,17 @@ def test_steps_are_the_sequence(models):
         context = empty_cache(models[1])
         for t in range(9):
             if t == 5:
-                context["cache_params"].reorder_cache(torch.tensor([3, 1]))
+                context[CACHE].reorder_cache(torch.tensor([3, 1]))
                 ids, whole = ids[[3, 1]], whole[[3, 1]]
             out = models[1](input_ids=ids[:, t : t + 1], use_cache=True, **context)
             torch.testing.assert_close(out.logits[:, 0], whole[:, t], **CLOSE)
-            context = {"cache_params": out.cache_params}
+            context = {CACHE: out[CACHE]}
 
 
 def test_another_cache_goes_through_theirs(models):
     ids = torch.randint(0, 20, (2, 3))
     with torch.no_grad():
         first = models[1](input_ids=ids[:, :2], use_cache=True)
-        last = models[1](input_ids=ids[:, 2:], use_cache=True, cache_params=first.cache_params)
+        last = models[1](input_ids=ids[:, 2:], use_cache=True, **{CACHE: first[CACHE]})
         whole = models[0](input_ids=ids, use_cache=False).logits
     torch.testing.assert_close(last.logits[:, 0], whole[:, 2], **CLOSE)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+from inspect import signature
 from typing import Any
 
 import torch
@@ -24,6 +25,12 @@ from transformers.models.mamba.modeling_mamba import MambaMixer
 
 LOG2_E = math.log2(math.e)  # exp2 takes a third of the time of exp
 IN_CACHE = 32  # sequences whose states fit into a processor's cache
+CACHE = next(
+    name
+    for name in ("cache", "cache_params")
+    if name in signature(MambaForCausalLM.forward).parameters
+)
+"""What a Mamba calls its cache, taken and returned: transformers 5.24 renamed it."""
 
 
 class SelectiveScan(torch.autograd.Function):
@@ -93,12 +100,12 @@ class FastMixer(MambaMixer):
     `SelectiveScan`, and single tokens with a `StepCache` through one step of it; other caches and
     masks take the way that they took."""
 
-    def forward(self, hidden_states: Any, cache_params: Any = None, **context: Any) -> Any:
-        masked = any(value is not None for value in context.values())
-        if isinstance(cache_params, StepCache):
-            return self._step(hidden_states[:, 0], cache_params)[:, None]
-        if cache_params is not None or masked:
-            return super().forward(hidden_states, cache_params=cache_params, **context)
+    def forward(self, hidden_states: Any, **context: Any) -> Any:
+        cache = context.get(CACHE)
+        if isinstance(cache, StepCache):
+            return self._step(hidden_states[:, 0], cache)[:, None]
+        if any(value is not None for value in context.values()):
+            return super().forward(hidden_states, **context)
         inner, gate = self.in_proj(hidden_states.transpose(0, 1)).chunk(2, dim=-1)
         width = self.conv_kernel_size
         padded = F.pad(inner, (0, 0, 0, 0, width - 1, 0))
@@ -151,7 +158,7 @@ class FastMixer(MambaMixer):
 def empty_cache(model: PreTrainedModel) -> dict[str, Any]:
     """The cache for the first step of writing; a transformer makes its own."""
     if isinstance(model, MambaForCausalLM):
-        return {"cache_params": StepCache()}
+        return {CACHE: StepCache()}
     return {}
 
 

@@ -20,7 +20,7 @@ from transformers.utils import logging
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.generator.frame import Frame, Pen
-from ipsrl.molecules.generator.mamba import accelerate, empty_cache
+from ipsrl.molecules.generator.mamba import CACHE, accelerate, empty_cache
 from ipsrl.molecules.generator.vocabulary import Vocabulary
 from ipsrl.molecules.molecule import canonical
 from ipsrl.pretrained import check_model, load_config, load_model
@@ -222,8 +222,7 @@ class Prior:
         ids, log_probs = [], []
         for _ in range(steps):
             out = self.model(input_ids=last[:, None], use_cache=True, **context)
-            # Recurrent models call their cache otherwise than transformers do.
-            name = "cache_params" if "cache_params" in out else "past_key_values"
+            name = CACHE if CACHE in out else "past_key_values"  # of a Mamba, of a transformer
             context = {name: out[name]}
             forbidden = None if pen is None else pen.forbidden_LV[pen.place]
             log_p = self._log_softmax(out.logits[:, -1], forbidden)
