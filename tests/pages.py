@@ -11,6 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = [
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "src").rglob("*.py"))
+    if re.search(r"^__all__ = ", path.read_text(), re.MULTILINE)
+]
+"""Modules with public names."""
 PROGRAMS = ("ipsrl", "python", "pip", "make", "pytest", "trl", "ray", "ln")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?<=\n\n) {4}.*\n(?:\n* {4}.*\n)*")

@@ -6,7 +6,8 @@ The functions here are pure and take NumPy, PyTorch and JAX arrays (docs/core.md
     rewards = ips_rewards(rewards, ids)        divided by the probability of that outcome
     advantages, flat = group_advantage(rewards)
 
-Families with libraries of their own: `ipsrl.grids`, `ipsrl.llm`.  Losses: `ipsrl.core.losses`.
+Losses are in `ipsrl.core.losses`.  What needs further libraries is in `ipsrl.grids`, `ipsrl.llm`,
+`ipsrl.hypospace`, `ipsrl.molecules` and `ipsrl.theory`.
 """
 
 from typing import TYPE_CHECKING

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ipsrl.errors import ConfigError
 from ipsrl.paths import below, counted_from
 
+__all__ = ["StrictConfig"]
+
 _LARGEST = 1_000_000  # bytes of a file, which are read in less than a second
 _DEEPEST = 32  # tables and lists within one another
 _TOLD = 4  # problems in one message

@@ -15,6 +15,8 @@ of several values keeps them as its arguments, of which pickle makes it again in
 import shlex
 import sys
 
+__all__ = ["ConfigError", "InvalidInput", "IpsrlError", "MissingExtra", "RunError"]
+
 
 class IpsrlError(Exception):
     """Root of the tree: `except IpsrlError` catches whatever ipsrl raises on purpose."""

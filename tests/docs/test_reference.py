@@ -1,18 +1,35 @@
 """Every public name has a docstring, and a place in the API reference of the site."""
 
+import ast
 import re
 
 import griffe
 import pytest
 from mkdocstrings import Inventory
-from pages import ROOT
+from pages import MODULES, PAGES, ROOT, blocks
 
 SOURCE = ROOT / "src"
-MODULES = sorted(
-    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
-    for path in SOURCE.rglob("*.py")
-    if re.search(r"^__all__ = ", path.read_text(), re.MULTILINE)
-)
+
+
+def shown() -> dict[str, str]:
+    """The Python of pages and examples, by where it stands; of a change, what it becomes."""
+    found = {
+        str(block): re.sub(r"^-.*\n|^[+ ]", "", block.code, flags=re.MULTILINE)
+        if block.language == "diff" else block.code
+        for page in PAGES for block in blocks(page) if block.language in ("diff", "python")
+    }  # fmt: skip
+    scripts = (ROOT / "examples").rglob("*.py")
+    return found | {str(path.relative_to(ROOT)): path.read_text() for path in scripts}
+
+
+def imported(code: str) -> set[tuple[str, str]]:
+    """Modules of ipsrl, and the names that the code imports from them."""
+    return {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "ipsrl"
+        for alias in node.names
+    }
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +53,17 @@ def test_every_public_name_is_in_the_reference(exported, module, site):
     names = [f"{module}.{name}" for name in exported(module)]
     assert [name for name in names if name not in inventory] == []
     assert len({inventory[name].uri.partition("#")[0] for name in names}) == 1  # of the module
+
+
+def test_what_pages_and_examples_import_is_public(exported):
+    """So it is in the reference."""
+    found = {where: imported(code) for where, code in shown().items()}
+    assert {("ipsrl.llm", "IPSGRPOTrainer"), ("ipsrl.llm", "tiny")} <= set().union(*found.values())
+    hidden = [
+        (where, module, name)
+        for where, names in found.items()
+        for module, name in names
+        if f"{module}.{name}" not in MODULES
+        and (module not in MODULES or name not in exported(module))
+    ]
+    assert hidden == []

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ipsrl.hypospace.config import Config
     from ipsrl.hypospace.datasets import ObservationSet, dataset
     from ipsrl.hypospace.lines import judge_lines, read_lines, write_dataset
+    from ipsrl.hypospace.reading import Part
     from ipsrl.hypospace.recovery import Evaluation, Response, evaluate
-    from ipsrl.hypospace.task import Judgement, Task, Verdict, judge, sequential_prompt
+    from ipsrl.hypospace.task import Judgement, Malformed, Task, Verdict, judge, sequential_prompt
     from ipsrl.hypospace.training import Result, train
     from ipsrl.hypospace.voxel import Voxel, VoxelConfig
 
@@ -25,7 +26,9 @@ _HOME = {
     "Config": "config",
     "Evaluation": "recovery",
     "Judgement": "task",
+    "Malformed": "task",
     "ObservationSet": "datasets",
+    "Part": "reading",
     "Response": "recovery",
     "Result": "training",
     "Task": "task",
@@ -50,7 +53,9 @@ __all__ = [
     "Config",
     "Evaluation",
     "Judgement",
+    "Malformed",
     "ObservationSet",
+    "Part",
     "Response",
     "Result",
     "Task",

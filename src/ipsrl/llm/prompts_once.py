@@ -16,6 +16,8 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "transformers") from None
 
+__all__ = ["prompts_once"]
+
 
 @contextmanager
 def prompts_once(model: Any) -> Iterator[None]:

@@ -6,9 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from ipsrl.errors import MissingExtra
+
+try:
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+except ModuleNotFoundError as error:
+    raise MissingExtra("llm", error.name or "transformers") from None
+
+__all__ = ["build"]
 
 _CHAT = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"

@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from ipsrl.molecules.scoring.aggregate import Scoring
     from ipsrl.molecules.search.result import Result
     from ipsrl.molecules.synthesis.planner import Planner, Synthesis
+    from ipsrl.molecules.synthesis.reactions import (
+        RxnInsight,
+        classify,
+        is_amide,
+        route_is_all_amide,
+    )
     from ipsrl.molecules.synthesis.route import Reaction, Route
     from ipsrl.molecules.synthesis.steps import TemplateModel
     from ipsrl.molecules.synthesis.stock import Stock
-    from ipsrl.molecules.synthesis.templates import Template, read_templates
+    from ipsrl.molecules.synthesis.templates import Template, read_templates, templates
     from ipsrl.molecules.training import train
 
 _HOME = {
@@ -44,6 +50,7 @@ _HOME = {
     "Reaction": "synthesis.route",
     "Result": "search.result",
     "Route": "synthesis.route",
+    "RxnInsight": "synthesis.reactions",
     "Scoring": "scoring.aggregate",
     "Sequences": "generator.prior",
     "StageConfig": "config",
@@ -55,8 +62,12 @@ _HOME = {
     "Timeout": "component",
     "TransformConfig": "config",
     "Vocabulary": "generator.vocabulary",
+    "classify": "synthesis.reactions",
+    "is_amide": "synthesis.reactions",
     "pretrain": "generator.pretraining",
     "read_templates": "synthesis.templates",
+    "route_is_all_amide": "synthesis.reactions",
+    "templates": "synthesis.templates",
     "train": "training",
 }
 
@@ -74,6 +85,7 @@ __all__ = [
     "Reaction",
     "Result",
     "Route",
+    "RxnInsight",
     "Scoring",
     "Sequences",
     "StageConfig",
@@ -85,8 +97,12 @@ __all__ = [
     "Timeout",
     "TransformConfig",
     "Vocabulary",
+    "classify",
+    "is_amide",
     "pretrain",
     "read_templates",
+    "route_is_all_amide",
+    "templates",
     "train",
 ]
 

@@ -19,6 +19,7 @@ name it offer.
 docs/methods.md has all of them in one table, with their sources.
 """
 
+from ipsrl.core.group import option
 from ipsrl.core.methods.base import Method, RewardMethod, divides
 from ipsrl.core.methods.counts import DARLING, GAPO, UCB, BatchPenalty, Uniqueness
 from ipsrl.core.methods.exemplar import ExemplarReplay
@@ -53,6 +54,7 @@ __all__ = [
     "Uniqueness",
     "Unlikeliness",
     "divides",
+    "option",
 ]
 
 METHODS: dict[str, type[Method]] = {

@@ -15,6 +15,8 @@ from ipsrl.config import read
 from ipsrl.report.view import Curve, View, known
 from ipsrl.runs import Run
 
+__all__ = ["curves", "view"]
+
 POINTS = 400
 """Most points of a line: more than a screen shows."""
 
@@ -60,7 +62,7 @@ def _date(path: Path) -> str:
 
 
 def view(
-    run: Run, label: str, title: str, command: str, done: Sequence[int] | None = None, **told: Any
+    run: Run, label: str, title: str, command: str, done: Sequence[int] | None = None, **more: Any
 ) -> View:
     """The view of a run with what is the same for all families.
 
@@ -70,9 +72,9 @@ def view(
       title: what was run.
       command: that runs such a thing.
       done: how far a run is that has not ended: steps done, and all.
-      told: what the family adds.
+      more: what the family adds, by the names of the fields of a view.
     """
-    state, alarms = run.state, list(told.pop("alarms", ()))
+    state, alarms = run.state, list(more.pop("alarms", ()))
     again = shlex.quote(str(run.directory))
     if state == "failed":
         alarms.insert(0, f"The run failed: {run.failure()}")
@@ -91,7 +93,7 @@ def view(
         command=f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW",
         config={key: _shown(value) for key, value in settings(run).items()},
         about=about(run),
-        **told,
+        **more,
     )
 
 
