@@ -1,6 +1,7 @@
 """The table of items is the only list of them."""
 
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from pages import PAGES
 
 from ipsrl.cli import main
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.reproduce import ITEMS, hypospace, molecules, reproduce, table_3
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,14 @@ def test_every_refused_preset_says_what_to_choose(tmp_path):
             with pytest.raises(ConfigError, match=rf"{name} has no preset {preset}.*{chosen}\."):
                 reproduce(name, preset, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "jax"])
+def test_a_missing_library_names_every_extra_that_the_item_needs(missing, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "ipsrl.reproduce.rivals.toys", raising=False)
+    with pytest.raises(MissingExtra, match=rf"'{missing}' .*ipsrl\[grids,llm,molecules,report\]"):
+        reproduce("rivals", "quick", tmp_path / "out")
 
 
 def test_the_usage_names_every_item(capsys):

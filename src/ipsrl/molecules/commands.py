@@ -8,9 +8,20 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
+from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.lazy import loader
 from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
+
+_load = loader(
+    "ipsrl.molecules",
+    {
+        "import_mamba": "generator.convert",
+        "read_smiles": "generator.pretraining",
+        "sample": "generator.quality",
+    },
+    extra="molecules",
+)
 
 
 def train(argv: list[str]) -> int:
@@ -88,15 +99,12 @@ def sample(argv: list[str]) -> int:
         raise ConfigError(f"{options.out} cannot be written. Name a file in a folder that exists.")
     one_thread()
 
-    try:
-        from ipsrl.molecules.generator.quality import sample
-    except ModuleNotFoundError as error:
-        raise MissingExtra("molecules", error.name or "torch") from None
+    draw = _load("sample")
     from ipsrl.runs import check_free
 
     if options.out is not None:
         check_free(options.out)
-    drawn, quality = sample(
+    drawn, quality = draw(
         options.prior, options.n, seed=options.seed, known=options.known,
         decorate=options.decorate, device=options.device,
     )  # fmt: skip
@@ -124,11 +132,7 @@ def import_(argv: list[str]) -> int:
         """Print an object instead of text."""
 
     options = parse(Options, argv, "ipsrl molecules import")
-    try:
-        from ipsrl.molecules.generator.convert import import_mamba
-    except ModuleNotFoundError as error:
-        raise MissingExtra("molecules", error.name or "torch") from None
-
+    import_mamba = _load("import_mamba")
     if options.out.exists():
         raise ConfigError(f"{options.out} exists, and would be overwritten. Name another --out.")
     import_mamba(options.weights, options.tokens).save(options.out)
@@ -277,7 +281,8 @@ def rank(argv: list[str]) -> int:
 
     check_libraries("vina")
     from ipsrl.molecules.docking.rank import dock, rows, text
-    from ipsrl.molecules.generator.pretraining import read_smiles
+
+    read_smiles = _load("read_smiles")
     from ipsrl.runs import Folder, progress
 
     molecules = list(read_smiles(options.smiles)[0].values())

@@ -12,11 +12,13 @@ class Item:
     """One item that can be reproduced.
 
     Attributes:
+      extras: that install its libraries, beside `report`.
       what: one line for the help.
       home: module below this package, and what in it is called with (name, preset, out).
       presets: how much of it can be run.
     """
 
+    extras: str
     what: str
     home: str
     presets: tuple[str, ...] = ("quick", "paper")
@@ -24,47 +26,66 @@ class Item:
 
 _HOURS = ("quick", "cpu", "paper")
 ITEMS = {
-    "table-1": Item("distance to the target on hyper-grids of 2 and 4 dimensions", "grids:TABLE_1"),
-    "figure-1": Item("where policies end on the 8x8 hyper-grid", "grids:FIGURE_1"),
-    "table-2": Item("right answers that language models recover", "hypospace:reproduce", _HOURS),
-    "figure-2": Item("table-2, drawn over training", "hypospace:reproduce", _HOURS),
-    "figure-3": Item("two outcomes that 35 and 7 paths lead to", "lattice:reproduce"),
-    "figures-4-5": Item("the structures of one voxel view", "hypospace:reproduce", _HOURS),
-    "table-3": Item("molecules that bind and can be made", "table_3:reproduce", _HOURS),
+    "table-1": Item(
+        "grids", "distance to the target on hyper-grids of 2 and 4 dimensions", "grids:TABLE_1"
+    ),
+    "figure-1": Item("grids", "where policies end on the 8x8 hyper-grid", "grids:FIGURE_1"),
+    "table-2": Item(
+        "llm", "right answers that language models recover", "hypospace:reproduce", _HOURS
+    ),
+    "figure-2": Item("llm", "table-2, drawn over training", "hypospace:reproduce", _HOURS),
+    "figure-3": Item("grids", "two outcomes that 35 and 7 paths lead to", "lattice:reproduce"),
+    "figures-4-5": Item("llm", "the structures of one voxel view", "hypospace:reproduce", _HOURS),
+    "table-3": Item(
+        "molecules", "molecules that bind and can be made", "table_3:reproduce", _HOURS
+    ),
     "table-3-settings": Item(
+        "molecules",
         "ours: table-3 at the paper's budgets, by settings that could explain it",
         "table_3_settings:reproduce",
         ("quick", "cpu"),
     ),
-    "table-4": Item("recovery by group size and eps", "hypospace:reproduce", _HOURS),
-    "theory": Item("the theorems, and the floor of finite groups", "theory:reproduce"),
-    "group-size": Item("ours: the floor of the group frequency", "grids:GROUP_SIZE"),
+    "table-4": Item("llm", "recovery by group size and eps", "hypospace:reproduce", _HOURS),
+    "theory": Item("grids", "the theorems, and the floor of finite groups", "theory:reproduce"),
+    "group-size": Item("grids", "ours: the floor of the group frequency", "grids:GROUP_SIZE"),
     "estimators": Item(
-        "ours: better estimates of p, beside trajectory balance", "grids:ESTIMATORS"
+        "grids", "ours: better estimates of p, beside trajectory balance", "grids:ESTIMATORS"
     ),
     "choosing": Item(
+        "grids",
         "ours: which estimator of p, by right answers per member of a group",
         "choosing:reproduce",
         ("quick", "cpu"),
     ),
-    "critic": Item("ours: what a critic of r / p adds, and one that does not move", "grids:CRITIC"),
+    "critic": Item(
+        "grids", "ours: what a critic of r / p adds, and one that does not move", "grids:CRITIC"
+    ),
     "grid-bars": Item(
+        "grids",
         "ours: published figures on hyper-grids, beside what we reach",
         "bars:reproduce",
         ("quick", "cpu"),
     ),
     "open-questions": Item(
+        "llm",
         "ours: a real language model, and questions with many right answers",
         "open_questions:reproduce",
         ("quick", "cpu"),
     ),
     "rivals": Item(
-        "ours: who keeps what is good, at what price", "rivals:reproduce", ("quick", "cpu")
+        "grids,llm,molecules",
+        "ours: who keeps what is good, at what price",
+        "rivals:reproduce",
+        ("quick", "cpu"),
     ),
     "molecule-keys": Item(
-        "ours: which outcome makes IPS act on molecules", "molecules:reproduce", ("quick", "cpu")
+        "molecules",
+        "ours: which outcome makes IPS act on molecules",
+        "molecules:reproduce",
+        ("quick", "cpu"),
     ),
     "molecule-modes": Item(
+        "molecules",
         "ours: who keeps several kinds of molecules, at what price in hits",
         "modes:reproduce",
         ("quick", "cpu"),
@@ -84,21 +105,26 @@ def reproduce(name: str, preset: str, out: Path) -> None:
       out: folder to write.
     Raises:
       ConfigError: for a preset that the item has not.
-      MissingExtra: without the libraries of `ipsrl[report]`.
+      MissingExtra: naming all extras that the item needs.
     """
-    from ipsrl.errors import ConfigError
+    from ipsrl.errors import ConfigError, MissingExtra
     from ipsrl.report.page import check_libraries
     from ipsrl.runs import Folder
 
-    check_libraries()
     item = ITEMS[name]
     if preset not in item.presets:
         why = "paper runs on a CPU" if preset == "cpu" else "it is not in the paper"
         raise ConfigError(
             f"{name} has no preset {preset}: {why}. Choose {' or '.join(item.presets)}."
         )
-    # Before hours of training.
-    Folder.make(out).claim("table.json", "index.html")
     module, _, run = item.home.partition(":")
-    getattr(import_module(f"{__name__}.{module}"), run)(name, preset, out)
+    try:
+        check_libraries()
+        # Before hours of training.
+        Folder.make(out).claim("table.json", "index.html")
+        getattr(import_module(f"{__name__}.{module}"), run)(name, preset, out)
+    except (MissingExtra, ModuleNotFoundError) as error:
+        extra, missing = error.args if isinstance(error, MissingExtra) else ("report", error.name)
+        extras = {*item.extras.split(","), "report", extra}
+        raise MissingExtra(",".join(sorted(extras)), missing) from error
     print(f"figures and page: {out / 'index.html'}")

@@ -19,7 +19,7 @@ from ipsrl.core.floor import (
 )
 from ipsrl.core.group import Group
 from ipsrl.core.methods import Method
-from ipsrl.errors import InvalidInput
+from ipsrl.errors import InvalidInput, MissingExtra
 
 LARGEST_GROUP = 2**16
 
@@ -111,9 +111,15 @@ def simulate(
       seed: the first of them.
     Returns:
       average distribution of each seed [seeds, K].
+
+    Raises:
+      MissingExtra: without JAX.
     """
-    import jax
-    import jax.numpy as jnp
+    try:
+        import jax
+        import jax.numpy as jnp
+    except ModuleNotFoundError as error:
+        raise MissingExtra("grids", error.name or "jax") from None
 
     averaged = (iterations + 1) // 2 if averaged is None else averaged
     begin, step = _bandit(rewards, group_size, method, success, estimator, start, paid, lr, groups)
