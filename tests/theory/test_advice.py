@@ -1,4 +1,4 @@
-"""What a user is told before training."""
+"""what a user reads before training."""
 
 import json
 import re

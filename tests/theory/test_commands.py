@@ -81,6 +81,14 @@ def test_the_text_says_what_the_object_says(capsys):
     assert told["recommendation"] in text
 
 
+def test_a_smaller_group_is_not_named_where_larger_ones_are_advised(capsys):
+    """Two samples of 128 equal outcomes rest at the target, and yet most outcomes are lost."""
+    assert main(["advise", "--outcomes", "128", "--group-size", "8", "--answer-tokens", "4"]) == 0
+    text = capsys.readouterr().out
+    assert "group size for" not in text
+    assert "Use groups of at least 128, or estimator='likelihood'." in text
+
+
 def test_with_success_the_target_is_of_right_outcomes(capsys):
     words = ["--rewards", "1.2,1.2,0.2,0.2", "--group-size", "16", "--success-above", "0.2"]
     told = answer(capsys, *words)

@@ -128,10 +128,10 @@ def advise(
         said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
     elif enough:
         said.append(
-            f"In expectation they rest at the target, but a group of {group_size} shows at most "
-            f"{group_size} of {kept} outcomes, so some are lost by chance."
+            f"In expectation all outcomes are kept, but a group of {group_size} shows at most "
+            f"{group_size} of {kept}, so some are lost by chance."
         )
-        said.append("Use larger groups")
+        said.append(f"Use groups of at least {kept}")
     else:
         said.append(f"Group frequency ends at a total L1 of about {floor:.3f}.")
         if needed is not None:

@@ -103,10 +103,11 @@ def advise(argv: list[str]) -> int:
             f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
             f"{advice.distribution[i]:11.4f}{dies}"
         )
-    lines.append(
-        f"total L1 of the fixed point {advice.floor_l1:.4f}; group size for at most "
-        f"{options.target_l1:g}: {advice.needed_group_size or 'none'}\n{advice.recommendation}"
-    )
+    needed, larger = advice.needed_group_size, ""
+    if needed is None or needed > told["group_size"]:
+        larger = f"; group size for at most {options.target_l1:g}: {needed or 'none'}"
+    lines.append(f"total L1 of the fixed point {advice.floor_l1:.4f}{larger}")
+    lines.append(advice.recommendation)
     found = {}
     if options.json:  # of a million outcomes this takes seconds
         found = asdict(advice) | ({} if log is None else {"log": asdict(log)})
