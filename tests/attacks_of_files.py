@@ -21,7 +21,7 @@ from ipsrl.cli import main
 
 @malicious
 def parquet_with_a_pickled_type(attack: Attack) -> None:
-    """Of Arrow's type for extensions in Python, which was unpickled once (CVE-2023-47248)."""
+    """Arrow's type for extensions in Python was unpickled once (CVE-2023-47248)."""
     marks = {"ARROW:extension:name": "arrow.py_extension_type",
              "ARROW:extension:metadata": attack.pickle}  # fmt: skip
     texts = pa.array(["a", "b"] * 8)

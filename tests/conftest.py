@@ -16,7 +16,7 @@ import pytest
 from faulty import assert_none_left
 from hypothesis import HealthCheck, settings
 
-# Of this process and those it starts: another might read a file that is half written.
+# Files of this process and those it starts: another might read a file that is half written.
 COMPILED = TemporaryDirectory(prefix="compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

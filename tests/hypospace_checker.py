@@ -87,10 +87,10 @@ def without_fence(line: str) -> str:
 class Part(NamedTuple):
     text: str
     before: str
-    """Of the response; of a box with a label, before the label."""
+    """What stands before the part, or before the label of a box."""
     after: str
     lead: str | None
-    """Of a box with a label: from the label to the box."""
+    """What stands between the label of a box and the box."""
     box: bool
 
 

@@ -117,7 +117,7 @@ def forbidden(annotation: Any, bounds: list[Any]) -> list[Any]:
 def of_model(
     model: type[BaseModel], values: dict[str, Any], place: Place = ()
 ) -> Iterator[Mutation]:
-    """Of the keys of a table and of the tables in it."""
+    """Mutations of the keys of a table, and of the tables in it."""
     for key, field in model.model_fields.items():
         for typo in typos(key, model.model_fields):
             yield (*place, typo), 1

@@ -152,7 +152,7 @@ def _run(command: list[object], home: Path, bin: Path) -> bool:
 
 
 def _interpreter(version: str) -> str | None:
-    """Of this version: on the PATH, or one of pyenv."""
+    """A Python of this version: on the PATH, or one of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for python in [f"python{version}", *sorted(pyenv.glob(f"{version}.*/bin/python"))]:
         if shutil.which(python) and not subprocess.call(

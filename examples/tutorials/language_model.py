@@ -6,6 +6,7 @@ The model is tiny and made here, so this takes half a minute on a CPU.
 import tempfile
 from pathlib import Path
 
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -63,6 +64,7 @@ def answers(trainer):
 
 
 def main():
+    torch.set_num_threads(1)  # two threads wait for each other after every step of a tiny model
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tiny.build(folder / "model", [PROMPT])

@@ -189,7 +189,7 @@ def _run(argv: list[str]) -> int:
                 asked = any(word in ("-h", "--help") or "--tyro-" in word for word in argv)
                 if asked or name == "help" or end.code == 2:  # of tyro, which has said why
                     raise
-                # Of code that is not ours: its 0 would pass for success.
+                # The user's code has exited: its 0 would pass for success.
                 print(f"ipsrl {name}: ended without a result ({words(end)})", file=sys.stderr)
                 return 1
     of_family = [_line(name) for name in COMMANDS if name.startswith(f"{argv[0]} ")]

@@ -56,7 +56,7 @@ class StrictConfig(BaseModel):
         problems = [f"{key}{fault}" for key, fault in islice(_not_toml(values), _TOLD + 1)]
         unknown = [key for key in values if key not in type(self).model_fields]
         if not problems and len(unknown) > _TOLD and self.model_config.get("extra") == "forbid":
-            # Of very many, pydantic's own list takes seconds.
+            # pydantic's own list of very many takes seconds.
             problems = [_unknown(type(self), key) for key in unknown[:_TOLD]]
             problems += [""] * (len(unknown) - _TOLD)
         if not problems:

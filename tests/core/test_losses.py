@@ -267,7 +267,7 @@ def test_exemplars_by_hand(xp):
 
 
 def test_the_gradient_of_an_exemplar_by_hand():
-    """Of the logits of one token: (pi - 1[token]) / T, with pi = (1/2, 1/4, 1/4) and T = 2."""
+    """At the logits of one token: (pi - 1[token]) / T, with pi = (1/2, 1/4, 1/4) and T = 2."""
     logits = torch.log(torch.tensor([[2.0, 1.0, 1.0]] * 2, dtype=torch.float64))
     logits.requires_grad_()
     log_pi = logits.log_softmax(-1)[torch.arange(2), torch.tensor([0, 2])]

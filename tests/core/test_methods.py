@@ -551,7 +551,7 @@ class TestPKPO(MethodSuite):
 
 
 def similarities(ids):
-    """Of a kernel of positions, in [0, 1] and 1 for each and itself."""
+    """Similarities by a kernel of positions, in [0, 1], and 1 for each and itself."""
     place = np.arange(ids.shape[-1])
     kernel = np.exp(-np.abs(place[:, None] - place) / 2)
     return np.broadcast_to(kernel, (*ids.shape, ids.shape[-1])).copy()

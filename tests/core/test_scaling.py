@@ -120,7 +120,7 @@ def test_samples_without_outcome_keep_their_reward(xp, alpha):
 
 
 def test_masked_samples_get_zero_and_do_not_count(xp):
-    # Of the group 7 7 8 | 7 without the last: p^ = 2/3, 2/3, 1/3; NaN in padding is not read.
+    # The group 7 7 8 | 7 without its last member: p^ = 2/3, 2/3, 1/3; NaN in padding is not read.
     rewards, ids = xp.floats([1, 1, 1, math.nan]), xp.integers([7, 7, 8, 7])
     scaled = ips_rewards(rewards, ids, mask=xp.booleans([True, True, True, False]))
     assert_close(scaled, [1.5, 1.5, 3, 0])

@@ -74,7 +74,7 @@ outcome = lambda completions, **columns: completions
 """
 GIVEN = {  # a page -> what its Python takes from the reader
     "README.md": TRAINER,
-    "docs/collapse.md": TRAINER,
+    "docs/diagnose.md": TRAINER,
     "docs/llm.md": f"{TRAINER}trainer = GRPOTrainer(model, reward, args, dataset)",
     "docs/retrosynthesis.md": """
 import gzip

@@ -52,7 +52,7 @@ def test_many_inputs_are_added_up_as_few_are_multiplied():
 
 
 def test_gradients_are_finite_where_an_action_is_forbidden(policy):
-    """Of the entropy, in which a forbidden action has the term 0 log 0."""
+    """In the entropy a forbidden action has the term 0 log 0."""
 
     def entropy(policy):
         log_pi = log_probs_of(policy, TABLE)

@@ -138,7 +138,7 @@ def test_hypotheses_by_operators_and_depth(operators, levels, count):
 
 
 def test_observation_sets_of_the_specification():
-    """Of n of the 4 inputs: 8 + 24 + 32 + 14.  With all 4, two of 16 truth tables are missing."""
+    """Sets of 1 to 4 inputs: 8 + 24 + 32 + 14.  With 4, two of 16 truth tables are missing."""
     sets = list(Boolean().observation_sets())
     assert Counter(len(lines) for lines, _ in sets) == {1: 8, 2: 24, 3: 32, 4: 14}
     sizes = [len(keys) for _, keys in sets]

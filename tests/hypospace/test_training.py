@@ -47,7 +47,7 @@ def small(model: Path, **changes: Any) -> Config:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Of a run, which the same seed writes alike; the trainer's own have times in them."""
+    """Files of a run that the same seed writes alike; the trainer's own have times in them."""
     names = ("config.toml", "data.jsonl", "prompts.jsonl", "responses.jsonl", "result.json",
              "rl/metrics.jsonl", "rl/model/model.safetensors")  # fmt: skip
     return {name: (folder / name).read_bytes() for name in names}

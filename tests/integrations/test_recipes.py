@@ -232,7 +232,7 @@ def test_tinker_cookbook(recipe):
         tinker_cookbook__renderers={"get_text_content": lambda message: message["content"]},
         tinker_cookbook__rl__problem_env={"ProblemGroupBuilder": object},
     ).IPSGroupBuilder()
-    # Of two steps each; the malformed answer gets -.1 as ProblemEnv gives it, and stays there.
+    # Each has two steps; the malformed answer gets -.1 as ProblemEnv gives it, and stays there.
     for rows, malformed in (([0, 2, 4], 0.0), ([1, 3, 5], 0.1)):
         trajectories = [
             SimpleNamespace(

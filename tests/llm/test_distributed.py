@@ -285,7 +285,7 @@ def assert_split_as_whole(ranks: list[dict[str, Any]], whole: dict[str, Any]) ->
             assert rank[f"{name} advantages"] == pytest.approx(found, **apart)
     for rank in ranks:
         assert rank["exemplars"] == whole["exemplars"] != []
-        # Of the same completions under the same weights, but for the rounding of float32.
+        # Completions and weights are the same, up to the rounding of float32.
         assert rank["exemplars loss"] == pytest.approx(whole["exemplars loss"], rel=1e-4)
     for name in ESTIMATORS:
         for rank in ranks:

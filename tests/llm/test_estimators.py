@@ -88,7 +88,7 @@ class Exact(IPSGRPOTrainer):
 
 
 def number(text: str) -> int | None:
-    """Of the answer; None for what is not one."""
+    """The number of an answer; None for a text that is not an answer."""
     way, *letters = text.split() or [""]
     if way[:1] != "w" or len(letters) != LENGTH or any(letter[0] != "x" for letter in letters):
         return None

@@ -119,7 +119,7 @@ def test_a_prompt_without_exemplars_adds_nothing(tmp_path) -> None:
 
 
 def test_the_bank_takes_what_is_right_and_has_an_outcome(tmp_path) -> None:
-    """Of the success that was asked for, and for each prompt its own."""
+    """`success` says what is right, and each prompt has a bank of its own."""
     trainer = toy.make(
         tmp_path, ExemplarReplayTrainer, num_generations=4,
         trainer_options={

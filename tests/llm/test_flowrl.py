@@ -49,7 +49,7 @@ def flow(saved: Path, folder: Path, prompts: tuple[str, ...] = (), **options: An
 
 
 def all_probabilities(net: Any, prompt: str = "name one") -> np.ndarray:
-    """Of every word [V]."""
+    """The probability of every word [V]."""
     net.eval()
     with torch.no_grad():
         logits = net(**toy.tokenizer()(prompt, return_tensors="pt")).logits[0, -1]

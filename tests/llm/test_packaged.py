@@ -52,7 +52,7 @@ def test_the_parts_are_joined_and_kept(index, monkeypatch) -> None:
     read = []
 
     def convert(weights: Path, folder: Path) -> None:
-        """Of four bytes there is no model to be made."""
+        """Four bytes are not a model, so nothing is converted."""
         read.append(weights.read_bytes())
         folder.mkdir()
 

@@ -290,7 +290,7 @@ def test_environments(tmp_path) -> None:
 
 @calls_tools
 def test_environments_that_give_the_reward(tmp_path) -> None:
-    """Of two kinds; one gives rewards, and there is no reward function."""
+    """There are two kinds. One gives rewards, and there is no reward function."""
     to_outcome: Given = []
     toy.train(
         tmp_path, IPSGRPOTrainer, max_steps=1, **TABLE, shuffle_dataset=False, **walkers(),

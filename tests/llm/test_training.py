@@ -269,7 +269,7 @@ def test_so_does_every_kind_of_run_and_of_death(kind, number, home, finished, tm
 @pytest.mark.promise(number=6)
 @pytest.mark.parametrize("kind", ["replay", "flowrl-table"])
 def test_ten_kills_change_nothing(kind, home, tmp_path, record_property) -> None:
-    """Of 40 steps with 20 checkpoints; some die while they write one."""
+    """The run has 40 steps and 20 checkpoints, and some kills come while one is written."""
     config = task(home, trl={"max_steps": 40}, **KINDS[kind])
     train(config, tmp_path / "whole")
 

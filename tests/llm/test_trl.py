@@ -189,7 +189,7 @@ def test_logs_are_the_table_summed_up(tmp_path) -> None:
     ids=["grpo", "batch", "rloo"],
 )
 def test_what_trl_logs_is_what_it_would_log(tmp_path, plain, trainer, settings) -> None:
-    """Of a model that does not learn, all numbers, to the last bit; and the rewards in the table.
+    """The model does not learn, so all numbers are equal to the last bit, and so is the table.
 
     Two functions of one name, and rewards whose sum has rounding errors, come from users.
     """
@@ -268,7 +268,7 @@ def test_replay_warns_too(tmp_path, caplog, texts, message) -> None:
     with caplog.at_level(logging.WARNING, logger="ipsrl.llm"):
         rewards_of(trainer, texts)
         rewards_of(trainer, texts)
-    # Of eps nothing is said: a share of several groups may be below 1/G.
+    # There is no warning about eps: a share of several groups may be below 1/G.
     assert [message in record.getMessage() for record in caplog.records] == [True]
 
 
@@ -762,7 +762,7 @@ def test_every_method_learns_from_its_evidence(tmp_path, name) -> None:
 
 
 def log_prob(trainer: Any, model: Any, token: int) -> float:
-    """Of a completion of one token, alone and not padded."""
+    """The log-probability of a completion of one token, alone and not padded."""
     start = trainer.processing_class("name one", return_tensors="pt")
     with torch.no_grad():
         logits = model(**start).logits[0, -1]
@@ -920,7 +920,7 @@ def test_only_what_is_right_is_scaled(tmp_path, success) -> None:
     trainer.model.train()
     inputs = [{"prompt": prompt} for prompt in prompts]
     scaled = trainer._calculate_rewards(inputs, prompts, texts, [[0]] * len(texts))
-    # Of 16, 8 are right with a0 and 4 with a1: 1.2 / (8/16) and 1.2 / (4/16).
+    # 8 of 16 are right with a0, and 4 with a1: 1.2 / (8/16) and 1.2 / (4/16).
     rewards = scaled.sum(dim=1).tolist()
     assert rewards[:4] == [pytest.approx(value) for value in (2.4, 2.4, 4.8, 0.2)]
 

@@ -87,7 +87,7 @@ def test_sample_writes_around_a_fragment(command, small_prior, tmp_path):
 
 
 def test_a_prior_that_knows_nothing_has_figures_too(command, small_prior, tmp_path):
-    """Of no line that it writes is anything lost, nor of those that are empty."""
+    """Every line that it draws is written, also the empty ones."""
     vocabulary = Prior.load(small_prior).vocabulary
     Prior.mamba(vocabulary, hidden=8, layers=1).save(tmp_path / "prior")
     options = ["--prior", tmp_path / "prior", "--n", 64, "--json", "--out", tmp_path / "drawn"]

@@ -213,7 +213,7 @@ def test_numbers_of_a_grid_are_those_of_the_file(page_of, folder):
 
 
 def test_right_answers_are_found_or_missing(page_of, folder):
-    """Of the first prompt, the one with most: each right answer of the data set is a tile."""
+    """The first prompt has the most right answers, and each of them is a tile."""
     sets = runs.answers_of(folder / "causal" / "data.jsonl")
     most = max(len(one["admissible"]) for one in sets if one["split"] == "train")
     tiles = page_of("causal").locator(".tiles").first.locator("li")

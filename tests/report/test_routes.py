@@ -27,7 +27,7 @@ def test_steps_and_pictures_are_those_of_the_files(tmp_path):
 
 
 def test_the_first_so_many_are_drawn(tmp_path, monkeypatch):
-    """Of two, a run has one where another is on the page."""
+    """At most two are drawn, and one for each run if two runs share the page."""
     monkeypatch.setattr(module, "DRAWN", 2)
     folder = runs.routes_folder(tmp_path / "routes", ESTER)
     assert [bool(one.picture) for one in routes(folder).routes] == [True, False, False]

@@ -5,7 +5,7 @@ from run_families import NAMES, started
 
 from ipsrl.cli import main
 
-# Of each: where its lines are from, a number, and a table of what the samples ended in, if any.
+# For each: where its lines are from, a number, and a table of what the samples ended in, if any.
 SEEN = {
     "hypergrid": ("tensorboard", "total_l1/seed-0", "outcomes"),
     "llm": ("tensorboard", "outcomes/effective", "outcomes"),

@@ -104,7 +104,7 @@ def test_laws_of_pull(p, size):
 
 @given(st.floats(1e-3, 0.5), st.integers(1, 64), st.integers(1, 6))
 def test_a_likelihood_pulls_whatever_the_group(p, size, ways):
-    """Of one text per answer it is exact; of several, more are found of what is commoner."""
+    """With one text per answer it is exact; with several, common answers show more of theirs."""
     assert quality("likelihood", p, size).pull == pytest.approx(1, abs=1e-9)
     assert quality("likelihood", p, size, ways=ways).pull > 1 - 1e-6
 

@@ -17,7 +17,7 @@ def test_the_help_names_every_environment(capsys):
 
 @pytest.mark.parametrize("name", workers.names())
 def test_only_the_folder_is_printed(name, tmp_path, monkeypatch, capfd):
-    """Of an environment that is complete, so that nothing is installed."""
+    """The environment is complete, so nothing is installed."""
     monkeypatch.setenv("IPSRL_WORKERS", str(tmp_path))
     requirements = workers.FOLDER / f"{name}.txt"
     (tmp_path / name).mkdir()

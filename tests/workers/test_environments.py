@@ -70,7 +70,7 @@ def test_a_life(tool, tmp_path, capfd):
     workers.install("tool")  # again is nothing
     assert "hammer" not in capfd.readouterr().err
 
-    # Of other requirements it is not the one asked for.
+    # With other requirements it is not the one asked for.
     tool.write_text(good + "# and nails\n")
     with pytest.raises(RunError, match="older"):
         workers.interpreter("tool")

@@ -36,7 +36,7 @@ def test_what_a_program_wrote_and_how_it_ended(tmp_path):
 
 
 def test_of_a_program_that_prints_without_end_the_end_is_kept():
-    """Of 48 MB the last one, in the memory of what is kept, a copy of it, and some room to grow."""
+    """The last of 48 MB is kept, in the memory of that one, a copy of it, and some room to grow."""
     code, found = "[print('x' * (2**20 - 1)) for _ in range(48)]; print('end')", []
     memory = peak_memory(lambda: found.append(run(python(code), timeout=HANGS, longest=2**20)))
     assert found == [Ended(b"x" * (2**20 - 5) + b"\nend\n", b"", 0)]
@@ -44,7 +44,7 @@ def test_of_a_program_that_prints_without_end_the_end_is_kept():
 
 
 def test_a_program_that_reads_nothing():
-    """Of more than fits into a pipe."""
+    """It is sent more than fits into a pipe."""
     ended = run(python("print(7)"), timeout=HANGS, longest=9, stdin=b"x" * 10**6)
     assert ended == Ended(b"7\n", b"", 0)
 

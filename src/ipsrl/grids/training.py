@@ -120,7 +120,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                     "with its stop. Raise the horizon of the environment."
                 )
             if done == 0 and isinstance(loop.method, IPS) and config.uses("group"):
-                # Of the last iteration before the first evaluation.
+                # The last iteration before the first evaluation.
                 early = chunk.drawn[:, 0, (int(ends[0]) - 1) % config.eval_every]
                 groups = (-1, config.group_size)
                 if not config.explored:

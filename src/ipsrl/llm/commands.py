@@ -2,12 +2,17 @@
 
 import os
 
+from ipsrl.threads import one_thread
+
 
 def train(argv: list[str]) -> int:
     from ipsrl.command import training
     from ipsrl.llm.config import Config
 
     asked = training(argv, "ipsrl train llm", Config)
+
+    if asked.config.model == "tiny":
+        one_thread()
 
     from ipsrl.llm import train
 

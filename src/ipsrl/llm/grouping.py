@@ -33,7 +33,7 @@ def group_numbers(
     Returns:
       numbers of the prompts [R] and of the groups [R], each from 0 on without gaps.
     Raises:
-      InvalidInput: where completions of different groups cannot be told apart; for groups of one
+      InvalidInput: where completions of different groups cannot be distinguished; for groups of one
         completion; for a size that leaves a part of a group.
     """
     seen: dict[Hashable, int] = {}
@@ -110,14 +110,14 @@ def _check_uncut(cells: _Cells) -> None:
         if _lacks_image(prompt):
             raise InvalidInput(
                 f"the prompt {short(prompt)} has an image that was not logged, so prompts that "
-                "differ in the image only cannot be told apart. Keep the rows in the order in "
+                "differ in the image only cannot be distinguished. Keep the rows in the order in "
                 "which they were logged, and pass num_generations of the run as --group-size."
             )
     largest = int(size_C.argmax())
     if size_C[largest] >= 2 * commonest:
         raise InvalidInput(
             f"{cells.text(largest)}, and most others have {commonest}: they may be several groups, "
-            f"which cannot be told apart. Pass num_generations of the run, such as --group-size "
+            f"which cannot be distinguished. Pass num_generations of the run, such as --group-size "
             f"{commonest}; or --group-size {size_C[largest]} if they are one group."
         )
 
@@ -158,8 +158,8 @@ def _check_cut(cells: _Cells, group_size: int) -> None:
         torn = int(cell_S[torn_S.argmax()])
         raise InvalidInput(
             f"{cells.text(torn)} with others between them, so groups of {group_size} cannot be "
-            "told apart. Put the rows in the order in which they were logged; or pass --group-size "
-            f"{size_C[torn]} if they are one group."
+            "distinguished. Put the rows in the order in which they were logged; or pass "
+            f"--group-size {size_C[torn]} if they are one group."
         )
 
 

@@ -116,7 +116,7 @@ def _timeless(view: View, directory: Path, label: str) -> View:
 
 
 def _read(directory: Path, label: str, among: int) -> View:
-    """The view of a run; one of several that cannot be read is told, and the others are shown."""
+    """The view of a run; one of several that cannot be read is named, and the others are shown."""
     try:
         return read(directory, label, among)
     except RunError as error:

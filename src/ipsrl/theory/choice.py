@@ -31,7 +31,7 @@ class Choice:
 CHOICES = (
     Choice(1, None, None, "group", "a group can show every answer"),
     Choice(16, True, None, "likelihood", "as good as exact p from the first visit on"),
-    Choice(math.inf, None, True, "replay", "weights are bounded, so wrong answers leave sooner"),
+    Choice(math.inf, None, True, "replay", "its weights are bounded, so more answers are right"),
     Choice(math.inf, True, False, "likelihood", "nothing else looks beyond the group"),
     Choice(math.inf, False, False, "group", "nothing looks beyond the group: make it larger"),
 )

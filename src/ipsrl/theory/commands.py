@@ -45,7 +45,7 @@ def advise(argv: list[str]) -> int:
         success_above: float | None = None
         """Outcomes with a reward above this are right, and only they are scaled.  For wrong answers
         that earn something, such as a format reward: as published IPS keeps them in proportion,
-        and their rewards alone do not tell them from right ones."""
+        and their rewards alone do not distinguish them from right ones."""
         answer_tokens: float | None = None
         """Usual length of a completion in tokens, on which the best estimator depends; a quarter of
         the characters of the log's."""

@@ -242,7 +242,7 @@ def test_only_what_scores_well_gets_the_second_stage():
 
 
 def test_a_score_does_not_depend_on_the_other_ligands():
-    """Of a batch, or alone, as a worker is asked."""
+    """A worker is asked for a ligand alone, or in a batch."""
     scores = {"a": -5.0, "b": -7.0, "c": -6.0}
     engine = TwoStages(Told(scores), Told({"b": -9.0}), -6.5)
     together = engine(["a", "b", "c"])

@@ -29,7 +29,7 @@ def test_spearman_by_hand():
     assert spearman(a, -a) == pytest.approx(-1)
     # Differences of ranks 0, 0, 1, 1: 1 - 6 * 2 / (4 * 15) = .8
     assert spearman(a, np.array([1.0, 2.0, 4.0, 3.0])) == pytest.approx(0.8)
-    # Of ties the mean rank: 1.5, 1.5, 3, 4 against 1, 2, 3, 4; 4.5 / sqrt(4.5 * 5)
+    # Ties have the mean rank: 1.5, 1.5, 3, 4 against 1, 2, 3, 4; 4.5 / sqrt(4.5 * 5)
     assert spearman(np.array([1.0, 1.0, 2.0, 3.0]), a) == pytest.approx(4.5 / np.sqrt(22.5))
     assert np.isnan(spearman(a, np.ones(4)))
 
@@ -57,7 +57,7 @@ def test_a_table_by_hand():
     assert (usual.low, usual.high) == (1.0, 1.0)
     staged = found["max_evals = 100000, seeds = 3, first_evals = 25000 (best 25%)"]
     assert staged.seconds == 3 + 12 * 5 / 20
-    # Of three seeds the best: -19.6 and -20.6.
+    # The best of three seeds: -19.6 and -20.6.
     assert staged.below == pytest.approx(np.quantile([*range(-18, 0), -19.6, -20.6], 0.25))
     assert found[f"reference: exhaustiveness = {REFERENCE}"].seconds == 64
 

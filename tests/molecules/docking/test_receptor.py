@@ -115,7 +115,7 @@ def test_what_else_is_in_the_box_is_named(structure, tmp_path):
 
 
 def test_a_second_copy_of_the_ligand_is_named(structure, tmp_path):
-    """Of the same name and number, in another chain; also where the ligand has its own file."""
+    """It has the same name and number, in another chain; the ligand may have its own file."""
     near = {name: (x, y, z - 3) for name, (x, y, z) in ETHANOL.items()}
     structure[0]["B"].add_residue(other("EOH", near))
     ligand = gemmi.Structure()

@@ -69,7 +69,7 @@ def test_tokens_that_are_none(prior, tmp_path, wrong):
 
 
 def test_the_script_gets_there_from_a_pickle(prior, tmp_path):
-    """Of a dictionary like Saturn's; its vocabulary looks ids up, as Saturn's class does."""
+    """The pickle is a dictionary like Saturn's, with a vocabulary that looks ids up."""
     state = theirs(prior)
     saved = {"vocabulary": dict(enumerate(prior.vocabulary.tokens)), "network": state}
     torch.save(saved, tmp_path / "agent.prior")

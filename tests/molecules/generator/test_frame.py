@@ -92,7 +92,7 @@ def test_probabilities_of_what_may_be_written_add_up(prior):
 
 
 def test_a_branch_ends_with_its_own_bracket(prior):
-    """Of CC(C(N)C)O the frame gives all but C(N)C)."""
+    """The frame gives all of CC(C(N)C)O but C(N)C)."""
     decorated = prior.decorating("CC(*)O")
     chosen = decorated.chosen(prior.encode(["CC(C(N)C)O"]))[0].int().tolist()
     assert chosen == [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0]

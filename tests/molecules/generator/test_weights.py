@@ -58,7 +58,7 @@ def test_an_optimiser_forgets_where_nothing_was_remembered():
 
 
 def test_the_arrays_by_hand():
-    """Of every parameter its values, how many steps it took, and the two moments of Adam.
+    """Each parameter has its values, the number of its steps, and the two moments of Adam.
 
     One step of Adam: moments (1 - .9) g and (1 - .999) g^2 of the gradient g.
     """

@@ -38,7 +38,7 @@ def log_p(agent: Prior, smiles=SMILES) -> np.ndarray:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_better_becomes_likelier(agent, prior, method):
-    """Of four molecules one is taught to be best."""
+    """One of four molecules is taught to be best."""
     config = Config(method=method)
     before = log_p(agent)
     taught = np.array([1.0, 0, 0, 0]) if method == "reinvent" else np.array([1.5, -0.5, -0.5, -0.5])
@@ -66,7 +66,7 @@ def test_grpos_loss_by_hand(agent, prior):
 
 
 def test_only_what_was_written_around_a_fragment_is_taught(agent, prior):
-    """Of CC(NC)O the model chose N, C and the bracket, of CC(F)O F and the bracket."""
+    """The model chose N, C and the bracket of CC(NC)O, and F and the bracket of CC(F)O."""
     around, of = agent.decorating("CC(*)O"), prior.decorating("CC(*)O")
     ids, config = agent.encode(["CC(NC)O", "CC(F)O"]), Config(method="grpo")
     loss = update(config, around, of, sgd(agent, 1e-3), ids, np.array([1.0, -2.0]))

@@ -93,7 +93,7 @@ def test_a_molecule_that_two_steps_need_is_made_once(search):
 
 
 def test_retro_star_takes_the_cheaper_of_two_routes_and_no_circle():
-    # Of ethane both ways need one step; the circle by way of methanol costs one more.
+    # Both ways from ethane need one step; the circle by way of methanol costs one more.
     steps = {"CCC": [["CO", "C"], ["CC", "C"]], "CO": [["CCC"], ["CC"]], "CC": [["C", "C"]]}
     route = Planner(Table(steps), Stock(["C"]))("CCC")
     assert [reaction.product for reaction in route.reactions] == ["CCC", "CC"]
@@ -186,7 +186,7 @@ for search in ("retro-star", "breadth-first"):
 
 
 def test_every_process_searches_in_the_same_order():
-    # Of this stock there is no route, so that all of the search is seen.
+    # This stock allows no route, so the whole search is seen.
     argument = json.dumps([["C"], "O=C(Nc1ccccc1)N1CCN(C(=O)OCC)CC1"])
     outputs = [
         subprocess.run(

@@ -305,7 +305,7 @@ def test_the_gallery_holds_every_call_the_best_first(tmp_path):
 
 
 def test_a_search_that_goes_on_shows_its_molecules(tmp_path):
-    """Of both parts of its calls, and as before when they become one table."""
+    """It reads both parts of the calls, and shows the same once they are one table."""
     run = runs.search_run(tmp_path / "run", MOLECULES * 20, failed=3, going_on=True)
     before = read(tmp_path / "run", "r")
     assert before.state == "running"
