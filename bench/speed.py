@@ -112,7 +112,7 @@ def rows(folder: Path) -> list[Row]:
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """Of the processor, in this process and in those that it starts."""
+    """Seconds of the processor, in this process and in those that it starts."""
 
     def used() -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
