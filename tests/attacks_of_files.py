@@ -11,7 +11,6 @@ from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from attack import Attack, malicious
 
 from ipsrl.cli import main
@@ -160,7 +159,6 @@ def smiles_that_are_code(attack: Attack) -> None:
 
 @malicious
 def structures_that_are_code(attack: Attack) -> None:
-    pytest.importorskip("meeko")
     atom = "HETATM    1  C1  LIG A   1       0.000   0.000   0.000  1.00  0.00           C\n"
     for name, content in (
         ("evil.pdb", f"REMARK {attack.shell}\nHEADER {attack.python}{atom}"),

@@ -65,7 +65,6 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_prior(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a prior that knows the corpus: mostly valid, and new at times."""
-    pytest.importorskip("rdkit")
     from ipsrl.molecules import PretrainConfig, pretrain
 
     out = tmp_path_factory.mktemp("prior") / "run"

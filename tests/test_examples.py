@@ -75,7 +75,8 @@ def test_the_environment_of_the_guide_to_extending_is_learned(tmp_path):
 
 def test_code_of_the_guide_to_language_models_runs(tmp_path):
     """With a model of 0.1M parameters and on any machine, one step."""
-    tiny = pytest.importorskip("ipsrl.llm.tiny")
+    from ipsrl.llm import tiny
+
     tiny.build(tmp_path / "tiny", ["Name a root of x^2 = 4."])
     first, *_ = code_of("docs/llm.md")
     assert "Qwen/Qwen3-0.6B" in first

@@ -7,14 +7,10 @@ import pickle
 import shutil
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("rdkit")
-pytest.importorskip("trl")
-
 import attacks_of_files  # noqa: F401
 import attacks_of_models
 import jinja2
+import pytest
 import torch
 from attack import INPUTS, TASK, Attack, Runs, edit
 from transformers import AutoConfig

@@ -7,9 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("trl")
-
 import torch
 from peft import LoraConfig, get_peft_model
 

@@ -10,7 +10,6 @@ import pytest
 
 @pytest.mark.parametrize("said", [None, "2"])
 def test_a_prior_is_sampled_on_one_thread_or_as_many_as_are_asked_for(said):
-    pytest.importorskip("rdkit")
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     if said is not None:
         environment["OMP_NUM_THREADS"] = said

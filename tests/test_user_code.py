@@ -14,14 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import llm_toy as toy
 import pytest
 from forked_commands import Commands, Ended
 from helpers import promised
-
-pytest.importorskip("trl")
-pytest.importorskip("rdkit")
-
-import llm_toy as toy
 
 from ipsrl.cli import main
 

@@ -376,7 +376,8 @@ def test_replay_truncates_weights(xp):
 
 
 def test_replay_keeps_state_on_the_device_of_the_samples():
-    torch = pytest.importorskip("torch")
+    import torch
+
     # The meta device refuses to meet the CPU, as a GPU does, and is on every machine.
     samples = Group(ids=torch.zeros((2, 3), dtype=torch.int64, device="meta"))
     estimator = Replay(batches=2)

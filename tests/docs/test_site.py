@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 from pages import ROOT
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 LOADED = re.compile(
@@ -48,8 +49,7 @@ def address(site):
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_a_page_in_a_browser(address, width, scheme):
     """What is too wide scrolls by itself, in a box of its own; the page does not."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         problems, asked = [], []

@@ -10,7 +10,6 @@ import pytest
 @pytest.fixture(scope="session")
 def beginner(tmp_path_factory) -> Path:
     """Folder of a Boolean start model after 40 steps of supervised training."""
-    pytest.importorskip("trl")
     from ipsrl.hypospace import Boolean, dataset
     from ipsrl.hypospace.tiny import start_model
 

@@ -21,8 +21,6 @@ from typing import Any
 import pytest
 from helpers import HANGS, wait_until
 
-pytest.importorskip("httpx2")
-
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError, MissingExtra, RunError
 from ipsrl.hypospace import Boolean, dataset, read_lines, write_dataset

@@ -327,7 +327,6 @@ def test_an_answer_that_the_limit_of_tokens_cuts_off_says_so(beginner) -> None:
 
 
 def test_a_model_that_is_not_there_is_an_error(tmp_path) -> None:
-    pytest.importorskip("transformers")
     with pytest.raises(ConfigError, match="cannot be loaded"):
         local_model(str(tmp_path), Sampling())
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("trl")
-
 from ipsrl.hypospace import Boolean, Voxel, dataset, read_lines
 from ipsrl.hypospace.recovery import Response, evaluate
 from ipsrl.hypospace.responses import Sampling, collect, local_model, respond

@@ -278,7 +278,6 @@ FROM_TRL = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is dep
 @FROM_TRL
 def test_a_real_run_of_trl(tmp_path: Path) -> None:
     """GRPO collapses; the diagnosis of its files is what the monitor measured while it ran."""
-    pytest.importorskip("trl")
     from tiny_grpo import outcome, reward, train
 
     from ipsrl.llm.monitor import CollapseMonitor
@@ -309,7 +308,6 @@ def test_a_real_run_of_trl(tmp_path: Path) -> None:
 @FROM_TRL
 def test_a_real_run_of_ours_names_its_outcomes(tmp_path: Path) -> None:
     """IPS-GRPO logs outcome and raw_reward, so no function is needed; and it does not collapse."""
-    pytest.importorskip("trl")
     from tiny_grpo import outcome, reward, train
 
     from ipsrl.llm import IPSGRPOTrainer

@@ -518,7 +518,6 @@ print(peak() - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("size", [10**5, pytest.param(10**6, marks=pytest.mark.slow)])
 def test_memory(tmp_path: Path, kind: str, size: int, record_property: Any) -> None:

@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("trl")
-
 import torch
 import trl
 from helpers import FLOAT32_DRIFT, HANGS

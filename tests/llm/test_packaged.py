@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl")
-
 from ipsrl.errors import RunError
 from ipsrl.llm import packaged
 from ipsrl.llm.packaged import PACKAGED, Packaged, folder_of

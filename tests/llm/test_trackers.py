@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 import llm_toy as toy
-import pytest
 from llm_toy import ips
 
 from ipsrl.llm import IPSGRPOTrainer
 
 
 def test_tensorboard_receives_what_is_logged(tmp_path) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed; it is in '.[dev]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     trainer = toy.train(

@@ -41,13 +41,12 @@ def test_a_typo_is_an_unknown_key(model, key, tmp_path):
         model.load(tmp_path / "mine.toml")
 
 
-@pytest.mark.parametrize("wrong", [b"bytes", {"a": object()}, float("nan"), -1e300])
 @pytest.mark.parametrize(("model", "key"), KEYS, ids=ids)
-def test_a_value_of_another_kind_is_refused(model, key, wrong):
-    if wrong == -1e300 and key in ("low", "high", "success_above"):
-        pytest.skip("which is a number that these may be")
-    with pytest.raises(ConfigError, match=key):
-        model(**NEEDED.get(model, {}) | {key: wrong})
+def test_a_value_of_another_kind_is_refused(model, key):
+    far = [] if key in ("low", "high", "success_above") else [-1e300]  # which these may be
+    for wrong in (b"bytes", {"a": object()}, float("nan"), *far):
+        with pytest.raises(ConfigError, match=key):
+            model(**NEEDED.get(model, {}) | {key: wrong})
 
 
 def test_the_dump_of_a_configuration_loads_again(tmp_path):

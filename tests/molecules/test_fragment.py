@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.fragment import Fragment
 

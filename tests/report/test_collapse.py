@@ -6,11 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("matplotlib")
-
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from ipsrl.errors import RunError

@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("matplotlib")
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import report_runs as runs
 
-pytest.importorskip("rdkit")
-
 from ipsrl.report.molecules import curve, hits_by_calls
 
 

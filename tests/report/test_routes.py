@@ -47,7 +47,6 @@ def test_a_folder_of_routes_is_shown_and_one_of_the_users_is_not(tmp_path):
 
 
 def test_a_search_shows_the_routes_in_its_directory(tmp_path):
-    pytest.importorskip("rdkit")
     run = runs.search_run(tmp_path / "run", ["CCO", ESTER])
     runs.finish_search(run, 2)
     assert not any(isinstance(part, Routes) for part in read(tmp_path / "run", "r").parts)

@@ -8,9 +8,6 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-pytest.importorskip("trl")
-pytest.importorskip("matplotlib")
-
 from ipsrl.cli import main
 from ipsrl.core.floor import presence
 from ipsrl.core.methods import IPS

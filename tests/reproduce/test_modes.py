@@ -9,8 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl.functions import load_function
 from ipsrl.molecules import Config
 from ipsrl.molecules.molecule import similarities

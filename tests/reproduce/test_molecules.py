@@ -9,8 +9,6 @@ from itertools import combinations
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Config, Scoring

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl")
-
 from ipsrl import reproduce
 from ipsrl.errors import ConfigError
 from ipsrl.llm import tiny

@@ -7,8 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Config
 from ipsrl.reproduce.molecules import cells

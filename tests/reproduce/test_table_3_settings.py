@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules import Config
 from ipsrl.reproduce import table_3, table_3_settings

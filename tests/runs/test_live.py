@@ -160,7 +160,6 @@ def test_an_unknown_sink_is_refused():
 
 
 def test_tensorboard(tmp_path):
-    pytest.importorskip("tensorboard", reason="it is in '.[dev]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "run"

@@ -17,7 +17,6 @@ SEEN = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_watched_run_is_the_same_run(name, families, in_peace, tmp_path):
-    pytest.importorskip("tensorboard", reason="it is in '.[dev]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "run"

@@ -87,7 +87,6 @@ def test_a_run_that_crashes_is_told_and_the_others_go_on(tmp_path, capfd):
 
 
 def test_a_run_without_a_value_has_failed_also_when_the_sweep_goes_on(tmp_path, capfd):
-    pytest.importorskip("rdkit")
     (tmp_path / "oracle.py").write_text("def score(smiles):\n    raise OSError('no licence')\n")
     (tmp_path / "oracle.toml").write_text(
         "budget = 8\nbatch = 8\n[[components]]\nkind = 'function'\nfunction = 'oracle.py:score'\n"
@@ -127,7 +126,6 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path):
 
 def test_a_sweep_begins_under_slurm_and_goes_on(tmp_path):
     """With submitit's local executor; in a process of its own, as it logs to what pytest closes."""
-    pytest.importorskip("submitit")
     file, out = written(tmp_path), tmp_path / "out"
     file.write_text(file.read_text().replace('["grpo", "ips-grpo"]', '["grpo"]'))
     words = ["sweep", file, "--out", out, "--slurm", "partition=any"]

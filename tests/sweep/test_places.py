@@ -52,7 +52,7 @@ def results(run: Path) -> dict[str, bytes]:
 @forks
 def test_a_run_whose_machine_dies_goes_on_on_another(tmp_path):
     """Two nodes with one processor each; the second is killed when its run has begun."""
-    ray = pytest.importorskip("ray")
+    import ray
     from ray.cluster_utils import Cluster
 
     long = 300
@@ -91,7 +91,6 @@ def test_a_run_whose_machine_dies_goes_on_on_another(tmp_path):
 
 @forks
 def test_no_cluster_is_told_before_work(tmp_path, capsys):
-    pytest.importorskip("ray")
     file = tmp_path / "tiny.toml"
     file.write_text('train = "hypergrid"\n')
     words = ["sweep", str(file), "--out", str(tmp_path / "out"), "--ray", "nonsense"]
@@ -102,7 +101,6 @@ def test_no_cluster_is_told_before_work(tmp_path, capsys):
 
 def test_jobs_of_submitit(tmp_path):
     """Its local executor, as where there is no sbatch; one of the two cannot run."""
-    pytest.importorskip("submitit")
     (tmp_path / "bad.toml").write_text("side = 1\n")
     good, alone = job(tmp_path / "good"), job(tmp_path / "alone")
     # In a process of its own: submitit logs to a standard output that pytest closes.

@@ -122,7 +122,6 @@ def completions(tmp_path, name="log.jsonl", **changed):
 
 
 def test_a_log_answers_the_questions_itself(tmp_path, capsys):
-    pytest.importorskip("math_verify")
     log = completions(tmp_path)
     told = answer(capsys, "--from", log, "--outcome", "math")
     assert list(told) == [*KEYS, "log"]
@@ -148,7 +147,6 @@ def test_a_log_answers_the_questions_itself(tmp_path, capsys):
 
 def test_parquet_says_what_json_lines_say(tmp_path, capsys):
     """As TRL writes it: in the folder `completions` of a run, one file per step."""
-    pytest.importorskip("math_verify")
     log = completions(tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     (tmp_path / "run" / "completions").mkdir(parents=True)

@@ -5,8 +5,6 @@ import subprocess
 
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl import workers
 from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules.synthesis.reactions import RXN_INSIGHT_AMIDES, RxnInsight, route_is_all_amide

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import ray
 from components import ETHANE, PHENOL, USER, ComponentSuite
 from faulty import assert_none_left, listening, marked, molecules
 from helpers import HANGS
@@ -14,14 +15,9 @@ from helpers import HANGS
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import ComponentConfig, Failure, Scoring
 from ipsrl.molecules.component import Timeout
+from ipsrl.molecules.execution.cluster import Ray
 from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.search.oracle import Oracle, Status
-
-pytest.importorskip("ray")
-
-import ray
-
-from ipsrl.molecules.execution.cluster import Ray
 
 # Ray forks when it starts.  JAX, which other tests of this process may have loaded, warns of that.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")

@@ -6,15 +6,11 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
+import ray
 from components import PHENOL, USER
 
 from ipsrl.errors import RunError
 from ipsrl.molecules import ComponentConfig, Scoring
-
-pytest.importorskip("ray")
-
-import ray
-
 from ipsrl.molecules.execution.cluster import Ray
 
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # as in test_cluster.py

@@ -83,11 +83,11 @@ def test_a_fragment_is_on_the_device(prior):
         assert ids.device == decorated.log_probs(ids).device == META
 
 
-@pytest.mark.parametrize("method", ["reinvent", "grpo", "flowrl"])
-@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize(
+    ("method", "epochs"),
+    [("reinvent", 1), ("grpo", 1), ("grpo", 2), ("flowrl", 1), ("flowrl", 2)],
+)
 def test_an_update_reads_only_its_loss(method, epochs, prior, monkeypatch):
-    if method == "reinvent" and epochs > 1:
-        pytest.skip("refused")
     ids = prior.encode(["CCO", "c1ccccc1", "CC(=O)N"])
     prior.to(META)
     agent = Prior(copy.deepcopy(prior.model), prior.vocabulary)

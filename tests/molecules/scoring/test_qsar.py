@@ -1,14 +1,15 @@
-"""A model of scikit-learn predicts here what it predicted where it was trained, and runs no code.
-
-The tests need `pip install "ipsrl[qsar]"`, and those of ONNX skl2onnx besides.
-"""
+"""A model of scikit-learn predicts what it predicted where it was trained, and runs no code."""
 
 import sys
 
 import numpy as np
 import pytest
+import skops.io
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
+from skl2onnx import to_onnx
+from sklearn import ensemble
+from sklearn import linear_model as linear
 
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.molecules import ComponentConfig, Config, QsarConfig, Scoring, train
@@ -90,10 +91,9 @@ def made(tmp_path):
         rows = fingerprints(TRAINED, counts=counts)
         model.fit(rows, targets)
         if kind == "skops":
-            pytest.importorskip("skops.io").dump(model, path)
+            skops.io.dump(model, path)
         else:
-            convert = pytest.importorskip("skl2onnx").to_onnx
-            path.write_bytes(convert(model, rows[:1]).SerializeToString())
+            path.write_bytes(to_onnx(model, rows[:1]).SerializeToString())
         return str(path)
 
     return of
@@ -104,16 +104,6 @@ def component(path, **options):
     return ComponentConfig(kind="qsar", qsar=qsar)
 
 
-@pytest.fixture
-def ensemble():
-    return pytest.importorskip("sklearn.ensemble")
-
-
-@pytest.fixture
-def linear():
-    return pytest.importorskip("sklearn.linear_model")
-
-
 KINDS = pytest.mark.parametrize("kind", ["skops", "onnx"])
 # ONNX sums trees in float32, scikit-learn in float64.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -121,7 +111,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 @KINDS
 @pytest.mark.parametrize("counts", [False, True])
-def test_a_regression_predicts_the_same(kind, counts, made, ensemble, targets):
+def test_a_regression_predicts_the_same(kind, counts, made, targets):
     model = ensemble.RandomForestRegressor(7, random_state=0)
     path = made(model, targets, kind, counts)
     options = {"trusted": [TREE]} if kind == "skops" else {}
@@ -131,7 +121,7 @@ def test_a_regression_predicts_the_same(kind, counts, made, ensemble, targets):
 
 
 @KINDS
-def test_of_two_classes_the_second_is_told(kind, made, linear, targets):
+def test_of_two_classes_the_second_is_told(kind, made, targets):
     model = linear.LogisticRegression()
     path = made(model, (targets > 0.45).astype(int), kind)
     found = build(component(path))(NEW)
@@ -139,7 +129,7 @@ def test_of_two_classes_the_second_is_told(kind, made, linear, targets):
 
 
 @KINDS
-def test_it_is_a_component_of_a_reward(kind, made, linear, targets):
+def test_it_is_a_component_of_a_reward(kind, made, targets):
     path = made(linear.LogisticRegression(), (targets > 0.45).astype(int), kind)
     config = Config(components=[component(path), ComponentConfig(kind="qed")])
     scores = Scoring(config.components, config.aggregation)(NEW)
@@ -147,7 +137,7 @@ def test_it_is_a_component_of_a_reward(kind, made, linear, targets):
     np.testing.assert_allclose(scores.rewards, expected, rtol=1e-12)
 
 
-def test_types_that_nobody_trusts_are_named(made, ensemble, targets):
+def test_types_that_nobody_trusts_are_named(made, targets):
     path = made(ensemble.RandomForestRegressor(3), targets)
     with pytest.raises(ConfigError, match=rf'trusted = \["{TREE}"\]'):
         build(component(path))
@@ -178,14 +168,14 @@ def test_code_of_a_file_does_not_run(made, targets):
 
 
 @KINDS
-def test_three_classes_are_refused(kind, made, linear, targets):
+def test_three_classes_are_refused(kind, made, targets):
     path = made(linear.LogisticRegression(), np.digitize(targets, [0.3, 0.6]), kind)
     with pytest.raises(ConfigError, match=r"shape \[2, 3\].*one number or two classes"):
         build(component(path))
 
 
 @KINDS
-def test_another_fingerprint_is_refused(kind, made, linear, targets):
+def test_another_fingerprint_is_refused(kind, made, targets):
     path = made(linear.Ridge(), targets, kind)
     with pytest.raises(ConfigError, match="fingerprints of 128 bits.*as it was trained with"):
         build(component(path, bits=128))
@@ -194,19 +184,17 @@ def test_another_fingerprint_is_refused(kind, made, linear, targets):
 @KINDS
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04N."])
 def test_a_file_that_is_not_a_model(kind, content, tmp_path):
-    pytest.importorskip("skops.io" if kind == "skops" else "onnxruntime")
     (tmp_path / f"model.{kind}").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"model.{kind} cannot be loaded"):
         build(component(str(tmp_path / f"model.{kind}")))
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    pytest.importorskip("skops.io")
     with pytest.raises(ConfigError, match=r"a\.skops cannot be loaded"):
         build(component(str(tmp_path / "a.skops")))
 
 
-def test_a_prediction_that_is_not_a_number_is_a_failure(made, linear, targets):
+def test_a_prediction_that_is_not_a_number_is_a_failure(made, targets):
     model = linear.Ridge()
     path = made(model, targets)
     built = build(component(path))
@@ -215,7 +203,7 @@ def test_a_prediction_that_is_not_a_number_is_a_failure(made, linear, targets):
     assert built([]) == []
 
 
-def test_the_identity_is_that_of_the_model(made, linear, targets):
+def test_the_identity_is_that_of_the_model(made, targets):
     path = made(linear.Ridge(), targets)
     first = component(path)
     assert list(map(str, files(first).values())) == [path]
@@ -225,7 +213,7 @@ def test_the_identity_is_that_of_the_model(made, linear, targets):
     assert "scikit-learn" in one
 
 
-def test_a_search_with_a_model(made, linear, targets, config, tmp_path):
+def test_a_search_with_a_model(made, targets, config, tmp_path):
     path = made(linear.LogisticRegression(), (targets > 0.45).astype(int))
     result = train(config(components=[component(path)]), tmp_path / "run")
     assert result.calls == 60

@@ -1,9 +1,6 @@
 """A reaction has the class of what changes in it, however it is written."""
 
 import pytest
-
-pytest.importorskip("rdkit")
-
 from rdkit import Chem
 
 from ipsrl.molecules.synthesis.reaction_rules import RULES

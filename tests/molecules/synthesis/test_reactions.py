@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("rdkit")
-
 from ipsrl.errors import InvalidInput, RunError
 from ipsrl.molecules.synthesis.reactions import (
     RxnInsight,

@@ -5,8 +5,6 @@ import re
 import pytest
 from report_runs import HOSTILE
 
-pytest.importorskip("rdkit")
-
 from ipsrl.report.readers.drawing import HEIGHT, WIDTH, drawing
 
 

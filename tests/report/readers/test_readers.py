@@ -293,7 +293,6 @@ def test_calls_without_a_value_are_an_alarm_with_their_reasons(tmp_path):
 
 
 def test_the_gallery_holds_every_call_the_best_first(tmp_path):
-    pytest.importorskip("rdkit")
     runs.search_run(tmp_path / "run", MOLECULES * 5, failed=3)
     gallery = part(read(tmp_path / "run", "r"), Gallery)
     assert gallery.columns == ["call", "reward", "penalised", "qed", "sa"]

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("jax")
-
 from ipsrl.reproduce.rivals.contestants import CONTESTANTS, is_exact, is_ours
 from ipsrl.reproduce.rivals.record import SEEDS
 from ipsrl.reproduce.rivals.standing import intervals

@@ -2,10 +2,6 @@
 
 import pytest
 
-pytest.importorskip("jax")
-pytest.importorskip("trl")
-pytest.importorskip("rdkit")
-
 from ipsrl.reproduce.rivals.contestants import CONTESTANTS, Contestant
 from ipsrl.reproduce.rivals.families import Grid, HypoSpace, Molecules, families
 from ipsrl.reproduce.rivals.record import SEEDS

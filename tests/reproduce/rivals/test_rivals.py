@@ -5,9 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("jax")
-pytest.importorskip("matplotlib")
-
 from ipsrl import reproduce
 from ipsrl.errors import ConfigError
 from ipsrl.reproduce import rivals
@@ -59,8 +56,6 @@ def test_records_of_other_settings_are_refused(small, monkeypatch) -> None:
 
 
 def test_all_tasks_of_the_cpu_preset(tmp_path) -> None:
-    pytest.importorskip("trl")
-    pytest.importorskip("rdkit")
     names = [task.name for task in rivals._tasks(rivals.PRESETS["cpu"], tmp_path)]
     assert len(names) == len(set(names)) == 22 + 8 + 3 + 2
     assert names[0].startswith("ucpo")  # whole tables early

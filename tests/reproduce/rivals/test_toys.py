@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("jax")
-
 from ipsrl.core.methods import METHODS
 from ipsrl.reproduce.rivals.contestants import CONTESTANTS, is_exact, is_ours
 from ipsrl.reproduce.rivals.record import SEEDS
