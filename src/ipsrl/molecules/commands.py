@@ -29,6 +29,7 @@ def train(argv: list[str]) -> int:
     from ipsrl.molecules.config import Config
 
     asked = training(argv, "ipsrl train molecules", Config)
+    one_thread()
 
     from ipsrl.molecules import train
 
@@ -51,6 +52,7 @@ def pretrain(argv: list[str]) -> int:
     from ipsrl.molecules.config import PretrainConfig
 
     asked = training(argv, "ipsrl molecules pretrain", PretrainConfig)
+    one_thread()
 
     from ipsrl.molecules import pretrain
 

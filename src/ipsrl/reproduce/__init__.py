@@ -110,6 +110,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     from ipsrl.errors import ConfigError, MissingExtra
     from ipsrl.report.page import check_libraries
     from ipsrl.runs import Folder
+    from ipsrl.threads import one_thread
 
     item = ITEMS[name]
     if preset not in item.presets:
@@ -117,6 +118,8 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         raise ConfigError(
             f"{name} has no preset {preset}: {why}. Choose {' or '.join(item.presets)}."
         )
+    if preset != "paper":
+        one_thread()
     module, _, run = item.home.partition(":")
     try:
         check_libraries()

@@ -24,7 +24,6 @@ from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid
 from ipsrl.report.page import write_page
 from ipsrl.runs import Run
 from ipsrl.sweep.results import show, train_once, write_rows
-from ipsrl.threads import one_thread
 
 # Table 2 of the paper: recovery rate in %.
 _TABLE_2 = {
@@ -113,9 +112,6 @@ def _chosen(method: str) -> dict[str, Any]:
 
 def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Train every cell of an item with every seed, print the table, draw the figures to `out`."""
-    if preset_name != "paper":
-        one_thread()
-
     from ipsrl.hypospace.training import train
 
     preset = presets()[preset_name]

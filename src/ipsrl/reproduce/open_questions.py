@@ -22,7 +22,6 @@ from ipsrl.report.questions import shares_of_answers
 from ipsrl.reproduce.questions import QUESTIONS
 from ipsrl.runs import Folder, progress
 from ipsrl.sweep.results import interval, show, train_once, write_rows
-from ipsrl.threads import one_thread
 
 MODEL = "smollm2-135m"
 SAMPLES = 256
@@ -61,7 +60,6 @@ PRESETS = {
 
 def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Train the model with every method on every question, and count what it answers."""
-    one_thread()
     try:
         from ipsrl.llm.packaged import folder_of
         from ipsrl.llm.training import train
