@@ -60,7 +60,7 @@ def test_the_usage_names_every_item(capsys):
 
 def test_the_readme_names_every_item():
     text = (ROOT / "README.md").read_text()
-    (listed,) = re.findall(r"ipsrl reproduce .*\n(?: {20,}#.*\n)*", text)
+    (listed,) = re.findall(r"ipsrl reproduce .*\n(?: {20,}#.*\n)+", text)
     assert sorted(re.findall("|".join(sorted(ITEMS, key=len, reverse=True)), listed)) == sorted(
         ITEMS
     )

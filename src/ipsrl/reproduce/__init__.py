@@ -127,7 +127,8 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         Folder.make(out).claim("table.json", "index.html")
         getattr(import_module(f"{__name__}.{module}"), run)(name, preset, out)
     except (MissingExtra, ModuleNotFoundError) as error:
-        extra, missing = error.args if isinstance(error, MissingExtra) else ("report", error.name)
+        known = isinstance(error, MissingExtra)  # which may name one more, such as docking
+        extra, missing = error.args if known else ("report", error.name)
         extras = {*item.extras.split(","), "report", extra}
-        raise MissingExtra(",".join(sorted(extras)), missing) from error
+        raise MissingExtra(",".join(sorted(extras)), str(missing)) from error
     print(f"figures and page: {out / 'index.html'}")
