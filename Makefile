@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/demo.stamp  ## Table 1 of the paper in two minutes
 	$(BIN)/ipsrl reproduce table-1 --preset quick
 
-demo-llm: .venv/llm.stamp  ## a real language model collapses, and does not, in a quarter of an hour
+demo-llm: .venv/llm.stamp  ## a real language model collapses, and does not: minutes after the installation
 	$(BIN)/ipsrl reproduce open-questions --preset quick
 
 test: .venv/all.stamp  ## everything that runs in minutes

@@ -123,9 +123,10 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     module, _, run = item.home.partition(":")
     try:
         check_libraries()
+        run_item = getattr(import_module(f"{__name__}.{module}"), run)
         # Before hours of training.
         Folder.make(out).claim("table.json", "index.html")
-        getattr(import_module(f"{__name__}.{module}"), run)(name, preset, out)
+        run_item(name, preset, out)
     except (MissingExtra, ModuleNotFoundError) as error:
         known = isinstance(error, MissingExtra)  # which may name one more, such as docking
         extra, missing = error.args if known else ("report", error.name)
