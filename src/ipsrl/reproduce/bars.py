@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from rich.table import Table
 
 from ipsrl.config import shipped_configs
 from ipsrl.core.metrics import total_l1
+from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, train
 from ipsrl.report.figures import of_grids
 from ipsrl.report.page import write_page
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
 from ipsrl.sweep.results import interval, show, train_once, write_rows
 
 
@@ -50,20 +52,39 @@ BARS = {
 
 def reproduce(name: str, preset: str, out: Path) -> None:
     """Train every cell, print the table, and write figures and a page to `out`."""
-    runs = {}
+    folder, rows = Folder.make(out), []
     for path in shipped_configs("hypergrid/bars"):
         config = Config.load(path)
         if preset == "quick":
             if not path.stem.startswith("sparse-8x6"):
                 continue
             config = Config(**{**config.model_dump(), "seeds": 2})
-        runs[path.stem] = out / path.stem
-        train_once(config, runs[path.stem], train)
-    rows = [_row(cell, run) for cell, run in runs.items()]
+        rows.append(_recorded(folder, path.stem, config))
     write_rows(out, rows)
     title = f"{name}, {preset} preset"
     _print(f"{title}: median \\[lowest, highest] over the seeds", rows)
+    runs = {row["cell"]: out / row["cell"] for row in rows if (out / row["cell"]).exists()}
     write_page(out / "index.html", title=title, figures=of_grids(runs), rows=rows, runs=runs)
+
+
+def _recorded(folder: Folder, cell: str, config: Config) -> dict[str, Any]:
+    """The row of a cell, from its record or by training.
+
+    A record has a kilobyte and can be committed; then it stands for a run that is gone.
+    """
+    name = f"cells/{cell}.json"
+    if name not in folder:
+        train_once(config, folder.path / cell, train)
+        made = {"of": config.model_dump(mode="json"), "row": _row(cell, folder.path / cell)}
+        folder.write(name, json.dumps(made, indent=1).encode() + b"\n")
+    found = json.loads((folder.path / name).read_bytes())
+    # Compared as configurations: keys that have come since then count with their defaults.
+    if Config(**found["of"]) != config:
+        raise ConfigError(
+            f"{folder.path / name} holds the result of another configuration, which would be "
+            "mixed into this table. Remove it, or choose another --out."
+        )
+    return found["row"]
 
 
 def _row(cell: str, directory: Path) -> dict[str, Any]:
