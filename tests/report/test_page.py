@@ -137,15 +137,16 @@ def test_a_table_within_a_row_is_a_column_for_each_of_its_numbers():
 def test_a_sweep_has_its_table_and_its_picture(tmp_path):
     """A row as `sweep.results.rows_of` makes it; a key of the grid is a column."""
     l1 = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 1.0, 2.0]}
-    cell = {"cell": "lr=1", "values": {"lr": 1}, "runs": ["lr=1"], "failed": {}, "total_l1": l1}
-    lost = {"cell": "lr=2", "values": {"lr": 2}, "runs": ["lr=2"], "total_l1": None}
+    cell = {"cell": "lr=1", "values": {"lr": 1}, "runs": ["lr=1"], "failed": {}}
+    cell["measures"] = {"total_l1": l1, "lr": None}
+    lost = {"cell": "lr=2", "values": {"lr": 2}, "runs": ["lr=2"], "measures": {"total_l1": None}}
     write_rows(tmp_path / "sweep", [cell, {**lost, "failed": {"lr=2": "ended with code 1"}}])
     Folder(tmp_path / "sweep").write("sweep.svg", b"<svg/>")
     shown = report(tmp_path, tmp_path / "sweep").data
     (table,) = shown["tables"]
-    assert table["columns"] == ["cell", "lr", "total_l1", "failed"]
+    assert table["columns"] == ["cell", "lr", "total_l1", "lr, result", "runs failed"]
     assert table["rows"] == [
-        ["lr=1", 1, l1, None], ["lr=2", 2, None, "lr=2 ended with code 1"],
+        ["lr=1", 1, l1, None, None], ["lr=2", 2, None, None, "lr=2 ended with code 1"],
     ]  # fmt: skip
     (picture,) = shown["pictures"]
     assert b64decode(picture["src"].removeprefix("data:image/svg+xml;base64,")) == b"<svg/>"

@@ -174,18 +174,22 @@ def page(
 def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of an item's table: values, intervals, and those of one level below."""
     flat = [
-        dict(_flat(_of_sweep(row) if row.keys() >= {"values", "failed"} else row)) for row in rows
+        dict(_flat(_of_sweep(row) if row.keys() >= {"values", "measures"} else row)) for row in rows
     ]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     return Table(title, columns, [[row.get(column) for column in columns] for row in flat])
 
 
 def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed."""
-    measures = {key: value for key, value in row.items() if key not in ("cell", "values", "failed")}
-    found = {"cell": row["cell"], **row["values"], **measures}
+    """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed.
+
+    A key and a measure may have one name, such as reward.
+    """
+    found = {"cell": row["cell"], **row["values"]}
+    measures = row["measures"].items()
+    found |= {f"{name}, result" if name in found else name: value for name, value in measures}
     if failed := row["failed"]:
-        found["failed"] = "; ".join(f"{run} {why}" for run, why in failed.items())
+        found["runs failed"] = "; ".join(f"{run} {why}" for run, why in failed.items())
     return found
 
 
