@@ -57,7 +57,8 @@ def pages(folder, tmp_path_factory) -> dict[str, Path]:
     for name in SHOWN:
         write_report([folder / name], out / f"{name}.html")
     write_report([folder], out / "all.html")
-    return {name: out / f"{name}.html" for name in (*SHOWN, "all")}
+    write_report([folder / "<img src=x>"], out / "live.html", refresh=1000)
+    return {name: out / f"{name}.html" for name in (*SHOWN, "all", "live")}
 
 
 def opened(browser: Any, path: Path, width: int = 1400, scheme: str = "light") -> Any:
@@ -180,10 +181,10 @@ def test_all_runs_stand_on_one_page(page_of, folder):
     page = page_of("all")
     assert page.problems == []
     assert page.locator("img").count() == 0
-    rows = page.locator("table").first.locator("tbody tr")
-    shown = {
-        row.locator("th").inner_text(): row.locator("td").first.inner_text() for row in rows.all()
-    }
+    shown = {}
+    for table in page.locator("table", has=page.get_by_role("button", name="state")).all():
+        for row in table.locator("tbody tr").all():
+            shown[row.locator("th").inner_text()] = row.locator("td").first.inner_text()
     assert set(shown) == {path.name for path in folder.iterdir()}
     assert shown["<img src=x>"].startswith("running, 76,800 of 76,800")
     assert (shown["grid"], shown["lm-1"]) == ("ended", "failed")
@@ -335,6 +336,38 @@ def test_names_of_outcomes_are_text_in_charts_and_tiles(page_of):
         "[...document.querySelectorAll('.plot')].flatMap((p) => p.data.map((t) => t.name))"
     )
     assert "&lt;b&gt;bold&lt;/b&gt; &amp;amp; $x$ %{x}" in names
+
+
+def test_the_command_is_seen_and_copied(page_of, folder):
+    page = page_of("grid")
+    command = f"ipsrl train hypergrid --config {folder / 'grid' / 'config.toml'} --out NEW"
+    assert page.locator(".command code").inner_text() == command
+    page.get_by_role("button", name="Copy the command").click()
+    until(page, "document.querySelector('.command [role=status]').textContent")
+    assert page.evaluate("navigator.clipboard.readText()") == command
+    assert "begun" in page.locator(".source dt").all_inner_texts()
+
+
+def test_what_was_opened_stays_open_when_the_page_is_read_again(page_of):
+    page = page_of("live", width=390)
+    page.get_by_text("Configuration and origin").click()
+    figure = page.locator("figure", has=page.get_by_text("Reward", exact=True))
+    figure.locator("summary").click()
+    with page.expect_event("load"):
+        page.evaluate("scrollTo(0, 700); setTimeout(again, 50)")
+    until(page, "document.querySelectorAll('details[open]').length === 2")
+    assert page.get_by_text("side", exact=True).is_visible()
+    assert figure.locator("tbody tr").count() == 30
+    until(page, "scrollY === 700")
+
+
+def test_a_long_name_does_not_lie_over_its_neighbour(page_of):
+    """Each cell of the table of runs holds what it shows."""
+    wider = "[...document.querySelectorAll('th.run')].filter((c) => c.scrollWidth > c.clientWidth)"
+    page = page_of("all")
+    page.evaluate("document.querySelector('th.run[scope=row]').textContent = 'x'.repeat(150)")
+    page.evaluate("document.querySelector('th.run[scope=row]').classList.remove('short')")
+    assert page.evaluate(f"{wider}.length") == 0
 
 
 def test_samples_are_searched(page_of):

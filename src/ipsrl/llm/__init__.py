@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.replay import PromptHistory
-    from ipsrl.llm.reward_function import ips_reward
     from ipsrl.llm.result import Result
+    from ipsrl.llm.reward_function import ips_reward
     from ipsrl.llm.training import train
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer
 

@@ -1,7 +1,7 @@
 """A run directory: what a training run leaves behind, and how it goes on after an interruption.
 
     config.toml           the resolved configuration
-    environment.json      family, versions, git revision, digests of configuration and input files
+    environment.json      family, command, versions, git revision, digests of configuration, inputs
     files.json            the names of the run's own files; no other is changed or removed
     lock.json             while it is written: by which process, and since when
     metrics.jsonl         one line per evaluation and seed
