@@ -354,7 +354,7 @@ def test_what_was_opened_stays_open_when_the_page_is_read_again(page_of):
     figure = page.locator("figure", has=page.get_by_text("Reward", exact=True))
     figure.locator("summary").click()
     with page.expect_event("load"):
-        page.evaluate("scrollTo(0, 700); setTimeout(again, 50)")
+        page.evaluate("scrollTo({ top: 700, behavior: 'instant' }); setTimeout(again)")
     until(page, "document.querySelectorAll('details[open]').length === 2")
     assert page.get_by_text("side", exact=True).is_visible()
     assert figure.locator("tbody tr").count() == 30

@@ -125,7 +125,7 @@ async function reopened({ open, top }) {
     for (const one of document.querySelectorAll("details")) one.open = before.has(place(one));
     await new Promise((ready) => setTimeout(ready));
   }
-  scrollTo(0, top);
+  scrollTo({ top, behavior: "instant" });
 }
 
 const PARTS = { Table: table, Tiles: tiles, Gallery: gallery, Routes: syntheses, Frequencies: frequencies, Bars: bars, Planes: planes, Arrows: arrows };

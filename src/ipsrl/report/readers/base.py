@@ -1,4 +1,4 @@
-"""Shared parts of all families: state, command, configuration, versions, dates, metrics of a run."""
+"""Parts of all families: state, command, configuration, versions, dates and metrics of a run."""
 
 from __future__ import annotations
 
