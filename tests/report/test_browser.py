@@ -52,13 +52,18 @@ def folder(tmp_path_factory) -> Path:
 def pages(folder, tmp_path_factory) -> dict[str, Path]:
     """A page of each run, and one of all."""
     from ipsrl.report.page import write_report
+    from ipsrl.runs import Folder
 
     out = tmp_path_factory.mktemp("pages")
     for name in SHOWN:
         write_report([folder / name], out / f"{name}.html")
     write_report([folder], out / "all.html")
     write_report([folder / "<img src=x>"], out / "live.html", refresh=1000)
-    return {name: out / f"{name}.html" for name in (*SHOWN, "all", "live")}
+    item = Folder.make(out / "item")
+    item.write("table.json", b'[{"cell": "a"}]')
+    item.write("sweep.svg", runs.SVG.encode())
+    write_report([out / "item"], out / "item.html")
+    return {name: out / f"{name}.html" for name in (*SHOWN, "all", "live", "item")}
 
 
 def opened(browser: Any, path: Path, width: int = 1400, scheme: str = "light") -> Any:
@@ -237,6 +242,14 @@ def test_routes_are_drawn_and_written(page_of):
     assert section.locator("p").all_inner_texts() == [
         "2 of 3 molecules have a route within the limits.", "in stock: CCO", "no route: C1CC1",
     ]  # fmt: skip
+
+
+def test_a_picture_can_be_read_on_a_telephone(page_of):
+    """It is as wide as a book, in a box that scrolls."""
+    page = page_of("item", width=390)
+    until(page, "document.querySelector('.picture img').naturalWidth === 1700")
+    assert page.locator(".picture img").bounding_box()["width"] == 960
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_what_is_counted_has_whole_marks(page_of):

@@ -102,7 +102,7 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
     views += [_unknown(path, why) for path, why in found.troubles.items()]
     if not found.tables and not found.routes and all(v.state == "unknown" for v in views):
         raise NoRun(" ".join(why for one in views for why in one.alarms))
-    tables = [table_of(name, rows) for name, rows in found.tables.items()]
+    tables = [table_of(f"Results, {name}", rows) for name, rows in found.tables.items()]
     title = _title(paths, views)
     going_on = any(view.state == "running" for view in views)
     content = page(

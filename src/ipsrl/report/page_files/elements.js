@@ -60,9 +60,9 @@ const LONG = 140; // letters of a cell that are shown before it is opened
 const ROWS = 100; // rows that are made before somebody asks for more
 
 function cell(value, column, isText) {
-  if (column === "run") { // which may break after its commas
-    const parts = value.split(/(?<=,)/).flatMap((part) => [part, make("wbr")]);
-    return make("th", { class: value.length < 32 ? "text run short" : "text run", scope: "row" }, parts);
+  if (column === "run") { // a long one may break after its commas
+    const parts = value.length < 32 ? [value] : value.split(/(?<=,)/).flatMap((part) => [part, make("wbr")]);
+    return make("th", { class: parts.length === 1 ? "text run short" : "text run", scope: "row" }, parts);
   }
   if (column === "state") {
     const [state] = String(value).split(",");

@@ -60,16 +60,16 @@ function everything() {
   if (page.refresh) refreshing(main);
   for (const view of page.runs) if (!known.includes(view)) main.append(...view.alarms.map((words) => make("p", { class: "alarm" }, words)));
   const several = known.length > 1;
-  if (several) {
-    for (const view of known) main.append(...view.alarms.map((words) => make("p", { class: "alarm" }, `${view.label}: ${words}`)));
-    for (const part of page.overview) main.append(table(part, "h2"));
-    if (Object.keys(page.alike).length) main.append(make("h2", {}, "The same for all runs"), pairs(page.alike));
-  }
+  if (several) for (const view of known) main.append(...view.alarms.map((words) => make("p", { class: "alarm" }, `${view.label}: ${words}`)));
   for (const part of page.tables) main.append(table(part, "h2"));
   for (const part of page.routes) main.append(syntheses(part));
   if (page.pictures.length) {
     main.append(make("div", {}, page.pictures.map(({ caption, src }) => make("section", {}, make("h2", {}, caption),
       make("div", { class: "wide picture", tabindex: "0", role: "region", "aria-label": `Picture: ${caption}` }, make("img", { alt: caption, src }))))));
+  }
+  if (several) {
+    for (const part of page.overview) main.append(table(part, "h2"));
+    if (Object.keys(page.alike).length) main.append(make("h2", {}, "The same for all runs"), pairs(page.alike));
   }
   const single = known.length === 1 ? known[0] : null;
   if (single) main.append(...run({ ...single, parts: [] }).filter(Boolean));
