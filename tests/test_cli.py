@@ -187,6 +187,7 @@ def test_one_mistake_has_one_exit_code_wherever_it_is_made(given, tmp_path, monk
         (["train", "hypospace", "--domain=voxl"], "the nearest is 'voxel'. Choose among causal"),
         (["reproduce", "tabel-1"], "ITEM has no choice 'tabel-1'; the nearest is 'table-1'"),
         (["report", "runs", "--jsn"], "no option --jsn; the nearest is --json"),
+        (["completion", "bash", "--all"], "no option --all; the nearest is --help"),  # it has none
     ],
     ids=str,
 )

@@ -110,8 +110,9 @@ def _misspelt(options: Sequence[Option], argv: Sequence[str]) -> str:
             continue
         name = name.replace("_", "-")
         if name not in named:
-            near = get_close_matches(name, [one.names[-1] for one in options if one.names], 1, 0.0)
-            return f"there is no option {name}; the nearest is {near[0]}."
+            names = [*(one.names[-1] for one in options if one.names), "--help"]
+            (near,) = get_close_matches(name, names, n=1, cutoff=0.0)
+            return f"there is no option {name}; the nearest is {near}."
         one = named[name]
         values = takewhile(lambda word: not word.startswith("-"), argv[i + 1 :])
         following = [given] if is_set else list(islice(values, None if one.many else 1))

@@ -128,6 +128,8 @@ def _read(directory: Path, label: str, among: int) -> View:
     try:
         return read(directory, label, among)
     except IpsrlError as error:
+        if isinstance(error, MissingExtra) and among == 1:  # nothing is wrong with the run
+            raise
         return _unknown(label, str(error))
 
 
