@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -151,6 +152,10 @@ def test_a_wrong_call_has_exit_code_2_and_does_nothing(words, tmp_path, monkeypa
     ("typed", "meant"),
     [
         (["trian", "llm"], "train llm"),
+        (["trian"], "train"),
+        (["moleculess"], "molecules"),
+        (["sweeep"], "sweep"),
+        (["help", "trian"], "train"),
         (["train", "hypergrit"], "train hypergrid"),
         (["reprodce", "table-1"], "reproduce"),
         (["molecule", "route", "CCO"], "molecules route"),
@@ -173,10 +178,34 @@ def test_one_mistake_has_one_exit_code_wherever_it_is_made(given, tmp_path, monk
     assert "lr = 0.0" in capsys.readouterr().err
 
 
-def test_an_unknown_option_names_the_nearest(capsys):
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["train", "hypergrid", "--itterations", "3"], "no option --itterations; .* --iterations"),
+        (["train", "hypergrid", "--method", "ips-gpro"], "'ips-gpro'; the nearest is 'ips-grpo'"),
+        (["train", "llm", "--log-to", "wandb", "tensorbord"], "the nearest is 'tensorboard'"),
+        (["train", "hypospace", "--domain=voxl"], "the nearest is 'voxel'. Choose among causal"),
+        (["reproduce", "tabel-1"], "ITEM has no choice 'tabel-1'; the nearest is 'table-1'"),
+        (["report", "runs", "--jsn"], "no option --jsn; the nearest is --json"),
+        (["completion", "bash", "--all"], "no option --all; the nearest is --help"),  # it has none
+    ],
+    ids=str,
+)
+def test_an_unknown_option_or_choice_names_the_nearest(words, named, capsys):
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert re.search(named, said)
+    assert "--no-json" not in said
+    assert said.count("\n") == 1
+
+
+def test_an_environment_is_named_in_its_place(capsys):
     with pytest.raises(SystemExit):
-        main(["train", "hypergrid", "--itterations", "3"])
-    assert "--iterations" in capsys.readouterr().err
+        main(["train", "env", "--help"])
+    said = capsys.readouterr().out
+    assert said.startswith("usage: ipsrl train env ENV [options]")
+    assert "--env" not in said
+    assert "--method {ips-grpo,grpo,maxrl,...}\n" in said  # of very many the first
 
 
 @pytest.mark.parametrize(

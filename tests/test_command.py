@@ -135,13 +135,13 @@ def test_resume_refuses_a_configuration_that_was_edited(finished, tmp_path, caps
 
 def test_resume_names_the_family_of_the_run(finished, capsys):
     before = files(finished)
-    assert main(["train", "llm", "--resume", str(finished)]) == 1
+    assert main(["train", "llm", "--resume", str(finished)]) == 2
     assert "is a run of the family grids, not of llm" in capsys.readouterr().err
     assert files(finished) == before
 
 
 def test_resume_of_nothing_is_explained(tmp_path, capsys):
-    assert main(["train", "hypergrid", "--resume", str(tmp_path / "none")]) == 1
+    assert main(["train", "hypergrid", "--resume", str(tmp_path / "none")]) == 2
     assert "is not a run directory" in capsys.readouterr().err
 
 

@@ -33,6 +33,10 @@ def completed():
         (["help", "doc"], ["doctor"]),
         (["train", "hypergrid", "--iter"], ["--iterations"]),
         (["train", "hypergrid", "--method", "gr"], ["grpo"]),
+        (["train", "hypergrid", "--method", "ips-p"], ["ips-ppo"]),  # of many
+        (["train", "llm", "--log-to", "t"], ["tensorboard", "trackio"]),
+        (["train", "llm", "--log-to", "wandb", "t"], ["tensorboard", "trackio"]),
+        (["train", "llm", "--log-to", "wandb", "--qui"], ["--quiet"]),
         (["hypospace", "dataset", "v"], ["voxel"]),
         (["reproduce", "table-1", "--preset", ""], ["quick", "cpu", "paper"]),
         (["completion", ""], ["bash", "zsh", "--help"]),

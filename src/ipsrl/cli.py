@@ -101,7 +101,9 @@ COMMANDS = {
     "molecules route": Command(
         "molecules.commands:route", "a synthesis of molecules from what can be bought, drawn"
     ),
-    "report": Command("report.commands:report", "figures and a page of finished runs", "RUN..."),
+    "report": Command(
+        "report.commands:report", "one page that explains runs, running or not", "RUN..."
+    ),
     "workers install": Command(
         "workers.commands:install",
         "build the environment of a tool whose requirements clash with ours",
@@ -193,20 +195,22 @@ def _run(argv: list[str]) -> int:
                 print(f"ipsrl {name}: ended without a result ({words(end)})", file=sys.stderr)
                 return 1
     of_family = [_line(name) for name in COMMANDS if name.startswith(f"{argv[0]} ")]
-    if of_family and argv[1:] in ([], ["-h"], ["--help"]):
+    if of_family and all(word.startswith("-") for word in argv[1:]):
         print(*of_family, sep="", end="")
-        return 0 if argv[1:] else 2
-    print(f"ipsrl: no command {' '.join(argv[:2])!r}{_nearest(argv)}.", file=sys.stderr)
+        return 0 if argv[1:] in (["-h"], ["--help"]) else 2
+    said = [word for word in argv[:2] if not word.startswith("-")] or argv[:1]
+    print(f"ipsrl: no command {' '.join(said)!r}{_nearest(said)}.", file=sys.stderr)
     print("All commands:  ipsrl --help", file=sys.stderr)
     return 2
 
 
-def _nearest(argv: list[str]) -> str:
-    """The command that was probably meant, if one is near."""
+def _nearest(said: Sequence[str]) -> str:
+    """The command, or family of commands, that was probably meant, if one is near."""
     from difflib import get_close_matches
 
-    for said in (" ".join(argv[:2]), argv[0]):
-        if near := get_close_matches(said, COMMANDS, n=1, cutoff=0.6):
+    names = [*COMMANDS, *dict.fromkeys(name.partition(" ")[0] for name in COMMANDS)]
+    for typed in (" ".join(said), said[0]):
+        if near := get_close_matches(typed, names, n=1, cutoff=0.6):
             return f"; the nearest is {near[0]!r}"
     return ""
 

@@ -6,8 +6,8 @@ Python for a Tab.
 
 from __future__ import annotations
 
-import re
 import shlex
+from collections.abc import Iterable
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
@@ -15,13 +15,15 @@ from typing import Literal
 
 import tyro
 
-from ipsrl.options import parse
+from ipsrl.options import Option, collected, parse
 
-_OPTION = re.compile(r"^ +(?:-\w, )?(--[\w-]+)(?: \{([^}]*)\})?", re.MULTILINE)
 _BASH = """\
 _ipsrl() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words=
-    local said="${{COMP_WORDS[*]:1:COMP_CWORD-1}} "
+    local said="${{COMP_WORDS[*]:1:COMP_CWORD-1}} " option= one
+    for one in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        [[ $one == --* ]] && option=$one
+    done
     case "$said" in
 {cases}
     esac
@@ -59,20 +61,16 @@ def script() -> str:
     for name in COMMANDS:
         if name == "help":
             continue
-        page = StringIO()
-        with redirect_stdout(page), suppress(SystemExit):
+        with redirect_stdout(StringIO()), collected() as options, suppress(SystemExit):
             main([*name.split(), "--help"])
-        found = dict(_OPTION.findall(page.getvalue()))
-        places = re.findall(r"One of: ([\w, -]+)\.", " ".join(page.getvalue().split()))
-        values = "".join(
-            f"            {option}) words={shlex.quote(choices.replace(',', ' '))} ;;\n"
-            for option, choices in found.items()
-            if choices
-        )
+        places = [word for one in options if not one.names for word in one.choices]
+        names = [one.names[-1] for one in options if one.names]
         cases.append(
             f"    {name.replace(' ', chr(92) + ' ')}\\ *)\n"
-            f"        words={shlex.quote(' '.join([*places, *found]).replace(',', ''))}\n"
-            + (f"        case $before in\n{values}        esac\n" if values else "")
+            f"        words={shlex.quote(' '.join([*places, *names, '--help']))}\n"
+            # After one value of several, another may follow, or an option.
+            + _values("$option", (one for one in options if one.many), " $words")
+            + _values("$before", options)
             + "        ;;"
         )
     seconds: dict[str, list[str]] = {}
@@ -83,3 +81,13 @@ def script() -> str:
             cases.append(f"    {first}\\ ) words={shlex.quote(' '.join(those))} ;;")
     cases.append(f"    ' ' | 'help ') words={shlex.quote(' '.join(seconds))} ;;")
     return _BASH.format(cases="\n".join(cases))
+
+
+def _values(of: str, options: Iterable[Option], more: str = "") -> str:
+    """Cases of the option in a variable, with the values that it takes."""
+    lines = [
+        f'            {one.names[-1]}) words={shlex.quote(" ".join(one.choices))}"{more}" ;;\n'
+        for one in options
+        if one.names and one.choices
+    ]
+    return "".join([f"        case {of} in\n", *lines, "        esac\n"]) if lines else ""

@@ -5,6 +5,7 @@
     ├── ConfigError     a configuration has an unknown key or impossible value (also ValueError)
     ├── MissingExtra    a family was used whose libraries are not installed (also ImportError)
     └── RunError        a run directory cannot be created, read or resumed; or a worker cannot run
+        ├── NoRun          what was named is not a run, or cannot be read as one (also ValueError)
         ├── WorkerDied     in ipsrl.workers.lines: its program ended or answered garbage
         └── WorkerTimeout  in ipsrl.workers.lines: its program did not answer in time
 
@@ -46,6 +47,10 @@ class MissingExtra(IpsrlError, ImportError):
 
 class RunError(IpsrlError):
     """A run directory cannot be created, read or resumed."""
+
+
+class NoRun(RunError, ValueError):
+    """A path that was named is not that of a run, or what is there cannot be read as one."""
 
 
 def pip_line(extra: str) -> str:

@@ -15,17 +15,25 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from contextlib import contextmanager, redirect_stderr
+from contextvars import ContextVar
+from difflib import get_close_matches
+from io import StringIO
+from itertools import islice, pairwise, takewhile
 from pathlib import Path
 from types import UnionType
 from typing import IO, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
+from ipsrl.errors import ConfigError
+
 _COLUMN = 26  # where the text of an option begins
 _WIDEST = 100
+_LISTED = 8  # most choices that are all listed with an option
 O = TypeVar("O")  # noqa: E741
 _NEEDED, _OPTIONS = "must be given", "options"
+_collected: ContextVar[list[Option] | None] = ContextVar("collected", default=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +45,16 @@ class Option:
       value: what follows them; "" for a switch.
       text: its help, with its default.
       group: heading that it stands under.
+      choices: all values that it takes; empty for any.
+      many: whether several values may follow it.
     """
 
     names: tuple[str, ...]
     value: str
     text: str
     group: str
+    choices: tuple[str, ...] = ()
+    many: bool = False
 
     @property
     def written(self) -> str:
@@ -62,11 +74,71 @@ def parse(
       default: its options where they are not given.
     """
     if {"-h", "--help"} & set(argv):
+        if (found := _collected.get()) is not None:
+            found.extend(options_of(kind))
+            raise SystemExit(0)
         print(page(kind, prog, description or inspect.getdoc(kind) or ""), end="")
         raise SystemExit(0)
-    return tyro.cli(
-        kind, args=list(argv), prog=prog, default=default, config=(tyro.conf.AvoidSubcommands,)
-    )
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                kind, args=list(argv), prog=prog, default=default,
+                config=(tyro.conf.AvoidSubcommands,),
+            )  # fmt: skip
+    except SystemExit as end:
+        if end.code and (trouble := _misspelt(list(options_of(kind)), argv)):
+            said = StringIO()  # which would say less
+            raise ConfigError(f"{trouble} All options:  {prog} --help") from None
+        raise
+    finally:
+        print(said.getvalue(), end="", file=sys.stderr)
+
+
+def _misspelt(options: Sequence[Option], argv: Sequence[str]) -> str:
+    """What is wrong with the first option or choice that there is not; "" if there is none."""
+    named = {name: one for one in options for name in one.names}
+    named |= {f"--no-{name[2:]}": one for name, one in named.items() if not one.value}
+    takes = [one for one in options if not one.names]  # words before the first option, in turn
+    for i, word in enumerate(argv):
+        name, is_set, given = word.partition("=")
+        if not word.startswith("--"):
+            if takes and not any(before.startswith("-") for before in argv[:i]):
+                one = takes[0] if takes[0].many else takes.pop(0)
+                if trouble := _no_choice(one, one.value, [word]):
+                    return trouble
+            continue
+        name = name.replace("_", "-")
+        if name not in named:
+            names = [*(one.names[-1] for one in options if one.names), "--help"]
+            (near,) = get_close_matches(name, names, n=1, cutoff=0.0)
+            return f"there is no option {name}; the nearest is {near}."
+        one = named[name]
+        values = takewhile(lambda word: not word.startswith("-"), argv[i + 1 :])
+        following = [given] if is_set else list(islice(values, None if one.many else 1))
+        if trouble := _no_choice(one, name, following):
+            return trouble
+    return ""
+
+
+def _no_choice(one: Option, name: str, values: Sequence[str]) -> str:
+    for value in values:
+        if one.choices and value not in one.choices:
+            (near,) = get_close_matches(value, one.choices, n=1, cutoff=0.0)
+            among = f" Choose among {', '.join(one.choices)}." if len(one.choices) > 1 else ""
+            return f"{name} has no choice {value!r}; the nearest is {near!r}.{among}"
+    return ""
+
+
+@contextmanager
+def collected() -> Iterator[list[Option]]:
+    """Within, a help that is asked for is not printed: its options come into this list."""
+    found: list[Option] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
 
 
 def say(text: str, found: Mapping[str, Any], as_json: bool) -> None:
@@ -82,7 +154,7 @@ def page(command: type, prog: str, description: str) -> str:
       prog: its name.
       description: help of the command, in paragraphs; one that is indented is a list.
     """
-    options = [*_options_of(command)]
+    options = [*options_of(command)]
     last = options[-1].group if options[-1:] and options[-1].group != _NEEDED else _OPTIONS
     options.append(Option(("-h", "--help"), "", "Show this.", last))
     width = min(shutil.get_terminal_size((80, 24)).columns, _WIDEST)
@@ -105,13 +177,13 @@ def coloured(stream: IO[str]) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _options_of(command: type) -> Iterator[Option]:
+def options_of(command: type) -> Iterator[Option]:
     """Every option of a command; a nested configuration is replaced by its options."""
     for name, kind, marks, default, text, group in _fields(command):
         if tyro.conf.Suppress in marks:
             continue
         if inspect.isclass(kind) and hasattr(kind, "model_fields"):
-            yield from _options_of(kind)
+            yield from options_of(kind)
             continue
         told = next((mark for mark in marks if hasattr(mark, "help_behavior_hint")), None)
         value = _value(kind, marks)
@@ -121,16 +193,18 @@ def _options_of(command: type) -> Iterator[Option]:
         elif shown := _shown(default):
             text += f" (default: {shown})"
         option = f"--{name.replace('_', '-')}"
+        choices, many = _choices(kind), value.endswith(" ...")
         if tyro.conf.Positional in marks:
-            if get_origin(kind) is Literal:
-                text += f" One of: {', '.join(get_args(kind))}."
-            dots = " ..." if value.endswith(" ...") else ""
-            yield Option((), name.upper() + dots, text, _NEEDED)
+            if choices:
+                text += f" One of: {', '.join(choices)}."
+            written = name.upper() + (" ..." if many else "")
+            yield Option((), written, text, _NEEDED, choices, many)
             continue
         if default is True:
             option = f"--no-{name.replace('_', '-')}"
         names = (*((told and told.aliases) or ()), option)
-        yield Option(names, value, text, _NEEDED if default is dataclasses.MISSING else group)
+        group = _NEEDED if default is dataclasses.MISSING else group
+        yield Option(names, value, text, group, choices, many)
 
 
 def _fields(command: type) -> Iterator[tuple[str, Any, list[Any], Any, str, str]]:
@@ -171,13 +245,22 @@ def _value(kind: Any, marks: Sequence[Any] = ()) -> str:
     arguments = [one for one in get_args(kind) if one not in (type(None), ...)]
     match get_origin(kind):
         case origin if origin is Literal:
-            return f"{{{','.join(map(str, arguments))}}}"
+            more = ("...",) if len(arguments) > _LISTED else ()
+            return f"{{{','.join(map(str, (*arguments[: 3 if more else None], *more)))}}}"
         case origin if origin in (Union, UnionType, Annotated):
             return _value(arguments[0])
         case origin if origin in (tuple, list):
             return f"{_value(arguments[0])} ..."
     names = {bool: "", str: "TEXT", Path: "PATH"}
     return names[kind] if kind in names else kind.__name__.upper()
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """All values of an option of this type, where they are few enough to be listed in it."""
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    inside = [one for one in get_args(kind) if one not in (type(None), ...)]
+    return _choices(inside[0]) if inside and not isinstance(inside[0], str) else ()
 
 
 def _shown(default: Any) -> str:

@@ -32,7 +32,7 @@ class Shaped(StrictConfig):
     defaults: ClassVar[Mapping[str, Any]] = {}
 
     method: str = "ips-grpo"
-    """Learning algorithm."""
+    """Learning algorithm; docs/methods.md has all."""
     estimator: str | None = None
     """Estimator of p(outcome)."""
     success_above: float | None = None

@@ -66,7 +66,7 @@ def test_resume_refuses_other_options_because_it_would_ignore_them(
 
 
 def test_nothing_cannot_be_resumed(home, tmp_path, capsys) -> None:
-    assert main(["train", "llm", "--resume", str(tmp_path / "none")]) == 1
+    assert main(["train", "llm", "--resume", str(tmp_path / "none")]) == 2
     assert "is not a run directory" in capsys.readouterr().err
     with pytest.raises(RunError, match="is not a run directory"):
         train(task(home), tmp_path / "none", resume=True)

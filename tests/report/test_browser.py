@@ -50,12 +50,18 @@ def folder(tmp_path_factory) -> Path:
 def pages(folder, tmp_path_factory) -> dict[str, Path]:
     """A page of each run, and one of all."""
     from ipsrl.report.page import write_report
+    from ipsrl.runs import Folder
 
     out = tmp_path_factory.mktemp("pages")
     for name in SHOWN:
         write_report([folder / name], out / f"{name}.html")
     write_report([folder], out / "all.html")
-    return {name: out / f"{name}.html" for name in (*SHOWN, "all")}
+    write_report([folder / "<img src=x>"], out / "live.html", refresh=1000)
+    item = Folder.make(out / "item")
+    item.write("table.json", b'[{"cell": "a"}]')
+    item.write("sweep.svg", runs.SVG.encode())
+    write_report([out / "item"], out / "item.html")
+    return {name: out / f"{name}.html" for name in (*SHOWN, "all", "live", "item")}
 
 
 def opened(browser: Any, path: Path, width: int = 1400, scheme: str = "light") -> Any:
@@ -176,10 +182,10 @@ def test_all_runs_stand_on_one_page(page_of, folder):
     page = page_of("all")
     assert page.problems == []
     assert page.locator("img").count() == 0
-    rows = page.locator("table").first.locator("tbody tr")
-    shown = {
-        row.locator("th").inner_text(): row.locator("td").first.inner_text() for row in rows.all()
-    }
+    shown = {}
+    for table in page.locator("table", has=page.get_by_role("button", name="state")).all():
+        for row in table.locator("tbody tr").all():
+            shown[row.locator("th").inner_text()] = row.locator("td").first.inner_text()
     assert set(shown) == {path.name for path in folder.iterdir()}
     assert shown["<img src=x>"].startswith("running, 76,800 of 76,800")
     assert (shown["grid"], shown["lm-1"]) == ("ended", "failed")
@@ -232,6 +238,14 @@ def test_routes_are_drawn_and_written(page_of):
     assert section.locator("p").all_inner_texts() == [
         "2 of 3 molecules have a route within the limits.", "in stock: CCO", "no route: C1CC1",
     ]  # fmt: skip
+
+
+def test_a_picture_can_be_read_on_a_telephone(page_of):
+    """It is as wide as a book, in a box that scrolls."""
+    page = page_of("item", width=390)
+    until(page, "document.querySelector('.picture img').naturalWidth === 1700")
+    assert round(page.locator(".picture img").bounding_box()["width"]) == 960
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_what_is_counted_has_whole_marks(page_of):
@@ -331,6 +345,38 @@ def test_names_of_outcomes_are_text_in_charts_and_tiles(page_of):
         "[...document.querySelectorAll('.plot')].flatMap((p) => p.data.map((t) => t.name))"
     )
     assert "&lt;b&gt;bold&lt;/b&gt; &amp;amp; $x$ %{x}" in names
+
+
+def test_the_command_is_seen_and_copied(page_of, folder):
+    page = page_of("grid")
+    command = f"ipsrl train hypergrid --config {folder / 'grid' / 'config.toml'} --out NEW"
+    assert page.locator(".command code").inner_text() == command
+    page.get_by_role("button", name="Copy the command").click()
+    until(page, "document.querySelector('.command [role=status]').textContent")
+    assert page.evaluate("navigator.clipboard.readText()") == command
+    assert "begun" in page.locator(".source dt").all_inner_texts()
+
+
+def test_what_was_opened_stays_open_when_the_page_is_read_again(page_of):
+    page = page_of("live", width=390)
+    page.get_by_text("Configuration and origin").click()
+    figure = page.locator("figure", has=page.get_by_text("Reward", exact=True))
+    figure.locator("summary").click()
+    with page.expect_event("load"):
+        page.evaluate("scrollTo({ top: 700, behavior: 'instant' }); setTimeout(again)")
+    until(page, "document.querySelectorAll('details[open]').length === 2")
+    assert page.get_by_text("side", exact=True).is_visible()
+    assert figure.locator("tbody tr").count() == 30
+    until(page, "scrollY === 700")
+
+
+def test_a_long_name_does_not_lie_over_its_neighbour(page_of):
+    """Each cell of the table of runs holds what it shows."""
+    wider = "[...document.querySelectorAll('th.run')].filter((c) => c.scrollWidth > c.clientWidth)"
+    page = page_of("all")
+    page.evaluate("document.querySelector('th.run[scope=row]').textContent = 'x'.repeat(150)")
+    page.evaluate("document.querySelector('th.run[scope=row]').classList.remove('short')")
+    assert page.evaluate(f"{wider}.length") == 0
 
 
 def test_samples_are_searched(page_of):

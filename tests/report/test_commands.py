@@ -42,6 +42,16 @@ def test_no_run_is_a_wrong_call(capsys):
     assert "name at least one run directory" in capsys.readouterr().err
 
 
+def test_a_path_without_a_run_is_told_and_alone_is_a_wrong_call(grid, tmp_path, capsys):
+    typo, out = str(tmp_path / "typo"), str(tmp_path / "page.html")
+    assert main(["report", typo]) == 2
+    assert f"{typo} does not exist" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main(["report", typo, str(grid), "-o", out]) == 0
+    assert f"ipsrl report: {typo} does not exist" in capsys.readouterr().err
+    assert f"{typo} does not exist" in (tmp_path / "page.html").read_text()
+
+
 def test_a_run_that_has_not_ended_is_shown(tmp_path, capsys):
     runs.grid_run(tmp_path / "run").close()
     assert main(["report", str(tmp_path / "run")]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipsrl.report.comparison import charts, differing, groups, interval, overview
+from ipsrl.report.comparison import alike, charts, differing, groups, interval, overview
 from ipsrl.report.view import Curve, View
 
 
@@ -91,17 +91,29 @@ def test_what_differs_is_what_has_several_values():
     assert differing([*views, view("d", config={"eps": "0.2"})]) == ["method", "eps"]
 
 
-def test_the_overview_has_a_row_for_each_run():
+def test_numbers_come_before_what_differs_and_families_apart():
     views = [
-        view("a", summary={"l1": [0.5, 0.25, 1.0]}),
+        view("a", summary={"l1": [0.5, 0.25, 1.0]}, about={"begun": "today"}),
         view("b", summary={"steps": 7}, config={"seed": "1"}),
+        view("c", family="llm", summary={"reward": 1.0}, config={"lora": "16"}),
     ]
-    table = overview(views)
-    assert table.columns == ["run", "state", "seed", "l1", "steps"]
-    assert table.rows == [
-        ["a", "ended", "0", {"median": 0.5, "low": 0.25, "high": 1.0}, None],
-        ["b", "ended", "1", None, 7],
+    found, settings, other = overview(views)
+    assert found.title == "Runs, grids"
+    assert found.columns == ["run", "state", "l1", "steps", "begun"]
+    assert found.rows == [
+        ["a", "ended", {"median": 0.5, "low": 0.25, "high": 1.0}, None, "today"],
+        ["b", "ended", None, 7, ""],
     ]
+    assert (settings.columns, settings.rows) == (["run", "seed"], [["a", "0"], ["b", "1"]])
+    assert (other.title, other.columns[2:]) == ("Runs, llm", ["reward", "begun"])
+    assert [one.title for one in overview(views[2:])] == ["Runs"]
+
+
+def test_what_is_told_of_all_runs_is_told_once():
+    about = {"begun": "today", "versions": "ipsrl 1"}
+    views = [view("a", about=about), view("b", about={**about, "begun": "now"})]
+    assert alike(views) == {"versions": "ipsrl 1"}
+    assert alike([]) == {}
 
 
 def test_what_some_seeds_never_reach_is_said():

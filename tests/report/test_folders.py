@@ -2,10 +2,8 @@
 
 import json
 
-import pytest
 import report_runs as runs
 
-from ipsrl.errors import RunError
 from ipsrl.report.folders import find
 from ipsrl.runs import Folder
 from ipsrl.sweep.results import write_rows
@@ -41,12 +39,18 @@ def test_an_item_has_its_table_and_pictures(tmp_path):
     assert found.runs == {}
 
 
-def test_a_table_of_the_users_is_not_an_item(tmp_path):
-    (tmp_path / "table.json").write_text(json.dumps([{"mine": 1}]))
-    with pytest.raises(RunError, match="not a run directory .*and no folder in it is one"):
-        find([tmp_path])
-
-
-def test_what_does_not_exist_is_explained(tmp_path):
-    with pytest.raises(RunError, match="not a run directory"):
-        find([tmp_path / "nowhere"])
+def test_what_has_nothing_to_show_is_told_beside_the_others(tmp_path):
+    """A table of the user's is not an item, a typo is not a folder, and routes can be damaged."""
+    mine, typo, lost = (tmp_path / name for name in ("mine", "nowhere", "lost"))
+    mine.mkdir()
+    (mine / "table.json").write_text(json.dumps([{"mine": 1}]))
+    runs.routes_folder(lost, "CCC")
+    (lost / "routes.json").write_text("[")
+    runs.lm_run(tmp_path / "a", steps=1).close()
+    found = find([tmp_path / "a", mine, typo, lost])
+    assert list(found.runs) == ["a"]
+    assert list(found.troubles) == [str(mine), str(typo), str(lost)]
+    told = list(found.troubles.values())
+    assert "is not a run directory (no config.toml), and no folder in it is one" in told[0]
+    assert "nowhere does not exist" in told[1]
+    assert "routes.json cannot be read" in told[2]

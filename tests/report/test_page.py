@@ -13,9 +13,9 @@ import report_runs as runs
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ipsrl.errors import MissingExtra, RunError
+from ipsrl.errors import MissingExtra, NoRun
 from ipsrl.grids import Config
-from ipsrl.report.page import table_of, write_page, write_report
+from ipsrl.report.page import _read, table_of, write_page, write_report
 from ipsrl.report.view import as_json
 from ipsrl.runs import Folder, Run
 from ipsrl.sweep.results import write_rows
@@ -137,15 +137,16 @@ def test_a_table_within_a_row_is_a_column_for_each_of_its_numbers():
 def test_a_sweep_has_its_table_and_its_picture(tmp_path):
     """A row as `sweep.results.rows_of` makes it; a key of the grid is a column."""
     l1 = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 1.0, 2.0]}
-    cell = {"cell": "lr=1", "values": {"lr": 1}, "runs": ["lr=1"], "failed": {}, "total_l1": l1}
-    lost = {"cell": "lr=2", "values": {"lr": 2}, "runs": ["lr=2"], "total_l1": None}
+    cell = {"cell": "lr=1", "values": {"lr": 1}, "runs": ["lr=1"], "failed": {}}
+    cell["measures"] = {"total_l1": l1, "lr": None}
+    lost = {"cell": "lr=2", "values": {"lr": 2}, "runs": ["lr=2"], "measures": {"total_l1": None}}
     write_rows(tmp_path / "sweep", [cell, {**lost, "failed": {"lr=2": "ended with code 1"}}])
     Folder(tmp_path / "sweep").write("sweep.svg", b"<svg/>")
     shown = report(tmp_path, tmp_path / "sweep").data
     (table,) = shown["tables"]
-    assert table["columns"] == ["cell", "lr", "total_l1", "failed"]
+    assert table["columns"] == ["cell", "lr", "total_l1", "lr, result", "runs failed"]
     assert table["rows"] == [
-        ["lr=1", 1, l1, None], ["lr=2", 2, None, "lr=2 ended with code 1"],
+        ["lr=1", 1, l1, None, None], ["lr=2", 2, None, None, "lr=2 ended with code 1"],
     ]  # fmt: skip
     (picture,) = shown["pictures"]
     assert b64decode(picture["src"].removeprefix("data:image/svg+xml;base64,")) == b"<svg/>"
@@ -153,13 +154,20 @@ def test_a_sweep_has_its_table_and_its_picture(tmp_path):
 
 @pytest.mark.parametrize(
     ("sides", "title"),
-    [((8, 8), "runs: 2 runs on the 8x8 hyper-grid, 3 seeds"), ((8, 4), "runs: 2 runs")],
+    [
+        ((8, 8), "grpo, ips-grpo (group) on the 8x8 hyper-grid, 3 seeds (2 runs)"),
+        (
+            (8, 4),
+            "grpo on the 8x8 hyper-grid, 3 seeds; ips-grpo (group) on the 4x4 hyper-grid, 3 seeds",
+        ),
+    ],
 )
-def test_the_title_of_runs_is_what_they_have_in_common(sides, title, tmp_path):
-    for method, side in zip(("grpo", "ips-grpo"), sides, strict=True):
-        config = Config(method=method, side=side, seeds=3)
-        Run.create(tmp_path / "runs" / method, config).close()
-    assert report(tmp_path, tmp_path / "runs").data["title"] == title
+def test_the_title_of_runs_says_what_was_run(sides, title, tmp_path):
+    runs_of = [tmp_path / "runs" / method for method in ("grpo", "ips-grpo")]
+    for run, side in zip(runs_of, sides, strict=True):
+        Run.create(run, Config(method=run.name, side=side, seeds=3)).close()
+    assert report(tmp_path, *runs_of).data["title"] == title
+    assert report(tmp_path, tmp_path / "runs").data["title"] == f"runs: {title}"  # which has a name
 
 
 def test_figures_are_in_the_page_and_beside_it(tmp_path):
@@ -213,7 +221,7 @@ def test_numbers_of_seeds_are_median_and_range(tmp_path, grid):
 def test_no_run_is_explained_and_leaves_no_page(tmp_path):
     Run.create(tmp_path / "run", Config()).close()
     (tmp_path / "run" / "config.toml").unlink()
-    with pytest.raises(RunError, match="not a run directory"):
+    with pytest.raises(NoRun, match="not a run directory"):
         report(tmp_path, tmp_path / "run")
     assert not (tmp_path / "page.html").exists()
 
@@ -243,15 +251,42 @@ def test_there_is_no_markup_that_the_scripts_make_of_text():
 
 
 def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path, grid):
-    """Alone it is an error; among others an alarm."""
+    """Alone it is an error; among others an alarm, as is a path where there is nothing."""
     runs.search_run(tmp_path / "broken", ["CCO"] * 5).close()
     (tmp_path / "broken" / "calls.parquet").write_bytes(b"PAR1 but no more")
-    with pytest.raises(RunError, match=r"broken cannot be read .*Restore"):
+    with pytest.raises(NoRun, match=r"broken cannot be read .*Restore"):
         report(tmp_path, tmp_path / "broken")
-    html = report(tmp_path, grid, tmp_path / "broken")
-    assert [run["state"] for run in html.data["runs"]] == ["ended", "unknown"]
+    html = report(tmp_path, grid, tmp_path / "broken", tmp_path / "typo")
+    assert [run["state"] for run in html.data["runs"]] == ["ended", "unknown", "unknown"]
     assert "cannot be read" in html.data["runs"][1]["alarms"][0]
+    assert "typo does not exist" in html.data["runs"][2]["alarms"][0]
     assert {line["run"] for chart in html.data["charts"] for line in chart["lines"]} == {"run"}
+    assert html.data["title"] == "ips-grpo (group) on the 8x8 hyper-grid, 3 seeds"
+
+
+@pytest.mark.parametrize("name", ["grid", "lm", "causal", "search"])
+def test_whatever_file_is_damaged_a_run_is_shown_or_says_why(name, tmp_path):
+    """Each file of a run in turn is cut to nonsense."""
+    if name == "grid":
+        runs.finish_grid(runs.grid_run(tmp_path / name, evaluations=3))
+    elif name == "lm":
+        runs.finish_lm(runs.lm_run(tmp_path / name, steps=2))
+    elif name == "causal":
+        runs.finish_hypospace(runs.hypospace_run(tmp_path / name, steps=2))
+    else:
+        runs.finish_search(runs.search_run(tmp_path / name, ["CCO"] * 5), 5)
+    files = [path for path in sorted((tmp_path / name).rglob("*")) if path.is_file()]
+    told = []
+    for path in files:
+        before = path.read_bytes()
+        for nonsense in (b"", b'\xff{"', b"[1]\n"):
+            path.write_bytes(nonsense)
+            view = _read(tmp_path / name, name, 2)
+            told += view.alarms if view.state == "unknown" else []
+        path.write_bytes(before)
+    assert any("config.toml" in why for why in told)
+    assert len(told) > len(files)
+    assert all(len(why) > 20 for why in told)
 
 
 def test_many_runs_share_the_room_of_a_page(tmp_path):

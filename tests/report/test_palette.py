@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from ipsrl.report.colours import COLOURS
 from ipsrl.report.page import _FILES
 
 # Simulation of dichromacy in linear RGB, severity 1: Machado, Oliveira and Fernandes (2009).
@@ -61,6 +62,10 @@ def test_no_two_colours_look_alike(name, least, vision):
     colours = palette(name)
     assert len(colours) == len(set(colours)) >= 6
     assert closest(colours, vision) > least
+
+
+def test_there_are_as_many_colours_as_outcomes_with_one():
+    assert len(palette("OUTCOMES")) == COLOURS
 
 
 @pytest.mark.parametrize("scheme", PAPER)

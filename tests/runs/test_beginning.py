@@ -22,7 +22,7 @@ def test_no_run_begins_in_a_folder_of_the_users(name, families, tmp_path, capsys
     message = capsys.readouterr().err
     assert f"{out} is not empty (it holds" in message
     assert "Choose another --out" in message
-    assert main(resumed(families[name], out)) == 1
+    assert main(resumed(families[name], out)) == 2
     assert "not a run directory" in capsys.readouterr().err
     assert contents(out) == before
     record_property("figure", f"{name}: a folder with {len(before)} files is refused")

@@ -25,6 +25,15 @@ def test_a_run_records_its_family(config, family, tmp_path):
         assert Run.open(tmp_path / "run").family == family
 
 
+@pytest.mark.parametrize("program", ["/bin/ipsrl", "/lib/ipsrl/__main__.py", "/home/me/mine.py"])
+def test_the_command_is_recorded_as_it_was_typed(program, tmp_path, monkeypatch):
+    """Of a program of the user's nothing is known."""
+    monkeypatch.setattr("sys.argv", [program, "train", "env", "my env.py:make"])
+    with Run.create(tmp_path / "run", grids.Config()) as run:
+        typed = run.environment().get("command")
+    assert typed == (None if "mine" in program else "ipsrl train env 'my env.py:make'")
+
+
 def test_a_configuration_of_a_user_is_of_the_family_that_it_extends(tmp_path):
     class Mine(grids.LatticeConfig):
         pass

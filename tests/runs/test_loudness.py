@@ -59,6 +59,29 @@ def test_a_run_that_goes_on_has_the_pace_of_now(clock, capsys):
     ]  # fmt: skip
 
 
+def test_what_prepares_the_work_does_not_count(clock, capsys):
+    """A minute of compiling, then 10 of 100 in 4 s: the other 90 take 36 s."""
+    with progress("training", 100) as advance:
+        advance(0, "compiling", at_once=True)
+        clock[0] = 60.0
+        advance(0, "compiled")
+        clock[0] = 64.0
+        advance(10)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 0% compiling", "training: 0% compiled", "training: 10% 36 s left",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loudness", "lines"), [("quiet", 0), ("usual", 1), ("verbose", 4)])
+def test_of_steps_that_come_together_the_last_is_said(loudness, lines, capsys):
+    with speaking(loudness), progress("training", 4) as advance:
+        for step in range(1, 5):
+            advance(step, minor=step < 4)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert said[-1:] in ([], ["training: 100% "])
+
+
 @pytest.mark.parametrize(("loudness", "lines"), [("quiet", 0), ("usual", 1), ("verbose", 4)])
 def test_as_loud_as_asked(loudness, lines, clock, capsys):
     with speaking(loudness), progress("training", 4) as advance:

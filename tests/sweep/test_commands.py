@@ -41,17 +41,19 @@ def test_runs_are_made_once_and_compared(tmp_path, monkeypatch, capfd):
     """One process at a time, then a second command that has nothing to do."""
     monkeypatch.chdir(tmp_path)
     words = ["sweep", str(written(tmp_path)), "--workers", "1", "--json"]
-    assert main(words) == 0
-    rows = json.loads(capfd.readouterr().out)
+    assert main([*words, "-v"]) == 0
+    told = capfd.readouterr()
+    assert "sweep: 50% method=grpo ended" in told.err  # which run each line is about
+    rows = json.loads(told.out)
     out = tmp_path / "runs" / "tiny"
     assert rows == json.loads((out / "table.json").read_text())
     assert [row["values"] for row in rows] == [{"method": "grpo"}, {"method": "ips-grpo"}]
     for row in rows:
         (run,) = row["runs"]
         result = Run.open(out / run).result()
-        assert row["total_l1"]["values"] == result["total_l1"]
+        assert row["measures"]["total_l1"]["values"] == result["total_l1"]
         # The median of two seeds lies half-way between them.
-        assert row["total_l1"]["median"] == pytest.approx(sum(result["total_l1"]) / 2)
+        assert row["measures"]["total_l1"]["median"] == pytest.approx(sum(result["total_l1"]) / 2)
     assert "<svg" in (out / "sweep.svg").read_text()
     before = files(out)
     assert main(words[:-1]) == 0
@@ -78,7 +80,7 @@ def test_a_run_that_crashes_is_told_and_the_others_go_on(tmp_path, capfd):
     assert "method=grpo failed: ended with code 1: " in said.err
     assert "is not empty (it holds notes.txt)" in said.err
     rows = json.loads((out / "table.json").read_text())
-    assert [row["total_l1"] is None for row in rows] == [True, False]
+    assert [row["measures"]["total_l1"] is None for row in rows] == [True, False]
     assert list(rows[0]["failed"]) == ["method=grpo"]
     broken.unlink()
     assert main(words) == 0
@@ -99,7 +101,11 @@ def test_a_run_without_a_value_has_failed_also_when_the_sweep_goes_on(tmp_path, 
         assert main(words) == 1
         tables.append((out / "table.json").read_bytes())
     assert tables[0] == tables[1]
-    assert "To run it again, remove" in capfd.readouterr().out
+    said = capfd.readouterr()
+    assert "no oracle call has a value" in said.err
+    assert "no licence" in said.err
+    assert "written to" not in said.err
+    assert "To run it again, remove" in said.out
 
 
 def test_a_sweep_that_is_killed_goes_on(tmp_path):
@@ -163,6 +169,14 @@ def test_options_that_cannot_be_are_refused_before_work(words, why, tmp_path, ca
     file, out = written(tmp_path), tmp_path / "out"
     assert main(["sweep", str(file), "--out", str(out), *words]) == 2
     assert why in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_misspelt_measure_is_refused_before_work(tmp_path, capsys):
+    file, out = written(tmp_path), tmp_path / "out"
+    file.write_text(f'measures = ["totl_l1"]\n{file.read_text()}')
+    assert main(["sweep", str(file), "--out", str(out)]) == 2
+    assert "no number 'totl_l1'; the nearest is 'total_l1'" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config as Grid
 from ipsrl.llm import Config as LLM
-from ipsrl.sweep.config import SweepConfig, cells_of
+from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
 
 
 def cells(folder, **keys):
@@ -76,3 +76,34 @@ def test_names_of_cells_are_names_of_folders_and_differ(tmp_path):
 def test_what_cannot_be_is_refused(keys, why, tmp_path):
     with pytest.raises(ConfigError, match=why):
         cells(tmp_path, train="hypergrid", **keys)
+
+
+@pytest.mark.parametrize(
+    ("train", "measure"),
+    [
+        ("hypergrid", "total_l1"),
+        ("env", "total_l1.1"),  # of the second seed
+        ("hypergrid", "trajectories_to.0.3"),
+        ("llm", "effective"),
+        ("hypospace", "test.recovery.3.0"),
+        ("hypospace", "test.verdicts.no answer"),
+        ("molecules", "best"),
+    ],
+)
+def test_a_number_of_a_result_is_a_measure(train, measure):
+    assert measures_of(SweepConfig(train=train, measures=[measure])) == [measure]
+
+
+@pytest.mark.parametrize(
+    ("train", "measure", "nearest"),
+    [
+        ("hypergrid", "total_l2", "total_l1"),
+        ("hypergrid", "modes_total.0", "modes_total"),
+        ("llm", "rewards", "reward"),
+        ("hypospace", "test.recovery_rate", "test.recovery_rate.0"),
+        ("molecules", "ended", "restored"),  # which is text
+    ],
+)
+def test_what_no_result_has_is_refused_with_the_nearest(train, measure, nearest):
+    with pytest.raises(ConfigError, match=f"no number '{measure}'; the nearest is '{nearest}'"):
+        measures_of(SweepConfig(train=train, measures=[measure]))

@@ -14,7 +14,7 @@ from helpers import HANGS
 from ipsrl.cli import main
 from ipsrl.grids import Config
 from ipsrl.runs import Run
-from ipsrl.sweep.jobs import Job, run_all
+from ipsrl.sweep.jobs import Job, cause, run_all
 from ipsrl.sweep.places import here, on_ray, under_slurm
 
 KEYS = {
@@ -31,7 +31,7 @@ def job(out: Path, iterations: int = 2, seed: int = 0) -> Job:
     return one
 
 
-def test_what_a_run_says_last_is_why_it_failed(tmp_path):
+def test_the_error_of_a_run_is_why_it_failed(tmp_path):
     good, bad = job(tmp_path / "good"), Job("hypergrid", tmp_path / "bad")
     bad.config.write_text("side = 1\n")
     with here() as somewhere:
@@ -40,6 +40,26 @@ def test_what_a_run_says_last_is_why_it_failed(tmp_path):
     assert ended[bad].startswith("ended with code 2: ")
     assert "side = 1" in ended[bad]
     assert Run.open(good.out).finished
+
+
+TRACE = """Traceback (most recent call last):
+  File "<frozen runpy>", line 198, in _run_module_as_main
+MemoryError: no room
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("warning: few\nipsrl train llm: lr = 0\nwritten to runs/a\n", "lr = 0"),
+        (f"training: 5%\n{TRACE}resource_tracker: 1 leaked\n", "MemoryError: no room"),
+        ("training: 5%\nSegmentation fault\n\n", "Segmentation fault"),
+        ("", "it said nothing"),
+    ],
+    ids=str,
+)
+def test_the_cause_is_the_error_and_not_the_last_line(said, why):
+    assert cause(said, "llm") == why
 
 
 def results(run: Path) -> dict[str, bytes]:

@@ -3,8 +3,7 @@
 import pytest
 from rich.table import Table
 
-from ipsrl.errors import ConfigError
-from ipsrl.sweep.results import _measured, interval, show
+from ipsrl.sweep.results import _measured, interval, print_rows, show
 
 
 def test_an_interval_is_median_and_range():
@@ -23,15 +22,28 @@ def test_a_wide_table_is_not_cut_in_a_pipe(capsys):
 
 @pytest.mark.parametrize(
     ("measure", "values"),
-    [("best", [2]), ("l1", [0.5, 0.25]), ("test.rate.0", [0.75]), ("never", [])],
+    [
+        ("best", [2]),
+        ("l1", [0.5, 0.25]),
+        ("test.rate.0", [0.75]),
+        ("to.0.3", [7]),
+        ("never", []),
+        ("best.low", []),
+        ("test.rate.9", []),
+    ],
 )
 def test_a_measure_is_found_in_a_result(measure, values):
-    """A list has a value for each seed; null has none."""
-    result = {"best": 2, "l1": [0.5, None, 0.25], "test": {"rate": [0.75, 0.5]}, "never": None}
-    assert list(_measured(result, measure)) == values
+    """A list has a value for each seed; null has none, nor has what is not there."""
+    test = {"rate": [0.75, 0.5]}
+    result = {"best": 2, "l1": [0.5, None, 0.25], "test": test, "to": {"0.3": 7}, "never": None}
+    assert list(_measured(result, measure.split("."))) == values
 
 
-@pytest.mark.parametrize("measure", ["bests", "test.rates", "test.rate.9", "best.low"])
-def test_a_measure_that_is_not_there_is_refused(measure):
-    with pytest.raises(ConfigError, match="a result has no"):
-        list(_measured({"best": 2, "test": {"rate": [0.75, 0.5]}}, measure))
+def test_a_key_and_a_measure_of_one_name_have_a_column_each(capsys):
+    found = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 1.0, 2.0]}
+    row = {"cell": "c", "values": {"reward": "a.py:f"}, "failed": {}}
+    print_rows("t", [{**row, "measures": {"reward": found, "failed": None}}])
+    heads = capsys.readouterr().out.splitlines()[2]
+    assert [one.strip() for one in heads.strip("┃").split("┃")] == [
+        "reward", "reward, result", "failed", "of seeds", "runs failed",
+    ]  # fmt: skip

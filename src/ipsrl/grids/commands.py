@@ -20,11 +20,8 @@ def train(argv: list[str]) -> int:
 def train_env(argv: list[str]) -> int:
     from ipsrl.grids.config import EnvConfig
 
-    if argv and not argv[0].startswith("-"):  # what makes it, in the first place
-        argv = ["--env", *argv]
-    elif not {"--env", "--config", "--resume", "-h", "--help"} & {
-        w.partition("=")[0] for w in argv
-    }:
+    given = {word.partition("=")[0] for word in argv} & {"--config", "--resume", "-h", "--help"}
+    if not given and (not argv or argv[0].startswith("-")):
         raise ConfigError(
             "no environment is given. Name the function that makes it: "
             "ipsrl train env my_env.py:make (docs/extending.md has one)."

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from tyro.conf import Positional
 
 from ipsrl.config import check_has_effect, is_default
 from ipsrl.core.methods import GRPO, IPS, METHODS
@@ -239,7 +240,7 @@ class EnvConfig(Learning):
 
     heading: ClassVar[str] = "environment"
 
-    env: Annotated[Function, Field(min_length=1)]
+    env: Positional[Annotated[Function, Field(min_length=1)]]
     """Function that makes it, file.py:function or module:function; called without arguments."""
 
     @property

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,8 +108,10 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             carry = jax.tree.unflatten(structure, leaves)
             for seed, recent in enumerate(recents):
                 recent.ids = summary.pop(f"recent.{seed}")
+        run_chunk = loop.run.lower(carry, seeds, done).compile()
+        advance(done, "compiled")
         while done < config.iterations:
-            carry, chunk = loop.run(carry, seeds, done)
+            carry, chunk = run_chunk(carry, seeds, done)
             ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every
             ends = np.minimum(ends, config.iterations)[
                 : config.checkpoint_every // config.eval_every
@@ -145,7 +148,9 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                 }
                 kept = {f"recent.{seed}": recent.ids for seed, recent in enumerate(recents)}
                 run.checkpoint(done, {**carried, **kept, **summary})
-            advance(done, _told(rows[-1]))
+            for i, end in enumerate(ends):
+                at_end = rows[i * config.seeds : (i + 1) * config.seeds]
+                advance(int(end), _told(at_end), minor=int(end) < done)
 
     result = _result(config, loop, recents, summary)
     if run is not None:
@@ -157,11 +162,11 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
     return result
 
 
-def _told(row: dict[str, Any]) -> str:
-    """The progress message of an evaluation."""
-    if row["total_l1"] is not None:
-        return f"total L1 {row['total_l1']:.3f}"
-    return f"modes {row['modes_visited']}"
+def _told(rows: Sequence[dict[str, Any]]) -> str:
+    """The progress message of an evaluation: medians over the seeds."""
+    if all(row["total_l1"] is not None for row in rows):
+        return f"total L1 {median(row['total_l1'] for row in rows):.3f}"
+    return f"modes {median(row['modes_visited'] for row in rows):g}"
 
 
 def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarray) -> np.ndarray:

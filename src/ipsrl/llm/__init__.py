@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ipsrl.llm.flowrl import FlowRLTrainer
     from ipsrl.llm.monitor import CollapseMonitor
     from ipsrl.llm.replay import PromptHistory
+    from ipsrl.llm.result import Result
     from ipsrl.llm.reward_function import ips_reward
-    from ipsrl.llm.training import Result, train
+    from ipsrl.llm.training import train
     from ipsrl.llm.trl import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer
 
 _HOME = {
@@ -25,7 +26,7 @@ _HOME = {
     "IPSMixin": "trl",
     "IPSRLOOTrainer": "trl",
     "PromptHistory": "replay",
-    "Result": "training",
+    "Result": "result",
     "ips_reward": "reward_function",
     "train": "training",
 }

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
 from ipsrl.functions import check_takes, load_function, name_of
 from ipsrl.llm.config import Config
+from ipsrl.llm.result import Result
 from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_loaded
 from ipsrl.runs import Run, progress
 
@@ -46,23 +47,6 @@ except ModuleNotFoundError as error:
     raise MissingExtra("llm", error.name or "trl") from None
 
 _LAST = 10  # logged steps that the result is a mean of
-
-
-@dataclass(frozen=True)
-class Result:
-    """The end of a run; means over its last 10 logged steps.
-
-    Attributes:
-      steps: optimiser steps.
-      reward: mean reward before scaling; None where none was logged.
-      distinct: different outcomes per group; None where no outcome function was given.
-      effective: effective outcomes per group, exp of the entropy; None likewise.
-    """
-
-    steps: int
-    reward: float | None
-    distinct: float | None
-    effective: float | None
 
 
 class _IPSFlowRLTrainer(IPSMixin, FlowRLTrainer):

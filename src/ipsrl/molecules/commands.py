@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.lazy import loader
 from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
@@ -44,7 +44,12 @@ def train(argv: list[str]) -> int:
         f"{result.hits} hits above {threshold:g}, {result.scaffolds} scaffolds; {ob100}",
         result,
     )
-    return 1 if result.best is None else 0  # nothing has a value, so nothing was learned
+    if result.best is None:
+        raise RunError("; ".join(
+            ["no oracle call has a value, so nothing was learned",
+             *(f"{count} times {reason}" for reason, count in result.reasons.items())]
+        ))  # fmt: skip
+    return 0
 
 
 def pretrain(argv: list[str]) -> int:

@@ -31,11 +31,17 @@ def report(argv: list[str]) -> int:
         return 2
     from ipsrl.report.page import write_report
 
-    out = options.out or options.runs[0] / "report.html"
+    out = options.out or next(filter(Path.is_dir, options.runs), options.runs[0]) / "report.html"
+    told: set[str] = set()
     while True:
         began = time.monotonic()
         pause = 10
         views = write_report(options.runs, out, refresh=pause if options.watch else 0)
+        lost = [why for one in views if one.state == "unknown" for why in one.alarms]
+        for why in lost:
+            if why not in told:
+                print(f"ipsrl report: {why}", file=sys.stderr, flush=True)
+        told.update(lost)
         if not options.watch or all(view.state != "running" for view in views):
             break
         print(f"written to {out}; again while runs go on", file=sys.stderr, flush=True)

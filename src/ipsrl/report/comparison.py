@@ -150,18 +150,41 @@ def differing(views: Sequence[View]) -> list[str]:
     ]
 
 
-def overview(views: Sequence[View]) -> Table:
-    """A row for each run: its state, what differs, its numbers."""
-    keys = [key for key in differing(views) if key != "dataset"]
-    numbers = list(dict.fromkeys(key for one in views for key in one.summary))
-    rows = []
-    for one in views:
-        state = f"{one.state}{f', {one.progress}' if one.state == 'running' else ''}"
-        values = [interval(one.summary.get(key)) for key in numbers]
-        rows.append([one.label, state, *(one.config.get(key) for key in keys), *values])
-    seeds = any(isinstance(value, list) for one in views for value in one.summary.values())
-    note = "Median [lowest, highest] over the seeds." if seeds else ""
-    return Table("Runs", ["run", "state", *keys, *numbers], rows, note)
+def overview(views: Sequence[View]) -> list[Table]:
+    """For each family what its runs found, a row for each, and what differs in what they were."""
+    tables = []
+    families = list(dict.fromkeys(one.family for one in views))
+    for family in families:
+        members = [one for one in views if one.family == family]
+        of = f", {family}" if len(families) > 1 else ""
+        numbers = list(dict.fromkeys(key for one in members for key in one.summary))
+        seeds = any(isinstance(value, list) for one in members for value in one.summary.values())
+        note = "Median [lowest, highest] over the seeds." if seeds else ""
+        found = [
+            [one.label, _state(one), *(interval(one.summary.get(key)) for key in numbers),
+             one.about.get("begun", "")]
+            for one in members
+        ]  # fmt: skip
+        tables.append(Table(f"Runs{of}", ["run", "state", *numbers, "begun"], found, note))
+        if keys := [key for key in differing(members) if key != "dataset"]:
+            settings = [[one.label, *(one.config.get(key) for key in keys)] for one in members]
+            title = f"What differs in the configuration{of}"
+            tables.append(Table(title, ["run", *keys], settings))
+    return tables
+
+
+def _state(one: View) -> str:
+    return f"{one.state}, {one.progress}" if one.state == "running" else one.state
+
+
+def alike(views: Sequence[View]) -> dict[str, str]:
+    """What is told of all runs and is the same for them, such as their versions."""
+    told = [one.about for one in views if one.about]
+    return {
+        key: value
+        for key, value in (told[0] if told else {}).items()
+        if all(other.get(key) == value for other in told)
+    }
 
 
 def interval(value: Any) -> Any:

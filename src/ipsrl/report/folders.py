@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ipsrl.errors import RunError
+from ipsrl.errors import IpsrlError
 from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Routes
 from ipsrl.runs import Folder
@@ -19,49 +19,61 @@ _DEPTH = 4  # folders below the one that is named
 
 @dataclass(frozen=True)
 class Found:
-    """Runs by label; of items and sweeps their tables, and their pictures by caption; routes."""
+    """Runs by label; of items and sweeps their tables, and their pictures by caption; routes.
+
+    Attributes:
+      troubles: by path, why it has nothing to show or a part of it cannot be read.
+    """
 
     runs: Mapping[str, Path]
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
     pictures: Mapping[str, bytes]
     routes: Sequence[Routes]
+    troubles: Mapping[str, str]
 
 
 def find(paths: Sequence[Path]) -> Found:
-    """Find the runs in run directories and folders.
-
-    Raises:
-      RunError: for one that is neither a run nor holds any.
-    """
+    """Find the runs in run directories and folders."""
     runs: dict[Path, str] = {}
     tables: dict[str, Sequence[Mapping[str, Any]]] = {}
     pictures: dict[str, bytes] = {}
     syntheses: list[Routes] = []
+    troubles: dict[str, str] = {}
     for path in paths:
         before = "" if len(paths) == 1 else f"{path.resolve().name}/"
         inside = list(_runs(path, _DEPTH))
-        is_item = _is_item(path)
-        if has_routes(path):
-            syntheses.append(routes(path, f"Routes, {path.resolve().name}" if before else "Routes"))
-        elif not inside and not is_item:
-            raise RunError(
-                f"{path} is not a run directory (no config.toml), and no folder in it is one. "
-                "Pass what --out named, or a folder of such directories."
-            )
         for run in inside:
             within = run.relative_to(path).as_posix()
             label = path.resolve().name if within == "." else f"{before}{within}"
             runs.setdefault(run.resolve(), label)
+        try:
+            is_item, is_routes = _is_item(path), has_routes(path)
+            if is_routes:
+                title = f"Routes, {path.resolve().name}" if before else "Routes"
+                syntheses.append(routes(path, title))
+        except IpsrlError as error:
+            troubles[str(path)] = str(error)
+            continue
         if is_item:
             tables[path.resolve().name] = json.loads((path / "table.json").read_bytes())
             for picture in (*sorted(path.glob("index-*.png")), *path.glob("sweep.svg")):
                 pictures[f"{before}{picture.stem.removeprefix('index-')}"] = picture.read_bytes()
+        elif not inside and not is_routes:
+            what = (
+                "is not a run directory (no config.toml), and no folder in it is one"
+                if path.exists()
+                else "does not exist"
+            )
+            troubles[str(path)] = (
+                f"{path} {what}. Pass what --out named, or a folder of such directories."
+            )
     labels = list(runs.values())
     return Found(
         {label if labels.count(label) == 1 else str(run): run for run, label in runs.items()},
         tables,
         pictures,
         syntheses,
+        troubles,
     )
 
 

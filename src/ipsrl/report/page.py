@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -16,8 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipsrl.errors import MissingExtra, RunError
-from ipsrl.report.comparison import charts, differing, interval, overview
+from ipsrl.errors import IpsrlError, MissingExtra, NoRun, RunError
+from ipsrl.report.colours import coloured
+from ipsrl.report.comparison import alike, charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
 from ipsrl.report.readers.base import DATES
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _FILES = Path(__file__).parent / "page_files"
 _MARK = b'<meta name="generator" content="ipsrl">'
+_NAMED = 4  # of a list in the title
 _TASK = re.compile(r" (on|from) .*")  # of a title, which begins with the method
 _SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
@@ -87,16 +90,20 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
       out: HTML file to write.
       refresh: seconds after which the page reads itself again; 0 for never.
     Returns:
-      the views of the runs.
+      the views of the runs; those that cannot be read have the state unknown.
     Raises:
       MissingExtra: without the libraries of `ipsrl[report]`.
-      RunError: if there is no run, the only one cannot be read, or `out` cannot be written.
+      NoRun: if there is no run, or none that can be read.
+      RunError: if `out` cannot be written.
     """
     _plotly()
     found = find(paths)
     views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
-    tables = [table_of(name, rows) for name, rows in found.tables.items()]
-    title = views[0].title if len(views) == 1 else _title(paths, views)
+    views += [_unknown(path, why) for path, why in found.troubles.items()]
+    if not found.tables and not found.routes and all(v.state == "unknown" for v in views):
+        raise NoRun(" ".join(why for one in views for why in one.alarms))
+    tables = [table_of(f"Results, {name}", rows) for name, rows in found.tables.items()]
+    title = _title(paths, views)
     going_on = any(view.state == "running" for view in views)
     content = page(
         title, views, tables=tables, pictures=found.pictures, routes=found.routes,
@@ -112,17 +119,22 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
 def _timeless(view: View, directory: Path, label: str) -> View:
     """Without dates and paths, so that an item writes the same bytes again, and elsewhere."""
     about = {key: told for key, told in view.about.items() if key not in DATES}
-    return replace(view, about=about, command=view.command.replace(str(directory), label))
+    again = view.again.replace(str(directory), label)
+    return replace(view, about=about, command=again, again=again)
 
 
 def _read(directory: Path, label: str, among: int) -> View:
-    """The view of a run; one of several that cannot be read is named, and the others are shown."""
+    """The view of a run; one that cannot be read says why."""
     try:
         return read(directory, label, among)
-    except RunError as error:
-        if among == 1:
+    except IpsrlError as error:
+        if isinstance(error, MissingExtra) and among == 1:  # nothing is wrong with the run
             raise
-        return View(label, "", "cannot be read", "unknown", alarms=[str(error)])
+        return _unknown(label, str(error))
+
+
+def _unknown(label: str, why: str) -> View:
+    return View(label, "", "cannot be read", "unknown", alarms=[why])
 
 
 def page(
@@ -141,6 +153,7 @@ def page(
     except ImportError as error:
         raise MissingExtra("report", error.name or "jinja2") from None
 
+    views, colours = coloured(views)
     data = {
         "title": title,
         "note": note,
@@ -151,7 +164,9 @@ def page(
             for caption, content in (pictures or {}).items()
         ],
         "routes": routes,
-        "overview": overview(views),
+        "overview": overview([one for one in views if one.state != "unknown"]),
+        "alike": alike(views),
+        "colours": colours,
         "charts": charts(views),
         "differing": differing(views),
         "runs": [
@@ -174,18 +189,22 @@ def page(
 def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of an item's table: values, intervals, and those of one level below."""
     flat = [
-        dict(_flat(_of_sweep(row) if row.keys() >= {"values", "failed"} else row)) for row in rows
+        dict(_flat(_of_sweep(row) if row.keys() >= {"values", "measures"} else row)) for row in rows
     ]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     return Table(title, columns, [[row.get(column) for column in columns] for row in flat])
 
 
 def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed."""
-    measures = {key: value for key, value in row.items() if key not in ("cell", "values", "failed")}
-    found = {"cell": row["cell"], **row["values"], **measures}
+    """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed.
+
+    A key and a measure may have one name, such as reward.
+    """
+    found = {"cell": row["cell"], **row["values"]}
+    measures = row["measures"].items()
+    found |= {f"{name}, result" if name in found else name: value for name, value in measures}
     if failed := row["failed"]:
-        found["failed"] = "; ".join(f"{run} {why}" for run, why in failed.items())
+        found["runs failed"] = "; ".join(f"{run} {why}" for run, why in failed.items())
     return found
 
 
@@ -202,15 +221,24 @@ def _flat(row: Mapping[str, Any], before: str = "") -> Any:
 
 
 def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
-    names = [path.resolve().name for path in paths]
-    place = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    if not views:
-        return place
-    if len(titles := {view.title for view in views}) == 1:
-        return f"{place}: {len(views)} runs, {titles.pop()}"
-    tasks = {found and found[0] for found in (_TASK.search(title) for title in titles)}
-    task = tasks.pop() if len(tasks) == 1 else None
-    return f"{place}: {len(views)} runs{task or ''}"
+    """What was run: for each task the methods, and how many runs; of one folder also its name."""
+    shown = [one.title for one in views if one.state != "unknown"]
+    tasks: dict[str, list[str]] = defaultdict(list)
+    for title in shown:
+        found = _TASK.search(title)
+        tasks[found[0] if found else ""].append(title[: found.start()] if found else title)
+    parts = []
+    for task, methods in tasks.items():
+        part = _listed(list(dict.fromkeys(methods))) + task
+        parts.append(f"{part} ({len(methods)} runs)" if len(methods) > 1 else part)
+    what, where = _listed(parts, "; "), _listed([path.resolve().name for path in paths])
+    return f"{where}: {what}" if what and len(paths) == 1 < len(shown) else what or where
+
+
+def _listed(parts: Sequence[str], between: str = ", ") -> str:
+    """The first of several, and how many more there are."""
+    more = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
+    return between.join([*parts[:_NAMED], *more])
 
 
 def _source(picture: bytes) -> str:

@@ -38,13 +38,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How often each outcome came, window by window: a stack.
+    """How often each outcome came, window by window: a stack, or bars of a single window.
 
     Attributes:
       title: heading.
       x: what the windows count.
       starts: first x of each window [W].
-      names: outcomes that are shown by name, the commonest first [K].
+      names: outcomes that are known by name, the commonest first [K].
       counts_KW: how often they came.
       rest_W: how often all others came, and `rest` says how many those are.
       none_W: samples without an outcome.
@@ -89,12 +89,12 @@ class Arrows:
 
     Attributes:
       cells: x, y, dx, dy, visits in [0, 1] of each cell.
-      marks: name, x, y and probability of each end.
+      marks: name, outcome, x, y and probability of each end.
     """
 
     title: str
     cells: Sequence[Sequence[Number]]
-    marks: Sequence[tuple[str, float, float, float]]
+    marks: Sequence[tuple[str, str, int, int, float]]
     note: str = ""
 
 
@@ -203,9 +203,11 @@ class View:
       alarms: what nobody may overlook.
       verdict: what the run shows, in sentences.
       summary: its numbers by name; a list is of the seeds.
-      command: what would run it again.
+      command: as it was typed; where that is not known, `again`.
+      again: what would run it again.
       config: values as text by key.
-      about: versions, seed, dates by name.
+      about: seed, dates and versions, which are shown at once.
+      origin: git revision, platform, digests of inputs.
     """
 
     label: str
@@ -217,8 +219,10 @@ class View:
     verdict: Sequence[str] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    again: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
     parts: Sequence[Part] = ()
 

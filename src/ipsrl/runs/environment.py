@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -19,9 +21,11 @@ _PACKAGES = (
 
 
 def environment(config: StrictConfig, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Family, versions, git revision, digests of the configuration and of input files."""
+    """Family, command, versions, git revision, digests of configuration and input files."""
+    typed = _command()
     return {
         "family": family(type(config)),
+        **({"command": typed} if typed else {}),
         "config_digest": config.digest(),
         "seeds": {key: value for key, value in config if key.startswith("seed")},
         "git_revision": _git_revision(),
@@ -87,6 +91,13 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _command() -> str:
+    """The words of `ipsrl` as they were typed; "" if another program made the run."""
+    program = Path(sys.argv[0]).parts
+    is_ours = program[-1:] == ("ipsrl",) or program[-2:] == ("ipsrl", "__main__.py")
+    return shlex.join(["ipsrl", *sys.argv[1:]]) if is_ours else ""
 
 
 def _git_revision() -> str | None:

@@ -28,10 +28,13 @@ def speaking(loudness: Loudness) -> Iterator[None]:
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Any]:
-    """Yields `advance(done, note, at_once=False)`: a bar on a terminal, lines elsewhere.
+    """Yields `advance(done, note, at_once, minor)`: a bar on a terminal, lines elsewhere.
 
     Lines come every two seconds at first, and then each after a twentieth of the time so far: 40 in
-    the first 80 seconds, 120 in the next ten hours.  What is said `at_once` is a line in any case.
+    the first 80 seconds, 120 in the next ten hours.  What is said `at_once` is a line in any case,
+    and what is `minor`, as one of several that come together, only if every step is to be said.
+    The time left is that at the pace since the last call before anything was done: what prepares
+    the work, such as compiling, does not count.
     """
     loudness = _loudness.get()
     if loudness == "quiet":
@@ -49,16 +52,24 @@ def progress(label: str, total: int) -> Iterator[Any]:
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(label, total=total, note="")
-            yield lambda done, note="", **_: bar.update(task, completed=done, note=note)
+
+            def show(done: int, note: str = "", minor: bool = False, **_: bool) -> None:
+                if not minor:
+                    bar.update(task, completed=done, note=note)
+
+            yield show
         return
 
     began = spoke = time.monotonic()
-    first: tuple[float, int] | None = None  # when it advanced first, and how far: a run may go on
+    first: tuple[float, int] | None = None  # when work began, and from where: a run may go on
 
-    def advance(done: int, note: str = "", at_once: bool = False) -> None:
+    def advance(done: int, note: str = "", at_once: bool = False, minor: bool = False) -> None:
         nonlocal spoke, first
+        if minor and loudness != "verbose":
+            return
         now = time.monotonic()
-        first = first or (now, done)
+        if first is None or done == first[1]:
+            first = now, done
         gap = max(_GAP, (now - began) * _SHARE)
         if not (done >= total or at_once or loudness == "verbose" or now - spoke > gap):
             return

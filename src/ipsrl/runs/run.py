@@ -1,7 +1,7 @@
 """A run directory: what a training run leaves behind, and how it goes on after an interruption.
 
     config.toml           the resolved configuration
-    environment.json      family, versions, git revision, digests of configuration and input files
+    environment.json      family, command, versions, git revision, digests of configuration, inputs
     files.json            the names of the run's own files; no other is changed or removed
     lock.json             while it is written: by which process, and since when
     metrics.jsonl         one line per evaluation and seed
@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
-from ipsrl.errors import RunError, words
+from ipsrl.errors import NoRun, RunError, words
 from ipsrl.runs import folder, lock
 from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.checkpoints import Checkpoints
@@ -112,16 +112,16 @@ class Run:
         """An existing run directory, to read.
 
         Raises:
-          RunError: if there is no run in it.
+          NoRun: if there is no run in it.
         """
         if not (directory / "config.toml").is_file():
-            raise RunError(
+            raise NoRun(
                 f"{directory} is not a run directory (no config.toml). "
                 "Pass the directory that --out named."
             )
         run = cls(directory)
         if "config.toml" not in run.files:
-            raise RunError(
+            raise NoRun(
                 f"{directory} has a config.toml that no {folder.LIST} lists, so it is not a run "
                 "of this version of ipsrl. Pass the directory that --out named."
             )
@@ -136,8 +136,8 @@ class Run:
         A finished run is returned to be read.
 
         Raises:
-          RunError: if there is no run in it, or one of others, or its config.toml was edited, or
-            another process is writing it.
+          NoRun: if there is no run in it, or one of another family.
+          RunError: if its config.toml was edited, or another process is writing it.
         """
         run = cls.open(directory)
         run.check_family(type(config))
@@ -196,10 +196,10 @@ class Run:
         """A run goes on as what it began.
 
         Raises:
-          RunError: if the run is of another family than this configuration.
+          NoRun: if the run is of another family than this configuration.
         """
         if self.family not in (None, family(model)):
-            raise RunError(
+            raise NoRun(
                 f"{self.directory} is a run of the family {self.family}, not of {family(model)}, "
                 "so it cannot go on as one. Continue it with the command that began it."
             )

@@ -65,7 +65,7 @@ def sweep(argv: list[str]) -> int:
         raise ConfigError(f"--workers {options.workers} runs nothing. Use at least 1.")
     of_slurm = _pairs(options.slurm or ())
     from ipsrl.runs import Folder, progress, speaking
-    from ipsrl.sweep.config import FAMILIES, SweepConfig, cells_of
+    from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
     from ipsrl.sweep.results import failures, finished, print_rows, rows_of, write_rows
@@ -76,8 +76,7 @@ def sweep(argv: list[str]) -> int:
     out = (options.out or Path("runs") / options.file.stem).absolute()
     configs = {run: config for cell in cells for run, config in cell.runs.items()}
     todo = [run for run, config in configs.items() if not finished(config, out / run)]
-    measures = plan.measures or list(FAMILIES[plan.train].measures)
-
+    measures = measures_of(plan)
     jobs = [Job(plan.train, out / run) for run in todo]
     elsewhere = options.ray is not None or options.slurm is not None
     at_once = options.workers or (len(jobs) if elsewhere else len(os.sched_getaffinity(0)))
@@ -98,21 +97,22 @@ def sweep(argv: list[str]) -> int:
         done = len(configs) - len(jobs)
         advance(done, f"{done} runs were there")
         for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
-            done += 1
-            if not trouble and not finished(configs[job.out.name], job.out):
+            done, run = done + 1, job.out.name
+            if not trouble and not finished(configs[run], job.out):
                 trouble = "it ended without a result"
             if trouble:
-                failed[job.out.name] = trouble
-                print(f"{job.out.name} failed: {trouble}", file=sys.stderr, flush=True)
-            advance(done, f"{len(failed)} failed" if failed else "")
+                failed[run] = trouble
+                print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
+            lost = f", {len(failed)} failed" if failed else ""
+            advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
     rows = rows_of(cells, out, measures, failed)
     write_rows(out, rows)
     title = options.file.stem
-    folder.write("sweep.svg", picture(title, rows, measures))
+    folder.write("sweep.svg", picture(title, rows))
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
-        print_rows(title, rows, measures)
+        print_rows(title, rows)
         for run, why in failed.items():
             again = f"  (To run it again, remove {out / run}.)" if run in over else ""
             print(f"{run} failed: {why}{again}")

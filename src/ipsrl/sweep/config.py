@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import sha256
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 
@@ -106,6 +109,46 @@ def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
     if len(set(names)) < len(names):
         raise ConfigError("two cells have the same values. Write every value once.")
     return cells
+
+
+def measures_of(sweep: SweepConfig) -> list[str]:
+    """The measures of a sweep: those that it names, else those of its family.
+
+    Raises:
+      ConfigError: for one that no result of the family has, before hours of training.
+    """
+    family = FAMILIES[sweep.train]
+    if not sweep.measures:
+        return list(family.measures)
+    package = import_module(f"ipsrl.{family.home.partition('.')[0]}")
+    names = dict(_numbers(package.Result))
+    for measure in sweep.measures:
+        if not any(re.fullmatch(pattern, measure) for pattern in names.values()):
+            near = get_close_matches(measure, names, n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"measures: a result of {sweep.train} has no number {measure!r}; the nearest is "
+                f"{near!r}. There are {', '.join(names)}."
+            )
+    return sweep.measures
+
+
+def _numbers(kind: Any, name: str = "", pattern: str = "") -> Iterator[tuple[str, str]]:
+    """The numbers in a result of this type: an example of each name, and what all names match."""
+    origin, inside = get_origin(kind), [one for one in get_args(kind) if one is not type(None)]
+    below = f"{name}." if name else ""
+    if dataclasses.is_dataclass(kind):
+        for key, part in get_type_hints(kind).items():
+            yield from _numbers(part, f"{below}{key}", rf"{pattern}\.{key}" if name else key)
+    elif origin is UnionType:
+        yield from _numbers(inside[0], name, pattern)
+    elif origin is list and (inside[0] in (int, float) or get_origin(inside[0]) is UnionType):
+        yield name, rf"{pattern}(\.\d+)?"  # all seeds, or one
+    elif origin in (list, tuple):
+        yield from _numbers(inside[0], f"{below}0", rf"{pattern}\.\d+")
+    elif origin is dict:  # its keys are known after the run
+        yield f"{below}KEY", rf"{pattern}\..+"
+    elif kind in (int, float):
+        yield name, pattern
 
 
 def _axes(grid: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, list[Any]]]:

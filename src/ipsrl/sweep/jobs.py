@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from pathlib import Path
 from ipsrl.errors import words
 from ipsrl.workers.group import ProcessGroup
 
-LAST = 2000  # bytes of a log in which its last line is looked for
+LAST = 100_000  # bytes of a log in which the cause of a failure is looked for
+# What Python writes last of a traceback, such as "ValueError: no".
+_RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \n].*\n?)+(\S.*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,26 @@ def run(job: Job, group: ProcessGroup | None = None) -> str:
         with ProcessGroup() as own:
             return run(job, own)
     with job.log.open("ab") as log:
+        began = log.tell()  # after what earlier tries said
         program = subprocess.Popen(
             job.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=group.id
         )
         code = program.wait()
     if code == 0:
         return ""
+    if code < 0:
+        return f"was killed by signal {-code} ({signal.Signals(-code).name})"
     with job.log.open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - LAST))
-        said = log.read().decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
-    ended = f"ended with code {code}" if code > 0 else f"was killed by signal {-code}"
-    return f"{ended}: {last}"
+        log.seek(max(began, log.seek(0, os.SEEK_END) - LAST))
+        said = log.read().decode(errors="replace")
+    return f"ended with code {code}: {cause(said, job.train)}"
+
+
+def cause(said: str, train: str) -> str:
+    """The error in what a run said: that of the command, else of Python, else the last line."""
+    ours = re.findall(rf"^ipsrl train {train}: (.+)", said, re.MULTILINE)
+    found = ours or _RAISED.findall(said) or said.strip().splitlines() or ["it said nothing"]
+    return found[-1].strip()
 
 
 def run_all(

@@ -23,11 +23,12 @@ def check_library() -> None:
         raise MissingExtra("report", error.name or "matplotlib") from None
 
 
-def picture(title: str, rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> bytes:
+def picture(title: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Median, range and seeds of every cell, a panel for each measure, as SVG."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    measures = rows[0]["measures"]
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ipsrl", "font.size": 9}):
         height = 1.1 + 0.32 * len(rows)
         figure: Figure = Figure(figsize=(3.2 + 3.4 * len(measures), height), layout="constrained")
@@ -35,7 +36,7 @@ def picture(title: str, rows: Sequence[Mapping[str, Any]], measures: Sequence[st
         panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for axis, measure in zip(panels, measures, strict=True):
             for y, row in enumerate(rows):
-                if (found := row[measure]) is None:
+                if (found := row["measures"][measure]) is None:
                     continue
                 axis.plot([found["low"], found["high"]], [y, y], color="0.6", lw=2, zorder=1)
                 seeds = found["values"]

@@ -94,35 +94,41 @@ def rows_of(
       measures: keys of result.json, dotted.
       failed: why a run has no result, by its name.
     Returns:
-      cell, values by key, runs, failed, and for each measure median, low, high and the values
-      over seeds, or None where no run has it.
-    Raises:
-      ConfigError: for a measure that a result has not.
+      cell, values by key, runs, failed, and measures: median, low, high and the values over seeds
+      of each, or None where no run has it.
     """
     rows = []
     for cell in cells:
         results = [Run.open(out / run).result() for run in cell.runs if run not in failed]
-        row = {
+        found = {
+            name: [value for result in results for value in _measured(result, name.split("."))]
+            for name in measures
+        }
+        rows.append({
             "cell": cell.name,
             "values": cell.values,
             "runs": list(cell.runs),
             "failed": {run: failed[run] for run in cell.runs if run in failed},
-        }
-        for measure in measures:
-            values = [value for result in results for value in _measured(result, measure)]
-            row[measure] = {**interval(values), "values": values} if values else None
-        rows.append(row)
+            "measures": {
+                name: {**interval(values), "values": values} if values else None
+                for name, values in found.items()
+            },
+        })  # fmt: skip
     return rows
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> None:
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table: median [lowest, highest] over seeds."""
     table = Table(title=f"{title}: median \\[lowest, highest] over the seeds")
-    axes = list(rows[0]["values"])
-    for heading in (*(axes or ["cell"]), *measures, "seeds", "failed"):
-        table.add_column(heading, justify="left" if heading in axes else "right", no_wrap=True)
+    axes, measures = rows[0]["values"], rows[0]["measures"]
+    for heading in axes or ["cell"]:
+        table.add_column(heading, no_wrap=True)
+    # A key and a measure may have one name, such as reward.
+    named = (f"{name}, result" if name in axes else name for name in measures)
+    for heading in (*named, "of seeds", "runs failed"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        found = [row[measure] for measure in measures]
+        found = row["measures"].values()
         table.add_row(
             *(map(str, row["values"].values()) if axes else [row["cell"]]),
             *("" if one is None else _written(one) for one in found),
@@ -136,20 +142,16 @@ def _written(found: Mapping[str, Any]) -> str:
     return f"{found['median']:.4g} \\[{found['low']:.4g}, {found['high']:.4g}]"
 
 
-def _measured(result: Mapping[str, Any], measure: str) -> Iterator[float]:
+def _measured(found: Any, parts: Sequence[str]) -> Iterator[float]:
     """Values of a measure, of which a run of several seeds has several; none for what is null."""
-    found: Any = result
-    for part in measure.split("."):
+    if parts:
         # A list has numbers for keys: an interval is a list of mean, low and high.
-        parts = found if isinstance(found, dict) else {}
-        if isinstance(found, list):
-            parts = {str(i): value for i, value in enumerate(found)}
-        if part not in parts:
-            raise ConfigError(
-                f"a result has no {measure!r}. Name one of its numbers in `measures`; there are "
-                f"{', '.join(parts) or 'none below that'}."
-            )
-        found = parts[part]
+        inside = {str(i): one for i, one in enumerate(found)} if isinstance(found, list) else found
+        for end in range(1, len(parts) + 1):  # a key may have dots, such as a threshold of .3
+            if isinstance(inside, dict) and (key := ".".join(parts[:end])) in inside:
+                yield from _measured(inside[key], parts[end:])
+                return
+        return
     for value in found if isinstance(found, list) else [found]:
         if isinstance(value, int | float):
             yield value

@@ -10,10 +10,10 @@ function tiles(part) {
     const lost = question.known ? "" : all > found ? `, ${all - found} of earlier lost` : "";
     const line = question.name.replaceAll(/\s+/g, " ");
     const head = `${label}${lost}: ${line.length > LONG ? `${line.slice(0, LONG)} …` : line}`;
-    const box = later(make("details", { open: i === 0 }, make("summary", {}, head)), () => [
+    const box = later(make("details", { open: i === 0, "data-key": question.name }, make("summary", {}, head)), () => [
       question.prompt !== line ? make("details", {}, make("summary", {}, "The whole prompt"), make("p", { style: "white-space: pre-wrap" }, question.prompt)) : null,
       make("ul", { class: "tiles" }, question.answers.map((answer) => tile(answer, part.drawing, question))),
-      question.wrong ? make("p", { class: "note" }, `${show(question.wrong)} completions are not right.`) : null,
+      question.wrong ? make("p", { class: "note" }, question.wrong === 1 ? "1 completion is not right." : `${show(question.wrong)} completions are not right.`) : null,
     ]);
     section.append(box);
   });
@@ -27,7 +27,7 @@ function tile([key, late, before], drawing, question) {
   const item = make("li", { class: late ? null : "missing", title: name },
     picture, picture ? null : `${name} `, make("span", { class: "count" }, words));
   if (picture) picture.setAttribute("aria-label", name);
-  if (late) item.style.setProperty("--tile", outcomeColour(key));
+  if (late && outcomeColour(key)) item.style.setProperty("--tile", outcomeColour(key));
   return item;
 }
 

@@ -22,20 +22,8 @@ const brief = (text, length = 60) => (text.length > length ? `${text.slice(0, le
 
 // --- a colour for good ----------------------------------------------------------------------------
 
-const colours = new Map();
-
-/** The same outcome has the same colour in every chart, and, but for neighbours, in every page. */
-function outcomeColour(name) {
-  if (!colours.has(name)) {
-    let hash = 2166136261;
-    for (const letter of name) hash = Math.imul(hash ^ letter.codePointAt(0), 16777619) >>> 0;
-    let slot = hash % OUTCOMES.length;
-    const taken = new Set([...colours.values()].map(([used]) => used));
-    if (taken.size < OUTCOMES.length) while (taken.has(slot)) slot = (slot + 1) % OUTCOMES.length;
-    colours.set(name, [slot]);
-  }
-  return OUTCOMES[colours.get(name)[0]];
-}
+/** The colour of an outcome, the same in every figure; undefined for one of the others. */
+const outcomeColour = (name) => OUTCOMES[page.colours[name]];
 
 // --- a chart with its numbers ---------------------------------------------------------------------
 
@@ -175,28 +163,27 @@ function merged(lines) {
 
 // --- stacks, bars, planes, arrows -----------------------------------------------------------------
 
-const KEYS = 14; // names below a stack; the others are shown where one points
-
 function frequencies(part) {
   const totals = part.starts.map((_, w) => part.rest_W[w] + part.none_W[w] + part.counts_KW.reduce((sum, row) => sum + row[w], 0));
-  const steps = part.starts.map((start, w) => (w + 1 < part.starts.length ? part.starts[w + 1] - start : w ? start - part.starts[w - 1] : 1));
+  const layers = part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]);
+  if (part.rest) layers.push([`others (${show(part.rest)})`, part.rest_W, "#8c8c8c"]);
+  if (part.none_W.some(Boolean)) layers.push(["no outcome", part.none_W, "none"]);
+  if (part.starts.length === 1) {
+    return bars({ title: part.title, note: `${part.note} ${show(totals[0])} samples.`, names: layers.map(([name]) => name), values: layers.map(([, counts]) => counts[0]), colours: layers.map(([, , colour]) => (colour === "none" ? "#c4c4c4" : colour)) });
+  }
+  const steps = part.starts.map((start, w) => (w + 1 < part.starts.length ? part.starts[w + 1] - start : start - part.starts[w - 1]));
   const middles = part.starts.map((start, w) => start + steps[w] / 2);
   const arranged = () => {
     const whole = layout(part.x, "share of the samples", "", { barmode: "stack", bargap: 0 });
     Object.assign(whole.yaxis, { range: [0, 1], tickformat: ".0%" });
-    if (middles.length === 1) Object.assign(whole.xaxis, { tickvals: middles, ticktext: part.starts.map(show) });
     return whole;
   };
-  const layers = part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]);
-  if (part.rest) layers.push([`${show(part.rest)} other outcomes`, part.rest_W, "#8c8c8c"]);
-  if (part.none_W.some(Boolean)) layers.push(["no outcome", part.none_W, "none"]);
   const trace = ([name, counts, colour]) => ({
     type: "bar", x: middles, width: steps, y: counts.map((count, w) => count / Math.max(totals[w], 1)), name: plain(brief(name)), text: counts.map((count, w) => `${show(count)} of ${show(totals[w])}`), textposition: "none",
-    marker: colour === "none" ? { color: "rgba(128,128,128,.12)", line: { width: 0 }, pattern: { shape: "/", size: 6, fgcolor: "#999999" } } : { color: colour, line: { width: layers.length < 16 ? 0.5 : 0.2, color: ink().paper } },
+    marker: colour === "none" ? { color: "rgba(128,128,128,.12)", line: { width: 0 }, pattern: { shape: "/", size: 6, fgcolor: "#999999" } } : { color: colour, line: { width: 0.5, color: ink().paper } },
     hovertemplate: "%{fullData.name}: %{y:.1%} (%{text})<extra></extra>",
   });
-  const legend = () => layers.map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }))
-    .filter((_, i) => i < KEYS || i >= part.names.length);
+  const legend = () => layers.map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }));
   const numbers = () => ({
     columns: ["outcome", ...part.starts.map((start) => `${part.x} ${show(start)}`)],
     rows: layers.map(([name, counts]) => [name, ...counts]),
@@ -205,8 +192,9 @@ function frequencies(part) {
 }
 
 function bars(part) {
-  const [names, values] = [[...part.names].reverse(), [...part.values].reverse()];
-  const traces = () => [{ type: "bar", orientation: "h", y: names.map((_, i) => i), x: values, text: values.map(show), marker: { color: lineStyle(0)[0] }, hoverinfo: "skip", textposition: "auto" }];
+  const [names, values, colours] = [part.names, part.values, part.colours ?? []].map((list) => [...list].reverse());
+  const colour = () => (colours.length ? colours : lineStyle(0)[0]);
+  const traces = () => [{ type: "bar", orientation: "h", y: names.map((_, i) => i), x: values, text: values.map(show), marker: { color: colour() }, hoverinfo: "skip", textposition: "auto" }];
   const arranged = () => layout("", "", "", { yaxis: { tickvals: names.map((_, i) => i), ticktext: names.map((name) => plain(brief(name, 44))), automargin: true }, height: 70 + 28 * names.length });
   const figure = plot(part.title, { note: part.note, traces, arranged, numbers: () => ({ columns: ["name", "number"], rows: part.names.map((name, i) => [name, part.values[i]]) }) });
   figure.querySelector(".plot").style.height = `${70 + 28 * names.length}px`;
@@ -253,11 +241,11 @@ function arrows(part) {
     const opacity = 0.15 + 0.85 * Math.sqrt(visits);
     svg.append(draw("path", { d: `M${from} ${top}L${to} ${bottom}M${to - 7 * ux - 4 * uy} ${bottom - 7 * uy + 4 * ux}L${to} ${bottom}L${to - 7 * ux + 4 * uy} ${bottom - 7 * uy - 4 * ux}`, fill: "none", stroke: "currentColor", "stroke-width": 2.4, opacity }));
   }
-  part.marks.forEach(([name, x, y, p], i) => {
+  for (const [name, outcome, x, y, p] of part.marks) {
     const [left, top] = place(x, y);
-    svg.append(draw("rect", { x: left - 7, y: top - 7, width: 14, height: 14, fill: OUTCOMES[i] }),
+    svg.append(draw("rect", { x: left - 7, y: top - 7, width: 14, height: 14, fill: outcomeColour(outcome) ?? "#8c8c8c" }),
       draw("text", { x: left + 12, y: top - 8, "font-size": 14, fill: "currentColor" }, `${name}: ${show(p)}`));
-  });
+  }
   const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => [table({ title: "", columns: ["x", "y", "right", "up", "visits"], rows: part.cells })]);
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), svg, numbers);
 }

@@ -60,7 +60,10 @@ const LONG = 140; // letters of a cell that are shown before it is opened
 const ROWS = 100; // rows that are made before somebody asks for more
 
 function cell(value, column, isText) {
-  if (column === "run") return make("th", { class: "text run", scope: "row" }, String(value));
+  if (column === "run") { // a long one may break after its commas
+    const parts = value.length < 32 ? [value] : value.split(/(?<=,)/).flatMap((part) => [part, make("wbr")]);
+    return make("th", { class: parts.length === 1 ? "text run short" : "text run", scope: "row" }, parts);
+  }
   if (column === "state") {
     const [state] = String(value).split(",");
     return make("td", { class: "text nowrap" }, make("span", { class: `state ${state}` }, show(value)));
@@ -85,7 +88,7 @@ function table(part, level = "h3") {
     count.textContent = part.search ? `${rows.length} of ${part.rows.length} rows` : "";
   }
   const heads = part.columns.map((name, i) => {
-    const head = make("th", { scope: "col", class: isText[i] ? "text" : null });
+    const head = make("th", { scope: "col", class: name === "run" ? "text run short" : isText[i] ? "text" : null });
     head.append(make("button", { onclick: () => sort(i, head) }, spaced(name)));
     return head;
   });
@@ -113,4 +116,27 @@ function table(part, level = "h3") {
     make("div", { class: part.search ? "wide tall" : "wide", tabindex: "0", role: "region", "aria-label": part.title || "table" },
       make("table", {}, make("thead", {}, make("tr", {}, heads)), body)),
     more);
+}
+
+// --- copying --------------------------------------------------------------------------------------
+
+/** A button that copies a text, and says whether it did. */
+function copying(label, text) {
+  const said = make("span", { role: "status" });
+  const copy = async () => { said.textContent = (await copied(text)) ? " copied" : " cannot be copied here"; };
+  return [make("button", { class: "act", "aria-label": `${label}: ${text}`, onclick: copy }, label), said];
+}
+
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = make("textarea", { readonly: true, style: "position: fixed; top: 0; opacity: 0" }, text);
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
 }

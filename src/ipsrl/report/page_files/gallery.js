@@ -38,10 +38,8 @@ function gallery(part) {
 
   function card(row) {
     const values = part.columns.flatMap((name, i) => [make("dt", {}, spaced(name)), make("dd", {}, show(row[FIRST + i]))]);
-    const said = make("span", { role: "status" });
-    const copy = make("button", { class: "act", "aria-label": `Copy SMILES ${row[SMILES]}`, onclick: () => copied(row[SMILES]).then((done) => { said.textContent = done ? " copied" : " cannot be copied here"; }) }, "Copy SMILES");
     const status = row[STATUS] === "valid" ? null : make("p", { class: "alarm" }, `${row[STATUS]}: ${row[REASON]}`);
-    return make("li", {}, picture(row), make("code", { title: row[SMILES] }, row[SMILES]), status, make("dl", {}, values), copy, said);
+    return make("li", {}, picture(row), make("code", { title: row[SMILES] }, row[SMILES]), status, make("dl", {}, values), copying("Copy SMILES", row[SMILES]));
   }
 
   const option = (value, text = value) => make("option", { value }, text);
@@ -107,18 +105,4 @@ function molecule([lines, shapes, labels], smiles) {
     draw("path", { d: shapes, fill: "currentColor" }));
   for (const [x, y, size, text] of labels) svg.append(draw("text", { x, y, "font-size": size, "font-family": "sans-serif", fill: "currentColor" }, text));
   return svg;
-}
-
-async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const field = make("textarea", { readonly: true, style: "position: fixed; top: 0; opacity: 0" }, text);
-    document.body.append(field);
-    field.select();
-    const done = document.execCommand("copy");
-    field.remove();
-    return done;
-  }
 }

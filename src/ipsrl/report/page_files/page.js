@@ -1,6 +1,8 @@
 "use strict";
 // The page: what is said of all runs, then run by run.
 
+const known = page.runs.filter((view) => view.state !== "unknown"); // the others cannot be read
+
 // --- runs -----------------------------------------------------------------------------------------
 
 /** Fills an element when it is opened for the first time. */
@@ -32,17 +34,21 @@ function pairs(values, marked = []) {
     make("dd", {}, marked.includes(key) ? make("mark", { title: "differs between the runs" }, value || "–") : value || "–")]));
 }
 
+/** Where a run comes from: its command as it was typed, seed, dates and versions. */
+function source(view) {
+  return make("div", { class: "source" }, make("p", { class: "command" }, make("code", {}, view.command), copying("Copy the command", view.command)), pairs(view.about));
+}
+
 function run(view) {
   return [
-    page.runs.length === 1 || view.progress ? make("p", {}, make("span", { class: `state ${view.state}` }, view.state), view.progress ? `, ${view.progress}` : "") : null,
+    known.length === 1 || view.progress ? make("p", {}, make("span", { class: `state ${view.state}` }, view.state), view.progress ? `, ${view.progress}` : "") : null,
     ...view.alarms.map((words) => make("p", { class: "alarm" }, words)),
     view.verdict.length ? make("div", { class: "verdict" }, view.verdict.map((words) => make("p", {}, words))) : null,
     numbers(view.summary),
-    later(make("details", {}, make("summary", {}, "Command, configuration, versions")), () => [
-      make("p", {}, make("code", {}, view.command)),
-      make("h4", {}, "Configuration"),
+    source(view),
+    later(make("details", {}, make("summary", {}, "Configuration and origin")), () => [
       page.differing.length ? make("p", { class: "note" }, "Marked: differs between the runs of this page.") : null,
-      pairs(view.config, page.differing), make("h4", {}, "Begun, versions"), pairs(view.about)]),
+      pairs(view.config, page.differing), make("h4", {}, "Origin"), pairs({ "the same again": view.again, ...view.origin })]),
     ...view.parts.map((part) => PARTS[part.kind](part)),
   ];
 }
@@ -52,17 +58,20 @@ function everything() {
   main.replaceChildren();
   if (page.note) main.append(make("p", {}, page.note));
   if (page.refresh) refreshing(main);
-  const several = page.runs.length > 1;
-  if (several) {
-    for (const view of page.runs) main.append(...view.alarms.map((words) => make("p", { class: "alarm" }, `${view.label}: ${words}`)));
-    main.append(table(page.overview, "h2"));
-  }
+  for (const view of page.runs) if (!known.includes(view)) main.append(...view.alarms.map((words) => make("p", { class: "alarm" }, words)));
+  const several = known.length > 1;
+  if (several) for (const view of known) main.append(...view.alarms.map((words) => make("p", { class: "alarm" }, `${view.label}: ${words}`)));
   for (const part of page.tables) main.append(table(part, "h2"));
   for (const part of page.routes) main.append(syntheses(part));
   if (page.pictures.length) {
-    main.append(make("div", {}, page.pictures.map(({ caption, src }) => make("section", {}, make("h2", {}, caption), make("img", { alt: caption, src })))));
+    main.append(make("div", {}, page.pictures.map(({ caption, src }) => make("section", {}, make("h2", {}, caption),
+      make("div", { class: "wide picture", tabindex: "0", role: "region", "aria-label": `Picture: ${caption}` }, make("img", { alt: caption, src }))))));
   }
-  const single = page.runs.length === 1 ? page.runs[0] : null;
+  if (several) {
+    for (const part of page.overview) main.append(table(part, "h2"));
+    if (Object.keys(page.alike).length) main.append(make("h2", {}, "The same for all runs"), pairs(page.alike));
+  }
+  const single = known.length === 1 ? known[0] : null;
   if (single) main.append(...run({ ...single, parts: [] }).filter(Boolean));
   if (page.charts.length) {
     const families = [...new Set(page.charts.map((one) => one.family))];
@@ -79,19 +88,47 @@ function everything() {
   if (single) main.append(...single.parts.map((part) => PARTS[part.kind](part)));
   if (several) {
     main.append(make("h2", {}, "Run by run"));
-    for (const view of page.runs) {
-      main.append(later(make("details", { class: "run" }, make("summary", {}, make("strong", {}, view.label), ` ${view.title} `,
+    for (const view of known) {
+      main.append(later(make("details", { class: "run", "data-key": view.label }, make("summary", {}, make("strong", {}, view.label), ` ${view.title} `,
         make("span", { class: `state ${view.state}` }, view.state))), () => run(view)));
     }
   }
 }
 
+// --- reading again ----------------------------------------------------------------------------------
+
 function refreshing(main) {
   const box = make("input", { type: "checkbox", checked: true, style: "display: inline-block" });
   main.append(make("p", { class: "note" }, make("label", {}, box, ` read this file again every ${page.refresh} seconds, while it is being written`)));
-  setInterval(() => { if (box.checked) location.reload(); }, 1000 * page.refresh);
+  setInterval(() => { if (box.checked) again(); }, 1000 * page.refresh);
+}
+
+function again() {
+  const open = [...document.querySelectorAll("details[open]")].map(place);
+  history.replaceState({ open, top: scrollY }, "");
+  location.reload();
+}
+
+/** Where an element stands, in words that stay while the run goes on. */
+function place(element) {
+  const heads = [];
+  for (let node = element; node && node.id !== "main"; node = node.parentElement) {
+    heads.push(node.dataset.key ?? node.querySelector(":scope > :is(summary, figcaption, h2, h3, h4)")?.textContent ?? "");
+  }
+  return heads.filter(Boolean).join(" < ");
+}
+
+/** Opens what was open before the page was read again; what is opened may hold more. */
+async function reopened({ open, top }) {
+  const before = new Set(open);
+  for (let depth = 0; depth < 5; depth++) {
+    for (const one of document.querySelectorAll("details")) one.open = before.has(place(one));
+    await new Promise((ready) => setTimeout(ready));
+  }
+  scrollTo({ top, behavior: "instant" });
 }
 
 const PARTS = { Table: table, Tiles: tiles, Gallery: gallery, Routes: syntheses, Frequencies: frequencies, Bars: bars, Planes: planes, Arrows: arrows };
 everything();
+if (page.refresh && history.state) reopened(history.state);
 document.documentElement.dataset.ready = "yes";

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyarrow import ArrowException
+from safetensors import SafetensorError
 
-from ipsrl.errors import IpsrlError, RunError, words
+from ipsrl.errors import IpsrlError, NoRun, words
 from ipsrl.report.readers import grids, hypospace, llm, molecules
 from ipsrl.report.readers.base import plain_view, settings
 from ipsrl.report.view import View
@@ -31,7 +32,7 @@ def read(directory: Path, label: str, among: int = 1) -> View:
       label: of it on the page.
       among: how many runs share the page: of each, there is room for the less.
     Raises:
-      RunError: if there is no run in the directory, or a file of it cannot be read.
+      NoRun: if there is no run in the directory, or a file of it cannot be read.
     """
     run = Run.open(directory)
     try:
@@ -40,9 +41,10 @@ def read(directory: Path, label: str, among: int = 1) -> View:
     except IpsrlError:
         raise
     except (
-        OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ArrowException
+        OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+        RecursionError, ArrowException, SafetensorError,
     ) as error:  # fmt: skip
-        raise RunError(
+        raise NoRun(
             f"{directory} cannot be read ({words(error)}), though a run wrote it. Restore its "
             "files from a copy, or leave it out."
         ) from error

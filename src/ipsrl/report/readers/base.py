@@ -1,4 +1,4 @@
-"""Shared parts of all families: state, configuration, versions, dates and metrics of a run."""
+"""Parts of all families: state, command, configuration, versions, dates and metrics of a run."""
 
 from __future__ import annotations
 
@@ -48,12 +48,17 @@ def about(run: Run) -> dict[str, str]:
     last = run.directory / "result.json" if run.finished else run.metrics_path
     if last.exists():
         found[ended if run.finished else written] = _date(last)
-    for key in ("git_revision", "platform", "python"):
-        if told.get(key):
-            found[key.replace("_", " ")] = str(told[key])
-    found |= {name: str(version) for name, version in told.get("versions", {}).items()}
-    found |= {f"input {name}": str(digest) for name, digest in told.get("inputs", {}).items()}
+    versions = {**told.get("versions", {}), "Python": told.get("python", "unknown")}
+    found["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     return found
+
+
+def origin(run: Run) -> dict[str, str]:
+    """Git revision, platform and digests of the inputs of a run."""
+    told = run.environment()
+    names = {"git_revision": "git revision", "platform": "platform"}
+    found = {name: str(told[key]) for key, name in names.items() if told.get(key)}
+    return found | {f"input {name}": str(one) for name, one in told.get("inputs", {}).items()}
 
 
 def _date(path: Path) -> str:
@@ -83,6 +88,7 @@ def view(
         progress = f"{done[0]:,} of {done[1]:,}"
     if state in ("stopped", "failed"):
         progress += f"{'; ' if progress else ''}continue with: {command} --resume {again}"
+    anew = f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW"
     return View(
         label=label,
         family=run.family or "",
@@ -90,9 +96,11 @@ def view(
         state=state,
         progress=progress,
         alarms=alarms,
-        command=f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW",
+        command=run.environment().get("command", anew),
+        again=anew,
         config={key: _shown(value) for key, value in settings(run).items()},
         about=about(run),
+        origin=origin(run),
         **more,
     )
 

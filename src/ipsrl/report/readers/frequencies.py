@@ -11,8 +11,8 @@ from ipsrl.report.view import Frequencies
 WINDOWS = 60
 SAMPLES = 8
 """Least samples of a window, on average."""
-NAMED = 40
-"""Outcomes that have a colour of their own; a stack of more cannot be read."""
+NAMED = 200
+"""Outcomes whose names are kept, of which `report.colours` chooses for all stacks of a page."""
 
 
 def frequencies(
@@ -50,6 +50,11 @@ def frequencies(
     counts_KW = np.zeros((NAMED + 1, len(windows)), int)
     np.add.at(counts_KW, (place_K[which_R], window_R[has_R]), counts_R[has_R])
     shown = min(len(ids_K), NAMED)
+    if len(windows) == 1:
+        why = (
+            "are few samples" if len(steps_T) > 1 else f"is one moment only, at {x} {steps_T[0]:,}"
+        )
+        note = f"{note} There {why}, hence no course.".strip()
     return Frequencies(
         title=title,
         x=x,

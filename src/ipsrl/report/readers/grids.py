@@ -126,10 +126,13 @@ def _columns(table: pa.Table, *names: str) -> list[np.ndarray]:
 
 def _frequencies(table: pa.Table, config: Mapping[str, Any], batch: int) -> Part:
     step_R, ids_R, counts_R = _columns(table, "step", "outcome", "count")
+    title, note = "Outcomes over training", "Of the last batch before each checkpoint, all seeds."
+    if len(np.unique(step_R)) == 1:
+        title = "Outcomes of the last batch"
+        note = "All seeds together. A smaller --checkpoint-every records more moments."
     return frequencies(
         step_R * batch, ids_R, counts_R, lambda state: _state(config, state),
-        title="Outcomes over training", x="trajectories",
-        note="Of the last batch before each checkpoint, all seeds together.",
+        title=title, x="trajectories", note=note,
     )  # fmt: skip
 
 
@@ -219,7 +222,7 @@ def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
             if x + y < side - 1
         ],
         marks=[
-            (f"{name}, {math.comb(x + y, x)} paths", float(x), float(y), float(visits[x, y]))
+            (f"{name}, {math.comb(x + y, x)} paths", f"({x}, {y})", x, y, float(visits[x, y]))
             for name, (x, y) in ends(target_S).items()
         ],
         note="Arrows are the probabilities of a step right and up; strong where cells are visited.",
