@@ -50,4 +50,4 @@ def test_what_is_committed_is_of_the_configurations_that_are_shipped() -> None:
     for cell, found in cells.items():
         assert Config(**found["of"]) == configs[cell]
     rows = json.loads((RECORDS / "table.json").read_text())
-    assert [found["row"] for _, found in sorted(cells.items())] == rows
+    assert [cells[cell]["row"] for cell in configs if cell in cells] == rows
