@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TRL := $(CURDIR)/.venv/trl-1.0
 MUTMUT := .venv/mutmut
-SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo demo-llm test test-slow test-trl test-wheel test-worker promises mutation check bench clean

@@ -39,7 +39,7 @@ def presence(
       baseline: "none", N = G; "mean", N = G - 1.  GRPO subtracts the mean and divides by the
         standard deviation, which together come close to "none" (docs/theory.md).
     Returns:
-      f in [0, 1] [...], float64.
+      f from 0 to 1 [...], float64.
     Raises:
       InvalidInput: for p outside [0, 1], or a group or a clip that cannot be.
     """

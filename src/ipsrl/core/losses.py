@@ -222,7 +222,7 @@ def reinvent_residual(
     Args:
       log_prior: log-likelihood of the molecule under the frozen prior [...].
       log_agent: under the agent [...].
-      score: score in [0, 1] [...].
+      score: score from 0 to 1 [...].
       sigma: how many nats a score of 1 is worth, >= 0.
     Returns:
       residuals [...].

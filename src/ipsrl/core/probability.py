@@ -280,7 +280,7 @@ def importance_weights(log_now: Array, log_then: Array, *, clip: float = 10.0) -
       log_then: their log-probability when they were drawn [...].
       clip: upper bound, > 0; trades variance for bias (Ionides 2008).
     Returns:
-      weights in [0, clip] [...].
+      weights from 0 to clip [...].
     Raises:
       InvalidInput: for a clip or log-probabilities that cannot be, or of different shapes.
     """
