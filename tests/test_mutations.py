@@ -172,8 +172,8 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "ips-ppo": {"beta": 3.0, "lr_log_z": 0.5, "explore": "tempered"},
 }  # fmt: skip
 TOGETHER: dict[str, dict[str, Any]] = {
-    "hypergrid": {"batch": 257, "checkpoint_every": 15, "dims": 20, "side": 1000},
-    "lattice": {"batch": 17, "checkpoint_every": 15},
+    "hypergrid": {"batch": 257, "checkpoint_every": 17, "dims": 20, "side": 1000},
+    "lattice": {"batch": 17, "checkpoint_every": 17},
     "llm": {"flowrl_beta": 3.0, "flowrl_log_z": "table", "lora_alpha": 8, "lora_dropout": 0.3,
             "lora_targets": ["x"], "load_in_4bit": True, "outcome": "", "stop_below": 0.5,
             "split": "test", "dataset": "no-such.jsonl", "reward": "no-such.py:reward",

@@ -9,6 +9,7 @@ from mkdocstrings import Inventory
 from pages import MODULES, PAGES, ROOT, blocks
 
 SOURCE = ROOT / "src"
+API = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
 
 
 def shown() -> dict[str, str]:
@@ -46,13 +47,30 @@ def test_every_public_name_has_a_docstring_and_is_no_module(exported, module):
     assert [name for name, one in found.items() if not one.docstring or one.is_module] == []
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_public_name_is_in_the_reference(exported, module, site):
+@pytest.fixture(scope="module")
+def inventory(site):
+    """What the API reference describes, by name."""
     with (site / "objects.inv").open("rb") as file:
-        inventory = Inventory.parse_sphinx(file)
+        return Inventory.parse_sphinx(file)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_in_the_reference(exported, module, inventory):
     names = [f"{module}.{name}" for name in exported(module)]
     assert [name for name in names if name not in inventory] == []
     assert len({inventory[name].uri.partition("#")[0] for name in names}) == 1  # of the module
+
+
+def test_every_name_in_the_text_of_a_page_is_in_the_reference(inventory):
+    pages = [page for page in PAGES if page.name not in ("CHANGELOG.md", "log.md")]  # old names
+    found = {
+        (str(page.relative_to(ROOT)), name)
+        for page in pages
+        for name in re.findall(r"`(ipsrl(?:\.\w+)+)(?!\w*\.py)", page.read_text())
+    }
+    assert ("docs/theory.md", "ipsrl.Group") in found
+    described = {*inventory, *re.findall(r"^::: (\S+)", API, re.MULTILINE)}
+    assert [one for one in sorted(found) if one[1] not in described] == []
 
 
 def test_what_pages_and_examples_import_is_public(exported):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from ipsrl.errors import ConfigError, IpsrlError, MissingExtra
+from ipsrl.errors import ConfigError, InvalidInput, IpsrlError, MissingExtra
 from ipsrl.functions import check_takes, load_function, name_of
 from ipsrl.llm.config import Config
 from ipsrl.llm.result import Result
@@ -70,9 +70,12 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
       InvalidInput: for functions that cannot be found.
       RunError: if `out` holds a run and `resume` is False, or the other way round.
     """
-    rewards = [load_function(reward) for reward in config.reward]
-    outcome = load_outcome(config.outcome) if config.outcome else None
-    similarity = load_function(config.similarity) if config.similarity else None
+    with _naming("reward"):
+        rewards = [load_function(reward) for reward in config.reward]
+    with _naming("outcome"):
+        outcome = load_outcome(config.outcome) if config.outcome else None
+    with _naming("similarity"):
+        similarity = load_function(config.similarity) if config.similarity else None
     arguments = arguments_of(config, out)
     dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)
     eval_dataset = read_dataset(config.eval_dataset, config.split) if config.eval_dataset else None
@@ -145,6 +148,15 @@ def _train(
     if main:
         run.finish(asdict(result))
     return result
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """What is wrong with a function names the key that asked for it."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{key}: {error}") from None
 
 
 def _check(config: Config, arguments: Any, dataset: Dataset) -> None:

@@ -85,13 +85,13 @@ def is_amide(reaction: str) -> bool:
 def route_is_all_amide(
     reactions: Sequence[str], is_amide: Callable[[str], bool] = is_amide
 ) -> bool:
-    """The rule ALL-AMIDE: every reaction of the route is an amide coupling or N-acylation.
+    """The rule ALL-AMIDE: each reaction is an amide coupling, ester aminolysis or N-acylation.
 
     A route without reactions is a molecule that can be bought.  It fulfils the rule, as it counts
-    as synthesizable in SYNTH: the rule forbids chemistry other than amide couplings, and buying
-    needs none.  This is no way round the reward, of which the rule is one factor: what is bought
-    must still dock as well as what is made.  A user who wants molecules that *were* coupled counts
-    the reactions of the routes, which are kept.
+    as synthesizable in SYNTH: the rule forbids other chemistry, and buying needs no chemistry.
+    This does not bypass the reward, because docking and QED count for bought molecules as for
+    others.  If only coupled molecules are wanted, count the reactions of the routes.  A search does
+    not keep routes, but `ipsrl molecules route` finds the same ones again.
 
     Args:
       reactions: SMILES of each.
