@@ -114,8 +114,8 @@ def log_training(
         }])  # fmt: skip
 
 
-def finish_lm(run: Run) -> None:
-    run.finish({"steps": 40, "reward": 0.875, "distinct": 1.5, "effective": 1.25})
+def finish_lm(run: Run, steps: int = 40) -> None:
+    run.finish({"steps": steps, "reward": 0.875, "distinct": 1.5, "effective": 1.25})
     run.close()
 
 
@@ -135,7 +135,7 @@ def hypospace_run(
     asked = {one.prompt: list(one.admissible) for one in sets if one.split == "train"}
     known = {prompt: keys[: max(1, len(keys) // 2)] for prompt, keys in asked.items()}
     log_training(inner, steps, 16, known, collapse=False, rightly=rightly)
-    finish_lm(inner)
+    finish_lm(inner, steps)
     return run
 
 

@@ -354,7 +354,7 @@ def test_the_command_is_seen_and_copied(page_of, folder):
     page.get_by_role("button", name="Copy the command").click()
     until(page, "document.querySelector('.command [role=status]').textContent")
     assert page.evaluate("navigator.clipboard.readText()") == command
-    assert "begun" in page.locator(".source dt").all_inner_texts()
+    assert "files written" in page.locator(".source dt").all_inner_texts()
 
 
 def test_what_was_opened_stays_open_when_the_page_is_read_again(page_of):

@@ -30,6 +30,16 @@ def test_runs_that_differ_in_the_seed_alone_are_one_line():
     assert (grpo.run, grpo.ys, grpo.low, grpo.seeds) == ("grpo/seed-0", [0.0, 0.0], [], 1)
 
 
+def test_seeds_of_a_sweep_are_one_line():
+    views = [
+        view(f"lr=0.1,seed={seed}", curve([1], [seed]), config={"seed": str(seed)})
+        for seed in range(3)
+    ]
+    (chart,) = charts(views)
+    (line,) = chart.lines
+    assert (line.run, line.ys, line.seeds) == ("lr=0.1", [1], 3)
+
+
 def test_seeds_of_one_run_and_of_others_are_pooled():
     views = [
         view("a-seed0", curve([1], [1.0], [2.0], [9.0])),
@@ -93,25 +103,25 @@ def test_what_differs_is_what_has_several_values():
 
 def test_numbers_come_before_what_differs_and_families_apart():
     views = [
-        view("a", summary={"l1": [0.5, 0.25, 1.0]}, about={"begun": "today"}),
+        view("a", summary={"l1": [0.5, 0.25, 1.0]}, about={"files written": "today"}),
         view("b", summary={"steps": 7}, config={"seed": "1"}),
         view("c", family="llm", summary={"reward": 1.0}, config={"lora": "16"}),
     ]
     found, settings, other = overview(views)
     assert found.title == "Runs, grids"
-    assert found.columns == ["run", "state", "l1", "steps", "begun"]
+    assert found.columns == ["run", "state", "l1", "steps", "files written"]
     assert found.rows == [
         ["a", "ended", {"median": 0.5, "low": 0.25, "high": 1.0}, None, "today"],
         ["b", "ended", None, 7, ""],
     ]
     assert (settings.columns, settings.rows) == (["run", "seed"], [["a", "0"], ["b", "1"]])
-    assert (other.title, other.columns[2:]) == ("Runs, llm", ["reward", "begun"])
+    assert (other.title, other.columns[2:]) == ("Runs, llm", ["reward", "files written"])
     assert [one.title for one in overview(views[2:])] == ["Runs"]
 
 
 def test_what_is_told_of_all_runs_is_told_once():
-    about = {"begun": "today", "versions": "ipsrl 1"}
-    views = [view("a", about=about), view("b", about={**about, "begun": "now"})]
+    about = {"files written": "today", "versions": "ipsrl 1"}
+    views = [view("a", about=about), view("b", about={**about, "files written": "now"})]
     assert alike(views) == {"versions": "ipsrl 1"}
     assert alike([]) == {}
 

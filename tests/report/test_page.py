@@ -186,7 +186,7 @@ def test_the_page_of_an_item_shows_its_runs_too(tmp_path, grid):
     assert (run["label"], run["command"]) == (
         "cell", "ipsrl train hypergrid --config cell/config.toml --out NEW",
     )  # fmt: skip
-    assert "begun" not in run["about"]
+    assert "files written" not in run["about"]
     assert str(tmp_path.parent) not in json.dumps(html.data)
 
 

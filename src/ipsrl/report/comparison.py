@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipsrl.report.readers.base import thinned
+from ipsrl.report.readers.base import WRITTEN, thinned
 from ipsrl.report.view import Curve, Number, Table, View, known
 
 POINTS = 10_000
 """Points of all lines of a chart; but a line has 50."""
 
-_SEED = re.compile(r"[/_.\- ]*seed[/_.\- ]*\d+$")
+_SEED = re.compile(r"[/_.,\- ]*seed[/_.=\- ]*\d+$")
 _OF_ONE_RUN = ("seed", "dataset")  # the data set of HypoSpace lies in the run
 
 
@@ -162,10 +162,10 @@ def overview(views: Sequence[View]) -> list[Table]:
         note = "Median [lowest, highest] over the seeds." if seeds else ""
         found = [
             [one.label, _state(one), *(interval(one.summary.get(key)) for key in numbers),
-             one.about.get("begun", "")]
+             one.about.get(WRITTEN, "")]
             for one in members
         ]  # fmt: skip
-        tables.append(Table(f"Runs{of}", ["run", "state", *numbers, "begun"], found, note))
+        tables.append(Table(f"Runs{of}", ["run", "state", *numbers, WRITTEN], found, note))
         if keys := [key for key in differing(members) if key != "dataset"]:
             settings = [[one.label, *(one.config.get(key) for key in keys)] for one in members]
             title = f"What differs in the configuration{of}"

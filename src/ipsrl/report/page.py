@@ -22,7 +22,7 @@ from ipsrl.report.colours import coloured
 from ipsrl.report.comparison import alike, charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
-from ipsrl.report.readers.base import DATES
+from ipsrl.report.readers.base import WRITTEN
 from ipsrl.report.view import Routes, Table, View, as_json
 from ipsrl.runs import Folder, write_whole
 
@@ -118,7 +118,7 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
 
 def _timeless(view: View, directory: Path, label: str) -> View:
     """Without dates and paths, so that an item writes the same bytes again, and elsewhere."""
-    about = {key: told for key, told in view.about.items() if key not in DATES}
+    about = {key: told for key, told in view.about.items() if key != WRITTEN}
     again = view.again.replace(str(directory), label)
     return replace(view, about=about, command=again, again=again)
 

@@ -95,7 +95,7 @@ def test_the_configuration_and_the_versions_are_told(tmp_path):
     assert view.config["dataset"].endswith("colours.jsonl")
     assert f"numpy {np.__version__}" in view.about["versions"]
     assert view.about["seed"] == "0"
-    assert view.about["begun"].endswith(" UTC")
+    assert view.about["files written"].endswith(" UTC")
     run.close()
 
 
@@ -169,7 +169,29 @@ def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):
     assert read(tmp_path / "run", "r").alarms == ["The loss is no longer finite: seed 0 diverged."]
 
 
+@pytest.mark.parametrize(("keep", "ends"), [(60, 51200), (None, 0)])
+def test_metrics_that_were_cut_off_are_an_alarm(tmp_path, keep, ends):
+    """Of 30 evaluations of three seeds: the first 20, or all without the last seed's."""
+    runs.finish_grid(runs.grid_run(tmp_path / "run"))
+    assert read(tmp_path / "run", "r").alarms == []
+    path = tmp_path / "run" / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = lines[:keep] if ends else [line for line in lines if json.loads(line)["seed"] < 2]
+    path.write_bytes(b"".join(kept))
+    (alarm,) = read(tmp_path / "run", "r").alarms
+    assert alarm.startswith(f"metrics.jsonl ends at {ends:,} of 76,800 trajectories")
+
+
 # --- language models ------------------------------------------------------------------------------
+
+
+def test_completions_that_are_missing_are_an_alarm(tmp_path):
+    runs.finish_lm(runs.lm_run(tmp_path / "run"))
+    assert read(tmp_path / "run", "r").alarms == []
+    for file in sorted((tmp_path / "run" / "trainer" / "completions").iterdir())[::2]:
+        file.unlink()
+    (alarm,) = read(tmp_path / "run", "r").alarms
+    assert alarm.startswith("20 of 40 steps that were logged have completions")
 
 
 def test_a_collapse_is_told_in_the_words_of_diagnose(tmp_path):

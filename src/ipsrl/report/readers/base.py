@@ -20,8 +20,8 @@ __all__ = ["curves", "view"]
 POINTS = 400
 """Most points of a line: more than a screen shows."""
 
-DATES = ("begun", "ended", "last written")
-"""What `about` calls them."""
+WRITTEN = "files written"
+"""What `about` calls the times of the files, which a copy of a run may have lost."""
 
 _UNTOLD = ("/mean_length", "/min_length", "/max_length", "terminated_length", "clip_ratio")
 
@@ -40,14 +40,12 @@ def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any
 
 
 def about(run: Run) -> dict[str, str]:
-    """Seed, dates and versions of a run."""
+    """Seed, times of the files, and versions of a run."""
     told = run.environment()
     found = {f"{key}": str(value) for key, value in told.get("seeds", {}).items()}
-    begun, ended, written = DATES
-    found[begun] = _date(run.directory / "config.toml")
     last = run.directory / "result.json" if run.finished else run.metrics_path
-    if last.exists():
-        found[ended if run.finished else written] = _date(last)
+    written = (_date(path) for path in (run.directory / "config.toml", last) if path.exists())
+    found[WRITTEN] = f"{' to '.join(dict.fromkeys(written))} UTC"
     versions = {**told.get("versions", {}), "Python": told.get("python", "unknown")}
     found["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     return found
@@ -63,7 +61,23 @@ def origin(run: Run) -> dict[str, str]:
 
 def _date(path: Path) -> str:
     moment = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
+    return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def cut_off(last: int, reached: int | None, what: str) -> list[str]:
+    """Warns if the metrics end before what the result reports; a run that goes on has no result.
+
+    Args:
+      last: where metrics.jsonl ends, at least.
+      reached: what result.json reports.
+      what: is counted.
+    """
+    if reached is None or last >= reached:
+        return []
+    return [
+        f"metrics.jsonl ends at {last:,} of {reached:,} {what}, so lines are missing, here and in "
+        "the charts. Restore the file from a copy."
+    ]
 
 
 def view(

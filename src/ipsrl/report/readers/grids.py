@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ipsrl.llm.collapse import expected_distinct
-from ipsrl.report.readers.base import curves_of_seeds, settings, view
+from ipsrl.report.readers.base import curves_of_seeds, cut_off, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
 from ipsrl.runs import Run
@@ -51,7 +51,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         title=f"{_method(config)} on {_environment(config)}, {seeds} seeds",
         command=f"ipsrl train {'env' if 'env' in config else 'hypergrid'}",
         done=(rows[-1]["trajectories"] if rows else 0, whole),
-        alarms=_alarms(rows[-seeds:]),
+        alarms=[*_alarms(rows[-seeds:]), *_missing(rows, seeds, result)],
         summary=_summary(result, rows[-seeds:]),
         curves=[*curves_of_seeds(rows, "trajectories", _CHARTS), *coverage],
         parts=parts,
@@ -77,6 +77,12 @@ def _environment(config: Mapping[str, Any]) -> str:
 def _alarms(last: list[dict[str, Any]]) -> list[str]:
     lost = [str(row["seed"]) for row in last if "loss" in row and row["loss"] is None]
     return [f"The loss is no longer finite: seed {', '.join(lost)} diverged."] if lost else []
+
+
+def _missing(rows: Sequence[Mapping[str, Any]], seeds: int, result: Mapping[str, Any]) -> list[str]:
+    last = {row["seed"]: row["trajectories"] for row in rows}
+    first = min(last.values()) if len(last) == seeds else 0
+    return cut_off(first, result.get("trajectories"), "trajectories")
 
 
 def _summary(result: Mapping[str, Any], last: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ipsrl.errors import InvalidInput
 from ipsrl.llm.collapse import Diagnosis, diagnose_completions
 from ipsrl.llm.completions import Completions, outcome_keys, read_completions
 from ipsrl.llm.summary import advice
-from ipsrl.report.readers.base import curves, settings, thinned, view
+from ipsrl.report.readers.base import curves, cut_off, settings, thinned, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.view import Curve, Part, Question, Table, Tiles, View
 from ipsrl.runs import Run
@@ -101,6 +101,9 @@ def training_of(
     verdict: list[str] = []
     alarms: list[str] = []
     parts: list[Part] = []
+    logged = [0, *sorted({row["step"] for row in metrics if "step" in row})]
+    between = max(np.diff(logged), default=1)  # logging_steps, of which the last may be a part
+    alarms += cut_off(logged[-1] + int(between) - 1, summary.get("steps"), "steps")
     log = _log(run)
     if log is None:
         verdict.append("No completions are logged yet, so nothing can be said of their outcomes.")
@@ -108,6 +111,12 @@ def training_of(
         rewards = log.rows.rewards
         if rewards is not None and (lost := int(np.isnan(rewards).sum())):
             alarms.append(f"{lost:,} of {len(rewards):,} completions have no reward.")
+        rewarded = sum("reward" in row for row in metrics)
+        if run.finished and (kept := len({*_steps(log).tolist()})) < rewarded:
+            alarms.append(
+                f"{kept:,} of {rewarded:,} steps that were logged have completions: files of "
+                "trainer/completions are missing, and what is said of outcomes is of those left."
+            )
         if asked is not None and all(name is None for name in log.names):
             verdict.append(f"None of the {len(log.names):,} completions is a right answer.")
         elif log.names:
@@ -126,10 +135,9 @@ def training_of(
                 "same: ipsrl diagnose RUN --outcome math."
             )
         parts.append(_samples(log, share(SAMPLES, among)))
-    steps = max((row["step"] for row in metrics if "step" in row), default=0)
     most = config.get("trl.max_steps", -1)
     return {
-        "done": (steps, most) if most > 0 else None,
+        "done": (logged[-1], most) if most > 0 else None,
         "alarms": alarms, "verdict": verdict, "summary": summary, "curves": found, "parts": parts,
     }  # fmt: skip
 

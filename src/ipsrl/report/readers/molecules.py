@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ipsrl.report.readers.base import curves, plain_view, settings, view
+from ipsrl.report.readers.base import curves, cut_off, plain_view, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Bars, Curve, Gallery, Part, Table, View, known
@@ -61,7 +61,10 @@ def read(run: Run, label: str, among: int = 1) -> View:
         f"{', '.join(names)}",
         command="ipsrl train molecules",
         done=(rows[-1]["calls"] if rows else 0, config["budget"]),
-        alarms=_alarms(result, calls),
+        alarms=[
+            *_alarms(result, calls),
+            *cut_off(rows[-1]["calls"] if rows else 0, result.get("calls"), "calls"),
+        ],
         summary=_summary(result, rows),
         curves=found,
         parts=parts,
