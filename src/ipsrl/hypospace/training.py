@@ -54,7 +54,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         task, count=config.sets, seed=config.data_seed, draw=config.draw, apart=config.apart
     )
     asked = len(chosen(sets, "train"))
-    check_arguments(config, arguments, asked, "of the train half")
+    check_arguments(config, arguments, asked, "the train half of --sets")
     if config.model != "tiny":
         load_tokenizer(folder_of(config.model))
     with Run.resume(out, config) if resume else Run.create(out, config) as run:

@@ -89,7 +89,7 @@ def check_arguments(config: PostTraining, arguments: Any, prompts: int, dataset:
       config: of the run.
       arguments: of `arguments_of`.
       prompts: of the data set.
-      dataset: its name.
+      dataset: what an error calls it.
     Raises:
       ConfigError: for what does not.
     """
@@ -98,7 +98,7 @@ def check_arguments(config: PostTraining, arguments: Any, prompts: int, dataset:
     needed = arguments.generation_batch_size // arguments.num_generations
     if prompts < needed:
         raise ConfigError(
-            f"dataset {dataset!r} has {prompts} prompts, but one generation takes {needed}, so "
+            f"{dataset} has {prompts} prompts, but one generation takes {needed}, so "
             "nothing would be trained. Lower trl.per_device_train_batch_size or "
-            "trl.steps_per_generation, raise trl.num_generations, or repeat the prompts."
+            "trl.steps_per_generation, raise trl.num_generations, or take more prompts."
         )

@@ -43,7 +43,7 @@ def _parsed(pairs: list[str]) -> dict[str, Any]:
 
 FIELDS = PrimitiveConstructorSpec(
     nargs="*",
-    metavar="KEY=VALUE",
+    metavar="KEY=VALUE ...",
     instance_from_str=_parsed,
     is_instance=lambda value: isinstance(value, dict),
     str_from_instance=lambda fields: [f"{key}={value}" for key, value in fields.items()],

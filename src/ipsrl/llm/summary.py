@@ -71,7 +71,8 @@ def advice(d: Diagnosis) -> list[str]:
         "did not collapse": [f"DID NOT COLLAPSE: {change}."],
         "too few steps": [
             f"TOO FEW STEPS TO TELL: {len(d.steps)}, but {FEWEST_STEPS} with outcomes are needed.",
-            "Log more of them: log_completions=True and a smaller logging_steps.",
+            "Train for longer, or log more of the steps: log_completions=True and a smaller "
+            "logging_steps.",
         ],
     }[d.verdict]
     steps = {

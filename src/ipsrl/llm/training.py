@@ -162,7 +162,7 @@ def _naming(key: str) -> Iterator[None]:
 def _check(config: Config, arguments: Any, dataset: Dataset) -> None:
     if config.eval_dataset and arguments.eval_strategy == "no":
         raise ConfigError("eval_dataset is never used. Set trl.eval_strategy, such as to 'steps'.")
-    check_arguments(config, arguments, len(dataset), config.dataset)
+    check_arguments(config, arguments, len(dataset), f"dataset {config.dataset!r}")
     if config.model != "tiny":
         revision = {key: value for key, value in config.init_kwargs.items() if key == "revision"}
         load_config(config.model, **revision)
