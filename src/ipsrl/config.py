@@ -145,9 +145,11 @@ def config_file(path: Path) -> Path:
     Args:
       path: of a file, or a name such as `hypergrid/table-1/2d-grpo`.
     Returns:
-      path of the file; the one that was given, if there is neither and no name is near.
+      path of the file; the one that was given, if it is no name: no name is near, and it has an
+      ending.
     Raises:
-      ConfigError: with the nearest names, if there is neither.
+      ConfigError: with the nearest names, or all that are in the folder of this name, if there is
+        neither.
     """
     if path.exists():
         return path
@@ -157,12 +159,15 @@ def config_file(path: Path) -> Path:
     }
     if asked in names:
         return root / f"{asked}.toml"
-    if near := _nearest_names(asked, names):
-        raise ConfigError(
-            f"{path}: there is no such file, and no configuration with this name comes with ipsrl. "
-            f"The nearest names are {', '.join(near)}."
-        )
-    return path
+    inside = sorted(name for name in names if name.startswith(f"{asked}/"))
+    near = inside or _nearest_names(asked, names)
+    if not near and path.suffix:
+        return path
+    folders = ", ".join(sorted({f"{name.rpartition('/')[0]}/" for name in names}))
+    raise ConfigError(
+        f"{path}: there is no such file, and no configuration with this name comes with ipsrl. "
+        + (f"The nearest names are {', '.join(near)}." if near else f"Names begin with {folders}.")
+    )
 
 
 def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) -> None:
