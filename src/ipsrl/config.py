@@ -25,6 +25,7 @@ __all__ = ["StrictConfig"]
 _LARGEST = 1_000_000  # bytes of a file, which are read in less than a second
 _DEEPEST = 32  # tables and lists within one another
 _TOLD = 4  # problems in one message
+_NAMED = 8  # names of a folder in one message
 # So many parts of a dotted key cost Python's parser a time that grows with their square.
 _DOTTED = re.compile(
     rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}"""
@@ -145,10 +146,9 @@ def config_file(path: Path) -> Path:
     Args:
       path: of a file, or a name such as `hypergrid/table-1/2d-grpo`.
     Returns:
-      path of the file; the one that was given, if it is no name: no name is near, and it has an
-      ending.
+      path of the file; the one that was given, if no name is near and it has an ending.
     Raises:
-      ConfigError: with the nearest names, or all that are in the folder of this name, if there is
+      ConfigError: with the nearest names, or the first of the folder that was named, if there is
         neither.
     """
     if path.exists():
@@ -160,7 +160,7 @@ def config_file(path: Path) -> Path:
     if asked in names:
         return root / f"{asked}.toml"
     inside = sorted(name for name in names if name.startswith(f"{asked}/"))
-    near = inside or _nearest_names(asked, names)
+    near = inside[:_NAMED] or _nearest_names(asked, names)
     if not near and path.suffix:
         return path
     folders = ", ".join(sorted({f"{name.rpartition('/')[0]}/" for name in names}))

@@ -52,11 +52,10 @@ def test_a_missing_library_names_every_extra_that_the_item_needs(missing, tmp_pa
         reproduce("rivals", "quick", tmp_path / "out")
 
 
-@pytest.mark.parametrize("missing", ["torch", "meeko"])
+@pytest.mark.parametrize("missing", ["rdkit", "meeko"])
 def test_table_3_asks_for_its_libraries_before_its_files(missing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where neither receptor nor stock is
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "ipsrl.molecules.training", raising=False)
     with pytest.raises(MissingExtra, match=rf"'{missing}' .*ipsrl\[docking,molecules,report\]"):
         reproduce("table-3", "quick", tmp_path / "out")
 
