@@ -272,7 +272,7 @@ def test_nothing_is_trained_for_figures_that_cannot_be_drawn(tmp_path, monkeypat
     with contextlib.suppress(RunError):  # the untrained run that it would look for
         assert main(["reproduce", "group-size", "--out", str(tmp_path / "out")]) == 1
     assert started == []
-    assert 'pip install "ipsrl[report]"' in capsys.readouterr().err
+    assert 'pip install "ipsrl[grids,report]"' in capsys.readouterr().err
 
 
 # --- keyboard -------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ def test_a_configuration_of_ours_has_a_name_in_any_folder(
         ("table-1/2d-grpo", "hypergrid/table-1/2d-grpo"),
         ("configs/molecules/keys/qed-band.toml", "molecules/keys/qed-band"),
         ("qed_band", "molecules/keys/qed-band"),
+        ("hypergrid/table-1", "hypergrid/table-1/2d-flowrl, hypergrid/table-1/2d-grpo"),
     ],
 )
 def test_of_a_wrong_name_the_nearest_are_named(asked, nearest, tmp_path, monkeypatch, capsys):
@@ -65,6 +66,12 @@ def test_of_a_wrong_name_the_nearest_are_named(asked, nearest, tmp_path, monkeyp
     said = capsys.readouterr().err
     assert f"{asked}: there is no such file" in said
     assert said.partition("nearest names are ")[2].startswith(nearest)
+
+
+def test_of_a_name_like_no_other_the_folders_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "hypergrid", "--config", "nonsense/foo"]) == 2
+    assert "Names begin with hypergrid/bars/, " in capsys.readouterr().err
 
 
 def test_of_a_path_without_a_file_no_name_is_guessed(tmp_path, capsys):

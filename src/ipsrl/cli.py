@@ -81,7 +81,7 @@ COMMANDS = {
         "molecules.commands:pretrain", "teach a chemical language model a file of SMILES"
     ),
     "molecules sample": Command(
-        "molecules.commands:sample", "molecules of a prior: valid, unique, new and different?"
+        "molecules.commands:sample", "molecules of a prior: how many are valid and distinct?"
     ),
     "molecules import": Command(
         "molecules.commands:import_", "a prior of the weights of Saturn or mamba-ssm"
@@ -111,7 +111,9 @@ COMMANDS = {
     ),
     "doctor": Command("doctor:doctor", "what is installed, and whether it works"),
     "completion": Command(
-        "completion:completion", "what makes a shell complete commands and options", "SHELL"
+        "completion:completion",
+        "a script for shells, to complete commands and options",
+        "SHELL",
     ),
     "help": Command("cli:help_", "the help of a command", "COMMAND"),
     "version": Command("cli:version", "the version of ipsrl"),

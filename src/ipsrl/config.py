@@ -25,6 +25,7 @@ __all__ = ["StrictConfig"]
 _LARGEST = 1_000_000  # bytes of a file, which are read in less than a second
 _DEEPEST = 32  # tables and lists within one another
 _TOLD = 4  # problems in one message
+_NAMED = 8  # names of a folder in one message
 # So many parts of a dotted key cost Python's parser a time that grows with their square.
 _DOTTED = re.compile(
     rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}"""
@@ -145,9 +146,10 @@ def config_file(path: Path) -> Path:
     Args:
       path: of a file, or a name such as `hypergrid/table-1/2d-grpo`.
     Returns:
-      path of the file; the one that was given, if there is neither and no name is near.
+      path of the file; the one that was given, if no name is near and it has an ending.
     Raises:
-      ConfigError: with the nearest names, if there is neither.
+      ConfigError: with the nearest names, or the first of the folder that was named, if there is
+        neither.
     """
     if path.exists():
         return path
@@ -157,12 +159,15 @@ def config_file(path: Path) -> Path:
     }
     if asked in names:
         return root / f"{asked}.toml"
-    if near := _nearest_names(asked, names):
-        raise ConfigError(
-            f"{path}: there is no such file, and no configuration with this name comes with ipsrl. "
-            f"The nearest names are {', '.join(near)}."
-        )
-    return path
+    inside = sorted(name for name in names if name.startswith(f"{asked}/"))
+    near = inside[:_NAMED] or _nearest_names(asked, names)
+    if not near and path.suffix:
+        return path
+    folders = ", ".join(sorted({f"{name.rpartition('/')[0]}/" for name in names}))
+    raise ConfigError(
+        f"{path}: there is no such file, and no configuration with this name comes with ipsrl. "
+        + (f"The nearest names are {', '.join(near)}." if near else f"Names begin with {folders}.")
+    )
 
 
 def check_has_effect(config: BaseModel, only_with: Mapping[str, Sequence[str]]) -> None:

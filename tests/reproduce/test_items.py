@@ -52,6 +52,14 @@ def test_a_missing_library_names_every_extra_that_the_item_needs(missing, tmp_pa
         reproduce("rivals", "quick", tmp_path / "out")
 
 
+@pytest.mark.parametrize("missing", ["rdkit", "meeko"])
+def test_table_3_asks_for_its_libraries_before_its_files(missing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where neither receptor nor stock is
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match=rf"'{missing}' .*ipsrl\[docking,molecules,report\]"):
+        reproduce("table-3", "quick", tmp_path / "out")
+
+
 def test_the_usage_names_every_item(capsys):
     main(["--help"])
     named = re.split(r"[\s,:]+", capsys.readouterr().out)

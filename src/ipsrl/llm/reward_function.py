@@ -49,9 +49,9 @@ def ips_reward(
     Returns:
       a reward function with the name of `reward_fn`.
     Raises:
-      InvalidInput: for coroutines, a num_generations that is none; when called, for rewards that
-        are not one per completion, or a batch of broken groups, and in the first step for rewards
-        that are negative or infinite; later negative ones are left unscaled.
+      InvalidInput: for coroutines, or a num_generations that is not a positive integer.  When
+        called: for rewards that are not one per completion, or a batch of broken groups, and in the
+        first step for rewards that are negative or infinite; later negative ones stay unscaled.
     """
     outcome_fn = as_outcome_fn(outcome_fn)
     scaling = IPS(eps=eps, alpha=alpha)

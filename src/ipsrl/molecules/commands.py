@@ -75,7 +75,10 @@ def pretrain(argv: list[str]) -> int:
 def sample(argv: list[str]) -> int:
     @dataclass(frozen=True)
     class Options:
-        """Draw molecules from a prior, and say how valid, unique, new and different they are."""
+        """Draw molecules from a prior; say how many are valid and distinct, and how they differ.
+
+        With --known it also says how many are new, and with --out it writes them.
+        """
 
         prior: str = "zinc"
         """A shipped prior, or a folder that `molecules pretrain` wrote."""

@@ -37,10 +37,10 @@ ITEMS = {
     "figure-3": Item("grids", "two outcomes that 35 and 7 paths lead to", "lattice:reproduce"),
     "figures-4-5": Item("llm", "the structures of one voxel view", "hypospace:reproduce", _HOURS),
     "table-3": Item(
-        "molecules", "molecules that bind and can be made", "table_3:reproduce", _HOURS
+        "docking,molecules", "molecules that bind and can be made", "table_3:reproduce", _HOURS
     ),
     "table-3-settings": Item(
-        "molecules",
+        "docking,molecules",
         "ours: table-3 at the paper's budgets, by settings that could explain it",
         "table_3_settings:reproduce",
         ("quick", "cpu"),
@@ -58,7 +58,7 @@ ITEMS = {
         ("quick", "cpu"),
     ),
     "critic": Item(
-        "grids", "ours: what a critic of r / p adds, and one that does not move", "grids:CRITIC"
+        "grids", "ours: what a critic adds, of r / p or of the regularised return", "grids:CRITIC"
     ),
     "grid-bars": Item(
         "grids",

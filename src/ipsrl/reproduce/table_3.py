@@ -60,6 +60,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
     """Run every cell with every seed, print the table, draw the figures to `out`.
 
     Raises:
+      MissingExtra: if a library of the search or of docking is not installed.
       InvalidInput: if the stock or the receptor is not there.
     """
     preset = PRESETS[preset_name]
@@ -75,12 +76,17 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 
 def check_files(configs: Sequence[Config]) -> None:
-    """Check that the files that the user must supply exist, before any work is done."""
+    """Check that libraries and the files of the user are there, before any work is done."""
+    import ipsrl.molecules.training  # noqa: F401 (which imports what a search needs)
+    from ipsrl.molecules.docking.docking import check_libraries
+
     parts = [component for config in configs for component in config.components]
     files = [
         *(part.synthesis.stock for part in parts if part.synthesis),
         *(part.docking.receptor for part in parts if part.docking),
     ]
+    for engine in {part.docking.engine for part in parts if part.docking}:
+        check_libraries(engine)
     if missing := [name for name in dict.fromkeys(files) if not Path(name).is_file()]:
         raise InvalidInput(
             f"{' and '.join(below(Path.cwd(), missing))} not found in {Path.cwd()}. Make the "

@@ -93,16 +93,7 @@ def advise(argv: list[str]) -> int:
             f"has at least {log.right} (Chao's estimate)"
         )
     lines.append("outcome   reward   target   predicted")
-    shown = range(len(rewards)) if len(rewards) <= 20 else [*range(10), *range(-10, 0)]
-    extinct = set(advice.extinct)
-    for i in shown:
-        if i == -10:
-            lines.append("    ...")
-        dies = "  dies out" if i % len(rewards) in extinct else ""
-        lines.append(
-            f"{i % len(rewards):7} {rewards[i]:8.4g} {advice.target[i]:8.4f} "
-            f"{advice.distribution[i]:11.4f}{dies}"
-        )
+    lines += _rows(rewards, advice)
     needed, larger = advice.needed_group_size, ""
     if needed is None or needed > told["group_size"]:
         larger = f"; group size for at most {options.target_l1:g}: {needed or 'none'}"
@@ -113,3 +104,19 @@ def advise(argv: list[str]) -> int:
         found = asdict(advice) | ({} if log is None else {"log": asdict(log)})
     say("\n".join(lines), found, options.json)
     return 0
+
+
+def _rows(rewards: np.ndarray, advice: theory.Advice) -> list[str]:
+    """One for each outcome, or for several in a row that are equal; the first and last ten."""
+    dies = np.isin(np.arange(len(rewards)), advice.extinct)
+    table = np.column_stack([rewards, advice.target, advice.distribution, dies])
+    firsts = [0, *(np.flatnonzero((table[1:] != table[:-1]).any(axis=1)) + 1)]
+    spans = list(zip(firsts, [*firsts[1:], len(rewards)], strict=True))
+    shown = spans if len(spans) <= 20 else spans[:10] + spans[-10:]
+    rows = []
+    for first, end in shown:
+        name = str(first) if end == first + 1 else f"{first}-{end - 1}"
+        reward, target, predicted, extinct = table[first]
+        row = f"{name:>7} {reward:8.4g} {target:8.4f} {predicted:11.4f}"
+        rows.append(f"{row}  dies out" if extinct else row)
+    return rows if shown is spans else [*rows[:10], "    ...", *rows[10:]]
