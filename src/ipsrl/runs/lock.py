@@ -1,4 +1,4 @@
-"""One writer per run directory.
+"""One writer per run directory, and per folder of runs that a command makes.
 
 The lock is the kernel's, on the file `lock.json`, so that it ends with its process, however that
 ends, and holds while the process is stopped.  The file says who writes: process, machine, since.
@@ -13,6 +13,7 @@ import os
 import platform
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from ipsrl.errors import RunError
 
@@ -49,6 +50,12 @@ class Lock:
         except OSError:  # a full disk
             self.release()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let others write.  Twice is once."""
@@ -97,7 +104,7 @@ class Lock:
 
 
 def is_held(directory: Path) -> bool:
-    """True if a run is being written; for readers only.
+    """True if a run or a folder of runs is being written; for readers only.
 
     The kernel is not asked, because a lock of ours, however short, could refuse a writer.  Of
     another machine, whose processes cannot be seen, a lock that was left behind counts as held.
