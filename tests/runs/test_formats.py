@@ -1,11 +1,29 @@
-"""Files of a run are read whole, also while it replaces them."""
+"""Arrays are written as they are, however they lie in memory, and tables are read whole."""
 
 import threading
 
+import numpy as np
 import pyarrow as pa
+import pytest
 
 from ipsrl.runs import write_whole
 from ipsrl.runs.formats import as_parquet, read_parquet
+
+STRIDED = {
+    "column": np.arange(6.0).reshape(2, 3)[:, -1],
+    "transposed": np.arange(6.0).reshape(2, 3).T,
+    "backwards": np.arange(6.0)[::-1],
+    "scalar": np.array(0.5),
+    "empty": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_arrays_of_any_layout_in_memory_survive(name, run):
+    run.checkpoint(1, {name: STRIDED[name]})
+    np.testing.assert_array_equal(run.restore()[1][name], STRIDED[name])
+    run.finish({}, {name: STRIDED[name]})
+    np.testing.assert_array_equal(run.arrays()[name], STRIDED[name])
 
 
 def test_a_table_that_is_replaced_meanwhile_is_read_as_it_was_or_is(tmp_path):
