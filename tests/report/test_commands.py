@@ -173,7 +173,7 @@ def test_watching_a_sweep_goes_on_between_two_runs(tmp_path, monkeypatch):
         monkeypatch, out, lambda: None,
         lambda: runs.finish_grid(runs.grid_run(out / "b")), sweep.release,
     )  # fmt: skip
-    said = "The sweep is running: 1 of 2 runs have ended; 1 not begun (b)."
+    said = "The sweep is running: 1 of 2 runs have ended; not begun: b."
     assert [said in page for page in pages] == [True, True, False, False]
     assert "The sweep is running: 2 of 2 runs have ended." in pages[2]
     assert "The sweep" not in pages[3]

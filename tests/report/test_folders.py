@@ -43,23 +43,25 @@ def test_an_item_has_its_table_and_pictures(tmp_path):
 def test_a_sweep_that_was_stopped_says_what_is_left(tmp_path):
     """A run that failed is in its table, and is not left."""
     folder = Folder.make(tmp_path / "sweep")
-    for name in ("a", "b", "c"):
+    for name in "abcde":
         folder.claim(f"{name}/", f"{name}.log")
         folder.write(f"{name}.toml", b"")
     (said,) = find([tmp_path / "sweep"]).notes
-    assert said.startswith("The sweep was stopped: 0 of 3 runs have ended; 3 not begun (a, b, c).")
+    assert said.startswith(
+        "The sweep was stopped: 0 of 5 runs have ended; not begun: a, b, c, d, 1 more."
+    )
     runs.finish_grid(runs.grid_run(tmp_path / "sweep" / "a"))
     runs.grid_run(tmp_path / "sweep" / "b").close()
     (said,) = find([tmp_path / "sweep"]).notes
     assert said == (
-        "The sweep was stopped: 1 of 3 runs have ended; 1 not begun (c). The command that began "
-        "it continues it."
+        "The sweep was stopped: 1 of 5 runs have ended; not begun: c, d, e. The command that "
+        "began it continues it."
     )
-    write_rows(tmp_path / "sweep", [{"cell": "c", "failed": {"b": "no", "c": "no"}}])
+    write_rows(tmp_path / "sweep", [{"cell": "c", "failed": dict.fromkeys("bcde", "no")}])
     assert find([tmp_path / "sweep"]).notes == []
     with Lock(tmp_path / "sweep"):  # a sweep of more runs
         (said,) = find([tmp_path / "sweep"]).notes
-    assert said == "The sweep is running: 1 of 3 runs have ended."
+    assert said == "The sweep is running: 1 of 5 runs have ended."
 
 
 def test_what_has_nothing_to_show_is_told_beside_the_others(tmp_path):

@@ -149,6 +149,6 @@ def _of_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     said = f"The sweep {state}: {len(ended)} of {len(runs)} runs have ended"
     if waiting := [name for name in left if not _is_run(path / name)]:
-        more = ", ..." if len(waiting) > _NAMED else ""
-        said += f"; {len(waiting)} not begun ({', '.join(waiting[:_NAMED])}{more})"
+        more = [f"{len(waiting) - _NAMED} more"] if len(waiting) > _NAMED else []
+        said += f"; not begun: {', '.join([*waiting[:_NAMED], *more])}"
     return f"{said}.{then}"

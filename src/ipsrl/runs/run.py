@@ -368,7 +368,8 @@ class Run:
     def _to_resume(self) -> str:
         """The directory that a user names, quoted for a shell: of a run within a run, the outer."""
         outer = self.directory.parent
-        within = f"{self.directory.name}/" in Folder(outer).listed
+        files = Folder(outer)  # of a sweep, which is not a run, or of a run
+        within = "config.toml" in files and f"{self.directory.name}/" in files
         return shlex.quote(str(outer if within else self.directory))
 
     def _discard(self) -> None:
