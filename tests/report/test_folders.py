@@ -6,7 +6,7 @@ import report_runs as runs
 
 from ipsrl.report.folders import find
 from ipsrl.runs import Folder
-from ipsrl.runs.lock import Lock
+from ipsrl.runs.lock import locked
 from ipsrl.sweep.results import write_rows
 
 
@@ -59,7 +59,7 @@ def test_a_sweep_that_was_stopped_says_what_is_left(tmp_path):
     )
     write_rows(tmp_path / "sweep", [{"cell": "c", "failed": dict.fromkeys("bcde", "no")}])
     assert find([tmp_path / "sweep"]).notes == []
-    with Lock(tmp_path / "sweep"):  # a sweep of more runs
+    with locked(tmp_path / "sweep"):  # a sweep of more runs
         (said,) = find([tmp_path / "sweep"]).notes
     assert said == "The sweep is running: 1 of 5 runs have ended."
 

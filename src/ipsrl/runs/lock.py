@@ -11,9 +11,9 @@ import fcntl
 import json
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 from ipsrl.errors import RunError
 
@@ -50,12 +50,6 @@ class Lock:
         except OSError:  # a full disk
             self.release()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
     def release(self) -> None:
         """Let others write.  Twice is once."""
@@ -101,6 +95,23 @@ class Lock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within, this process alone writes to a folder of runs, each of which has its own lock.
+
+    Raises:
+      RunError: if another process holds it, or it cannot be written.
+    """
+    try:
+        lock = Lock(folder)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({error}). Choose another --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_held(directory: Path) -> bool:

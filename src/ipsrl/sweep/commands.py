@@ -65,7 +65,7 @@ def sweep(argv: list[str]) -> int:
         raise ConfigError(f"--workers {options.workers} runs nothing. Use at least 1.")
     of_slurm = _pairs(options.slurm or ())
     from ipsrl.runs import Folder, progress, speaking
-    from ipsrl.runs.lock import Lock
+    from ipsrl.runs.lock import locked
     from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
@@ -87,7 +87,7 @@ def sweep(argv: list[str]) -> int:
     title = options.file.stem
     with _stoppable(), _place(options, of_slurm, out) as somewhere:
         folder = Folder.make(out)
-        with Lock(out):
+        with locked(out):
             folder.claim("table.json", "sweep.svg", "submitit/")
             for run in todo:
                 folder.claim(f"{run}/", f"{run}.log")
