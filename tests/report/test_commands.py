@@ -8,6 +8,8 @@ import report_runs as runs
 
 from ipsrl.cli import main
 from ipsrl.report import commands
+from ipsrl.runs import Folder
+from ipsrl.runs.lock import Lock
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +62,16 @@ def test_a_run_that_has_not_ended_is_shown(tmp_path, capsys):
     assert "--resume" in page
 
 
-def test_a_file_of_the_users_is_not_overwritten(grid, tmp_path, capsys):
-    (tmp_path / "page.html").write_text("mine")
-    assert main(["report", str(grid), "-o", str(tmp_path / "page.html")]) == 1
-    assert "was not made by ipsrl" in capsys.readouterr().err
-    assert (tmp_path / "page.html").read_text() == "mine"
+@pytest.mark.parametrize("name", ["page.html", "result.json", "metrics.jsonl", "checkpoints"])
+def test_nothing_but_a_report_is_overwritten(name, grid, tmp_path, capsys):
+    """Not a file of the user's, and none that the run wrote."""
+    run, out = tmp_path / "run", tmp_path / "run" / name
+    shutil.copytree(grid, run)
+    (run / "page.html").write_text("mine")
+    before = out.is_file() and out.read_bytes()
+    assert main(["report", str(run), "-o", str(out)]) == 1
+    assert f"{out} exists and is not a report" in capsys.readouterr().err
+    assert (out.is_file() and out.read_bytes()) == before
 
 
 def test_a_page_of_ours_is_written_again_wherever_it_lies(grid, tmp_path):
@@ -106,3 +113,68 @@ def test_watching_writes_again_until_the_run_has_ended(tmp_path, monkeypatch, ca
     assert '"state":"ended"' in out.read_text()
     assert '"refresh":0' in out.read_text()
     assert "again while runs go on" in capsys.readouterr().err
+
+
+def watched(monkeypatch, path, *events) -> list[str]:
+    """Watches a path; after each look something happens.  Returns the pages, "" for none."""
+    out, happens, pages = path.with_name("page.html"), iter(events), []
+
+    def look(_seconds: float = 0.0) -> None:
+        pages.append(out.read_text() if out.exists() else "")
+
+    def sleep(_seconds: float) -> None:
+        look()
+        next(happens)()
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    assert main(["report", str(path), "-o", str(out), "--watch"]) == 0
+    look()
+    return pages
+
+
+def test_watching_waits_for_a_run_that_is_to_begin(tmp_path, monkeypatch, capsys):
+    """It leaves no folder where the run will be, and says once what it waits for."""
+    begun = []
+    pages = watched(
+        monkeypatch, tmp_path / "run", lambda: None,
+        lambda: begun.append(runs.grid_run(tmp_path / "run")),
+        lambda: begun[0].close(),
+    )  # fmt: skip
+    states = ['"state":"running"' in page for page in pages]
+    assert states == [False, False, True, False]
+    assert pages[:2] == ["", ""]
+    assert '"state":"stopped"' in pages[-1]
+    assert capsys.readouterr().err.count("run does not exist") == 1
+
+
+def test_watching_goes_on_while_a_file_cannot_be_read(tmp_path, monkeypatch, capsys):
+    run = runs.grid_run(tmp_path / "run")
+    whole = run.outcomes_path.read_bytes()
+    run.outcomes_path.write_bytes(whole[:-9])
+    pages = watched(
+        monkeypatch, tmp_path / "run", lambda: run.outcomes_path.write_bytes(whole), run.close
+    )
+    assert pages[0] == ""
+    assert '"state":"running"' in pages[1]
+    assert '"state":"stopped"' in pages[2]
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_watching_a_sweep_goes_on_between_two_runs(tmp_path, monkeypatch):
+    """Which lasts until the sweep has ended, though no run is running."""
+    out = tmp_path / "sweep"
+    folder = Folder.make(out)
+    sweep = Lock(out)
+    for name in ("a", "b"):
+        folder.claim(f"{name}/")
+        folder.write(f"{name}.toml", b"")
+    runs.finish_grid(runs.grid_run(out / "a"))
+    pages = watched(
+        monkeypatch, out, lambda: None,
+        lambda: runs.finish_grid(runs.grid_run(out / "b")), sweep.release,
+    )  # fmt: skip
+    said = "The sweep is running: 1 of 2 runs have ended; not begun: b."
+    assert [said in page for page in pages] == [True, True, False, False]
+    assert "The sweep is running: 2 of 2 runs have ended." in pages[2]
+    assert "The sweep" not in pages[3]
+    assert ['"refresh":10' in page for page in pages] == [True, True, True, False]

@@ -6,6 +6,7 @@ import report_runs as runs
 
 from ipsrl.report.folders import find
 from ipsrl.runs import Folder
+from ipsrl.runs.lock import locked
 from ipsrl.sweep.results import write_rows
 
 
@@ -37,6 +38,30 @@ def test_an_item_has_its_table_and_pictures(tmp_path):
     assert found.tables == {"item": rows}
     assert found.pictures == {"line": b"png"}
     assert found.runs == {}
+
+
+def test_a_sweep_that_was_stopped_says_what_is_left(tmp_path):
+    """A run that failed is in its table, and is not left."""
+    folder = Folder.make(tmp_path / "sweep")
+    for name in "abcde":
+        folder.claim(f"{name}/", f"{name}.log")
+        folder.write(f"{name}.toml", b"")
+    (said,) = find([tmp_path / "sweep"]).notes
+    assert said.startswith(
+        "The sweep was stopped: 0 of 5 runs have ended; not begun: a, b, c, d, 1 more."
+    )
+    runs.finish_grid(runs.grid_run(tmp_path / "sweep" / "a"))
+    runs.grid_run(tmp_path / "sweep" / "b").close()
+    (said,) = find([tmp_path / "sweep"]).notes
+    assert said == (
+        "The sweep was stopped: 1 of 5 runs have ended; not begun: c, d, e. The command that "
+        "began it continues it."
+    )
+    write_rows(tmp_path / "sweep", [{"cell": "c", "failed": dict.fromkeys("bcde", "no")}])
+    assert find([tmp_path / "sweep"]).notes == []
+    with locked(tmp_path / "sweep"):  # a sweep of more runs
+        (said,) = find([tmp_path / "sweep"]).notes
+    assert said == "The sweep is running: 1 of 5 runs have ended."
 
 
 def test_what_has_nothing_to_show_is_told_beside_the_others(tmp_path):

@@ -149,6 +149,7 @@ def test_a_sweep_has_its_table_and_its_picture(tmp_path):
         ["lr=1", 1, l1, None, None], ["lr=2", 2, None, None, "lr=2 ended with code 1"],
     ]  # fmt: skip
     (picture,) = shown["pictures"]
+    assert picture["caption"] == "Median, range and seeds of every cell"
     assert b64decode(picture["src"].removeprefix("data:image/svg+xml;base64,")) == b"<svg/>"
 
 

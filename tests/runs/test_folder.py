@@ -173,6 +173,9 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path):
         check_free(tmp_path / "out" / "mine.json")
     again = Folder.make(tmp_path / "out")
     again.write("table.json", b"3")
+    again.write("config.toml", b"")  # then it is a run, whose files no other command replaces
+    with pytest.raises(RunError, match=r"table\.json exists"):
+        check_free(tmp_path / "out" / "table.json")
     with pytest.raises(RunError, match="is in the way"):
         again.write("mine.json", b"ours")
     (tmp_path / "old").mkdir()

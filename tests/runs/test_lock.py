@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from ipsrl.runs.lock import Lock, is_held
+from ipsrl.errors import RunError
+from ipsrl.runs.lock import Lock, is_held, locked
 
 
 def test_a_lock_in_one_process_is_for_one_run(tmp_path):
@@ -52,3 +53,15 @@ def test_a_reader_sees_whether_a_run_is_written(tmp_path):
 def test_a_broken_lock_is_not_held(content, tmp_path):
     (tmp_path / "lock.json").write_text(content)
     assert not is_held(tmp_path)
+
+
+def test_a_folder_of_runs_is_held_within_and_a_link_is_refused(tmp_path):
+    with locked(tmp_path):
+        assert is_held(tmp_path)
+        with pytest.raises(RunError, match="is being written by this process"), locked(tmp_path):
+            pass
+    assert not is_held(tmp_path)
+    (tmp_path / "lock.json").symlink_to("elsewhere")
+    with pytest.raises(RunError, match="cannot be written"), locked(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

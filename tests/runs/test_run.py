@@ -121,7 +121,9 @@ def test_steps_are_ordered_as_numbers(run):
 
 
 def test_a_result_makes_a_run_finished(run):
-    with pytest.raises(RunError, match=rf"has not ended.*--resume {run.directory}"):
+    listed = {"files": [f"{run.directory.name}/"]}  # as a sweep lists its runs, and is none itself
+    (run.directory.parent / "files.json").write_text(json.dumps(listed))
+    with pytest.raises(RunError, match=rf"has not ended.*--resume {run.directory}\."):
         run.result()
     run.finish({"total_l1": [0.25, None]}, {"terminal": np.eye(2)})
     assert run.finished

@@ -14,6 +14,7 @@ from tiny_grid import files
 
 from ipsrl.cli import main
 from ipsrl.runs import Run
+from ipsrl.runs.lock import is_held
 
 TINY = """
 train = "hypergrid"
@@ -43,6 +44,7 @@ def test_runs_are_made_once_and_compared(tmp_path, monkeypatch, capfd):
     words = ["sweep", str(written(tmp_path)), "--workers", "1", "--json"]
     assert main([*words, "-v"]) == 0
     told = capfd.readouterr()
+    assert "sweep: 0% 0 of 2 runs had ended before" in told.err
     assert "sweep: 50% method=grpo ended" in told.err  # which run each line is about
     rows = json.loads(told.out)
     out = tmp_path / "runs" / "tiny"
@@ -63,6 +65,7 @@ def test_runs_are_made_once_and_compared(tmp_path, monkeypatch, capfd):
     assert main([*words[:-1], "-q"]) == 0
     assert capfd.readouterr().err == ""
     assert files(out) == before
+    assert not is_held(out)
 
 
 def test_a_run_that_crashes_is_told_and_the_others_go_on(tmp_path, capfd):
@@ -79,6 +82,7 @@ def test_a_run_that_crashes_is_told_and_the_others_go_on(tmp_path, capfd):
     said = capfd.readouterr()
     assert "method=grpo failed: ended with code 1: " in said.err
     assert "is not empty (it holds notes.txt)" in said.err
+    assert "method=ips-grpo ended (1 failed so far)" in said.err
     rows = json.loads((out / "table.json").read_text())
     assert [row["measures"]["total_l1"] is None for row in rows] == [True, False]
     assert list(rows[0]["failed"]) == ["method=grpo"]
@@ -108,7 +112,7 @@ def test_a_run_without_a_value_has_failed_also_when_the_sweep_goes_on(tmp_path, 
     assert "To run it again, remove" in said.out
 
 
-def test_a_sweep_that_is_killed_goes_on(tmp_path):
+def test_a_sweep_that_is_killed_goes_on(tmp_path, capsys):
     """Its runs die with it, and end as if nothing had happened."""
     many = 20_000  # iterations, of which each is a checkpoint: it will not be over before the kill
     file, out = written(tmp_path, many), tmp_path / "out"
@@ -120,8 +124,11 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.1)
+    assert main(command[3:]) == 1  # the same sweep at the same time
+    assert "is being written by process" in capsys.readouterr().err
     process.send_signal(signal.SIGKILL)
     process.wait()
+    assert not is_held(out)
     for run in runs:
         while (run / "lock.json").exists() and _is_locked(run):
             assert time.monotonic() < deadline

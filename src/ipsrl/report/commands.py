@@ -21,7 +21,7 @@ def report(argv: list[str]) -> int:
         out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
         """File to write; report.html in the first directory if not given."""
         watch: bool = False
-        """Write it again whenever a run goes on, until all have ended."""
+        """Write it again until all runs and sweeps have ended; wait for those that are to begin."""
         json: bool = False
         """Print the file and the states of the runs as an object instead of text."""
 
@@ -29,25 +29,37 @@ def report(argv: list[str]) -> int:
     if not options.runs:
         print("ipsrl report: name at least one run directory", file=sys.stderr)
         return 2
+    from ipsrl.errors import NoRun
+    from ipsrl.report.folders import going_on
     from ipsrl.report.page import write_report
 
-    out = options.out or next(filter(Path.is_dir, options.runs), options.runs[0]) / "report.html"
     told: set[str] = set()
     while True:
         began = time.monotonic()
         pause = 10
-        views = write_report(options.runs, out, refresh=pause if options.watch else 0)
-        lost = [why for one in views if one.state == "unknown" for why in one.alarms]
+        again = options.watch and going_on(options.runs)  # asked first, so that the last is whole
+        first = next(filter(Path.is_dir, options.runs), options.runs[0])
+        out = options.out or first / "report.html"
+        try:
+            views = write_report(options.runs, out, refresh=pause if again else 0)
+            lost = [why for one in views if one.state == "unknown" for why in one.alarms]
+            done = f"written to {out}"
+        except NoRun as error:  # there is none yet, or a file of it is being written
+            if not again:
+                raise
+            views, lost, done = [], [str(error)], ""
         for why in lost:
             if why not in told:
-                print(f"ipsrl report: {why}", file=sys.stderr, flush=True)
+                wait = " Waiting for it." if again else ""
+                print(f"ipsrl report: {why}{wait}", file=sys.stderr, flush=True)
         told.update(lost)
-        if not options.watch or all(view.state != "running" for view in views):
+        if not again:
             break
-        print(f"written to {out}; again while runs go on", file=sys.stderr, flush=True)
+        if done:
+            print(f"{done}; again while runs go on", file=sys.stderr, flush=True)
         time.sleep(max(pause, 3 * (time.monotonic() - began)))  # little beside the runs
     states = {view.label: view.state for view in views}
-    say(f"written to {out}", {"out": str(out), "runs": states}, options.json)
+    say(done, {"out": str(out), "runs": states}, options.json)
     return 0
 
 

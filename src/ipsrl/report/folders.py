@@ -13,8 +13,11 @@ from ipsrl.errors import IpsrlError
 from ipsrl.report.routes import has_routes, routes
 from ipsrl.report.view import Routes
 from ipsrl.runs import Folder
+from ipsrl.runs.lock import is_held
 
 _DEPTH = 4  # folders below the one that is named
+_NAMED = 4  # of the runs that have not begun
+_CAPTIONS = {"sweep.svg": "Median, range and seeds of every cell"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Found:
     """Runs by label; of items and sweeps their tables, and their pictures by caption; routes.
 
     Attributes:
+      notes: how far sweeps are that have not ended.
       troubles: by path, why it has nothing to show or a part of it cannot be read.
     """
 
@@ -30,6 +34,17 @@ class Found:
     pictures: Mapping[str, bytes]
     routes: Sequence[Routes]
     troubles: Mapping[str, str]
+    notes: Sequence[str]
+
+
+def going_on(paths: Sequence[Path]) -> bool:
+    """True if more will come: somebody writes runs or a sweep, or a path has nothing yet."""
+    for path in paths:
+        folders = list(_folders(path, _DEPTH))
+        begun = any(map(_is_run, folders)) or _is_item(path) or has_routes(path)
+        if any(map(is_held, folders)) or not (begun or path.is_file()):
+            return True
+    return False
 
 
 def find(paths: Sequence[Path]) -> Found:
@@ -39,9 +54,10 @@ def find(paths: Sequence[Path]) -> Found:
     pictures: dict[str, bytes] = {}
     syntheses: list[Routes] = []
     troubles: dict[str, str] = {}
+    notes: list[str] = []
     for path in paths:
         before = "" if len(paths) == 1 else f"{path.resolve().name}/"
-        inside = list(_runs(path, _DEPTH))
+        inside = list(filter(_is_run, _folders(path, _DEPTH)))
         for run in inside:
             within = run.relative_to(path).as_posix()
             label = path.resolve().name if within == "." else f"{before}{within}"
@@ -51,14 +67,19 @@ def find(paths: Sequence[Path]) -> Found:
             if is_routes:
                 title = f"Routes, {path.resolve().name}" if before else "Routes"
                 syntheses.append(routes(path, title))
+            rows = json.loads((path / "table.json").read_bytes()) if is_item else []
+            note = _of_sweep(path, rows)
         except IpsrlError as error:
             troubles[str(path)] = str(error)
             continue
+        if note:
+            notes.append(f"{before}{note}")
         if is_item:
-            tables[path.resolve().name] = json.loads((path / "table.json").read_bytes())
+            tables[path.resolve().name] = rows
             for picture in (*sorted(path.glob("index-*.png")), *path.glob("sweep.svg")):
-                pictures[f"{before}{picture.stem.removeprefix('index-')}"] = picture.read_bytes()
-        elif not inside and not is_routes:
+                caption = _CAPTIONS.get(picture.name, picture.stem.removeprefix("index-"))
+                pictures[f"{before}{caption}"] = picture.read_bytes()
+        elif not (inside or is_routes or note):
             what = (
                 "is not a run directory (no config.toml), and no folder in it is one"
                 if path.exists()
@@ -74,18 +95,22 @@ def find(paths: Sequence[Path]) -> Found:
         pictures,
         syntheses,
         troubles,
+        notes,
     )
 
 
-def _runs(path: Path, depth: int) -> Iterator[Path]:
-    """Run directories in a folder, sorted; what lies in a run is a part of it."""
-    if (path / "config.toml").is_file():
-        yield path
-    elif depth and path.is_dir():
+def _is_run(path: Path) -> bool:
+    return (path / "config.toml").is_file()
+
+
+def _folders(path: Path, depth: int) -> Iterator[Path]:
+    """A folder and those in it, sorted; what lies in a run is a part of it."""
+    yield path
+    if depth and path.is_dir() and not _is_run(path):
         with os.scandir(path) as found:
             names = sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
         for name in names:
-            yield from _runs(path / name, depth - 1)
+            yield from _folders(path / name, depth - 1)
 
 
 def _is_item(path: Path) -> bool:
@@ -99,3 +124,31 @@ def _is_item(path: Path) -> bool:
         and isinstance(rows, list)
         and all(isinstance(row, dict) for row in rows)
     )
+
+
+def _of_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """How far a sweep is, in words; "" if it has ended, or there is none.
+
+    Args:
+      path: its folder, where its list of files names all runs from the start.
+      rows: its table, which it writes last.
+    """
+    folder = Folder(path)
+    names = sorted(name[:-1] for name in folder.listed if name.endswith("/"))
+    runs = [name for name in names if f"{name}.toml" in folder]
+    if not runs:
+        return ""
+    ended = [name for name in runs if (path / name / "result.json").exists()]
+    failed = {name for row in rows for name in row.get("failed") or ()}
+    left = sorted({*runs} - {*ended} - failed)
+    if is_held(path):
+        state, then = "is running", ""
+    elif left:
+        state, then = "was stopped", " The command that began it continues it."
+    else:
+        return ""
+    said = f"The sweep {state}: {len(ended)} of {len(runs)} runs have ended"
+    if waiting := [name for name in left if not _is_run(path / name)]:
+        more = [f"{len(waiting) - _NAMED} more"] if len(waiting) > _NAMED else []
+        said += f"; not begun: {', '.join([*waiting[:_NAMED], *more])}"
+    return f"{said}.{then}"

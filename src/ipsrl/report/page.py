@@ -94,20 +94,25 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
     Raises:
       MissingExtra: without the libraries of `ipsrl[report]`.
       NoRun: if there is no run, or none that can be read.
-      RunError: if `out` cannot be written.
+      RunError: if `out` cannot be written, or is a file that is not a report.
     """
     _plotly()
+    if out.exists() and not _is_report(out):
+        raise RunError(
+            f"{out} exists and is not a report, so it is not overwritten. Name another file with "
+            "--out, or move it away."
+        )
     found = find(paths)
     views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
     views += [_unknown(path, why) for path, why in found.troubles.items()]
-    if not found.tables and not found.routes and all(v.state == "unknown" for v in views):
+    shown = found.tables or found.routes or found.notes
+    if not shown and all(view.state == "unknown" for view in views):
         raise NoRun(" ".join(why for one in views for why in one.alarms))
     tables = [table_of(f"Results, {name}", rows) for name, rows in found.tables.items()]
     title = _title(paths, views)
-    going_on = any(view.state == "running" for view in views)
     content = page(
         title, views, tables=tables, pictures=found.pictures, routes=found.routes,
-        refresh=refresh if going_on else 0,
+        note=" ".join(found.notes), refresh=refresh,
     )  # fmt: skip
     if _is_report(out):
         write_whole(out, content)

@@ -110,6 +110,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     from ipsrl.errors import ConfigError, MissingExtra
     from ipsrl.report.page import check_libraries
     from ipsrl.runs import Folder
+    from ipsrl.runs.lock import locked
     from ipsrl.threads import one_thread
 
     item = ITEMS[name]
@@ -126,7 +127,8 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         run_item = getattr(import_module(f"{__name__}.{module}"), run)
         # Before hours of training.
         Folder.make(out).claim("table.json", "index.html")
-        run_item(name, preset, out)
+        with locked(out):
+            run_item(name, preset, out)
     except (MissingExtra, ModuleNotFoundError) as error:
         known = isinstance(error, MissingExtra)  # which may name one more, such as docking
         extra, missing = error.args if known else ("report", error.name)

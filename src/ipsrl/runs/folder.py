@@ -166,9 +166,10 @@ def check_free(path: Path) -> None:
     Args:
       path: of the file.
     Raises:
-      RunError: if it exists, and the files.json of its folder does not list it.
+      RunError: if it exists, and is a run's or not in the files.json of its folder.
     """
-    if path.exists() and path.name not in Folder(path.parent):
+    folder = Folder(path.parent)
+    if path.exists() and (path.name not in folder or "config.toml" in folder):
         raise RunError(f"{path} exists, and would be overwritten. Delete it, or name another file.")
 
 

@@ -22,6 +22,11 @@ def as_parquet(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def read_parquet(path: Path) -> pa.Table:
+    """A table that a run wrote, and may replace meanwhile: the file is opened once."""
+    return pq.read_table(pa.BufferReader(path.read_bytes()))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that a run wrote."""
     try:

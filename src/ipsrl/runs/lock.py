@@ -1,4 +1,4 @@
-"""One writer per run directory.
+"""One writer per run directory, and per folder of runs that a command makes.
 
 The lock is the kernel's, on the file `lock.json`, so that it ends with its process, however that
 ends, and holds while the process is stopped.  The file says who writes: process, machine, since.
@@ -11,7 +11,8 @@ import fcntl
 import json
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ipsrl.errors import RunError
@@ -96,8 +97,25 @@ class Lock:
             return False
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within, this process alone writes to a folder of runs, each of which has its own lock.
+
+    Raises:
+      RunError: if another process holds it, or it cannot be written.
+    """
+    try:
+        lock = Lock(folder)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({error}). Choose another --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def is_held(directory: Path) -> bool:
-    """True if a run is being written; for readers only.
+    """True if a run or a folder of runs is being written; for readers only.
 
     The kernel is not asked, because a lock of ours, however short, could refuse a writer.  Of
     another machine, whose processes cannot be seen, a lock that was left behind counts as held.

@@ -6,14 +6,11 @@ are NAME/step-N.parquet, and after it NAME.parquet alone.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ipsrl.runs.folder import Folder
-from ipsrl.runs.formats import as_parquet
+from ipsrl.runs.formats import as_parquet, read_parquet
 
 
 class Parts:
@@ -63,7 +60,7 @@ class Parts:
         return sorted(one for one in self.files.listed if one.startswith(f"{self.name}/step-"))
 
     def _read(self, name: str) -> pa.Table:
-        return pq.read_table(Path(self.files.path, name))
+        return read_parquet(self.files.path / name)
 
     def _remove(self, names: list[str]) -> None:
         self.files.remove(names)

@@ -30,7 +30,6 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
@@ -40,7 +39,7 @@ from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.checkpoints import Checkpoints
 from ipsrl.runs.environment import check_same, environment, family
 from ipsrl.runs.folder import Folder
-from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json
+from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json, read_parquet
 from ipsrl.runs.live import Live, watched
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
@@ -245,7 +244,7 @@ class Run:
         self.show(name, table)
         with self._writing():
             if file in self.files:
-                table = pa.concat_tables([pq.read_table(self.directory / file), table])
+                table = pa.concat_tables([read_parquet(self.directory / file), table])
             self.files.write(file, as_parquet(table))
 
     @property
@@ -301,7 +300,7 @@ class Run:
                 Parts(self.files, name).cut(state["step"])
             for name in sorted(self.files.listed):
                 if name.endswith(".parquet") and "/" not in name and name in self.files:
-                    table = pq.read_table(self.directory / name)
+                    table = read_parquet(self.directory / name)
                     self.files.write(
                         name, as_parquet(table.filter(pc.field("step") <= state["step"]))
                     )
@@ -369,7 +368,8 @@ class Run:
     def _to_resume(self) -> str:
         """The directory that a user names, quoted for a shell: of a run within a run, the outer."""
         outer = self.directory.parent
-        within = f"{self.directory.name}/" in Folder(outer).listed
+        files = Folder(outer)  # of a sweep, which is not a run, or of a run
+        within = "config.toml" in files and f"{self.directory.name}/" in files
         return shlex.quote(str(outer if within else self.directory))
 
     def _discard(self) -> None:

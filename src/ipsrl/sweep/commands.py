@@ -65,6 +65,7 @@ def sweep(argv: list[str]) -> int:
         raise ConfigError(f"--workers {options.workers} runs nothing. Use at least 1.")
     of_slurm = _pairs(options.slurm or ())
     from ipsrl.runs import Folder, progress, speaking
+    from ipsrl.runs.lock import locked
     from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
@@ -83,32 +84,30 @@ def sweep(argv: list[str]) -> int:
     # A run may end and have failed, such as one in which no call had a value.  It is not run again.
     over = configs.keys() - todo
     failed = {run: why for run, why in failures(out).items() if run in over}
-    with (
-        _stoppable(),
-        _place(options, of_slurm, out) as somewhere,
-        speaking("quiet" if options.quiet else "verbose" if options.verbose else "usual"),
-        progress("sweep", len(configs)) as advance,
-    ):
-        folder = Folder.make(out)
-        folder.claim("table.json", "sweep.svg", "submitit/")
-        for run in todo:
-            folder.claim(f"{run}/", f"{run}.log")
-            folder.write(f"{run}.toml", configs[run].dump().encode())
-        done = len(configs) - len(jobs)
-        advance(done, f"{done} runs were there")
-        for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
-            done, run = done + 1, job.out.name
-            if not trouble and not finished(configs[run], job.out):
-                trouble = "it ended without a result"
-            if trouble:
-                failed[run] = trouble
-                print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
-            lost = f", {len(failed)} failed" if failed else ""
-            advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
-    rows = rows_of(cells, out, measures, failed)
-    write_rows(out, rows)
     title = options.file.stem
-    folder.write("sweep.svg", picture(title, rows))
+    with _stoppable(), _place(options, of_slurm, out) as somewhere:
+        folder = Folder.make(out)
+        with locked(out):
+            folder.claim("table.json", "sweep.svg", "submitit/")
+            for run in todo:
+                folder.claim(f"{run}/", f"{run}.log")
+                folder.write(f"{run}.toml", configs[run].dump().encode())
+            loudness = "quiet" if options.quiet else "verbose" if options.verbose else "usual"
+            with speaking(loudness), progress("sweep", len(configs)) as advance:
+                done = len(configs) - len(jobs)
+                advance(done, f"{done} of {len(configs)} runs had ended before")
+                for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
+                    done, run = done + 1, job.out.name
+                    if not trouble and not finished(configs[run], job.out):
+                        trouble = "it ended without a result"
+                    if trouble:
+                        failed[run] = trouble
+                        print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
+                    lost = f" ({len(failed)} failed so far)" if failed else ""
+                    advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
+            rows = rows_of(cells, out, measures, failed)
+            write_rows(out, rows)
+            folder.write("sweep.svg", picture(title, rows))
     if options.json:
         print(json.dumps(rows, indent=2))
     else:

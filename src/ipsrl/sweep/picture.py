@@ -32,7 +32,7 @@ def picture(title: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ipsrl", "font.size": 9}):
         height = 1.1 + 0.32 * len(rows)
         figure: Figure = Figure(figsize=(3.2 + 3.4 * len(measures), height), layout="constrained")
-        figure.suptitle(_plain(title))
+        figure.suptitle(_plain(f"{title}: median, range and seeds"))
         panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for axis, measure in zip(panels, measures, strict=True):
             for y, row in enumerate(rows):

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ipsrl.llm.collapse import expected_distinct
 from ipsrl.report.readers.base import curves_of_seeds, cut_off, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
 from ipsrl.runs import Run
+from ipsrl.runs.formats import read_parquet
 
 FEW = 10
 """Runs on a page up to which each shows several seeds."""
@@ -40,7 +40,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
     parts: list[Part] = []
     coverage: list[Curve] = []
     if "outcomes.parquet" in run.files:
-        table = pq.read_table(run.outcomes_path)
+        table = read_parquet(run.outcomes_path)
         parts.append(_frequencies(table, config, batch))
         coverage = _coverage(table)
     if run.finished and (arrays := run.arrays()):
