@@ -31,7 +31,7 @@ def toy_item(monkeypatch, tmp_path):
         (folder / f"{cell}.toml").write_text(Config(**TOY, method=method).dump())
     toy = Cells("toy", cells="2d-*", paper=PAPER, quick={"2d-ours": {"seeds": 2}})
     monkeypatch.setattr(grids, "TOY", toy, raising=False)
-    monkeypatch.setitem(ITEMS, "toy", Item("a toy", "grids:TOY"))
+    monkeypatch.setitem(ITEMS, "toy", Item("grids", "a toy", "grids:TOY"))
     monkeypatch.setattr(grids, "shipped_configs", lambda _: sorted(folder.glob("*.toml")))
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import submitit  # noqa: F401 (its import closes the handlers of absl, and with them a captured stream)
 from helpers import HANGS
 from tiny_grid import files
 
