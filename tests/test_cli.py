@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -301,7 +302,11 @@ def test_an_interruption_that_python_drops_comes_again(monkeypatch, capsys):
             time.sleep(0.01)
 
     monkeypatch.setattr("ipsrl.doctor.doctor", work)
-    assert main(["doctor"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    try:
+        assert main(["doctor"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_command_is_installed():
