@@ -161,7 +161,7 @@ def test_watching_goes_on_while_a_file_cannot_be_read(tmp_path, monkeypatch, cap
 
 
 def test_watching_a_sweep_goes_on_between_two_runs(tmp_path, monkeypatch):
-    """Which lasts until the sweep has ended, though no run is running."""
+    """The sweep goes on until it has ended, though no run is running."""
     out = tmp_path / "sweep"
     folder = Folder.make(out)
     sweep = Lock(out)

@@ -27,7 +27,7 @@ def test_a_run_records_its_family(config, family, tmp_path):
 
 @pytest.mark.parametrize("program", ["/bin/ipsrl", "/lib/ipsrl/__main__.py", "/home/me/mine.py"])
 def test_the_command_is_recorded_as_it_was_typed(program, tmp_path, monkeypatch):
-    """Of a program of the user's nothing is known."""
+    """A program of the user's records no command."""
     monkeypatch.setattr("sys.argv", [program, "train", "env", "my env.py:make"])
     with Run.create(tmp_path / "run", grids.Config()) as run:
         typed = run.environment().get("command")

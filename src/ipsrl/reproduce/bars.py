@@ -14,12 +14,11 @@ from rich.table import Table
 
 from ipsrl.config import shipped_configs
 from ipsrl.core.metrics import total_l1
-from ipsrl.errors import ConfigError
 from ipsrl.grids import Config, train
 from ipsrl.report.figures import of_grids
 from ipsrl.report.page import write_page
 from ipsrl.runs import Folder, Run
-from ipsrl.sweep.results import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, of_another, show, train_once, write_rows
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,7 @@ def _recorded(folder: Folder, cell: str, config: Config) -> dict[str, Any]:
     found = json.loads((folder.path / name).read_bytes())
     # Compared as configurations: keys that have come since then count with their defaults.
     if Config(**found["of"]) != config:
-        raise ConfigError(
-            f"{folder.path / name} holds the result of another configuration, which would be "
-            "mixed into this table. Remove it, or choose another --out."
-        )
+        raise of_another(folder.path / name, "the result")
     return found["row"]
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from rich.table import Table
 
 from ipsrl.core.metrics import effective_outcomes
-from ipsrl.errors import ConfigError, MissingExtra
+from ipsrl.errors import MissingExtra
 from ipsrl.llm.config import Config
 from ipsrl.pretrained import load_model, load_tokenizer
 from ipsrl.report.page import write_page
 from ipsrl.report.questions import shares_of_answers
 from ipsrl.reproduce.questions import QUESTIONS
 from ipsrl.runs import Folder, progress
-from ipsrl.sweep.results import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, of_another, show, train_once, write_rows
 
 MODEL = "smollm2-135m"
 SAMPLES = 256
@@ -144,10 +144,7 @@ def _answers(folder: Folder, name: str, config: Config) -> Counter[str | None]:
     samples, keys = found["of"].pop("samples"), found["of"]
     # Compared as configurations: keys that have come since then count with their defaults.
     if samples != SAMPLES or Config(**keys, dataset=config.dataset) != config:
-        raise ConfigError(
-            f"{folder.path / name} holds the answers of another configuration, which would be "
-            "mixed into this table. Remove it, or choose another --out."
-        )
+        raise of_another(folder.path / name, "the answers")
     return Counter({**found["right"], None: sum(found["wrong"].values())})
 
 

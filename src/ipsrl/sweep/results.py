@@ -30,11 +30,16 @@ def finished(config: StrictConfig, directory: Path) -> bool:
         return False
     run = Run.open(directory)
     if run.config(type(config)) != config:
-        raise ConfigError(
-            f"{directory} holds a run of another configuration, which would be mixed into this "
-            "table. Remove it, or choose another --out."
-        )
+        raise of_another(directory, "a run")
     return run.finished
+
+
+def of_another(path: Path, what: str) -> ConfigError:
+    """The error for what cannot stand in one table with the rest."""
+    return ConfigError(
+        f"{path} holds {what} of another configuration, which would be mixed into this table. "
+        "Remove it, or choose another --out."
+    )
 
 
 def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any]) -> None:

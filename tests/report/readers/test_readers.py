@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):
 
 @pytest.mark.parametrize(("keep", "ends"), [(60, 51200), (None, 0)])
 def test_metrics_that_were_cut_off_are_an_alarm(tmp_path, keep, ends):
-    """Of 30 evaluations of three seeds: the first 20, or all without the last seed's."""
+    """The first 20 of 30 evaluations of three seeds are left, or all but the last seed's."""
     runs.finish_grid(runs.grid_run(tmp_path / "run"))
     assert read(tmp_path / "run", "r").alarms == []
     path = tmp_path / "run" / "metrics.jsonl"
