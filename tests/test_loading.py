@@ -30,6 +30,7 @@ READERS: dict[str, dict[str, object]] = {
     "json.JSONDecoder": {},
     "email.utils.parsedate_tz": {},
     "tomllib.loads": {},
+    "pyarrow.BufferReader": {},  # bytes in memory
     "pyarrow.parquet.ParquetFile": {},
     "pyarrow.parquet.read_table": {},
     "safetensors.numpy.load": {},

@@ -41,8 +41,8 @@ class Config(PostTraining):
     data_seed: int = 0
     """Seed of the choice of sets, of the split, and of the answers that teach a start model."""
     warm_up: Annotated[int, Field(ge=0)] = 0
-    """Steps of supervised training, of 8 answers, of a pretrained model that does not know the
-    task."""
+    """Steps of supervised training, of 8 answers to each of 4 prompts, of a pretrained model that
+    does not know the task."""
     samples: Annotated[int, Field(ge=1)] = 64
     """Responses to each set that are drawn at the end to measure recovery."""
 

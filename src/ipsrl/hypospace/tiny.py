@@ -40,7 +40,7 @@ except ModuleNotFoundError as error:
 
 HIDDEN, LAYERS = 160, 4  # 1.1M parameters
 STEPS, BATCH, LEARNING_RATE = 400, 64, 2e-3
-WARM_UP_BATCH, WARM_UP_RATE = 32, 1e-4  # of a pretrained model
+WARM_UP_BATCH, WARM_UP_RATE = 32, 2e-4  # of a pretrained model
 TO_ONE_PROMPT = 8
 """Answers of a pretrained model's batch that share a prompt, which is most of its tokens."""
 WRONG = 0.3
@@ -130,6 +130,8 @@ def _teach(
     machine = without_gpu(SFTConfig)
     if bf16:
         machine["bf16"] = True
+    if base:
+        machine["warmup_steps"] = steps // 20  # 2e-4 at once undoes what the model has learned
     arguments = SFTConfig(
         output_dir=str(folder / "trainer"),
         max_steps=steps,
