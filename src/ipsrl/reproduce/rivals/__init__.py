@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ipsrl.errors import ConfigError
+from ipsrl.lazy import loader
 from ipsrl.report.page import write_page
 from ipsrl.report.rivals import curves, pareto
 from ipsrl.reproduce.records import add_record, read_records
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ipsrl.reproduce.rivals.record import Task
+
+_load = loader("ipsrl.reproduce.rivals", {"TOYS": "toys"}, extra="grids")
 
 Done = dict[str, dict[str, list[dict[str, Any]]]]
 """Records of the seeds, by task and contestant."""
@@ -84,10 +87,9 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 def _tasks(preset: Preset, out: Path) -> Iterator[Task]:
     from ipsrl.reproduce.rivals.families import families
-    from ipsrl.reproduce.rivals.toys import TOYS
 
     for wanted in preset.tasks:
-        toys = [task for task in TOYS if task.name.startswith(wanted)]
+        toys = [task for task in _load("TOYS") if task.name.startswith(wanted)]
         others = () if toys else families(out, preset.changes)
         yield from toys or (task for task in others if task.name.startswith(wanted))
 
