@@ -17,7 +17,11 @@ MODULES = [
     if re.search(r"^__all__ = ", path.read_text(), re.MULTILINE)
 ]
 """Modules with public names."""
-PROGRAMS = ("ipsrl", "python", "pip", "make", "pytest", "trl", "ray", "ln")
+PROGRAMS = (
+    "ipsrl", "python", "python3", ".venv/bin/python", "pip", "make", "pytest", "trl", "ray", "ln",
+    "git",
+)  # fmt: skip
+"""What an indented block of commands is known by."""
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?<=\n\n) {4}.*\n(?:\n* {4}.*\n)*")
 
@@ -48,9 +52,10 @@ class Block:
         return named[1] if named else ""
 
     def commands(self) -> list[str]:
-        """The commands, each in one line, of a block in which there may be answers too."""
+        """The commands, each in one line: what follows a `$`, or all lines if none has one."""
         lines = self.code.replace("\\\n", " ").splitlines()
-        return [line.removeprefix("$ ") for line in lines if _is_command(line)]
+        prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        return prompted or [line for line in lines if not re.match(r"\s*(#|$)", line)]
 
 
 def blocks(page: Path) -> list[Block]:

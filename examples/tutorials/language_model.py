@@ -3,8 +3,14 @@
 The model is tiny and made here, so this takes half a minute on a CPU.
 """
 
+import logging
 import tempfile
+import warnings
 from pathlib import Path
+
+# Before TRL is imported: neither says anything about this script.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # wants a package that is not needed
+warnings.simplefilter("ignore", FutureWarning)  # TRL asks transformers for what it has renamed
 
 import torch
 from datasets import Dataset

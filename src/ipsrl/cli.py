@@ -46,7 +46,7 @@ COMMANDS = {
         "hypospace.commands:train", "post-train one on problems with many right answers"
     ),
     "train molecules": Command(
-        "molecules.commands:train", "search for molecules that score high and differ"
+        "molecules.commands.search:train", "search for molecules that score high and differ"
     ),
     "reproduce": Command(
         "reproduce.commands:reproduce",
@@ -78,28 +78,34 @@ COMMANDS = {
         "D",
     ),
     "molecules pretrain": Command(
-        "molecules.commands:pretrain", "teach a chemical language model a file of SMILES"
+        "molecules.commands.prior:pretrain", "teach a chemical language model a file of SMILES"
     ),
     "molecules sample": Command(
-        "molecules.commands:sample", "molecules of a prior: how many are valid and distinct?"
+        "molecules.commands.prior:sample", "molecules of a prior: how many are valid and distinct?"
     ),
     "molecules import": Command(
-        "molecules.commands:import_", "a prior of the weights of Saturn or mamba-ssm"
+        "molecules.commands.prior:import_", "a prior of the weights of Saturn or mamba-ssm"
     ),
     "molecules translate": Command(
-        "molecules.commands:translate", "Saturn's or REINVENT4's configuration as ours", "FILE"
+        "molecules.commands.search:translate",
+        "Saturn's or REINVENT4's configuration as ours",
+        "FILE",
     ),
     "molecules receptor": Command(
-        "molecules.commands:receptor", "prepare a protein for docking: a PDB code or file", "S"
+        "molecules.commands.docking:receptor",
+        "prepare a protein for docking: a PDB code or file",
+        "S",
     ),
     "molecules redock": Command(
-        "molecules.commands:redock", "does docking find the pose that the crystal shows?"
+        "molecules.commands.docking:redock", "does docking find the pose that the crystal shows?"
     ),
     "molecules rank": Command(
-        "molecules.commands:rank", "does a docking budget rank molecules, and what does it cost?"
+        "molecules.commands.docking:rank",
+        "does a docking budget rank molecules, and what does it cost?",
     ),
     "molecules route": Command(
-        "molecules.commands:route", "a synthesis of molecules from what can be bought, drawn"
+        "molecules.commands.synthesis:route",
+        "a synthesis of molecules from what can be bought, drawn",
     ),
     "report": Command(
         "report.commands:report", "one page that explains runs, running or not", "RUN..."

@@ -46,6 +46,8 @@ CANNOT = {  # what a block or a command says -> why it does not run here
     "ipsrl.integrations.verl": "it needs verl",
     "ln -s": "it links to a file of the reader",
     "--config ...": "the file is left open",
+    "git clone": "the repository is not public yet",
+    "python3 -m venv": "the tests run in such an environment, and this one would be without ipsrl",
 }
 SLOW = {"docs/sweeps.md"}  # a page whose Python is compiled
 DOCKING = """
@@ -142,6 +144,12 @@ def test_the_tests_that_run_blocks_elsewhere_are_there(named):
     assert f"def {test}(" in (ROOT / file).read_text()
 
 
+@pytest.mark.parametrize("what", [*ELSEWHERE, *CANNOT])
+def test_what_is_left_out_is_there(what):
+    """So that a reason goes with its block."""
+    assert any(what == block.page or what in block.code for block in BLOCKS)
+
+
 @of("python")
 def test_python_runs(block, beside):
     skip_if(block, block.code, ELSEWHERE | CANNOT)
@@ -206,8 +214,12 @@ def test_a_command_is_one(block, command, beside, monkeypatch, capsys):
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
             for extras in re.findall(r"\[(.*?)\]", command):
                 assert {*extras.split(",")} <= {*project["optional-dependencies"]}
-        case "python" | "pytest":
+        case "python" | ".venv/bin/python" | "pytest":
             assert (ROOT / given[0]).exists()
+        case "ray":
+            from ray.scripts.scripts import cli
+
+            cli.commands[given[0]].make_context(given[0], given[1:])
         case _:
             pytest.fail(f"no test knows the program {program!r}: add a case, or a reason to CANNOT")
 

@@ -10,7 +10,7 @@ from pages import PAGES
 
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError, MissingExtra
-from ipsrl.reproduce import ITEMS, hypospace, molecules, reproduce, table_3
+from ipsrl.reproduce import ITEMS, hypospace, lattice, molecules, reproduce, table_3
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,12 +44,30 @@ def test_every_refused_preset_says_what_to_choose(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("missing", ["jinja2", "jax"])
-def test_a_missing_library_names_every_extra_that_the_item_needs(missing, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("item", "missing", "extras"),
+    [
+        ("rivals", "jinja2", "grids,llm,molecules,report"),
+        ("rivals", "jax", "grids,llm,molecules,report"),
+        ("choosing", "jax", "grids,report"),
+    ],
+)
+def test_a_missing_library_names_every_extra_that_the_item_needs(
+    item, missing, extras, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "ipsrl.reproduce.rivals.toys", raising=False)
-    with pytest.raises(MissingExtra, match=rf"'{missing}' .*ipsrl\[grids,llm,molecules,report\]"):
-        reproduce("rivals", "quick", tmp_path / "out")
+    with pytest.raises(MissingExtra, match=rf"'{missing}' .*ipsrl\[{extras}\]"):
+        reproduce(item, "quick", tmp_path / "out")
+
+
+def test_what_the_work_does_not_find_is_not_called_an_extra(tmp_path, monkeypatch):
+    def work(*_):
+        raise ModuleNotFoundError("No module named 'mine'", name="mine")
+
+    monkeypatch.setattr(lattice, "reproduce", work)
+    with pytest.raises(ModuleNotFoundError, match="'mine'"):  # which MissingExtra is not
+        reproduce("figure-3", "quick", tmp_path / "out")
 
 
 @pytest.mark.parametrize("missing", ["rdkit", "meeko"])

@@ -112,12 +112,6 @@ def test_a_burden_has_a_median_where_most_seeds_have_one():
     assert burden([None, 100, None], 5000) == "> 5,000 [100, > 5,000]"
 
 
-def test_a_cut_record_is_named(small_prior, tmp_path):
-    (tmp_path / "records.jsonl").write_text('{"cell": "mine", "config"')
-    with pytest.raises(RunError, match="line 1 of .*records.jsonl is not a record.*Delete it"):
-        record(tmp_path, "mine", Config(prior=str(small_prior)), modes)
-
-
 def test_a_record_is_of_one_configuration(small_prior, tmp_path):
     def nothing(*_):
         return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 
@@ -108,6 +107,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
       MissingExtra: naming all extras that the item needs.
     """
     from ipsrl.errors import ConfigError, MissingExtra
+    from ipsrl.lazy import loader
     from ipsrl.report.page import check_libraries
     from ipsrl.runs import Folder
     from ipsrl.runs.lock import locked
@@ -124,14 +124,13 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     module, _, run = item.home.partition(":")
     try:
         check_libraries()
-        run_item = getattr(import_module(f"{__name__}.{module}"), run)
+        run_item = loader(__name__, {run: module}, extra="report")(run)
         # Before hours of training.
         Folder.make(out).claim("table.json", "index.html")
         with locked(out):
             run_item(name, preset, out)
-    except (MissingExtra, ModuleNotFoundError) as error:
-        known = isinstance(error, MissingExtra)  # which may name one more, such as docking
-        extra, missing = error.args if known else ("report", error.name)
+    except MissingExtra as error:
+        extra, missing = error.args  # which may be one more, such as docking
         extras = {*item.extras.split(","), "report", extra}
-        raise MissingExtra(",".join(sorted(extras)), str(missing)) from error
+        raise MissingExtra(",".join(sorted(extras)), missing) from error
     print(f"figures and page: {out / 'index.html'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from ipsrl.molecules.config import Config
 from ipsrl.paths import below
 from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
+from ipsrl.reproduce.records import add_record, read_records
 from ipsrl.runs import Folder, Run, differences
 from ipsrl.sweep.results import interval, show, train_once, write_rows
 
@@ -177,8 +177,6 @@ def record(
 ) -> dict[str, Any]:
     """The record of one run for the table, from `out`/records.jsonl or by running it.
 
-    A run directory has megabytes, and a record a few kilobytes, which can be kept.
-
     Args:
       out: of the table.
       cell: the name of the run's cell.
@@ -198,14 +196,7 @@ def record(
             )
 
     file = out / "records.jsonl"  # which may come from elsewhere, to be continued
-    for number, line in enumerate(file.read_text().splitlines() if file.exists() else (), 1):
-        try:
-            known = json.loads(line)
-        except ValueError:
-            raise RunError(
-                f"line {number} of {file} is not a record, perhaps because it was cut off. Delete "
-                "it; its run is measured again."
-            ) from None
+    for number, known in enumerate(read_records(file), 1):
         # Compared as configurations: keys that have come since then count with their defaults.
         if Config(**known["config"]) == config:
             check(f"line {number} of {file}", known.get("environment", {}))
@@ -229,8 +220,7 @@ def record(
         "curve": [*curve(folder)],  # lists, as JSON will have them
         **measure(folder, config),
     }
-    with file.open("a") as lines:
-        lines.write(json.dumps(made) + "\n")
+    add_record(file, made)
     return made
 
 

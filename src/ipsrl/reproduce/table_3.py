@@ -77,7 +77,7 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 def check_files(configs: Sequence[Config]) -> None:
     """Check that libraries and the files of the user are there, before any work is done."""
-    import ipsrl.molecules.training  # noqa: F401 (which imports what a search needs)
+    from ipsrl.molecules import train  # noqa: F401 (which imports what a search needs)
     from ipsrl.molecules.docking.docking import check_libraries
 
     parts = [component for config in configs for component in config.components]

@@ -1,7 +1,7 @@
 """Run directories: what a run leaves behind, and how it goes on after an interruption."""
 
 from ipsrl.runs.environment import differences, installed_versions
-from ipsrl.runs.folder import Folder, check_free, write_whole
+from ipsrl.runs.folder import Folder, check_folder, check_free, write_whole
 from ipsrl.runs.live import logging_to
 from ipsrl.runs.loudness import progress, speaking
 from ipsrl.runs.parts import Parts
@@ -11,6 +11,7 @@ __all__ = [
     "Folder",
     "Parts",
     "Run",
+    "check_folder",
     "check_free",
     "differences",
     "installed_versions",

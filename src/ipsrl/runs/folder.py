@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from ipsrl.errors import RunError
+from ipsrl.errors import ConfigError, RunError
 
 LIST = "files.json"
 
@@ -171,6 +171,18 @@ def check_free(path: Path) -> None:
     folder = Folder(path.parent)
     if path.exists() and (path.name not in folder or "config.toml" in folder):
         raise RunError(f"{path} exists, and would be overwritten. Delete it, or name another file.")
+
+
+def check_folder(path: Path) -> None:
+    """A folder that a command is about to write must not be a file.
+
+    Args:
+      path: of the folder.
+    Raises:
+      ConfigError: if it is.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--out {path} is a file. Name a folder.")
 
 
 def _temporary(path: Path) -> Path:

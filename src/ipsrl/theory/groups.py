@@ -111,16 +111,10 @@ def simulate(
       seed: the first of them.
     Returns:
       average distribution of each seed [seeds, K].
-
     Raises:
       MissingExtra: without JAX.
     """
-    try:
-        import jax
-        import jax.numpy as jnp
-    except ModuleNotFoundError as error:
-        raise MissingExtra("grids", error.name or "jax") from None
-
+    jax, jnp = _jax()
     averaged = (iterations + 1) // 2 if averaged is None else averaged
     begin, step = _bandit(rewards, group_size, method, success, estimator, start, paid, lr, groups)
 
@@ -161,10 +155,10 @@ def trace(
       points: how many there are, the first of which is the start.
     Returns:
       distributions [seeds, points, K].
+    Raises:
+      MissingExtra: without JAX.
     """
-    import jax
-    import jax.numpy as jnp
-
+    jax, jnp = _jax()
     begin, step = _bandit(rewards, group_size, method, success, estimator, start, paid, lr, groups)
 
     def some(policy, keys):
@@ -179,6 +173,15 @@ def trace(
     return np.asarray(jax.jit(jax.vmap(one))(keys))
 
 
+def _jax() -> tuple[Any, Any]:
+    try:
+        import jax
+        import jax.numpy as jnp
+    except ModuleNotFoundError as error:
+        raise MissingExtra("grids", error.name or "jax") from None
+    return jax, jnp
+
+
 def _bandit(
     rewards: np.ndarray,
     group_size: int,
@@ -191,9 +194,7 @@ def _bandit(
     groups: int,
 ) -> tuple[Any, Any]:
     """Initial logits and state, and a step of them by a key, which returns p before the step."""
-    import jax
-    import jax.numpy as jnp
-
+    jax, jnp = _jax()
     right = None if success is None else jnp.asarray(success)
     r = jnp.asarray(np.asarray(rewards, float) / np.sum(rewards), jnp.float32)
     zeros = jnp.zeros(len(r))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipsrl.reproduce.records import read_records
 from ipsrl.reproduce.rivals.contestants import CONTESTANTS, is_exact, is_ours
 from ipsrl.reproduce.rivals.record import SEEDS
 from ipsrl.reproduce.rivals.standing import intervals
@@ -17,9 +18,10 @@ LARGE = ("right 32 of 4096, G 8", "right 128 of 4096, G 8", "right 512 of 4096, 
 
 
 def records(task: str, name: str) -> list[dict]:
-    folder = RECORDS / task.replace(",", "").replace(" ", "-")
-    files = [folder / f"{name.replace(' ', '-')}-{seed}.json" for seed in SEEDS]
-    return [json.loads(file.read_bytes()) for file in files]
+    found = read_records(RECORDS / f"{task.replace(',', '').replace(' ', '-')}.jsonl")
+    found = [one for one in found if one["contestant"] == name]
+    assert [one["seed"] for one in found] == [*SEEDS]
+    return found
 
 
 def mean(task: str, name: str, key: str = "coverage") -> float:

@@ -8,6 +8,7 @@ import pytest
 from ipsrl import reproduce
 from ipsrl.errors import ConfigError
 from ipsrl.reproduce import rivals
+from ipsrl.reproduce.records import read_records
 from ipsrl.reproduce.rivals import toys
 
 
@@ -29,14 +30,14 @@ def test_the_item_goes_on_and_is_the_same(small, capsys, monkeypatch, pictures) 
     }  # fmt: skip
     assert len(pictures(small)) == 2
     assert "exemplar-replay" in found["left out"]["ucpo 3 of 20, G 8"]
-    records = small / "records" / "ucpo-3-of-20-G-8"
-    assert {file.name for file in records.iterdir()} == {
-        f"{name}-{seed}.json" for name in ("grpo", "ips-group", "gapo") for seed in (0, 1)
-    }
+    file = small / "records" / "ucpo-3-of-20-G-8.jsonl"
+    *kept, lost = read_records(file)
+    assert [(one["contestant"], one["seed"]) for one in (*kept, lost)] == [
+        (name, seed) for name in ("grpo", "gapo", "ips group") for seed in (0, 1)
+    ]
 
-    # One record is lost, as if the command had been stopped before it.
-    lost = json.loads((records / "grpo-1.json").read_text())
-    (records / "grpo-1.json").unlink()
+    # The last record is lost, as if the command had been stopped before it.
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in kept))
     trained = []
     run = toys.Toy.run
     monkeypatch.setattr(
@@ -44,7 +45,8 @@ def test_the_item_goes_on_and_is_the_same(small, capsys, monkeypatch, pictures) 
     )
     reproduce.reproduce("rivals", "quick", small)
     assert trained == [(1,)]
-    again = json.loads((records / "grpo-1.json").read_text())
+    *before, again = read_records(file)
+    assert before == kept
     assert {**again, "seconds": 0} == {**lost, "seconds": 0}
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ipsrl.errors import ConfigError
+from ipsrl.lazy import loader
 from ipsrl.report.page import write_page
 from ipsrl.report.rivals import curves, pareto
+from ipsrl.reproduce.records import add_record, read_records
 from ipsrl.reproduce.rivals.contestants import is_ours
 from ipsrl.reproduce.rivals.record import SEEDS
 from ipsrl.reproduce.rivals.standing import Interval, fair, intervals, standings, within_noise
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ipsrl.reproduce.rivals.record import Task
+
+_load = loader("ipsrl.reproduce.rivals", {"TOYS": "toys"}, extra="grids")
 
 Done = dict[str, dict[str, list[dict[str, Any]]]]
 """Records of the seeds, by task and contestant."""
@@ -83,10 +87,9 @@ def reproduce(name: str, preset_name: str, out: Path) -> None:
 
 def _tasks(preset: Preset, out: Path) -> Iterator[Task]:
     from ipsrl.reproduce.rivals.families import families
-    from ipsrl.reproduce.rivals.toys import TOYS
 
     for wanted in preset.tasks:
-        toys = [task for task in TOYS if task.name.startswith(wanted)]
+        toys = [task for task in _load("TOYS") if task.name.startswith(wanted)]
         others = () if toys else families(out, preset.changes)
         yield from toys or (task for task in others if task.name.startswith(wanted))
 
@@ -94,22 +97,27 @@ def _tasks(preset: Preset, out: Path) -> Iterator[Task]:
 def _records(
     folder: Folder, task: Task, name: str, contestant: Any, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """The record of every seed, from a file or by training."""
+    """The record of every seed, from the file of the task or by training."""
     of = json.loads(json.dumps({**task.settings(), "contestant": asdict(contestant)}))
-    files = {seed: f"records/{_slug(task.name)}/{_slug(name)}-{seed}.json" for seed in seeds}
-    if missing := tuple(seed for seed in seeds if files[seed] not in folder):
+    name_of_file = f"records/{_slug(task.name)}.jsonl"
+    folder.claim(name_of_file)
+    file = folder.path / name_of_file
+
+    def known() -> dict[int, dict[str, Any]]:
+        return {one["seed"]: one for one in read_records(file) if one["contestant"] == name}
+
+    found = known()
+    if any(one["of"] != of for one in found.values()):
+        raise ConfigError(
+            f"{file} has records of {name} with other settings, which would be mixed into this "
+            "table. Remove these lines, or choose another --out."
+        )
+    if missing := tuple(seed for seed in seeds if seed not in found):
         print(f"{task.name}: {name}", file=sys.stderr, flush=True)
         for record in task.run(contestant, missing):
-            found = {"contestant": name, **asdict(record), "of": of}
-            folder.write(files[record.seed], json.dumps(found).encode() + b"\n")
-    read = [json.loads((folder.path / file).read_bytes()) for file in files.values()]
-    for file, found in zip(files.values(), read, strict=True):
-        if found["of"] != of:
-            raise ConfigError(
-                f"{folder.path / file} is the record of other settings, which would be mixed into "
-                "this table. Remove it, or choose another --out."
-            )
-    return read
+            add_record(file, {"contestant": name, **asdict(record), "of": of})
+        found = known()
+    return [found[seed] for seed in seeds]
 
 
 def _table(tasks: Sequence[Task], done: Done) -> dict[str, Any]:
