@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import ENUMERATION, PRINTED_DIGITS, assert_close, peak_memory, steps
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ipsrl import (
@@ -303,11 +304,13 @@ def test_expected_update_with_success(baseline, trials, eps):
 
 
 REWARDS = st.lists(st.floats(0.01, 5), min_size=2, max_size=6)
+SOLVING = hypothesis_settings(max_examples=25)  # of .1 to .4 s, new ones in every run
 SETTINGS = st.fixed_dictionaries(
     {"eps": st.sampled_from([0.0, 0.1]), "baseline": st.sampled_from(["none", "mean"])}
 )
 
 
+@SOLVING
 @given(REWARDS, st.integers(2, 32), SETTINGS)
 def test_success_of_all_is_no_success(rewards, size, settings):
     every = np.ones(len(rewards), bool)
@@ -315,6 +318,7 @@ def test_success_of_all_is_no_success(rewards, size, settings):
     np.testing.assert_array_equal(p, stationary_distribution(rewards, size, **settings))
 
 
+@SOLVING
 @given(REWARDS, st.integers(1, 3), st.integers(2, 32), SETTINGS)
 def test_wrong_outcomes_without_reward_change_nothing(rewards, wrong, size, settings):
     """They are not scaled, but there is nothing to scale."""
@@ -324,6 +328,7 @@ def test_wrong_outcomes_without_reward_change_nothing(rewards, wrong, size, sett
     assert_close(p, stationary_distribution(all_rewards, size, **settings))
 
 
+@SOLVING
 @given(REWARDS, REWARDS, st.integers(2, 32), SETTINGS, st.floats(1e-3, 1e3))
 def test_with_success_it_is_a_rest_point_that_nothing_leaves(right, wrong, size, settings, unit):
     """u = 0; nobody who is absent grows; and only the ratios of rewards matter."""
@@ -342,6 +347,7 @@ def test_with_success_it_is_a_rest_point_that_nothing_leaves(right, wrong, size,
     assert np.abs(rescaled - p).max() < 1e-6  # as above: r / max r is rounded
 
 
+@SOLVING
 @given(REWARDS, st.lists(st.floats(-5, 0), min_size=1, max_size=3), st.integers(2, 32), SETTINGS)
 def test_a_penalty_is_as_good_as_no_reward(rewards, penalties, size, settings):
     """Wrong outcomes may earn less than 0, which is not scaled; right ones rest where they did."""
@@ -462,6 +468,7 @@ def test_the_rule_refuses_impossible_groups(size, eps):
 # --- outcomes that have their reward in common ----------------------------------------------------
 
 
+@SOLVING
 @given(
     st.lists(
         st.tuples(st.floats(0.01, 5), st.integers(1, 9), st.booleans()), min_size=1, max_size=5
