@@ -360,7 +360,7 @@ def test_the_command_is_seen_and_copied(page_of, folder):
 def test_what_was_opened_stays_open_when_the_page_is_read_again(page_of):
     page = page_of("live", width=390)
     page.get_by_text("Configuration and origin").click()
-    figure = page.locator("figure", has=page.get_by_text("Reward", exact=True))
+    figure = page.locator("figure", has=page.get_by_text("Reward, raw", exact=True))
     figure.locator("summary").click()
     with page.expect_event("load"):
         page.evaluate("scrollTo({ top: 700, behavior: 'instant' }); setTimeout(again)")
