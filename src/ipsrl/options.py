@@ -96,9 +96,9 @@ def parse(
 
 
 def _as_line(box: str, options: Sequence[Option]) -> str:
-    """What tyro says in the first part of a box, on one line."""
-    lines = (line.strip("│ ") for line in box.splitlines()[1:-1])
-    said = " ".join(takewhile(lambda line: not line.startswith("─"), lines))
+    """What tyro says between the title of a box and its next rule, on one line."""
+    lines = [line.strip("│╰╯─- ") for line in box.splitlines()[1:]]  # "" for a rule
+    said = " ".join(takewhile(bool, lines if lines[0] else lines[1:]))
     if said.startswith("Missing from "):
         needed = (one.names[-1] if one.names else one.value
                   for one in options if one.group == _NEEDED)  # fmt: skip
