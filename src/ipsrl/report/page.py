@@ -205,7 +205,7 @@ def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A key and a measure may have one name, such as reward.
     """
-    found = {"cell": row["cell"], **row["values"]}
+    found = dict(row["values"] or {"cell": row["cell"]})
     measures = row["measures"].items()
     found |= {f"{name}, result" if name in found else name: value for name, value in measures}
     if failed := row["failed"]:
