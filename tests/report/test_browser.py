@@ -307,6 +307,8 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     cards = page.locator(".gallery > li")
     cards.first.scroll_into_view_if_needed()
     page.wait_for_selector(".gallery svg")
+    tops = "(one) => [...one.children].map((label) => label.getBoundingClientRect().top)"
+    assert len({*page.locator(".controls").last.evaluate(tops)}) == 1  # labels on one line
     rewards = [float(card.locator("dd").nth(1).inner_text()) for card in cards.all()[:20]]
     assert rewards == sorted(rewards, reverse=True)
     page.get_by_label("Status").select_option("failed")
