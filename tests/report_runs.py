@@ -36,7 +36,8 @@ def grid_run(directory: Path, *, evaluations: int = 30, seeds: int = 3, **option
                 "trajectories": 2560 * (t + 1), "seed": seed,
                 "total_l1": 1.5 / (1 + t) + 0.01 * seed, "modes_found": 1.0,
                 "modes_visited": min(4, 1 + t // 5), "effective_outcomes": 20.0 + t,
-                "expected_reward": 1 - 1 / (2 + t), "loss": (-1) ** t / (1 + t), "mode_mass": [],
+                "expected_reward": 1 - 1 / (2 + t), "ips/reward": 30 - t,
+                "loss": (-1) ** t / (1 + t), "mode_mass": [],
             })  # fmt: skip
     run.log(rows)
     rng = np.random.default_rng(0)
@@ -193,8 +194,8 @@ def search_run(
     hits = np.cumsum([reward is not None and reward > config.threshold for reward in rewards])
     run.log({
         "step": step, "calls": min(step * batch, n), "new": batch, "valid": 0.75, "reward": 0.5,
-        "penalised": 0.25, "effective_outcomes": 8.0, "memory": 100, "restored": 0,
-        "hits": int(hits[min(step * batch, n) - 1]), "loss": 0.5,
+        "penalised": 0.25, "ips/reward": 2.0, "effective_outcomes": 8.0, "memory": 100,
+        "restored": 0, "hits": int(hits[min(step * batch, n) - 1]), "loss": 0.5,
     } for step in range(1, steps[-1] + 1))  # fmt: skip
     return run
 

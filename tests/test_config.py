@@ -318,14 +318,10 @@ def test_strange_fields_on_the_command_line_are_refused_in_a_few_words(
 ):
     monkeypatch.chdir(tmp_path)
     options = ["--dataset", "a.jsonl", "--reward", "os.path:join", "--outcome", "os.path:join"]
-    try:
-        code = main(["train", "llm", *options, "--trl", *words])
-    except SystemExit as ended:  # how tyro leaves
-        code = ended.code
-    said = re.sub(r"[\s│]+", " ", capsys.readouterr().err)
-    assert code == 2
+    assert main(["train", "llm", *options, "--trl", *words]) == 2
+    said = capsys.readouterr().err
     assert re.search(why, said)
-    assert len(said) < 4000  # tyro repeats the usage
+    assert len(said) < 1000
     assert list(tmp_path.iterdir()) == []
 
 

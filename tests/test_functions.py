@@ -130,6 +130,16 @@ def test_a_script_that_exits_cannot_be_imported(folder: Path, place: str, ends: 
             load_function(f"{place}:outcome")
 
 
+def test_what_a_function_raises_says_whose_it_is(folder: Path) -> None:
+    """Also where the last line of the traceback is one of a library."""
+    source = "import json\n\ndef outcome():\n    return json.loads('no')\n"
+    (folder / "raises_of_mine.py").write_text(source)
+    with pytest.raises(ValueError, match="Expecting value") as raised:
+        call(load_function("raises_of_mine:outcome"))
+    (note,) = raised.value.__notes__
+    assert note == f"Your outcome raised this, in {folder / 'raises_of_mine.py'}, line 4."
+
+
 def test_a_lazy_attribute_that_exits(folder: Path) -> None:
     (folder / "lazy_of_mine.py").write_text("def __getattr__(name): raise SystemExit(0)\n")
     with pytest.raises(InvalidInput, match="lazy_of_mine tried to end the process"):

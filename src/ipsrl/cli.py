@@ -128,8 +128,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    if os.environ.get("NO_COLOR"):  # of which tyro knows nothing
-        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")
+    os.environ["PYTHON_TYRO_ANSI_CODES"] = "False"  # what tyro says becomes a line of ours
     # It would read the metadata of every installed package, for plugins that ours do not need.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # While it is imported it asks for a package that only makes 4-bit weights faster on a CPU.
@@ -197,7 +196,7 @@ def _run(argv: list[str]) -> int:
                 return 130
             except SystemExit as end:
                 asked = any(word in ("-h", "--help") or "--tyro-" in word for word in argv)
-                if asked or name == "help" or end.code == 2:  # of tyro, which has said why
+                if asked or name == "help":
                     raise
                 # The user's code has exited: its 0 would pass for success.
                 print(f"ipsrl {name}: ended without a result ({words(end)})", file=sys.stderr)

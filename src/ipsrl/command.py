@@ -80,7 +80,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         key for key, field in model.model_fields.items() if field.annotation == dict[str, Any]
     ]
     # The files must be known before the options are read, because they set their defaults.
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--config", type=Path)
     early.add_argument("--resume", type=Path)
     early.add_argument("--json", action="store_true")
@@ -89,7 +89,10 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     early.add_argument("-v", "--verbose", action="store_true")
     for key in tables:
         early.add_argument(f"--{key}", nargs="*", action="append")
-    known, others = early.parse_known_args(argv)
+    try:
+        known, others = early.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error}. All options:  {prog} --help") from None
     loudness = "quiet" if known.quiet else "verbose" if known.verbose else "usual"
     given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:

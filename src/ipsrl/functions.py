@@ -104,6 +104,8 @@ def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 def calling(name: str) -> Iterator[None]:
     """A context in which code of the user runs and cannot end the process.
 
+    The traceback of what it raises ends with a line that says whose code that was.
+
     Ctrl-C does; it reaches the main thread only.  In another thread KeyboardInterrupt, as
     SystemExit, would end an event loop that somebody waits for.
 
@@ -122,6 +124,12 @@ def calling(name: str) -> Iterator[None]:
             f"{last.lineno}), so it gave no result. Let it return, or raise an exception that "
             "says what is wrong."
         ) from end
+    except Exception as error:
+        frames, ours = traceback.extract_tb(error.__traceback__), str(Path(__file__).parent)
+        of_user = (one for one in frames if not one.filename.startswith(ours))
+        first = next(of_user, frames[-1])
+        error.add_note(f"Your {name} raised this, in {first.filename}, line {first.lineno}.")
+        raise
 
 
 def one_each(returned: Any, name: str, values: str, count: int, items: str) -> list[Any]:

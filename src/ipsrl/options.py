@@ -32,6 +32,7 @@ _COLUMN = 26  # where the text of an option begins
 _WIDEST = 100
 _LISTED = 8  # most choices that are all listed with an option
 O = TypeVar("O")  # noqa: E741
+_NUMBERS = {"INT": (int, "an integer"), "FLOAT": (float, "a number")}
 _NEEDED, _OPTIONS = "must be given", "options"
 _collected: ContextVar[list[Option] | None] = ContextVar("collected", default=None)
 
@@ -87,16 +88,26 @@ def parse(
                 config=(tyro.conf.AvoidSubcommands,),
             )  # fmt: skip
     except SystemExit as end:
-        if end.code and (trouble := _misspelt(list(options_of(kind)), argv)):
-            said = StringIO()  # which would say less
-            raise ConfigError(f"{trouble} All options:  {prog} --help") from None
-        raise
-    finally:
-        print(said.getvalue(), end="", file=sys.stderr)
+        if not end.code:
+            raise
+        options = list(options_of(kind))
+        trouble = _mistake(options, argv) or _as_line(said.getvalue(), options)
+        raise ConfigError(f"{trouble} All options:  {prog} --help") from None
 
 
-def _misspelt(options: Sequence[Option], argv: Sequence[str]) -> str:
-    """What is wrong with the first option or choice that there is not; "" if there is none."""
+def _as_line(box: str, options: Sequence[Option]) -> str:
+    """What tyro says between the title of a box and its next rule, on one line."""
+    lines = [line.strip("│╰╯─- ") for line in box.splitlines()[1:]]  # "" for a rule
+    said = " ".join(takewhile(bool, lines if lines[0] else lines[1:]))
+    if said.startswith("Missing from "):
+        needed = (one.names[-1] if one.names else one.value
+                  for one in options if one.group == _NEEDED)  # fmt: skip
+        return f"it needs {', '.join(needed)}."
+    return f"{said.removeprefix('Error parsing ').removesuffix('.')}."
+
+
+def _mistake(options: Sequence[Option], argv: Sequence[str]) -> str:
+    """What is wrong with the first option that there is not, or that has a wrong value, or none."""
     named = {name: one for one in options for name in one.names}
     named |= {f"--no-{name[2:]}": one for name, one in named.items() if not one.value}
     takes = [one for one in options if not one.names]  # words before the first option, in turn
@@ -105,7 +116,7 @@ def _misspelt(options: Sequence[Option], argv: Sequence[str]) -> str:
         if not word.startswith("--"):
             if takes and not any(before.startswith("-") for before in argv[:i]):
                 one = takes[0] if takes[0].many else takes.pop(0)
-                if trouble := _no_choice(one, one.value, [word]):
+                if trouble := _wrong(one, one.value, [word]):
                     return trouble
             continue
         name = name.replace("_", "-")
@@ -116,13 +127,21 @@ def _misspelt(options: Sequence[Option], argv: Sequence[str]) -> str:
         one = named[name]
         values = takewhile(lambda word: not word.startswith("-"), argv[i + 1 :])
         following = [given] if is_set else list(islice(values, None if one.many else 1))
-        if trouble := _no_choice(one, name, following):
+        is_last = i + 1 == len(argv) or argv[i + 1].startswith("--")
+        if one.value and not one.many and is_last and not is_set:
+            return f"{name} has no value. Write {name} {one.value}."
+        if trouble := _wrong(one, name, following):
             return trouble
     return ""
 
 
-def _no_choice(one: Option, name: str, values: Sequence[str]) -> str:
+def _wrong(one: Option, name: str, values: Sequence[str]) -> str:
+    number, what = _NUMBERS.get(one.value.partition(" ")[0], (str, ""))
     for value in values:
+        try:
+            number(value)
+        except ValueError:
+            return f"{name} must be {what}, but is {value!r}."
         if one.choices and value not in one.choices:
             (near,) = get_close_matches(value, one.choices, n=1, cutoff=0.0)
             among = f" Choose among {', '.join(one.choices)}." if len(one.choices) > 1 else ""

@@ -59,10 +59,8 @@ def expected_update(loop, carry, trajectories, explorer=None):
         steps, final = trajectories.rollout(index)
         ours = None if weights is None else weights[index]
         batch = batch_of(loop, log_pi, steps, ours)
-        signal, _, _ = loop._signal(carry, log_pi, None, batch, final, jnp.zeros((), int))
-        gradient = jax.grad(loop._loss)(
-            log_pi, carry.learned.log_z, None, batch._replace(signal=signal), log_pi
-        )
+        batch, _ = loop._taught(carry, log_pi, None, batch, final, jnp.zeros((), int))
+        gradient = jax.grad(loop._loss)(log_pi, carry.learned.log_z, None, batch, log_pi)
         return -pullback(gradient)[0].logits
 
     groups = trajectories.groups(size)
@@ -244,9 +242,13 @@ def test_replay_of_one_batch_is_the_group_frequency(two_by_two):
     carry = carry_of(group)
     log_pi, _, (steps, final) = group.view.sample(carry.learned.policy, key, 4)
     batch, first = batch_of(group, log_pi, steps), jnp.zeros((), int)
-    by_group, _, _ = group._signal(carry, log_pi, None, batch, final, first)
-    by_replay, _, _ = replay._signal(carry_of(replay), log_pi, None, batch, final, first)
-    np.testing.assert_allclose(by_group, by_replay, atol=FLOAT32)
+    by_group, _ = group._taught(carry, log_pi, None, batch, final, first)
+    by_replay, _ = replay._taught(carry_of(replay), log_pi, None, batch, final, first)
+    np.testing.assert_allclose(by_group.signal, by_replay.signal, atol=FLOAT32)
+    # The mean of r / p^ over a group counts each of its outcomes once.
+    rewards = dict(zip(group.view.ids(final).tolist(), group.view.rewards(final), strict=True))
+    assert len(rewards) > 1
+    assert by_group.scaled == pytest.approx(sum(map(float, rewards.values())), rel=FLOAT32)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ def test_metrics_have_one_line_per_evaluation_and_seed(tiny):
     expected = [5 * 64 * k for k in range(1, 8)] + [37 * 64]
     assert [row["trajectories"] for row in rows[::3]] == expected
     assert [row["seed"] for row in rows[:3]] == [7, 8, 9]
+    # Of each group of 32 the sum over its outcomes: more than any mean of rewards, and less than
+    # the sum over all 25 cells.
+    rewards = HyperGrid(2, 5).rewards
+    assert all(rewards.max() < row["ips/reward"] < rewards.sum() for row in rows)
 
 
 def test_outcomes_are_counted_with_their_rewards(tiny):
@@ -109,9 +113,10 @@ def test_a_grid_too_large_to_enumerate_trains_on_visited_states(tmp_path):
     assert all(np.isfinite(row["loss"]) and row["expected_reward"] > 0 for row in rows)
 
 
-def test_methods_other_than_group_ips_have_no_floor():
+def test_methods_other_than_group_ips_have_no_floor(tmp_path):
     options = {"side": 3, "hidden": 4, "iterations": 1, "batch": 8, "group_size": 8, "seeds": 1}
-    assert train(Config(method="grpo", **options)).floor_l1 is None
+    assert train(Config(method="grpo", **options), tmp_path / "run").floor_l1 is None
+    assert "ips/reward" not in Run.open(tmp_path / "run").metrics()[0]  # nor a scaled reward
     assert train(Config(estimator="exact", **options)).floor_l1 is None
 
 
@@ -152,7 +157,7 @@ def test_every_method_learns_from_finite_advantages(method):
     loop = Loop(config)
     seeds = jnp.arange(1)
     before = loop.init(seeds)
-    after, _ = loop.run(before, seeds, 0)
+    after, evaluation = loop.run(before, seeds, 0)
     moved = [
         float(abs(a - b).max())
         for a, b in zip(
@@ -162,6 +167,8 @@ def test_every_method_learns_from_finite_advantages(method):
     ]  # fmt: skip
     assert all(np.isfinite(moved))
     assert max(moved) > 0
+    shaped = method in ("ips-grpo", "dra", "unlikeliness")
+    assert np.isfinite(evaluation.scaled_reward).all() == shaped
 
 
 def test_visits_count_all_that_was_drawn_before():

@@ -69,6 +69,9 @@ def test_every_method_spends_the_budget_exactly(config, tmp_path, name):
     assert result.samples == result.steps * chosen.batch
     assert result.invalid == round(sum((1 - row["valid"]) * chosen.batch for row in rows))
     assert all(np.isfinite(row["loss"]) for row in rows)
+    scaled = [(row["ips/reward"], row["penalised"]) for row in rows if "ips/reward" in row]
+    assert bool(scaled) == (chosen.method == "ips-grpo")
+    assert all(more >= less for more, less in scaled)  # p^ <= 1
     hits = [call for call in calls if call["reward"] > chosen.threshold]
     assert result.hits == len(hits) == rows[-1]["hits"]
     assert result.scaffolds == len({call["scaffold"] for call in hits})

@@ -307,6 +307,8 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     cards = page.locator(".gallery > li")
     cards.first.scroll_into_view_if_needed()
     page.wait_for_selector(".gallery svg")
+    tops = "(one) => [...one.children].map((label) => label.getBoundingClientRect().top)"
+    assert len({*page.locator(".controls").last.evaluate(tops)}) == 1  # labels on one line
     rewards = [float(card.locator("dd").nth(1).inner_text()) for card in cards.all()[:20]]
     assert rewards == sorted(rewards, reverse=True)
     page.get_by_label("Status").select_option("failed")
@@ -360,7 +362,7 @@ def test_the_command_is_seen_and_copied(page_of, folder):
 def test_what_was_opened_stays_open_when_the_page_is_read_again(page_of):
     page = page_of("live", width=390)
     page.get_by_text("Configuration and origin").click()
-    figure = page.locator("figure", has=page.get_by_text("Reward", exact=True))
+    figure = page.locator("figure", has=page.get_by_text("Reward, raw", exact=True))
     figure.locator("summary").click()
     with page.expect_event("load"):
         page.evaluate("scrollTo({ top: 700, behavior: 'instant' }); setTimeout(again)")

@@ -26,6 +26,16 @@ def test_report_writes_beside_the_first_run(grid, capsys):
     assert main(["report", str(grid)]) == 0  # its own file, which it writes again
 
 
+def test_the_list_of_files_is_left_to_the_run(tmp_path):
+    """It may write it at the moment at which the page is written."""
+    files = tmp_path / "run" / "files.json"
+    with runs.grid_run(tmp_path / "run", evaluations=2):
+        before = files.read_bytes()
+        assert main(["report", str(tmp_path / "run")]) == 0
+        assert files.read_bytes() == before
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_what_was_written_as_an_object(grid, tmp_path, capsys):
     runs.grid_run(tmp_path / "stopped").close()
     out = str(tmp_path / "page.html")

@@ -89,6 +89,14 @@ def test_charts_of_families_are_apart():
     assert [chart.family for chart in found] == ["grids", "llm"]
 
 
+def test_a_chart_that_the_first_run_lacks_stands_in_its_place():
+    def of(label: str, *titles: str) -> View:
+        return view(label, *(Curve(title, "step", "mean", [1], [[1.0]]) for title in titles))
+
+    found = charts([of("a", "raw", "loss"), of("b", "raw", "scaled", "loss", "KL")])
+    assert [chart.title for chart in found] == ["raw", "scaled", "loss", "KL"]
+
+
 def test_what_differs_is_what_has_several_values():
     """A key of one method only, such as eps, goes with it; other families have other keys."""
     views = [

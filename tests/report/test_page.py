@@ -144,10 +144,8 @@ def test_a_sweep_has_its_table_and_its_picture(tmp_path):
     Folder(tmp_path / "sweep").write("sweep.svg", b"<svg/>")
     shown = report(tmp_path, tmp_path / "sweep").data
     (table,) = shown["tables"]
-    assert table["columns"] == ["cell", "lr", "total_l1", "lr, result", "runs failed"]
-    assert table["rows"] == [
-        ["lr=1", 1, l1, None, None], ["lr=2", 2, None, None, "lr=2 ended with code 1"],
-    ]  # fmt: skip
+    assert table["columns"] == ["lr", "total_l1", "lr, result", "runs failed"]
+    assert table["rows"] == [[1, l1, None, None], [2, None, None, "lr=2 ended with code 1"]]
     (picture,) = shown["pictures"]
     assert picture["caption"] == "Median, range and seeds of every cell"
     assert b64decode(picture["src"].removeprefix("data:image/svg+xml;base64,")) == b"<svg/>"

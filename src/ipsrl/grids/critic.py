@@ -68,6 +68,12 @@ def generalised_advantages(
     return jax.lax.scan(back, nothing, errors_TB, reverse=True)[1]
 
 
+def at_stop(live_TB: Bool[Array, "T B"], values_B: Float[Array, " B"]) -> Float[Array, "T B"]:
+    """A value of each trajectory at its last step, and 0 at the others."""
+    time_TB = jnp.arange(len(live_TB))[:, None]
+    return jnp.where(time_TB == live_TB.sum(0) - 1, values_B, 0.0)
+
+
 def critic_update(
     critic: Critic,
     state: Any,

@@ -38,6 +38,7 @@ class Evaluation(NamedTuple):
     effective_outcomes: jax.Array
     expected_reward: jax.Array
     loss: jax.Array
+    scaled_reward: jax.Array  # mean of the last batch, if the method changes rewards
     drawn: jax.Array  # ids of outcomes since the last evaluation; -1 for an explorer's
     rewards: jax.Array  # of the last batch
     cut: jax.Array  # whether any trajectory so far was longer than the horizon
@@ -69,7 +70,7 @@ class Evaluator:
         final_B: State,
         visited: jax.Array,
         cut: jax.Array,
-        loss: jax.Array,
+        told: jax.Array,
         drawn: jax.Array,
         number: jax.Array,
         last: jax.Array,
@@ -80,12 +81,14 @@ class Evaluator:
           final_B: outcomes of the last batch.
           visited: whether any trajectory ended in each mode.
           cut: see `Evaluation`.
+          told: loss, and mean scaled reward, of the last batch [2].
           drawn: see `Evaluation`.
           last: whether no other follows.
         """
         given = {
             "modes_visited": visited[:-1].sum(),
-            "loss": loss,
+            "loss": told[0],
+            "scaled_reward": told[1],
             "drawn": drawn,
             "cut": cut,
             "rewards": self.view.rewards(final_B),

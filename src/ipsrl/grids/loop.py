@@ -21,10 +21,10 @@ from ipsrl.core.losses import (
     kl_estimate,
     trajectory_balance_residual,
 )
-from ipsrl.core.methods import RewardMethod
+from ipsrl.core.methods import changes_rewards
 from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import TABLE_LIMIT, Learning
-from ipsrl.grids.critic import Critic, critic_update, generalised_advantages
+from ipsrl.grids.critic import Critic, at_stop, critic_update, generalised_advantages
 from ipsrl.grids.environment import Enumerable
 from ipsrl.grids.evaluation import Evaluation, Evaluator
 from ipsrl.grids.explore import Memory, explored_rows, explorer_of, importance, joined
@@ -64,6 +64,8 @@ class Batch(NamedTuple):
     log_ref_TB: jax.Array  # under the initial policy; 0 if nothing reads it
     weights_B: jax.Array | None  # importance weights; None if the policy drew all
     signal: jax.Array  # training signal of each trajectory [B] or step [T, B]
+    gains_TB: jax.Array | None = None  # that the critic learns
+    scaled: jax.Array | float = jnp.nan  # mean reward as the method has changed it
 
 
 class Loop:
@@ -150,18 +152,18 @@ class Loop:
             def iterate(i: jax.Array, state: Any) -> Any:
                 carry, (_, _, drawn) = state
                 # 0 made the initial policy.
-                carry, final_B, loss = self._iteration(carry, jax.random.fold_in(key, i + 1), i)
+                carry, final_B, told = self._iteration(carry, jax.random.fold_in(key, i + 1), i)
                 own_B = jnp.where(explored_B, -1, self.view.ids(final_B))
-                return carry, (final_B, loss, drawn.at[i - start].set(own_B))
+                return carry, (final_B, told, drawn.at[i - start].set(own_B))
 
             none_drawn = jnp.full((config.eval_every, config.batch), -1, jnp.int32)
-            nothing_yet = self.view.starts(config.batch), jnp.zeros(()), none_drawn
-            carry, (final_B, loss, drawn) = jax.lax.fori_loop(
+            nothing_yet = self.view.starts(config.batch), jnp.zeros(2), none_drawn
+            carry, (final_B, told, drawn) = jax.lax.fori_loop(
                 start, stop, iterate, (carry, nothing_yet)
             )
             number, last = start // config.eval_every + 1, stop == config.iterations
             policy, so_far = carry.learned.policy, (carry.visited, carry.cut)
-            return carry, self.evaluator(policy, final_B, *so_far, loss, drawn, number, last)
+            return carry, self.evaluator(policy, final_B, *so_far, told, drawn, number, last)
 
         offsets = np.arange(0, config.checkpoint_every, config.eval_every)
         return jax.lax.scan(segment, carry, first + jnp.asarray(offsets))
@@ -169,7 +171,7 @@ class Loop:
     def _iteration(
         self, carry: Carry, key: jax.Array, number: jax.Array
     ) -> tuple[Carry, Any, jax.Array]:
-        """Draw a batch and learn from it `epochs` times; also return its outcomes and last loss."""
+        """Draw a batch and learn from it; its outcomes, and loss and mean scaled reward [2]."""
         config, view, learned = self.config, self.view, carry.learned
         log_pi, pullback, rollout, weights_B = self._draw(carry, key)
         steps, final_B = rollout
@@ -181,8 +183,7 @@ class Loop:
         if config.kl > 0 or config.method == "flowrl" or config.looks_at("log_ref"):
             log_ref_TB = view.taken(view.evaluate(carry.reference, steps)[0], steps)
         batch = Batch(steps, log_old_TB, log_ref_TB, weights_B, jnp.zeros(()))
-        signal, gains_TB, estimator = self._signal(carry, log_pi, log_pb, batch, final_B, number)
-        batch = batch._replace(signal=signal)
+        batch, estimator = self._taught(carry, log_pi, log_pb, batch, final_B, number)
 
         optimiser, loss, log_first = carry.optimiser, jnp.zeros(()), log_pi
         for epoch in range(config.epochs):
@@ -196,10 +197,10 @@ class Loop:
             back = None if pullback_back is None else pullback_back(from_pb)[0]
             gradient = Learned(pullback(from_pi)[0], from_z, back, None)
             learned, optimiser = self._updated(learned, optimiser, gradient)
-        if gains_TB is not None:
+        if batch.gains_TB is not None:
             critic, state = critic_update(
                 learned.critic, optimiser.critic, self.optimisers.critic,
-                view.observations(steps), gains_TB, steps.live_TB, config.gae_lambda,
+                view.observations(steps), batch.gains_TB, steps.live_TB, config.gae_lambda,
             )  # fmt: skip
             learned = learned._replace(critic=critic)
             optimiser = optimiser._replace(critic=state)
@@ -214,7 +215,7 @@ class Loop:
             learned=learned, optimiser=optimiser, estimator=estimator, memory=memory,
             visited=visited, cut=carry.cut | moves_B.any(),
         )  # fmt: skip
-        return carry, final_B, loss
+        return carry, final_B, jnp.stack([loss, batch.scaled])
 
     def _updated(
         self, learned: Learned, optimiser: Learned, gradient: Learned
@@ -250,7 +251,7 @@ class Loop:
         share = config.explored / config.group_size
         return log_pi, pullback, rollout, importance(log_pf_B, log_explorer_B, share)
 
-    def _signal(
+    def _taught(
         self,
         carry: Carry,
         log_pi: jax.Array,
@@ -258,20 +259,21 @@ class Loop:
         batch: Batch,
         final_B: Any,
         number: jax.Array,
-    ) -> tuple[jax.Array, jax.Array | None, Any]:
-        """The training signal (advantage, or tb's log-reward), a critic's gains, and estimator."""
+    ) -> tuple[Batch, Any]:
+        """The batch with its training signal (advantage, or tb's log-reward), and the estimator."""
         config, view, estimator = self.config, self.view, carry.estimator
         rewards_B = earned_B = view.rewards(final_B)
         if config.reward_temperature > 1:
             rest = jnp.maximum(0.0, 1 - 2 * number / config.iterations)
             rewards_B = earned_B ** (config.reward_temperature**-rest)
         if config.method == "tb":
-            return jnp.log(rewards_B), None, estimator
+            return batch._replace(signal=jnp.log(rewards_B)), estimator
         if config.method == "ppo":
             back_TB = self._back(log_pb, batch.steps)
             gains_TB = jnp.concatenate([back_TB[1:], jnp.zeros_like(back_TB[:1])])
-            gains_TB = gains_TB - batch.log_old_TB + _at_stop(batch.steps, jnp.log(rewards_B))
-            return self._advantages(carry, batch, gains_TB), gains_TB, estimator
+            gains_TB = gains_TB - batch.log_old_TB
+            gains_TB += at_stop(batch.steps.live_TB, jnp.log(rewards_B))
+            return self._criticised(carry, batch, gains_TB), estimator
         groups, above, weights_B = (-1, config.group_size), config.success_above, batch.weights_B
         group = Group(
             rewards_B.reshape(groups),
@@ -284,23 +286,27 @@ class Loop:
         if config.looks_at("p"):
             p_PG, estimator = self.estimator(group, estimator)
             group = group._replace(p=p_PG)
-        if config.method == "ips-ppo" and isinstance(self.method, RewardMethod):
+        if changes_rewards(self.method):
             scaled_B = self.method.rewards(group).reshape(-1)
-            scaled_B = scaled_B / scaled_B.mean()
-            gains_TB = _at_stop(batch.steps, scaled_B)
-            advantages_TB = self._advantages(carry, batch, gains_TB)
-            if self.method.scale != "none":
-                advantages_TB = advantages_TB / (scaled_B.std() + 1e-4)
-            if bound := self.method.advantage_clip:
-                advantages_TB = jnp.clip(advantages_TB, -bound, bound)
-            return advantages_TB, gains_TB, estimator
-        return self.method(group).advantages.reshape(-1), None, estimator
+            batch = batch._replace(scaled=jnp.average(scaled_B, weights=weights_B))
+            if config.method == "ips-ppo":
+                scaled_B = scaled_B / batch.scaled
+                batch = self._criticised(carry, batch, at_stop(batch.steps.live_TB, scaled_B))
+                advantages_TB = batch.signal
+                if self.method.scale != "none":
+                    advantages_TB = advantages_TB / (scaled_B.std() + 1e-4)
+                if bound := self.method.advantage_clip:
+                    advantages_TB = jnp.clip(advantages_TB, -bound, bound)
+                return batch._replace(signal=advantages_TB), estimator
+        return batch._replace(signal=self.method(group).advantages.reshape(-1)), estimator
 
-    def _advantages(self, carry: Carry, batch: Batch, gains_TB: jax.Array) -> jax.Array:
+    def _criticised(self, carry: Carry, batch: Batch, gains_TB: jax.Array) -> Batch:
+        """The batch with these gains of each step, and the advantages over the critic's values."""
         values_TB = carry.learned.critic(self.view.observations(batch.steps))
-        return generalised_advantages(
+        advantages_TB = generalised_advantages(
             gains_TB, values_TB, batch.steps.live_TB, self.config.gae_lambda
         )
+        return batch._replace(signal=advantages_TB, gains_TB=gains_TB)
 
     def _evidence(
         self,
@@ -392,9 +398,3 @@ class Loop:
             entropy_TB = jnp.where(live_TB, self.view.entropy(log_pi, steps), 0.0)
             loss = loss - config.entropy * (weights_TB * entropy_TB).sum() / weights_TB.sum()
         return loss
-
-
-def _at_stop(steps: Steps, values_B: jax.Array) -> jax.Array:
-    """Put a value per trajectory at its last step, and 0 at the others [T, B]."""
-    time_TB = jnp.arange(len(steps.live_TB))[:, None]
-    return jnp.where(time_TB == steps.live_TB.sum(0) - 1, values_B, 0.0)

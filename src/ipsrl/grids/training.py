@@ -13,7 +13,7 @@ import numpy as np
 
 from ipsrl.core.check import GroupCheck, check_groups
 from ipsrl.core.floor import floor_l1
-from ipsrl.core.methods import IPS
+from ipsrl.core.methods import IPS, changes_rewards
 from ipsrl.errors import InvalidInput, MissingExtra
 from ipsrl.grids.config import Learning
 
@@ -183,9 +183,12 @@ def _rows(
         "total_l1", "modes_found", "modes_visited", "effective_outcomes",
         "expected_reward", "loss",
     )  # fmt: skip
+    method = config.shaping()
     for e, drawn in enumerate(trajectories):
         for seed in range(config.seeds):
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
+            if changes_rewards(method):
+                values["ips/reward"] = _number(chunk.scaled_reward[seed, e])
             values["mode_mass"] = chunk.mode_mass[seed, e].tolist()
             if values["total_l1"] is None:
                 values["importance_l1"] = _number(chunk.importance_l1[seed, e])

@@ -78,23 +78,31 @@ def groups(views: Sequence[View]) -> dict[str, list[View]]:
 
 
 def charts(views: Sequence[View]) -> list[Chart]:
-    """A chart for each name of one, with the lines of all runs that have it, family by family."""
+    """A chart for each name of one, with the lines of all runs that have it, family by family.
+
+    A chart that the first runs lack stands behind the one that it follows in a later run.
+    """
     found: dict[Axes, list[Line]] = {}
+    order: list[Axes] = []
     for label, members in groups(views).items():
         by_line: dict[tuple[Axes, str], list[Curve]] = defaultdict(list)
         for member in members:
             for curve in member.curves:
                 axes = Axes(member.family, curve.chart, curve.x, curve.y, curve.log)
                 by_line[axes, curve.name].append(curve)
+        place = len(order)
         for (axes, name), curves in by_line.items():
+            if axes not in found:
+                order.insert(place, axes)
+            place = order.index(axes) + 1
             lines, first = found.setdefault(axes, []), curves[0]
             if not first.reference:
                 lines.append(_line(label, name, curves))
             elif not any(line.name == name for line in lines):
                 lines.append(Line("", name, first.xs, first.ys_ST[0], [], [], 1))
-    families = list(dict.fromkeys(axes.family for axes in found))
-    ordered = sorted(found.items(), key=lambda item: families.index(item[0].family))
-    return [Chart(*axes, _fitting(lines)) for axes, lines in ordered]
+    families = list(dict.fromkeys(axes.family for axes in order))
+    order.sort(key=lambda axes: families.index(axes.family))
+    return [Chart(*axes, _fitting(found[axes])) for axes in order]
 
 
 def _fitting(lines: Sequence[Line]) -> list[Line]:

@@ -97,7 +97,7 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
       RunError: if `out` cannot be written, or is a file that is not a report.
     """
     _plotly()
-    if out.exists() and not _is_report(out):
+    if (out.exists() or out.is_symlink()) and not _is_report(out):
         raise RunError(
             f"{out} exists and is not a report, so it is not overwritten. Name another file with "
             "--out, or move it away."
@@ -114,10 +114,10 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
         title, views, tables=tables, pictures=found.pictures, routes=found.routes,
         note=" ".join(found.notes), refresh=refresh,
     )  # fmt: skip
-    if _is_report(out):
-        write_whole(out, content)
-    else:
-        _write(out, {out.name: content})
+    try:
+        write_whole(out, content)  # and no files.json, which a run may be writing just now
+    except OSError as error:
+        raise _not_written(out, error) from None
     return views
 
 
@@ -205,7 +205,7 @@ def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A key and a measure may have one name, such as reward.
     """
-    found = {"cell": row["cell"], **row["values"]}
+    found = dict(row["values"] or {"cell": row["cell"]})
     measures = row["measures"].items()
     found |= {f"{name}, result" if name in found else name: value for name, value in measures}
     if failed := row["failed"]:
@@ -285,4 +285,8 @@ def _write(out: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             folder.write(name, content)
     except OSError as error:
-        raise RunError(f"{out} cannot be written ({error}). Name a file with --out.") from None
+        raise _not_written(out, error) from None
+
+
+def _not_written(out: Path, error: OSError) -> RunError:
+    return RunError(f"{out} cannot be written ({error}). Name a file with --out.")

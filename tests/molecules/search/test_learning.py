@@ -96,7 +96,8 @@ def test_exemplar_replay_is_taught_dr_grpo(agent, prior):
     config = Config(method="exemplar-replay", success_above=0.5)
     probability = OutcomeProbability(config, lambda ids: np.zeros(len(ids)))
     lesson = Lesson(agent.encode(SMILES), list(SMILES), np.array([1.0, 0.6, 0.4, 0.0]))
-    np.testing.assert_allclose(signal(config, probability, lesson, prior), [0.5, 0.1, -0.1, -0.5])
+    taught, _ = signal(config, probability, lesson, prior)
+    np.testing.assert_allclose(taught, [0.5, 0.1, -0.1, -0.5])
 
 
 def test_flowrls_loss_by_hand(agent, prior):
@@ -167,34 +168,33 @@ def test_ips_divides_by_the_share_of_the_scaffold(prior):
     """Two benzenes, p^ = 2/4; one pyrrolidine, p^ = 1/4; what is not a molecule is left alone."""
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
     expected = group_advantage(np.array([1.6, 1.2, 1.6, 0.0])).advantages
-    np.testing.assert_allclose(signal(Config(), probability, drawn, prior), expected)
+    taught, scaled = signal(Config(), probability, drawn, prior)
+    np.testing.assert_allclose(taught, expected)
+    np.testing.assert_allclose(scaled, [1.6, 1.2, 1.6, 0.0])
     clipped = group_advantage(np.array([1.6, 1.2, 0.8, 0.0])).advantages  # eps = 1/2
-    np.testing.assert_allclose(signal(Config(eps=0.5), probability, drawn, prior), clipped)
+    taught, _ = signal(Config(eps=0.5), probability, drawn, prior)
+    np.testing.assert_allclose(taught, clipped)
 
 
 def test_ips_without_exponent_is_grpo(prior):
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
-    ips, grpo = (
-        signal(config, probability, drawn, prior)
-        for config in (Config(alpha=0.0), Config(method="grpo"))
-    )
-    np.testing.assert_array_equal(ips, grpo)
-    np.testing.assert_array_equal(signal(Config(method="flowrl"), probability, drawn, prior), grpo)
+    configs = Config(alpha=0.0), Config(method="grpo"), Config(method="flowrl")
+    ips, grpo, flowrl = (signal(config, probability, drawn, prior) for config in configs)
+    np.testing.assert_array_equal(ips.taught_N, grpo.taught_N)
+    np.testing.assert_array_equal(flowrl.taught_N, grpo.taught_N)
+    assert grpo.scaled_N is flowrl.scaled_N is None
 
 
 def test_reinvent_is_taught_the_reward(prior):
     drawn, probability = group([0.8, 0.6, 0.4, 0.0])
-    assert signal(Config(method="reinvent"), probability, drawn, prior).tolist() == [
-        0.8,
-        0.6,
-        0.4,
-        0,
-    ]
+    taught, scaled = signal(Config(method="reinvent"), probability, drawn, prior)
+    assert taught.tolist() == [0.8, 0.6, 0.4, 0]
+    assert scaled is None
 
 
 def test_advantages_are_clipped(prior):
     drawn, probability = group([1.0, 0.0, 0.0, 0.0])
-    taught = signal(Config(advantage_clip=0.4), probability, drawn, prior)
+    taught, _ = signal(Config(advantage_clip=0.4), probability, drawn, prior)
     np.testing.assert_allclose(taught, [0.4, -0.4, -0.4, -0.4])
 
 
@@ -233,7 +233,7 @@ def test_every_method_has_its_evidence(agent, prior, method):
     options |= {"gapo": {"gapo_known": 3}, "pass-at-k": {"pass_at_k_size": 2}}.get(method, {})
     config = Config(method=method, **options)
     lesson, probability, group = evidence(agent, prior, config)
-    taught = signal(config, probability, lesson, prior)
+    taught, _ = signal(config, probability, lesson, prior)
     expected = config.shaping()(group).advantages
     # float32 log-probabilities, summed over batches of other shapes
     np.testing.assert_allclose(taught, expected, rtol=1e-4, atol=1e-5)
@@ -249,7 +249,7 @@ def test_methods_of_similarity_see_tanimotos(agent, prior, method):
     assert (whole[3, :3] == 0).all()
     assert ((whole[:3, :3] > 0) & (whole[:3, :3] < 1)).any()
     expected = config.shaping()(group._replace(similarity=whole)).advantages
-    taught = signal(config, probability, lesson, prior)
+    taught, _ = signal(config, probability, lesson, prior)
     np.testing.assert_allclose(taught, expected)
     by_outcome = config.shaping()(group).advantages
     assert abs(taught - by_outcome).max() > 1e-6
@@ -278,7 +278,7 @@ def taught(prior, agent):
         ids = agent.encode(SMILES)
         probability.show(SMILES, ids, log_p(agent))
         lesson = Lesson(ids, list(SMILES), np.array(rewards))
-        return signal(config, probability, lesson, prior)
+        return signal(config, probability, lesson, prior).taught_N
 
     return teach
 

@@ -75,7 +75,7 @@ class Followed:
         with self.patch.context() as patch:
             if texts:
                 patch.setattr(Prior, "sample", told)
-            self.search.step()
+            self.row = self.search.step()
         return list(self.updates)
 
 
@@ -202,6 +202,15 @@ def test_the_update_of_a_batch_replays_some_of_the_memory(follow):
         assert set(told) <= {(entry.written, entry.reward) for entry in update.memory}
         earlier += sum(canonical(text) not in drawn for text in replayed)
     assert earlier > 0
+
+
+def test_the_scaled_reward_is_that_of_the_batch_alone(follow):
+    """With alpha = 0 nothing is scaled; the memory holds the best."""
+    followed = follow(method="ips-grpo", alpha=0.0, replay=4)
+    for _ in range(2):
+        (update,) = followed.step()
+    assert len(update.texts) == 12 + 4
+    assert followed.row["ips/reward"] == followed.row["penalised"] > 0
 
 
 def test_a_scaffold_that_pays_no_more_is_purged(follow):

@@ -138,6 +138,19 @@ def test_long_runs_are_thinned_to_values_of_their_files(tmp_path):
         assert line.ys_ST[seed] == [values[x, seed] for x in line.xs]
 
 
+def test_the_scaled_reward_stands_beside_the_raw_one(tmp_path):
+    """A line of a version that did not record it has none."""
+    run = runs.grid_run(tmp_path / "run", evaluations=3, seeds=1)
+    first, *others = run.metrics()
+    del first["ips/reward"]
+    run.metrics_path.write_bytes(b"")
+    run.log([first, *others])
+    view = read(tmp_path / "run", "r")
+    assert curve(view, "Reward, raw").xs == [2560, 5120, 7680]
+    assert curve(view, "Reward, scaled").xs == [5120, 7680]
+    assert curve(view, "Reward, scaled").ys_ST == [[29, 28]]
+
+
 def test_frequencies_of_a_grid_count_every_sample(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=30)
     stack = part(read(tmp_path / "run", "r"), Frequencies)

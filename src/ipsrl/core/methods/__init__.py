@@ -20,7 +20,7 @@ docs/methods.md has all of them in one table, with their sources.
 """
 
 from ipsrl.core.group import option
-from ipsrl.core.methods.base import Method, RewardMethod, divides
+from ipsrl.core.methods.base import Method, RewardMethod, changes_rewards, divides
 from ipsrl.core.methods.counts import DARLING, GAPO, UCB, BatchPenalty, Uniqueness
 from ipsrl.core.methods.exemplar import ExemplarReplay
 from ipsrl.core.methods.likelihood import MARA, UCPO, Unlikeliness
@@ -53,6 +53,7 @@ __all__ = [
     "MaxRL",
     "Uniqueness",
     "Unlikeliness",
+    "changes_rewards",
     "divides",
     "option",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard
 
 from ipsrl.core.advantage import GroupAdvantage, group_advantage
 from ipsrl.core.arrays import Array, as_arrays, check_same_shape, holds
@@ -89,6 +89,11 @@ class RewardMethod(Method):
 def divides(kind: type[Method]) -> bool:
     """True if it divides rewards by p^, of all samples or of those in `success`."""
     return issubclass(kind, RewardMethod) and "p" in kind.needs
+
+
+def changes_rewards(method: Method) -> TypeGuard[RewardMethod]:
+    """True if its rewards differ from those that it is given; GRPO's do not."""
+    return isinstance(method, RewardMethod) and bool(method.needs)
 
 
 def told(xp: Any, advantages: Array) -> GroupAdvantage:

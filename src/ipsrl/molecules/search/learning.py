@@ -28,7 +28,7 @@ from ipsrl.core.losses import (
     kl_estimate,
     reinvent_residual,
 )
-from ipsrl.core.methods import GRPO, ExemplarReplay, RewardMethod
+from ipsrl.core.methods import GRPO, ExemplarReplay, RewardMethod, changes_rewards
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.prior import Prior, live
 from ipsrl.molecules.search.outcomes import OutcomeProbability
@@ -48,12 +48,22 @@ class Lesson(NamedTuple):
     rewards_N: np.ndarray
 
 
-def signal(
-    config: Config, probability: OutcomeProbability, lesson: Lesson, prior: Prior
-) -> np.ndarray:
-    """What each sequence of the lesson is taught [N]: its reward, or its advantage."""
+class Signal(NamedTuple):
+    """What the sequences of a lesson are taught.
+
+    Attributes:
+      taught_N: the reward of each, or its advantage.
+      scaled_N: rewards as the method changed them; None if it leaves them as they are.
+    """
+
+    taught_N: np.ndarray
+    scaled_N: np.ndarray | None = None
+
+
+def signal(config: Config, probability: OutcomeProbability, lesson: Lesson, prior: Prior) -> Signal:
+    """What each sequence of the lesson is taught."""
     if config.method == "reinvent":
-        return lesson.rewards_N
+        return Signal(lesson.rewards_N)
     rewards, above = lesson.rewards_N, config.success_above
     group = Group(rewards, success=None if above is None else rewards > above)
     if config.looks_at("ids"):
@@ -78,13 +88,15 @@ def signal(
         p[named] = probability(smiles, lesson.ids_NT[named], right)
         group = group._replace(p=p)
     method = config.shaping()
+    scaled_N = method.rewards(group) if changes_rewards(method) else None
     if not config.prior_in_advantage:
-        return method(group).advantages
+        return Signal(method(group).advantages, scaled_N)
     assert isinstance(method, RewardMethod)  # for the type checker: the configuration sees to it
     log_prior = prior.total_log_probs(lesson.ids_NT, batch=config.micro_batch).numpy()
     target = config.sigma * method.rewards(group) + log_prior
     compared = GRPO(method.advantage_clip, method.scale, method.baseline, method.std_eps)
-    return compared(Group(target - probability.log_likelihood(lesson.ids_NT))).advantages
+    target = target - probability.log_likelihood(lesson.ids_NT)
+    return Signal(compared(Group(target)).advantages, scaled_N)
 
 
 def update(

@@ -148,7 +148,9 @@ class Search:
         self._remember(entries)
         self.filter.add((e.kind for e in entries), (raw[e.smiles] for e in entries))
         self.made += [Made(tally.steps, _reward(found.get(call.smiles))) for call in new]
-        loss = 0.0 if restored else self._learn(learned, rewards, entries, purged, rng)
+        told = {"loss": 0.0}
+        if not restored:
+            told = self._learn(learned, rewards, entries, purged, rng)
         calls = [sample.call for sample in samples]
         valid = [call.reward for call in calls if call and call.status is Status.VALID]
         tally.recent = [*tally.recent, float(np.mean(valid)) if valid else 0.0][-RECENT:]
@@ -163,7 +165,7 @@ class Search:
             "memory": len(self.memory.entries),
             "restored": tally.restored,
             "hits": tally.hits,
-            "loss": loss,
+            **told,
         }
 
     def _begin(self, known: Path) -> None:
@@ -228,8 +230,8 @@ class Search:
         found: list[Entry],
         purged: set[str],
         rng: np.random.Generator,
-    ) -> float:
-        """Updates on the batch and on the memory; returns the loss of the first."""
+    ) -> dict[str, float]:
+        """Updates on the batch and on the memory; metrics of the first."""
         config = self.config
         replayed = self.memory.draw(config.replay, rng)
         memory = self._group(replayed, [entry.written for entry in replayed])
@@ -238,14 +240,17 @@ class Search:
             [sample.smiles for sample in batch] + memory.smiles,
             np.concatenate([rewards_N, memory.rewards_N]),
         )
-        loss = self._update(joined)
+        loss, scaled_N = self._update(joined)
+        told = {"loss": loss}
+        if batch and scaled_N is not None:  # the memory's come after the batch's
+            told["ips/reward"] = float(scaled_N[: len(batch)].mean())
         self.memory.purge(purged)
         self.exemplars = {o: e for o, e in self.exemplars.items() if e.kind not in purged}
         for _ in range(config.augmentations):
             entries = [*found, *self.memory.entries]
             seeds = rng.integers(2**31 - 1, size=len(entries)).tolist()
             self._update(self._group(entries, list(map(self._rewritten, entries, seeds))))
-        return loss
+        return told
 
     def _purged(self, entries: list[Entry]) -> set[str]:
         """Kinds that the memory is to forget, as the filter is before it counts the batch."""
@@ -264,15 +269,17 @@ class Search:
             ids = self.probability.ids([entry.smiles for entry in right]).tolist()
             method.remember(self.exemplars, zip(ids, right, strict=True))
 
-    def _update(self, group: Lesson) -> float:
+    def _update(self, group: Lesson) -> tuple[float, np.ndarray | None]:
+        """The loss of an update on a group, and its scaled rewards, if the method scales."""
         if not group.smiles:
-            return 0.0
-        taught = signal(self.config, self.probability, group, self.prior)
+            return 0.0, None
+        taught_N, scaled_N = signal(self.config, self.probability, group, self.prior)
         exemplars = [entry.written for entry in self.exemplars.values()]
-        return update(
-            self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught,
+        loss = update(
+            self.config, self.agent, self.prior, self.optimiser, group.ids_NT, taught_N,
             self.agent.encode(exemplars) if exemplars else None,
         )  # fmt: skip
+        return loss, scaled_N
 
     def _group(self, entries: list[Entry], written: list[str]) -> Lesson:
         return Lesson(

@@ -25,7 +25,8 @@ _CHARTS = {
     "sampled_l1": ("Distance of the last samples to the target", "total L1 of samples"),
     "effective_outcomes": ("Effective outcomes", "exp of the entropy"),
     "modes_visited": ("Modes visited", "modes"),
-    "expected_reward": ("Reward", "expected reward"),
+    "expected_reward": ("Reward, raw", "expected reward"),
+    "ips/reward": ("Reward, scaled", "mean of the batch"),
     "loss": ("Loss", "loss"),
 }
 

@@ -31,6 +31,7 @@ _CHARTS = {
     "hits": ("Hits", "molecules above the threshold", ""),
     "reward": ("Reward, raw", "mean of the batch", ""),
     "penalised": ("Reward, after the diversity filter", "mean of the batch", ""),
+    "ips/reward": ("Reward, scaled", "mean of the batch", ""),
     "valid": ("Valid SMILES", "share of the batch", ""),
     "effective_outcomes": ("Effective outcomes", "of the batch", ""),
     "memory": ("Memory", "molecules", ""),
