@@ -25,11 +25,15 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models are slower on several threads
     config.add_cleanup(COMPILED.cleanup)
-    if "not slow" in config.option.markexpr:  # the slow tests run what XLA makes for users
+    is_default = "not slow" in config.option.markexpr
+    if is_default:  # the slow tests run what XLA makes for users
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     # Without these, Hypothesis fails where an example takes .2 s, or is made slowly.
     settings.register_profile(
-        "slow machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        "slow machine",
+        settings(max_examples=50 if is_default else 100),  # new ones in every run
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("slow machine")
 

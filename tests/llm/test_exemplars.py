@@ -18,7 +18,6 @@ from ipsrl.llm import ExemplarReplayTrainer
 from ipsrl.llm.exemplars import FILE, Exemplars
 
 TWO = ["name one", "name one more please"]  # of different lengths, so one is padded
-SEEDS = [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 
 
 def make(folder: Path, method: ExemplarReplay | None = None, **settings: Any) -> Any:
@@ -36,7 +35,8 @@ def spread(folder: Path, trainer: type, seed: int, **options: Any) -> np.ndarray
     return toy.distribution(trained.model, trained.processing_class)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_more_right_answers_survive_than_under_grpo(seed, tmp_path) -> None:
     """One in a hundred completions, which a group of 16 sees once in six steps, is alive.
 
