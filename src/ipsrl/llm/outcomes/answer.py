@@ -25,7 +25,8 @@ _COURTESY = re.compile(
     r"|(?:i )?hope (?:this|that|it) (?:helps|helped|is helpful|answers|clarifies|makes)\b"
     r"|(?:i'm |i am )?(?:happy|glad) to help\b|would you like (?:me to|to know|more|further|any)\b"
     r"|do you (?:have any|need any|need more|want me)\b"
-    r"|if you (?:have|need|want|would like|'d like) (?:any|more|further|me|to know|help)\b)",
+    r"|if you (?:have|need|want|would like|'d like) (?:any|more|further|me|to know|help)\b)"
+    r"[^\d:=\\<>]*",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?:(?<=\w\w\w)|(?<=[\d)}$*]))\.\s+(?=[A-Z])")
@@ -76,10 +77,16 @@ def spoken(text: str) -> str:
     text = text[-_LONGEST:].strip()
     for _ in range(_COURTESIES):
         before, _, line = text.rpartition("\n")
-        if not before or not _COURTESY.match(line.replace("\u2019", "'")):
+        if not before or not _is_courtesy(line):
             break
         text = before.rstrip()
     return text
+
+
+def _is_courtesy(line: str) -> bool:
+    sentences = re.split("[.!?]", line.replace("\u2019", "'"))
+    sentences = [each for each in sentences if re.search(r"\w", each)]
+    return bool(sentences) and all(map(_COURTESY.fullmatch, sentences))
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:

@@ -39,9 +39,6 @@ _REFUSED = re.compile(
     r"|\^\s*\{[^{}]*[\^!]|\^\s*\{?\s*-?\d{5}"  # towers
     r"|(?<!\d)!|!\s*!|\d{3}!|\)\s*_"  # factorials of factorials
     r"|\d\s*_"  # the base of 101_2, which the parser leaves out
-    # A word is not the product of its letters.
-    rf"|(?<![\\A-Za-z])(?!{_NAMES})[A-Za-z]{{4}}"
-    r"|(?:^|\s)(?:to|is|of|by|at|on|no|not|but|per|for|the|if|than)\s"
     r"|\d(?:\s|\\text\s*\{)*[AaPp]\.?[Mm]\b"  # 10:15 PM is not a ratio
 )
 _WORDS = re.compile(r"(?=.*([A-Za-z]{4}|\s))[A-Za-z][A-Za-z' -]*")
@@ -53,7 +50,11 @@ _SIGNS = str.maketrans({
     "÷": r"\div ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
     "²": "^2", "³": "^3", "\u2212": "-",
 })  # fmt: skip
-_WRITTEN_WORDS = re.compile(r"\\(?:text|mathrm|mathbf|mathbb|begin|end)\s*\{[^{}]*\}")
+_PROSE = re.compile(  # a word is not the product of its letters
+    rf"(?<![\\A-Za-z])(?!{_NAMES})[A-Za-z]{{4}}"
+    r"|(?:^|\s)(?:to|is|of|by|at|on|no|not|but|per|for|the|if|than)\s"
+)
+_NOT_PROSE = re.compile(r"\\(?:text|mathrm|mathbf|mathbb|begin|end)\s*\{[^{}]*\}")
 _CONDITIONS = frozenset({"where", "when", "if", "for", "with", "since", "because", "as"})
 _SENTENCE = re.compile(rf"(?<![\\A-Za-z])(?!{_NAMES})[A-Za-z]{{3}}")
 _IGNORED = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\\[,!]|\$")
@@ -160,7 +161,9 @@ def _is_safe(written: str) -> bool:
     for mark in written:
         depth += (mark in "([{") - (mark in ")]}")
         deepest = max(deepest, depth)
-    return deepest <= _DEEPEST and not _REFUSED.search(_WRITTEN_WORDS.sub("", written))
+    if deepest > _DEEPEST or _REFUSED.search(written):
+        return False
+    return not _PROSE.search(_NOT_PROSE.sub("", written))
 
 
 def _tree(written: str) -> Any:

@@ -52,7 +52,8 @@ _JOINED = re.compile(  # to another number: 3 to 5, 5 - 3, 2 h 30 min, a date; o
     r"|(?:√|sqrt) ?[({]?(?=\d)"
 )
 _DENIED_NUMBER = re.compile(
-    r"(?:\bnot|n['\u2019]t|\bthan|\bleast|\bmost|\bunder|\bover|\bup to)(?: be| equal to)? *$"
+    r"(?:\bnot|n['\u2019]t|\bthan|\bleast|\bmost|\bunder|\bover|\bup to)(?: be| equal to)? *$",
+    re.IGNORECASE,
 )
 _UNIT = re.compile(
     r"\s*(?:\\?%|°|\^?\\circ|\^\{\\circ\}|[$€£¥]"
@@ -65,7 +66,7 @@ _AROUND = " .,;:!?*_`\"'\u00ab\u00bb\u201c\u201d\u2018\u2019"
 _DECIMAL_COMMA = re.compile(r"\d+,(?!\d{3}$)\d+")
 _LETTER = r"\(?\[?(?P<letter>[A-Ja-j])[)\]]?"
 _HEAD = re.compile(  # B. Paris, but not (A) is wrong
-    rf"(?:(?:option|choice|answer)\s*:?\s*)?{_LETTER}(?:[.:)\]]|\s*—|\s+-|$)"
+    rf"(?:(?:option|choice|answer)\s*:?\s*)?{_LETTER}(?:[.:)\]]|\s*[\u2013—]|\s+-|$)"
     r"(?!\W*(?-i:is|isn|are|was|and|or|nor|but|can|could|may|maybe|might|seems)\b)(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -80,7 +81,7 @@ _CALLED = re.compile(
     r"|^[A-J](?:,| \(| is\b)|(?:^|[\s*(])[A-J][)*]*$",
     re.IGNORECASE,
 )
-_REASON = re.compile(r"(?<=\w)[)\]]?[,;]?\s+(?:because|since|as(?! well))\b")
+_REASON = re.compile(r"(?<=[\w)\]])[,;]?\s+(?:because|since|as(?! well))\b")
 _DENIED = re.compile(
     r"\b(?:not|none|neither|nor|never|cannot|except|than|but|without|instead|wrong|incorrect|false"
     r"|eliminate\w*|exclude\w*|reject\w*|rul\w+ out)\b|n['\u2019]t\b",
@@ -252,10 +253,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
         if int(match["below"]) == 0:
             return None
         value = int(match["whole"] or 0) + value / int(match["below"])
-    scales = re.findall(_SCALE, match["scale"].lower()) + (
-        [match["letter"]] if match["letter"] else []
-    )
-    value *= Fraction(10) ** sum(_POWERS[scale] for scale in scales)
+    scales = re.findall(_SCALE, match["scale"].lower())
+    value *= Fraction(10) ** sum(_POWERS[name] for name in (*scales, match["letter"]) if name)
     return -value if match["sign"] == "-" else value
 
 
@@ -282,11 +281,8 @@ def _json_within(text: str) -> str | None:
             break
         try:
             value, place = _DECODER.raw_decode(text, match.start())
-            before, after = (
-                text[: match.start()].rpartition("\n")[2],
-                text[place:].partition("\n")[0],
-            )
-            own = not (before + after).strip()
+            beside = text[: match.start()].rpartition("\n")[2] + text[place:].partition("\n")[0]
+            own = not beside.strip()
             found.append((own, isinstance(value, dict), len(found), _canonical(value)))
         except (ValueError, RecursionError):
             place = match.end()
