@@ -75,6 +75,11 @@ NUMBER: Texts = {
         "The area is 4pi.",
         "Answer: √2",
         "Answer: at least 5",
+        "Answer: 5½",
+        "Answer: 5²",
+        "Answer: 2**3",
+        "Answer: x = 2, y = 3",
+        "x = 2 or x = 3",
         "It is not 5.",
     ],
 }

@@ -93,9 +93,10 @@ def mathematics(text: str) -> Hashable | None:
     they are not rational; expressions that agree at three points, x^2 - 1 = (x-1)(x+1); x = 3 and
     3; equations and inequalities up to a factor, x < 3 and 3 > x; points, intervals, matrices and
     sets by their members, but x < 3 is not an interval; units, % and currency are left out, so 50%
-    is 50; words as `plain_text`; anything else by its characters without spaces.
+    is 50; ln(2), sqrt(2) and pi as in LaTeX; words as `plain_text`; anything else by its
+    characters without spaces.
     None: without an answer, or one of more than 300 characters.  Of a last line that is a sentence
-    the last formula counts, else the last number.
+    the last formula counts, else the last equation, else its `number`.
     """
     _parser()  # even if nothing is parsed: a missing package is an error before training
     answer = final_answer(text)

@@ -46,10 +46,10 @@ _NUMBER = re.compile(
     rf"(?P<scale>(?:[ -]?(?i:{_SCALE})s?\b)*)(?: ?(?P<letter>[kKMB]|mn|bn)(?!\w))?"
 )
 _JOINED = re.compile(  # to another number: 3 to 5, 5 - 3, 2 h 30 min, a date; or 10 pm, 4π, √2
-    r"\d ?(?:,(?= )|[-+*x\u00d7±·]|\+/-|\\(?:pm|times|cdot)|(?:to|and|or)\b|/\d+/"
+    r"\d ?(?:,(?= )|\*\*|[-+*x\u00d7±·]|\+/-|\\(?:pm|times|cdot)|(?:to|and|or)\b|/\d+/"
     r"|(?:h|hrs?|hours?|min(?:ute)?s?|days?|weeks?|months?|years?|feet|foot|ft|pounds?|dollars?)\b"
     r",?(?: and)?) ?[-+]?[$€£¥]?(?=\.?\d)|\d ?(?:(?:[APap]\.?[Mm]|BCE?|\\?pi)\b|π|√|\\?sqrt)"
-    r"|(?:√|sqrt) ?[({]?(?=\d)"
+    r"|(?:√|sqrt) ?[({]?(?=\d)|\d[\u00b2\u00b3\u00b9\u00bc-\u00be\u2150-\u215e]"  # 5², 5½
 )
 _DENIED_NUMBER = re.compile(
     r"(?:\bnot|n['\u2019]t|\bthan|\bleast|\bmost|\bunder|\bover|\bup to)(?: be| equal to)? *$",
@@ -118,12 +118,16 @@ def number(text: str) -> str | None:
     None: where the answer has no number.  After `=` the one on the right; of several with words
     between them the first one of what is called the answer, and the last one of a last line.  Also
     if that is part of a sum, a range, a list, a date or a time (5 ± 1, 3 to 5, 2 or 3, 2024-05-01,
-    2 h 30 min, 10 pm), or a bound or denied (at least 5, not 5).
+    2 h 30 min, 10 pm), one of several equations (x = 2 or x = 3), a bound or denied (at least 5).
     """
     answer = final_answer(text)
     if answer is None or len(answer.text) > _LONGEST:
         return None
-    written = _rewritten(answer.text).rpartition("=")[2]
+    written = _rewritten(answer.text)
+    between = r",|;|\band\b|\bor\b" if answer.named else r"\bor\b"
+    if re.search(rf"\d *(?:{between})[^=]*=", written):  # x = 5 or x = 7
+        return None
+    written = written.rpartition("=")[2]
     found = list(_NUMBER.finditer(written))
     if not found:
         return None
