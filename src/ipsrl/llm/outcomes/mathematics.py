@@ -38,6 +38,9 @@ _REFUSED = re.compile(
     rf"\\(?!(?:{_COMMANDS})(?![A-Za-z]))[A-Za-z]"  # any other command
     r"|\^\s*\{[^{}]*[\^!]|\^\s*\{?\s*-?\d{5}"  # towers
     r"|(?<!\d)!|!\s*!|\d{3}!|\)\s*_"  # factorials of factorials
+    # The parser leaves texts out: n \text{ is even}, 2 \text{ hours } 30 \text{ minutes}
+    r"|(?<![\\A-Za-z])[A-Za-z]\s*\\text\s*\{(?!\s*(?:and|or)\b)"
+    r"|\\text\s*\{(?!\s*(?:and|or)\b)[^{}]*\}\s*\d"
     r"|\d\s*_"  # the base of 101_2, which the parser leaves out
     r"|\d(?:\s|\\text\s*\{)*[AaPp]\.?[Mm]\b"  # 10:15 PM is not a ratio
 )
@@ -147,6 +150,7 @@ def _equation(written: str) -> str:
 @lru_cache(maxsize=2**12)  # a policy repeats its answers
 def _read(written: str) -> Hashable | None:
     written = re.sub(r"√\s*\(", "sqrt(", written).translate(_SIGNS)
+    written = re.sub(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", written)
     written = _NAME.sub(r"\\\g<0> ", written)
     try:
         if _is_safe(written):

@@ -89,7 +89,7 @@ _DENIED = re.compile(
 )
 _SAID = re.compile(  # The colours are ..., but not Red and green are the colours
     r"^(?:(?!\b(?:and|or)\b)[^,;&])*?"
-    r"(?::|\b(?:are|is|include)\b(?! (?:the|an?|all|both|also|not|correct|right|my|our)\b))"
+    r"(?::|\b(?:are|is|include)\b(?! (?:the|an?|in|all|both|also|not|correct|right|my|our)\b))"
 )
 _OPENING = re.compile(r"^[A-Z][\w' ]{0,20}!\s+")
 _ITEM = re.compile(r"(?:[^,;.:!?]|(?<=\d)[.,](?=\d))+[,;.]?\s*")
