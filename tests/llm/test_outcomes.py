@@ -67,6 +67,12 @@ HOSTILE = [
     "```" * DEEP,
     "- a\n" * DEEP,
     "$" * DEEP,
+    "let me know " * DEEP,
+    "a\n" + "let me know. " * DEEP,
+    "a\nlet me know " * DEEP,
+    r"\boxed{\text{9!!!!}+\text{9^9^9^9}}",
+    "Answer: 1 " + "million " * 30,
+    "```python\nx = 1\n```\n" * 5000,
     "<think>" * DEEP + "</think>",
     "C1" * DEEP,
     "Answer: " + "C" * 499,
@@ -326,7 +332,7 @@ def test_wordllama_needs_no_network_and_knows_what_is_similar(monkeypatch) -> No
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     _wordllama.cache_clear()
-    texts = ["A cat sat on the mat.", "The cat is sitting on a mat", "Stocks fell on Monday", ""]
+    texts = ["A cat sat on the mat.", "The cat is sitting on a mat", "Stocks fell on Monday", "!!!"]
     found = similarity()(texts)
     assert found[0, 1] > 0.7 > 0.4 > found[0, 2]
     assert found[3].tolist() == [0, 0, 0, 1]

@@ -4,6 +4,8 @@ r"""The final answer of a text, in the forms that models write.
 \boxed{3/4}                           the last one, wherever it stands
 Answer: 3/4, the answer is 3/4        the last one; also #### 3/4 and <answer>3/4</answer>
 anything else                         its last line
+
+Courtesies at the end, such as "I hope this helps!", are skipped if they have lines of their own.
 """
 
 from __future__ import annotations
@@ -12,10 +14,20 @@ import re
 from typing import Any, NamedTuple
 
 _LONGEST = 100_000  # characters before the end of a text that are read
+_COURTESIES = 4  # lines at the end of a text
 _THOUGHTS = ("think", "thinking", "reasoning")
 # Bounded repeats: no text takes longer than its length times 60.
 _NAMED = re.compile(
     r"\banswer\b[^\n.:\uff1a=]{0,60}?(?:\bis\b|\bare\b|[:\uff1a=])|####|<answer>", re.IGNORECASE
+)
+_COURTESY = re.compile(
+    r"\W*(?:(?:please |just )?let me know\b|(?:please )?feel free to\b|is there anything else\b"
+    r"|(?:i )?hope (?:this|that|it) (?:helps|helped|is helpful|answers|clarifies|makes)\b"
+    r"|(?:i'm |i am )?(?:happy|glad) to help\b|would you like (?:me to|to know|more|further|any)\b"
+    r"|do you (?:have any|need any|need more|want me)\b"
+    r"|if you (?:have|need|want|would like|'d like) (?:any|more|further|me|to know|help)\b)"
+    r"[^\d:=\\<>]*",
+    re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?:(?<=\w\w\w)|(?<=[\d)}$*]))\.\s+(?=[A-Z])")
 _BLOCK = re.compile(r"```[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
@@ -55,14 +67,26 @@ def last_message(completion: Any) -> str:
 
 
 def spoken(text: str) -> str:
-    """The text after the thoughts; "" if they do not end."""
+    """The text after the thoughts, without courtesies at its end; "" if thoughts do not end."""
     for tag in _THOUGHTS:
         start, end = text.rfind(f"<{tag}>"), text.rfind(f"</{tag}>")
         if start > end:
             return ""
         if end >= 0:
             text = text[end + len(tag) + 3 :]
-    return text[-_LONGEST:].strip()
+    text = text[-_LONGEST:].strip()
+    for _ in range(_COURTESIES):
+        before, _, line = text.rpartition("\n")
+        if not before or not _is_courtesy(line):
+            break
+        text = before.rstrip()
+    return text
+
+
+def _is_courtesy(line: str) -> bool:
+    sentences = re.split("[.!?]", line.replace("\u2019", "'"))
+    sentences = [each for each in sentences if re.search(r"\w", each)]
+    return bool(sentences) and all(map(_COURTESY.fullmatch, sentences))
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:

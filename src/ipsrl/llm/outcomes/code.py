@@ -15,25 +15,35 @@ _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 def python(text: str) -> str | None:
-    """The code of the last block that is Python, or the whole text if it has none.
+    """The code of the blocks that define a name, or of all blocks if none does.
 
+    A name is defined by a function, class, assignment, import or loop.  So a block that only calls
+    the solution, or shows its output, does not count.  A text without blocks is code as a whole.
     Equal: up to comments, docstrings, type hints, formatting, and the names that the code itself
     gives to variables, arguments, functions and classes; not those of attributes, methods and
     keywords.  Two ways to compute the same are two outcomes.
-    None: without code that parses, or with more than 50,000 characters of it.
+    None: without code that parses, in blocks of up to 50,000 characters; if no block defines a name
+    and one that is marked as Python does not parse, as that may have been the solution.
     """
     text = spoken(text)
-    blocks = [code for language, code in code_blocks(text) if language.lower() in _LANGUAGES]
-    for code in reversed(blocks or [text]):
-        if (key := _key(code)) is not None:
-            return key
-    return None
+    blocks = [block for block in code_blocks(text) if block[0].lower() in _LANGUAGES]
+    trees = [(language, _tree(code)) for language, code in blocks or [("", text)]]
+    read = [tree for _, tree in trees if tree is not None]
+    defining = [tree for tree in read if _bound(tree)]
+    if not read or (not defining and any(name and tree is None for name, tree in trees)):
+        return None
+    whole = ast.Module([part for tree in defining or read for part in tree.body], [])
+    try:
+        return ast.unparse(_Renamed().visit(whole))
+    except (ValueError, RecursionError, MemoryError):
+        return None
 
 
 _LANGUAGES = ("", "python", "python3", "py", "py3")
 
 
-def _key(code: str) -> str | None:
+def _tree(code: str) -> ast.Module | None:
+    """The parsed code; None for code that does not parse, and for words."""
     if len(code) > _LONGEST:
         return None
     try:
@@ -41,9 +51,8 @@ def _key(code: str) -> str | None:
             warnings.simplefilter("ignore")  # of escapes in strings
             tree = ast.parse(code.strip())
         tree = _Bare().visit(tree)
-        if all(isinstance(node, ast.Expr) and _is_word(node.value) for node in tree.body):
-            return None
-        return ast.unparse(_Renamed().visit(tree))
+        words = all(isinstance(node, ast.Expr) and _is_word(node.value) for node in tree.body)
+        return None if words else tree
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

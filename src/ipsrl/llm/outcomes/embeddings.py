@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Hashable
 from functools import cache
@@ -34,7 +35,7 @@ def clusters(embed: str | Embed = "wordllama", *, threshold: float = 0.7) -> Cal
       threshold: cosine from which on two texts are one outcome, in (0, 1].
     Returns:
       outcome_fn(completions, **columns): for each the text of its leader; None for one without
-      words.
+      a letter or digit.
     Raises:
       InvalidInput: for a threshold or vectors that cannot be; in training on several processes,
         whose leaders would differ.
@@ -105,7 +106,7 @@ def _check_one_process() -> None:
 
 
 def _vectors_of(embed: str | Embed) -> Callable[[list[str]], np.ndarray]:
-    """Unit vectors [n, d] of texts; 0 for a text without words."""
+    """Unit vectors [n, d] of texts; 0 for a text without a letter or digit."""
     embed_texts = _wordllama() if embed == "wordllama" else embed
     if isinstance(embed_texts, str) or not callable(embed_texts):
         raise InvalidInput(
@@ -120,6 +121,7 @@ def _vectors_of(embed: str | Embed) -> Callable[[list[str]], np.ndarray]:
                 f"embed returned an array of shape {list(vectors.shape)} for {len(texts)} texts, "
                 "or one that is not finite. Return one vector for each text, [n, d]."
             )
+        vectors = vectors * [[re.search(r"\w", text) is not None] for text in texts]
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(length > 0, length, 1.0)
 

@@ -32,10 +32,16 @@ _COMMANDS = (
     "sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh|cup|in|le|leq|ge|geq|ne|neq|lt|gt|text|mathrm|"
     "mathbf|mathbb|emptyset|circ|degree|begin|end|quad|displaystyle"
 )
+_NAMES = "(?:arc(?:sin|cos|tan)|(?:sin|cos|tan)h?|cot|sec|csc|ln|log|exp|sqrt|pi)(?![A-Za-z])"
+_NAME = re.compile(rf"(?<![\\A-Za-z])(?!sqrt\s*\(){_NAMES}")
 _REFUSED = re.compile(
     rf"\\(?!(?:{_COMMANDS})(?![A-Za-z]))[A-Za-z]"  # any other command
     r"|\^\s*\{[^{}]*[\^!]|\^\s*\{?\s*-?\d{5}"  # towers
     r"|(?<!\d)!|!\s*!|\d{3}!|\)\s*_"  # factorials of factorials
+    # The parser leaves texts out: n \text{ is even}, 2 \text{ hours } 30 \text{ minutes}
+    r"|(?<![\\A-Za-z])[A-Za-z]\s*\\text\s*\{(?!\s*(?:and|or)\b)"
+    r"|\\text\s*\{(?!\s*(?:and|or)\b)[^{}]*\}\s*\d"
+    r"|\d\s*_"  # the base of 101_2, which the parser leaves out
     r"|\d(?:\s|\\text\s*\{)*[AaPp]\.?[Mm]\b"  # 10:15 PM is not a ratio
 )
 _WORDS = re.compile(r"(?=.*([A-Za-z]{4}|\s))[A-Za-z][A-Za-z' -]*")
@@ -47,7 +53,13 @@ _SIGNS = str.maketrans({
     "÷": r"\div ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ",
     "²": "^2", "³": "^3", "\u2212": "-",
 })  # fmt: skip
-_SENTENCE = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sin|cos|tan|log)[A-Za-z]{3}")
+_PROSE = re.compile(  # a word is not the product of its letters
+    rf"(?<![\\A-Za-z])(?!{_NAMES})[A-Za-z]{{4}}"
+    r"|(?:^|\s)(?:to|is|of|by|at|on|no|not|but|per|for|the|if|than)\s"
+)
+_NOT_PROSE = re.compile(r"\\(?:text|mathrm|mathbf|mathbb|begin|end)\s*\{[^{}]*\}")
+_CONDITIONS = frozenset({"where", "when", "if", "for", "with", "since", "because", "as"})
+_SENTENCE = re.compile(rf"(?<![\\A-Za-z])(?!{_NAMES})[A-Za-z]{{3}}")
 _IGNORED = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\\[,!]|\$")
 _LIST = re.compile(r",?\s*(?:\\text\{\s*(?:and|or)\s*\}|(?<![A-Za-z])(?:and|or)(?![A-Za-z]))")
 _FORMULA = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)")
@@ -84,9 +96,10 @@ def mathematics(text: str) -> Hashable | None:
     they are not rational; expressions that agree at three points, x^2 - 1 = (x-1)(x+1); x = 3 and
     3; equations and inequalities up to a factor, x < 3 and 3 > x; points, intervals, matrices and
     sets by their members, but x < 3 is not an interval; units, % and currency are left out, so 50%
-    is 50; words as `plain_text`; anything else by its characters without spaces.
+    is 50; ln(2), sqrt(2) and pi as in LaTeX; words as `plain_text`; anything else by its
+    characters without spaces.
     None: without an answer, or one of more than 300 characters.  Of a last line that is a sentence
-    the last formula counts, else the last number.
+    the last formula counts, else the last equation, else its `number`.
     """
     _parser()  # even if nothing is parsed: a missing package is an error before training
     answer = final_answer(text)
@@ -96,7 +109,7 @@ def mathematics(text: str) -> Hashable | None:
     if formulas := _formulas(written, first=answer.named):
         written = formulas
     elif not answer.named and "=" in written:
-        written = re.split(r"(?:^|\s)(?!(?:and|or)\b)[A-Za-z]{2,}(?=\s)", written)[-1]
+        written = _equation(written)
     elif not answer.named and _SENTENCE.search(written):
         return number(text)
     written = re.sub(r"^(?:=|\\approx|≈)\s*", "", written)
@@ -126,9 +139,19 @@ def _formulas(written: str, first: bool) -> str:
     return ",".join(match[1] or match[2] for match in rows[0 if first else -1])
 
 
+def _equation(written: str) -> str:
+    """The last part of a sentence with an equation, which is not a condition; "" without."""
+    parts = re.split(r"(?:^|\s)(?!(?:and|or)\b)([A-Za-z]{2,})(?=\s)", written)
+    after = zip(["", *parts[1::2]], parts[::2], strict=True)
+    found = [part for word, part in after if "=" in part and word.lower() not in _CONDITIONS]
+    return found[-1] if found else ""
+
+
 @lru_cache(maxsize=2**12)  # a policy repeats its answers
 def _read(written: str) -> Hashable | None:
     written = re.sub(r"√\s*\(", "sqrt(", written).translate(_SIGNS)
+    written = re.sub(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", written)
+    written = _NAME.sub(r"\\\g<0> ", written)
     try:
         if _is_safe(written):
             return _key(_LIST.sub(",", _IGNORED.sub("", written)))
@@ -143,7 +166,9 @@ def _is_safe(written: str) -> bool:
     for mark in written:
         depth += (mark in "([{") - (mark in ")]}")
         deepest = max(deepest, depth)
-    return deepest <= _DEEPEST and not _REFUSED.search(written)
+    if deepest > _DEEPEST or _REFUSED.search(written):
+        return False
+    return not _PROSE.search(_NOT_PROSE.sub("", written))
 
 
 def _tree(written: str) -> Any:

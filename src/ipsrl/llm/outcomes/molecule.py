@@ -10,6 +10,8 @@ from ipsrl.errors import MissingExtra
 from ipsrl.llm.outcomes.answer import final_answer, spoken
 
 _LONGEST = 500  # characters of a SMILES
+_MOST = 50  # words of a sentence, and lines of a text, that are tried
+_AROUND = "`*\"'.,;:"
 _TAGGED = re.compile(r"<smiles>\s*([^<\s]+)\s*</smiles>", re.IGNORECASE)
 
 
@@ -19,18 +21,21 @@ def smiles(text: str) -> str | None:
     Equal: the same molecule, with the same charges, isotopes and stereochemistry, however it is
     written.
     None: where RDKit reads no molecule.  In a sentence the last word of three characters or more
-    that is a SMILES counts, as many shorter words are one (In, I, CO).
+    that is a SMILES counts, as many shorter words are one (In, I, CO).  If the last line has none,
+    the last line counts that is one word and a SMILES.
     """
     chem, quiet = _rdkit()
+    answer = final_answer(text)
     if tagged := _TAGGED.findall(spoken(text)):
-        words = tagged[-1:]
+        words, lines = tagged[-1:], []
     else:
-        answer = final_answer(text)
-        words = answer.text.split()[-50:] if answer else []
-    for word in reversed(words):
-        word = word.strip("`*\"'.,;:")
-        shortest = 3 if len(words) > 1 else 1
-        if not shortest <= len(word) <= _LONGEST or not word.isascii():
+        words = answer.text.split()[-_MOST:] if answer else []
+        lines = [] if answer and answer.named else spoken(text).splitlines()[-_MOST:]
+    sentence = [word for word in words if len(words) == 1 or len(word.strip(_AROUND)) > 2]
+    alone = [line for line in lines if len(line.split()) == 1]
+    for word in (*reversed(sentence), *reversed(alone)):
+        word = word.strip().strip(_AROUND)
+        if not word.isascii() or not 0 < len(word) <= _LONGEST:
             continue
         with quiet():
             molecule = chem.MolFromSmiles(word)
