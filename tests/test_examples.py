@@ -74,20 +74,22 @@ def test_the_environment_of_the_guide_to_extending_is_learned(tmp_path):
 
 
 def test_code_of_the_guide_to_language_models_runs(tmp_path):
-    """With a model of 0.1M parameters and on any machine, one step."""
+    """As it stands, but for a model of 0.1M parameters and one step."""
     from ipsrl.llm import tiny
 
-    tiny.build(tmp_path / "tiny", ["Name a root of x^2 = 4."])
+    tiny.build(tmp_path / "tiny", ["Name an even number from 2 to 20."])
     first, *_ = code_of("docs/llm.md")
-    assert "Qwen/Qwen3-0.6B" in first
-    here = "use_cpu=True, bf16=False, gradient_checkpointing=False, dataloader_pin_memory=False, "
-    here += "report_to='none', max_steps=1, max_completion_length=8, "
-    first = first.replace("Qwen/Qwen3-0.6B", str(tmp_path / "tiny"))
-    first = first.replace("runs/roots", str(tmp_path / "runs"))
-    first = first.replace("GRPOConfig(", f"GRPOConfig({here}")
-    first = first.replace(f"import GRPOConfig({here}", "import GRPOConfig(")
-    shown = "\nprint(trainer.outcome_fn(['2', r'\\boxed{\\sqrt{4}}', '-2']))"
-    assert run("-c", first + shown).splitlines()[-1] == "['2', '2', '-2']"
+    for shown, here in {
+        'folder_of("smollm2-135m")': repr(str(tmp_path / "tiny")),
+        "runs/even": str(tmp_path / "runs"),
+        "max_steps=10": "max_steps=1",
+    }.items():
+        assert first.count(shown) == 1
+        first = first.replace(shown, here)
+    shown = "\ntexts = ['Answer: 4.0', '2, 4 and 6', '7', 'none']"
+    shown += "\nprint(trainer.state.global_step, is_even(texts), trainer.outcome_fn(texts))"
+    expected = "1 [1.0, 1.0, 0.0, 0.0] ['4', '6', '7', None]"
+    assert run("-c", first + shown).splitlines()[-1] == expected
 
 
 def test_bandit_example():

@@ -35,7 +35,7 @@ ELSEWHERE = {  # a page, or what a block says -> the test that runs it, and look
     "README.md": "tests/test_examples.py::test_the_readme_says_what_its_code_prints",
     "docs/extending.md": "tests/test_examples.py::test_the_recipes_of_the_guide_to_extending_run",
     "docs/integrations.md": "tests/integrations/test_recipes.py::test_every_block_is_tested_here",
-    "Qwen/Qwen3-0.6B": "tests/test_examples.py::test_code_of_the_guide_to_language_models_runs",
+    "folder_of(": "tests/test_examples.py::test_code_of_the_guide_to_language_models_runs",
     "model_name_or_path": "tests/llm/test_trl_command.py::test_trl_grpo_with_a_dotted_path",
     "examples/tutorials/": "tests/docs/test_tutorials.py::test_a_tutorial_prints_what_is_shown",
 }

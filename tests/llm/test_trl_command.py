@@ -33,9 +33,8 @@ def test_trl_grpo_with_a_dotted_path(tmp_path) -> None:
     done = subprocess.run(
         [
             command, "grpo", "--config", "grpo.yaml", "--model_name_or_path", "model",
-            "--dtype", "float32", "--bf16", "false", "--use_cpu", "true", "--report_to", "none",
-            "--gradient_checkpointing", "false", "--max_completion_length", "1",
-            "--learning_rate", "5e-3", "--max_steps", "3", "--logging_steps", "1",
+            "--max_completion_length", "1", "--learning_rate", "5e-3", "--max_steps", "3",
+            "--logging_steps", "1",
         ],
         cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, text=True, capture_output=True,
     )  # fmt: skip

