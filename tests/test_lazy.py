@@ -1,6 +1,7 @@
 """Names are loaded when they are first used, and no module takes the place of one."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -54,9 +55,12 @@ for module in {MODULES}:
         except MissingExtra as error:
             print(module, error.args[0])
 """
+    # A command in another test may have set it, and to read it tyro asks for the torch named above.
+    place = {name: value for name, value in os.environ.items() if name != "PYTHON_TYRO_ANSI_CODES"}
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANGS
-    )
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, timeout=HANGS, env=place,
+    )  # fmt: skip
     assert {*answer.stdout.splitlines()} == {
         "ipsrl.grids grids",
         "ipsrl.llm llm",
