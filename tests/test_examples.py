@@ -86,7 +86,7 @@ def test_code_of_the_guide_to_language_models_runs(tmp_path):
     }.items():
         assert first.count(shown) == 1
         first = first.replace(shown, here)
-    shown = "\ntexts = ['Answer: 4.0', '2, 4 and 6', '7', 'none']"
+    shown = "\ntexts = ['Answer: 4.0', 'It is 6.', '7', '2, 4 and 6']"
     shown += "\nprint(trainer.state.global_step, is_even(texts), trainer.outcome_fn(texts))"
     expected = "1 [1.0, 1.0, 0.0, 0.0] ['4', '6', '7', None]"
     assert run("-c", first + shown).splitlines()[-1] == expected
