@@ -16,7 +16,7 @@ from ipsrl.reproduce.rivals import toys
 def small(monkeypatch, tmp_path):
     """Two contestants and two seeds of ten steps."""
     monkeypatch.setattr(toys, "TOYS", (replace(toys.UCPO_TOY, steps=10),))
-    preset = rivals.Preset(("ucpo",), ("grpo", "ips group", "gapo"), seeds=(0, 1))
+    preset = rivals.Preset(("ucpo",), {"ucpo": ("grpo", "ips group", "gapo")}, seeds=(0, 1))
     monkeypatch.setitem(rivals.PRESETS, "quick", preset)
     return tmp_path / "out"
 
@@ -29,7 +29,8 @@ def test_the_item_goes_on_and_is_the_same(small, capsys, monkeypatch, pictures) 
         "grpo", "ips group", "gapo", "start", "ideal",
     }  # fmt: skip
     assert len(pictures(small)) == 2
-    assert "exemplar-replay" in found["left out"]["ucpo 3 of 20, G 8"]
+    left_out = found["left out"]["ucpo 3 of 20, G 8"]
+    assert left_out["exemplar-replay"] != left_out["dra"] == "too costly here"
     file = small / "records" / "ucpo-3-of-20-G-8.jsonl"
     *kept, lost = read_records(file)
     assert [(one["contestant"], one["seed"]) for one in (*kept, lost)] == [
