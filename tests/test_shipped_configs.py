@@ -23,29 +23,21 @@ CELLS = [(folder, path) for folder in COUNTS for path in shipped_configs(folder)
 NAMES = [f"{folder.split('/')[1]}-{path.stem}" for folder, path in CELLS]
 
 
-def toy(folder: str, config: Config) -> Config:
-    """The same algorithm on a smaller grid with smaller groups, for two iterations."""
+def toy(config: Config) -> Config:
+    """The same algorithm on one small grid, for two iterations."""
     smaller: dict[str, Any] = {
-        "side": 3,
-        "hidden": 4,
-        "group_size": config.group_size // 8,
-        "batch": config.batch // 8,
+        "dims": 2, "side": 3, "r0": 0.1,
+        "hidden": 4, "lr": 3e-3, "lr_end": 0,
+        "group_size": 8, "batch": 8, "iterations": 2, "seeds": 1,
         "replay_batches": 2 if config.estimator == "replay" else None,
-        "iterations": 2,
-        "seeds": 1,
-        "eval_every": 1,
-        "checkpoint_every": 2,
-    }
-    if folder in ("hypergrid/bars", "hypergrid/critic"):  # the same few algorithms on many grids
-        smaller |= {"dims": 2, "group_size": 8, "batch": 8, "r0": 0.1, "lr": 3e-3, "lr_end": 0}
+        "eval_every": 1, "checkpoint_every": 2,
+    }  # fmt: skip
     return Config(**{**config.model_dump(), **smaller})
 
 
-_DIGESTS = {toy(folder, Config.load(path)).digest(): (folder, path) for folder, path in CELLS}
-TOYS = {
-    f"{folder.split('/')[1]}-{path.stem}": toy(folder, Config.load(path))
-    for folder, path in _DIGESTS.values()
-}
+_TOYS = {name: toy(Config.load(path)) for name, (_, path) in zip(NAMES, CELLS, strict=True)}
+_NAMED = {config.digest(): name for name, config in _TOYS.items()}
+TOYS = {name: _TOYS[name] for name in _NAMED.values()}
 """Every algorithm that is configured, once."""
 
 
