@@ -12,7 +12,7 @@ from ipsrl.reproduce.bars import BARS
 from ipsrl.runs import Run
 
 COUNTS = {
-    "hypergrid/bars": 29,
+    "hypergrid/bars": 34,
     "hypergrid/critic": 21,
     "hypergrid/eps": 4,
     "hypergrid/estimators": 12,
@@ -41,12 +41,12 @@ TOYS = {name: _TOYS[name] for name in _NAMED.values()}
 """Every algorithm that is configured, once."""
 
 
-def test_there_are_78_and_no_folder_is_forgotten():
+def test_there_are_83_and_no_folder_is_forgotten():
     root = shipped_configs("hypergrid/table-1")[0].parents[2]
     found = sorted(path.relative_to(root) for path in root.glob("hypergrid/**/*.toml"))
     assert found == sorted(path.relative_to(root) for _, path in CELLS)
     assert {f: sum(folder == f for folder, _ in CELLS) for f in COUNTS} == COUNTS
-    assert len(CELLS) == 78
+    assert len(CELLS) == 83
 
 
 def test_no_two_cells_are_the_same_experiment_within_a_folder():
@@ -88,12 +88,14 @@ def test_the_name_says_what_is_in_the_file(folder, path):
             grid = path.stem.removeprefix(f"{source}-").partition("-")[0]
             assert grid in (f"{config.side}x{config.dims}", f"{config.side}x{config.side}")
             wanted = path.stem.removeprefix(f"{source}-{grid}-")
-            found = config.explore if config.explore != "none" else ""
-            if config.reward_temperature > 1:
-                found = "annealed"
-            if config.backward == "learned" and source != "torchgfn":
-                found = "learned"
-            assert wanted == "-".join(filter(None, (scaled_by or config.method, found)))
+            found = (
+                scaled_by or config.method,
+                "learned" * (config.backward == "learned" and source != "torchgfn"),
+                config.explore.removeprefix("none"),
+                "annealed" * (config.reward_temperature > 1),
+                "decayed" * (config.lr_end > 0 and source == "torchgfn"),
+            )
+            assert wanted == "-".join(filter(None, found))
             return
     assert path.stem == name
 

@@ -42,6 +42,7 @@ BARS = {
     "torchgfn-8x4": Bar("L1 of 200,000 samples: TB .25 +- .35", 200_000),
     "torchgfn-16x4": Bar("L1 of 200,000 samples: TB .66 +- .55", 200_000),
     "sparse-8x6": Bar("all 64 modes within 100,000 trajectories (the aim)"),
+    "sparse-8x8": Bar("5 modes (ours, before there were explorers)"),
     "deceptive-256x2": Bar("modes: PRT 2,165, teacher 2,453"),
     "deceptive-32x4": Bar("modes: TB 16.6, PER 47, PRT 120, teacher 247"),
     "ent-ppo-20x4": Bar("figures only", 200_000),
@@ -90,7 +91,7 @@ def _row(cell: str, directory: Path) -> dict[str, Any]:
     return {
         "cell": cell,
         "published": bar.says,
-        "total_l1": interval(result["total_l1"]),
+        "total_l1": None if None in result["total_l1"] else interval(result["total_l1"]),
         "of_samples": interval(_of_samples(run, bar.samples)) if bar.samples else None,
         "modes_visited": interval(result["modes_visited"]),
         "modes_total": result["modes_total"],
@@ -131,7 +132,7 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
             row["cell"],
             row["published"],
             _shown(row["total_l1"], ".3f"),
-            _shown(row["of_samples"], ".3f") if row["of_samples"] else "",
+            _shown(row["of_samples"], ".3f"),
             f"{_shown(row['modes_visited'], ',.0f')} of {row['modes_total']:,}",
             "never" if at is None else f"{at:,.0f}",
             f"{row['trajectories']:,}",
@@ -140,6 +141,8 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
     show(table)
 
 
-def _shown(value: dict[str, float], form: str) -> str:
+def _shown(value: dict[str, float] | None, form: str) -> str:
+    if value is None:
+        return ""
     median, low, high = (format(value[key], form) for key in ("median", "low", "high"))
     return f"{median} \\[{low}, {high}]"
