@@ -44,6 +44,8 @@ class Options:
     write."""
     sizes: tuple[int, ...] = (1, 2)
     """How large."""
+    from_: Annotated[str, tyro.conf.arg(name="from")] = "zero"
+    """Where it begins."""
 
 
 def test_the_page(monkeypatch):
@@ -71,6 +73,7 @@ more:
 options:
   -o, --out PATH          Where to write.
   --sizes INT ...         How large. (default: 1 2)
+  --from TEXT             Where it begins. (default: zero)
   -h, --help              Show this.
 """
     )
@@ -78,8 +81,9 @@ options:
 
 def test_what_is_shown_is_read():
     words = ["there", "--steps", "3", "--no-noise", "-o", "x", "--sizes", "4", "5"]
+    words += ["--from", "one"]
     found = parse(Options, words, "ipsrl thing")
-    assert found == Options("there", More(steps=3, noise=False), Path("x"), (4, 5))
+    assert found == Options("there", More(steps=3, noise=False), Path("x"), (4, 5), "one")
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])

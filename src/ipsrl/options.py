@@ -211,6 +211,7 @@ def options_of(command: type) -> Iterator[Option]:
             text += f" {told.help_behavior_hint}"
         elif shown := _shown(default):
             text += f" (default: {shown})"
+        name = (told and told.name) or name
         option = f"--{name.replace('_', '-')}"
         choices, many = _choices(kind), value.endswith(" ...")
         if tyro.conf.Positional in marks:
