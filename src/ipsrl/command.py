@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from ipsrl.runs.loudness import Loudness
 
 C = TypeVar("C", bound=StrictConfig)
+
+CONFIGURATIONS = {
+    "hypergrid": "grids.config:Config",
+    "env": "grids.config:EnvConfig",
+    "llm": "llm.config:Config",
+    "hypospace": "hypospace.config:Config",
+    "molecules": "molecules.config:Config",
+}
+"""Module below ipsrl, and the configuration in it, by the word that follows `ipsrl train`."""
+
+
+def configuration(word: str) -> type[StrictConfig]:
+    """The configuration of the command `ipsrl train WORD`."""
+    module, _, name = CONFIGURATIONS[word].partition(":")
+    return getattr(import_module(f"ipsrl.{module}"), name)
 
 
 @dataclass(frozen=True)
@@ -118,7 +134,8 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         """TOML file with these options as keys, or the name of one that comes with ipsrl, such as
         hypergrid/table-1/2d-grpo; options on the command line take precedence."""
         out: Path | None = None
-        """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command."""
+        """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command or
+        environment."""
         resume: Path | None = None
         """Run directory to continue; its configuration is used as it is."""
         json: bool = False
@@ -140,7 +157,10 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     if known.config:
         file = config_file(known.config)
         # What a configuration of ours names is the user's, so it lies where the command is given.
-        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
+        try:
+            defaults = model.load(file, file.parent if file == known.config else Path.cwd())
+        except ConfigError as error:
+            raise ConfigError(f"{error}{_of_another(file, model)}") from None
         in_file = read(file)  # a table on the command line adds to that of the file
         words = others
         for key in tables:
@@ -155,5 +175,17 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     )  # fmt: skip
     config = parsed.options
     # The name is that of the configuration, wherever the working directory lies.
-    out = parsed.out or Path("runs") / f"{name}-{config.digest(Path.cwd())}"
+    out = parsed.out or Path("runs") / f"{config.run_name or name}-{config.digest(Path.cwd())}"
     return Training(config, out, False, known.json, loudness, known.log_to, prog)
+
+
+def _of_another(file: Path, model: type[StrictConfig]) -> str:
+    """Whose configuration a file is, if its keys are all those of another command."""
+    try:
+        keys = set(read(file))
+    except ConfigError:
+        return ""
+    for word in CONFIGURATIONS if not keys <= set(model.model_fields) else ():
+        if keys <= set(configuration(word).model_fields):
+            return f". The file is a configuration of `ipsrl train {word}`."
+    return ""

@@ -8,8 +8,9 @@ from ipsrl.lazy import loader
 
 if TYPE_CHECKING:
     from ipsrl.grids.bits import BitSequences
+    from ipsrl.grids.check import check_environment
     from ipsrl.grids.config import Config, EnvConfig
-    from ipsrl.grids.environment import Enumerable, Environment
+    from ipsrl.grids.environment import Enumerable, Environment, Summed
     from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid
     from ipsrl.grids.lattice import Lattice, LatticeConfig
     from ipsrl.grids.table import Table
@@ -26,7 +27,9 @@ _HOME = {
     "Lattice": "lattice",
     "LatticeConfig": "lattice",
     "Result": "training",
+    "Summed": "environment",
     "Table": "table",
+    "check_environment": "check",
     "train": "training",
 }
 
@@ -41,7 +44,9 @@ __all__ = [
     "Lattice",
     "LatticeConfig",
     "Result",
+    "Summed",
     "Table",
+    "check_environment",
     "train",
 ]
 
