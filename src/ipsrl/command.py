@@ -3,7 +3,7 @@
 import argparse
 import inspect
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -157,11 +157,9 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     if known.config:
         file = config_file(known.config)
         # What a configuration of ours names is the user's, so it lies where the command is given.
-        try:
-            defaults = model.load(file, file.parent if file == known.config else Path.cwd())
-        except ConfigError as error:
-            raise ConfigError(f"{error}{_of_another(file, model)}") from None
         in_file = read(file)  # a table on the command line adds to that of the file
+        _check_command(file, in_file, model, prog)
+        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
         words = others
         for key in tables:
             added = [pair for pairs in given[key] for pair in pairs]
@@ -179,13 +177,14 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     return Training(config, out, False, known.json, loudness, known.log_to, prog)
 
 
-def _of_another(file: Path, model: type[StrictConfig]) -> str:
-    """Whose configuration a file is, if its keys are all those of another command."""
-    try:
-        keys = set(read(file))
-    except ConfigError:
-        return ""
-    for word in CONFIGURATIONS if not keys <= set(model.model_fields) else ():
-        if keys <= set(configuration(word).model_fields):
-            return f". The file is a configuration of `ipsrl train {word}`."
-    return ""
+def _check_command(
+    file: Path, keys: Iterable[str], model: type[StrictConfig], prog: str
+) -> None:
+    """Refuse a configuration of another command, whose keys would be called typos of ours."""
+    unknown = [key for key in keys if key not in model.model_fields]
+    for word in CONFIGURATIONS if unknown else ():
+        if set(keys) <= set(configuration(word).model_fields):
+            raise ConfigError(
+                f"{file} is a configuration of `ipsrl train {word}`, and {prog} has no "
+                f"{', '.join(unknown)}. Use that command."
+            )
