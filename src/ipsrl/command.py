@@ -177,9 +177,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     return Training(config, out, False, known.json, loudness, known.log_to, prog)
 
 
-def _check_command(
-    file: Path, keys: Iterable[str], model: type[StrictConfig], prog: str
-) -> None:
+def _check_command(file: Path, keys: Iterable[str], model: type[StrictConfig], prog: str) -> None:
     """Refuse a configuration of another command, whose keys would be called typos of ours."""
     unknown = [key for key in keys if key not in model.model_fields]
     for word in CONFIGURATIONS if unknown else ():

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ipsrl.grids.check import check_environment
     from ipsrl.grids.config import Config, EnvConfig
     from ipsrl.grids.environment import Enumerable, Environment, Summed
+    from ipsrl.grids.grid import Grid
     from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid
     from ipsrl.grids.lattice import Lattice, LatticeConfig
     from ipsrl.grids.table import Table
@@ -23,6 +24,7 @@ _HOME = {
     "EnvConfig": "config",
     "Enumerable": "environment",
     "Environment": "environment",
+    "Grid": "grid",
     "HyperGrid": "hypergrid",
     "Lattice": "lattice",
     "LatticeConfig": "lattice",
@@ -40,6 +42,7 @@ __all__ = [
     "EnvConfig",
     "Enumerable",
     "Environment",
+    "Grid",
     "HyperGrid",
     "Lattice",
     "LatticeConfig",
