@@ -10,8 +10,8 @@ from ipsrl.grids.table import table_of
 def check_environment(environment: object) -> None:
     """Test whether an environment keeps the laws of `Environment`, and of what else it is.
 
-    Attributes have their types, and methods their shapes and dtypes under `jax.jit`.  In every
-    state of 64 random trajectories an action is legal; observations are in their range, and differ
+    Attributes have their types, and methods their shapes and dtypes under `jax.jit`.  In the first
+    2,000 states of 64 random trajectories an action is legal; observations are in their range, and differ
     where states do; `legal_back` and `step_back` undo the last step, and whatever they undo leads
     forward again; a reward is finite and not negative, and a mode has its number; `index` and
     `state` are inverse; and the trajectory stops within the horizon.  All states of an `Enumerable`

@@ -217,7 +217,7 @@ class Config(Learning):
     r0: Annotated[float | None, Field(ge=0, le=1e6), _level("r0")] = None
     """Reward of every cell."""
     r1: Annotated[float | None, Field(ge=0, le=1e6), _level("r1")] = None
-    """Added in the corners; with deceptive around the centre, and towards each side of it."""
+    """Added in the corners; with deceptive where a coordinate is within .2 of the centre."""
     r2: Coefficient = 2.0
     """Added in the modes."""
 
@@ -226,8 +226,8 @@ class Config(Learning):
     def _usual_rewards(cls, values: dict[str, Any]) -> dict[str, Any]:
         reward = values.get("reward", "corners")
         usual = _REWARDS.get(reward, {}) if isinstance(reward, str) else {}
-        given = {key: value for key, value in values.items() if value is not None}
-        return {**usual, **given}
+        missing = {key: value for key, value in usual.items() if values.get(key) is None}
+        return {**values, **missing}
 
     @model_validator(mode="after")
     def _possible(self) -> Config:

@@ -17,6 +17,8 @@ from ipsrl.grids.environment import Environment, State, numbered
 
 WALKS = 64
 """Trajectories, half of which stop only where they must."""
+STEPS = 2000
+"""Most states of each that are looked at: a second or two."""
 
 _LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (jax, np))
 _OURS = str(Path(__file__).parents[1])
@@ -157,14 +159,14 @@ def _check_walks(environment: Environment, start: State) -> None:
     action_N, live_N = np.zeros(WALKS, np.int32), np.ones(WALKS, bool)
     taken: list[np.ndarray] = []
     look = jax.jit(jax.vmap(lambda *given: _laws(environment, *given), (0, 0, 0, None, 0)))
-    looks: dict[bytes, tuple[bytes, str]] = {}
+    looks: dict[bytes, tuple[bytes, int, int]] = {}  # state of an observation, where it was seen
     passed: set[tuple[int, bytes]] = set()
 
-    def at(n: int) -> str:
-        moves = [int(action_N[n]) for action_N in taken]
+    def at(n: int, time: int | None = None) -> str:
+        moves = [int(action_N[n]) for action_N in taken[:time]]
         return f"after the moves {_brief.repr(moves)}" if moves else "at the start"
 
-    while live_N.any():
+    while live_N.any() and len(taken) < STEPS:
         if len(taken) == environment.horizon:
             raise InvalidInput(
                 f"horizon is {environment.horizon}, but a trajectory goes on "
@@ -193,11 +195,11 @@ def _check_walks(environment: Environment, start: State) -> None:
                 raise InvalidInput(text.format(shown, at=at(n), its=environment))
         for n in map(int, live_N.nonzero()[0]):
             row = rows_N[n].tobytes()
-            known, way = looks.setdefault(seen_N[n].tobytes(), (row, at(n)))
+            known, *where = looks.setdefault(seen_N[n].tobytes(), (row, n, len(taken)))
             if known != row:
                 raise InvalidInput(
-                    f"observe gives {_brief.repr(seen_N[n].tolist())} in two states, {way} and "
-                    f"{at(n)}, so a policy cannot tell them apart. Let it show how they differ."
+                    f"observe gives {_brief.repr(seen_N[n].tolist())} in two states, {at(*where)} "
+                    f"and {at(n)}, so a policy cannot tell them apart. Let it show how they differ."
                 )
         taken.append(chosen_N)
         before, state, action_N, live_N = state, after, chosen_N, live_N & (chosen_N != stop)
