@@ -292,8 +292,11 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
 
 def _unknown(model: type[BaseModel], key: str) -> str:
     # Half of the letters: of two that are swapped, one is in its place.
-    near = difflib.get_close_matches(key[:60].lower(), model.model_fields, n=1, cutoff=0.5)
-    told = f"the nearest key is {near[0]!r}" if near else "no key is like it, so leave it out"
+    names = {name.lower(): name for name in model.model_fields}
+    near = difflib.get_close_matches(key[:60].lower(), names, n=1, cutoff=0.5)
+    told = (
+        f"the nearest key is {names[near[0]]!r}" if near else "no key is like it, so leave it out"
+    )
     return f"unknown key {key[:60]!r}; {told}"
 
 
