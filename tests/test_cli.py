@@ -183,7 +183,7 @@ def test_one_mistake_has_one_exit_code_wherever_it_is_made(given, tmp_path, monk
         (["train", "hypospace", "--domain=voxl"], "the nearest is 'voxel'. Choose among causal"),
         (["reproduce", "tabel-1"], "ITEM has no choice 'tabel-1'; the nearest is 'table-1'"),
         (["report", "runs", "--jsn"], "no option --jsn; the nearest is --json"),
-        (["completion", "bash", "--all"], "no option --all; the nearest is --help"),  # it has none
+        (["completion", "bash", "--all"], "no option --all. All options"),  # it has none
         (["train", "hypergrid", "--seed", "abc"], "--seed must be an integer, but is 'abc'"),
         (["train", "hypergrid", "--lr=high"], "--lr must be a number, but is 'high'"),
         (["train", "hypergrid", "--lr", "--seed", "1"], "--lr has no value. Write --lr FLOAT"),

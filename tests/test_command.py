@@ -81,6 +81,12 @@ def test_of_a_path_without_a_file_no_name_is_guessed(tmp_path, capsys):
     assert "nearest" not in said
 
 
+def test_a_configuration_of_another_command_is_named_as_that(capsys):
+    assert main(["train", "env", "--config", "hypergrid/bars/deceptive-32x4-tb"]) == 2
+    said = capsys.readouterr().err
+    assert "is a configuration of `ipsrl train hypergrid`, and ipsrl train env has no dims" in said
+
+
 def test_the_result_as_an_object_is_all_that_is_printed(tmp_path, capfd):
     out = tmp_path / "run"
     (tmp_path / "some.toml").write_text("lr = 0.25\n")

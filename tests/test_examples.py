@@ -53,7 +53,7 @@ def test_the_table_of_methods_has_all_of_them():
 
 def test_the_recipes_of_the_guide_to_extending_run():
     printed = [run("-c", code) for code in code_of("docs/extending.md")]
-    method, estimator, component, domain, _, view = printed
+    method, estimator, component, domain, _, _, view = printed
     # A = (3/4, -1/4 ...) / .5 = 1.5, -.5, times its own size
     numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", method.splitlines()[0])]
     assert numbers == pytest.approx([2.25, -0.25, -0.25, -0.25], abs=1e-3)
@@ -70,7 +70,7 @@ def test_the_environment_of_the_guide_to_extending_is_learned(tmp_path):
     (tmp_path / "coins.py").write_text(coins)
     words = ["-m", "ipsrl", "train", "env", f"{tmp_path / 'coins.py'}:make", "--iterations", 20]
     words += ["--estimator", "likelihood", "--seeds", 1, "--out", tmp_path / "run"]
-    assert re.search(r"seed 0: total L1 [01]\.\d+, modes \d/7", run(*words))
+    assert re.search(r"seed 0: total L1 [01]\.\d+, modes found \d/7", run(*words))
 
 
 def test_code_of_the_guide_to_language_models_runs(tmp_path):

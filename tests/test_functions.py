@@ -97,6 +97,7 @@ def test_installed_modules_and_dots_after_the_colon(folder: Path) -> None:
         ("task_of_mime:outcome", "no module 'task_of_mime'; the nearest is 'task_of_mine'"),
         ("nowhere.at.all:outcome", "no module 'nowhere.at.all'.*installed, or lie in the current"),
         ("task_of_mime.py:outcome", "no file '.*/task_of_mime.py'; the nearest is"),
+        ("no_such_file.py:outcome", "no file '.*/no_such_file.py'[.]$"),
         ("task_of_mine:outcomes", "has no 'outcomes'; the nearest is 'outcome'"),
         ("task_of_mine:Checker.rewards", "no 'Checker.rewards'; the nearest is 'reward'"),
         ("task_of_mine:LIMIT", "is a int, which cannot be called"),

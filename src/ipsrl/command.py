@@ -3,9 +3,10 @@
 import argparse
 import inspect
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
     from ipsrl.runs.loudness import Loudness
 
 C = TypeVar("C", bound=StrictConfig)
+
+CONFIGURATIONS = {
+    "hypergrid": "grids.config:Config",
+    "env": "grids.config:EnvConfig",
+    "llm": "llm.config:Config",
+    "hypospace": "hypospace.config:Config",
+    "molecules": "molecules.config:Config",
+}
+"""Module below ipsrl, and the configuration in it, by the word that follows `ipsrl train`."""
+
+
+def configuration(word: str) -> type[StrictConfig]:
+    """The configuration of the command `ipsrl train WORD`."""
+    module, _, name = CONFIGURATIONS[word].partition(":")
+    return getattr(import_module(f"ipsrl.{module}"), name)
 
 
 @dataclass(frozen=True)
@@ -118,7 +134,8 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         """TOML file with these options as keys, or the name of one that comes with ipsrl, such as
         hypergrid/table-1/2d-grpo; options on the command line take precedence."""
         out: Path | None = None
-        """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command."""
+        """Run directory to write; runs/NAME-DIGEST if not given, with the name of the command or
+        environment."""
         resume: Path | None = None
         """Run directory to continue; its configuration is used as it is."""
         json: bool = False
@@ -140,8 +157,9 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     if known.config:
         file = config_file(known.config)
         # What a configuration of ours names is the user's, so it lies where the command is given.
-        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
         in_file = read(file)  # a table on the command line adds to that of the file
+        _check_command(file, in_file, model, prog)
+        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
         words = others
         for key in tables:
             added = [pair for pairs in given[key] for pair in pairs]
@@ -155,5 +173,16 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     )  # fmt: skip
     config = parsed.options
     # The name is that of the configuration, wherever the working directory lies.
-    out = parsed.out or Path("runs") / f"{name}-{config.digest(Path.cwd())}"
+    out = parsed.out or Path("runs") / f"{config.run_name or name}-{config.digest(Path.cwd())}"
     return Training(config, out, False, known.json, loudness, known.log_to, prog)
+
+
+def _check_command(file: Path, keys: Iterable[str], model: type[StrictConfig], prog: str) -> None:
+    """Refuse a configuration of another command, whose keys would be called typos of ours."""
+    unknown = [key for key in keys if key not in model.model_fields]
+    for word in CONFIGURATIONS if unknown else ():
+        if set(keys) <= set(configuration(word).model_fields):
+            raise ConfigError(
+                f"{file} is a configuration of `ipsrl train {word}`, and {prog} has no "
+                f"{', '.join(unknown)}. Use that command."
+            )

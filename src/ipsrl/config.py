@@ -87,6 +87,11 @@ class StrictConfig(BaseModel):
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
+    @property
+    def run_name(self) -> str:
+        """The word that names its runs; empty for that of the command."""
+        return ""
+
     def dump(self) -> str:
         """The resolved configuration as TOML, with every key that has a value."""
         return _dump(self.model_dump())
@@ -286,8 +291,13 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
 
 
 def _unknown(model: type[BaseModel], key: str) -> str:
-    near = difflib.get_close_matches(key[:60].lower(), model.model_fields, n=1, cutoff=0.0)
-    return f"unknown key {key[:60]!r}; the nearest key is {near[0]!r}"
+    # Half of the letters: of two that are swapped, one is in its place.
+    names = {name.lower(): name for name in model.model_fields}
+    near = difflib.get_close_matches(key[:60].lower(), names, n=1, cutoff=0.5)
+    told = (
+        f"the nearest key is {names[near[0]]!r}" if near else "no key is like it, so leave it out"
+    )
+    return f"unknown key {key[:60]!r}; {told}"
 
 
 def _short(text: str) -> str:

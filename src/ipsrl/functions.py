@@ -82,10 +82,11 @@ def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:
     try:
         inspect.signature(function).bind(**dict.fromkeys(arguments))
     except TypeError as error:
-        raise InvalidInput(
-            f"{name_of(function)} cannot be called: {error}. It gets these by keyword: "
-            f"{', '.join(arguments)}. Take what you do not need as **columns."
-        ) from None
+        gets = "It is called without arguments."
+        if arguments:
+            gets = f"It gets these by keyword: {', '.join(arguments)}. "
+            gets += "Take what you do not need as **columns."
+        raise InvalidInput(f"{name_of(function)} cannot be called: {error}. {gets}") from None
     except ValueError:  # it does not tell
         return
 
@@ -231,7 +232,8 @@ def _load_module(name: str) -> ModuleType:
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        near = _nearest(path.name, (other.name for other in path.parent.glob("*.py")))
+        # Without the ending, in which all names are alike.
+        near = _nearest(path.stem, (other.stem for other in path.parent.glob("*.py")), ".py")
         raise InvalidInput(f"there is no file {str(path.absolute())!r}{near}.")
     path = path.resolve()
     # Another module may have the name of the file, and must stay what it is.
@@ -268,6 +270,6 @@ def _failed(what: str, error: BaseException) -> InvalidInput:
     return InvalidInput(f"{what} was found, but importing it raised {words(error)}. {remedy}")
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def _nearest(name: str, names: Iterable[str], ending: str = "") -> str:
     near = get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; the nearest is {near[0]!r}" if near else ""
+    return f"; the nearest is {near[0] + ending!r}" if near else ""

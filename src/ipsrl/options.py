@@ -122,8 +122,8 @@ def _mistake(options: Sequence[Option], argv: Sequence[str]) -> str:
         name = name.replace("_", "-")
         if name not in named:
             names = [*(one.names[-1] for one in options if one.names), "--help"]
-            (near,) = get_close_matches(name, names, n=1, cutoff=0.0)
-            return f"there is no option {name}; the nearest is {near}."
+            near = get_close_matches(name, names, n=1)
+            return f"there is no option {name}{f'; the nearest is {near[0]}' if near else ''}."
         one = named[name]
         values = takewhile(lambda word: not word.startswith("-"), argv[i + 1 :])
         following = [given] if is_set else list(islice(values, None if one.many else 1))

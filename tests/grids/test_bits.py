@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from environment_suite import EnumerableSuite, EnvironmentSuite
 
+from ipsrl.errors import InvalidInput
 from ipsrl.grids import BitSequences, train
 from ipsrl.grids.bits import Written
 from ipsrl.grids.config import Learning
@@ -30,9 +31,13 @@ def test_a_string_by_hand():
     assert int(strings.mode(written)) == 0
 
 
-def test_words_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="cannot be written"):
-        BitSequences(bits=120, word=7)
+@pytest.mark.parametrize(
+    "options", [{"word": 7}, {"word": 0}, {"word": 11}, {"bits": 0}, {"bits": -8}, {"targets": 0}]
+)
+def test_strings_that_cannot_be_are_refused(options):
+    (key,) = options
+    with pytest.raises(InvalidInput, match=f"{key}.* {options[key]}[, ]"):
+        BitSequences(**options)
 
 
 def test_short_strings_are_learned_with_a_table_of_all():

@@ -3,7 +3,7 @@
 import pytest
 
 from ipsrl.errors import ConfigError
-from ipsrl.grids import Config
+from ipsrl.grids import Config, DeceptiveGrid, EnvConfig, HyperGrid
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,38 @@ def test_the_model_has_the_bounds_that_the_mathematics_needs(key, value):
         ({"explore": "replay", "estimator": "replay"}, ["estimator replay", "explore = replay"]),
         ({"backward": "learned"}, ["backward = learned", "likelihood"]),
         ({"method": "ppo", "r0": 0.0}, ["r0 = 0", "ppo"]),
+        ({"group_size": 1}, ["group_size = 1", "ips-grpo"]),
+        ({"group_size": 1, "method": "flowrl"}, ["group_size = 1", "flowrl"]),
+        ({"group_size": 1, "method": "ips-ppo"}, ["group_size = 1", "ips-ppo"]),
     ],
 )
 def test_keys_that_do_not_fit_together_are_named_together(values, named):
     with pytest.raises(ConfigError) as raised:
         Config(**values)
     assert all(words in str(raised.value) for words in named)
+
+
+def test_one_trajectory_is_enough_for_what_compares_none():
+    for method in ({"method": "tb"}, {"method": "ppo"}, {"method": "dpg", "dpg_z": 2.0}):
+        Config(group_size=1, estimator="likelihood" if "dpg_z" in method else None, **method)
+
+
+def test_each_reward_has_the_defaults_of_its_grid():
+    assert Config().environment() == HyperGrid(2, 8)
+    assert Config(reward="deceptive").environment() == DeceptiveGrid(2, 8)
+    assert Config(reward="deceptive", r0=0.1).environment() == DeceptiveGrid(2, 8, r0=0.1)
+
+
+@pytest.mark.parametrize(
+    ("env", "title"),
+    [
+        ("coins.py:make", "coins"),
+        ("coins.py:Coins", "Coins"),
+        ("ipsrl.grids:BitSequences", "BitSequences"),
+    ],
+)
+def test_an_environment_is_called_after_its_class_or_file(env, title):
+    assert EnvConfig(env=env).title == EnvConfig(env=env).run_name == title
 
 
 @pytest.mark.parametrize(

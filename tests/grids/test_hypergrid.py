@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from environment_suite import SummedSuite
 
+from ipsrl.errors import InvalidInput
 from ipsrl.grids import DeceptiveGrid, HyperGrid, Table
 
 
@@ -56,6 +57,12 @@ def test_modes_are_one_per_orthant_and_alike(dims, side):
     np.testing.assert_allclose(mass, mass[0])
     # A mode is where the full reward is.
     np.testing.assert_array_equal(modes < grid.modes, grid.rewards > 2.5)
+
+
+@pytest.mark.parametrize(("dims", "side"), [(0, 8), (2, 1)])
+def test_what_is_no_grid_is_refused(dims, side):
+    with pytest.raises(InvalidInput, match=f"dims = {dims} and side = {side} are no grid"):
+        HyperGrid(dims, side)
 
 
 def test_a_coarse_grid_has_no_modes():

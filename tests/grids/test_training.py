@@ -110,6 +110,7 @@ def test_a_grid_too_large_to_enumerate_trains_on_visited_states(tmp_path):
     assert result.modes_total == 128
     rows = Run.open(tmp_path / "run").metrics()
     assert all(1 <= row["effective_outcomes"] <= 32 for row in rows)
+    assert not any("mode_mass" in row for row in rows)  # nor is it known
     assert all(np.isfinite(row["loss"]) and row["expected_reward"] > 0 for row in rows)
 
 

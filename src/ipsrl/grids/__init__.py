@@ -8,8 +8,10 @@ from ipsrl.lazy import loader
 
 if TYPE_CHECKING:
     from ipsrl.grids.bits import BitSequences
+    from ipsrl.grids.check import check_environment
     from ipsrl.grids.config import Config, EnvConfig
-    from ipsrl.grids.environment import Enumerable, Environment
+    from ipsrl.grids.environment import Enumerable, Environment, Summed
+    from ipsrl.grids.grid import Grid
     from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid
     from ipsrl.grids.lattice import Lattice, LatticeConfig
     from ipsrl.grids.table import Table
@@ -22,11 +24,14 @@ _HOME = {
     "EnvConfig": "config",
     "Enumerable": "environment",
     "Environment": "environment",
+    "Grid": "grid",
     "HyperGrid": "hypergrid",
     "Lattice": "lattice",
     "LatticeConfig": "lattice",
     "Result": "training",
+    "Summed": "environment",
     "Table": "table",
+    "check_environment": "check",
     "train": "training",
 }
 
@@ -37,11 +42,14 @@ __all__ = [
     "EnvConfig",
     "Enumerable",
     "Environment",
+    "Grid",
     "HyperGrid",
     "Lattice",
     "LatticeConfig",
     "Result",
+    "Summed",
     "Table",
+    "check_environment",
     "train",
 ]
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from ipsrl.errors import InvalidInput
+
 _BLOCKS = ("00000000", "11111111", "11110000", "00001111", "00111100")
 
 
@@ -45,10 +47,15 @@ class BitSequences:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.bits % 8 or self.bits % self.word or not 1 <= self.word <= 10:
-            raise ValueError(
+        if not 1 <= self.word <= 10 or self.bits < 1 or self.bits % 8 or self.bits % self.word:
+            raise InvalidInput(
                 f"bits = {self.bits} with words of {self.word} cannot be written. Use words of 1 "
-                "to 10 bits, and a multiple of 8 and of the word for bits"
+                "to 10 bits, and for bits a multiple of 8 and of the word, above 0."
+            )
+        if self.targets < 1:
+            raise InvalidInput(
+                f"targets = {self.targets}, but a reward is the distance to the nearest of them. "
+                "Use 1 or more."
             )
 
     @property

@@ -45,8 +45,16 @@ def _train(argv: list[str], prog: str, model: type[Learning]) -> int:
         distance = "unknown" if l1 is None else f"{l1:.4f}"
         if l1 is None and (sampled := result.sampled_l1[seed]) is not None:
             distance = f"{sampled:.4f} of samples (of the target itself {result.sampled_floor:.4f})"
-        found = f"total L1 {distance}, modes {modes}/{result.modes_total}"
-        lines.append(f"seed {config.seed + seed}: {found}")
+        line = f"seed {config.seed + seed}: total L1 {distance}"
+        if result.modes_total:  # visited ones are counted where a mode's mass is not known
+            how = "visited" if l1 is None else "found"
+            line += f", modes {how} {modes}/{result.modes_total}"
+        lines.append(line)
+    if result.total_l1[0] is None and result.sampled_l1[0] is None:
+        lines.append(
+            "total L1 needs `states`, `state` and `index` of the environment, and `reward_counts` "
+            "above 2^20 states (docs/extending.md)"
+        )
     if result.floor_l1 is not None:
         lines.append(
             f"floor of the group frequency at this group size: total L1 {result.floor_l1:.4f}"

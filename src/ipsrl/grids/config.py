@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import tyro
 from pydantic import Field, model_validator
-from tyro.conf import Positional
 
 from ipsrl.config import check_has_effect, is_default
 from ipsrl.core.methods import GRPO, IPS, METHODS
@@ -126,6 +127,12 @@ class Learning(
                 f"checkpoint_every = {self.checkpoint_every} is not a multiple of "
                 f"eval_every = {self.eval_every}. Choose a multiple"
             )
+        relative = self.method in (*METHODS, "flowrl") and not getattr(self, "dpg_z", None)
+        if self.group_size == 1 and (relative or self.uses("group")):
+            raise ValueError(
+                f"group_size = 1 leaves {self.method} nothing to compare a trajectory with, so it "
+                "would learn nothing. Use 2 or more"
+            )
         check_has_effect(self, _ONLY_WITH)
         for key, explorers in _ONLY_IF_EXPLORING.items():
             if self.explore not in explorers and not is_default(self, key):
@@ -177,9 +184,23 @@ class Learning(
         estimated = self.uses("replay") or self.uses("exact")
         return self.policy == "tabular" or estimated or self.looks_at("visits")
 
+    @property
+    def needs_log(self) -> bool:
+        """True if rewards must have a logarithm."""
+        return self.method in ("tb", "ppo") or getattr(self, "transform", None) == "log"
+
     def uses(self, estimator: str) -> bool:
         """True if the method reads p^ of that estimator."""
         return self.looks_at("p") and self.estimator == estimator
+
+
+_REWARDS = {"corners": {"r0": 0.1, "r1": 0.5}, "deceptive": {"r0": 1e-5, "r1": 0.1}}
+"""Defaults of `HyperGrid` and `DeceptiveGrid`."""
+
+
+def _level(key: str) -> Any:
+    told = ", ".join(f"{values[key]:g} with {name}" for name, values in _REWARDS.items())
+    return tyro.conf.arg(metavar="FLOAT", help_behavior_hint=f"(default: {told})")
 
 
 class Config(Learning):
@@ -193,20 +214,27 @@ class Config(Learning):
     """Cells per dimension, H."""
     reward: Literal["corners", "deceptive"] = "corners"
     """The paper's reward, or a deceptive one that pays around the centre, far from the modes."""
-    r0: Coefficient = 0.1
+    r0: Annotated[float | None, Field(ge=0, le=1e6), _level("r0")] = None
     """Reward of every cell."""
-    r1: Coefficient = 0.5
-    """Added in the corners."""
+    r1: Annotated[float | None, Field(ge=0, le=1e6), _level("r1")] = None
+    """Added in the corners; with deceptive where a coordinate is within .2 of the centre."""
     r2: Coefficient = 2.0
     """Added in the modes."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_rewards(cls, values: dict[str, Any]) -> dict[str, Any]:
+        reward = values.get("reward", "corners")
+        usual = _REWARDS.get(reward, {}) if isinstance(reward, str) else {}
+        missing = {key: value for key, value in usual.items() if values.get(key) is None}
+        return {**values, **missing}
+
     @model_validator(mode="after")
     def _possible(self) -> Config:
-        if self.r0 + self.r1 + self.r2 == 0:
+        r0, r1, r2 = self.levels
+        if r0 + r1 + r2 == 0:
             raise ValueError("r0, r1 and r2 are all 0, so there is no reward. Give one a value")
-        if self.r0 == 0 and (
-            self.method in ("tb", "ppo") or getattr(self, "transform", None) == "log"
-        ):
+        if r0 == 0 and self.needs_log:
             raise ValueError(
                 "r0 = 0 has no logarithm, which tb, ppo and transform log need. Use r0 > 0"
             )
@@ -225,6 +253,13 @@ class Config(Learning):
         return self
 
     @property
+    def levels(self) -> tuple[float, float, float]:
+        """R0, R1 and R2."""
+        assert self.r0 is not None  # `_usual_rewards` gives them values
+        assert self.r1 is not None
+        return self.r0, self.r1, self.r2
+
+    @property
     def title(self) -> str:
         return f"{self.side}^{self.dims}"
 
@@ -232,7 +267,7 @@ class Config(Learning):
         from ipsrl.grids.hypergrid import DeceptiveGrid, HyperGrid  # needs JAX
 
         kind = {"corners": HyperGrid, "deceptive": DeceptiveGrid}[self.reward]
-        return kind(self.dims, self.side, self.r0, self.r1, self.r2)
+        return kind(self.dims, self.side, *self.levels)
 
 
 class EnvConfig(Learning):
@@ -240,15 +275,22 @@ class EnvConfig(Learning):
 
     heading: ClassVar[str] = "environment"
 
-    env: Positional[Annotated[Function, Field(min_length=1)]]
+    env: tyro.conf.Positional[Annotated[Function, Field(min_length=1)]]
     """Function that makes it, file.py:function or module:function; called without arguments."""
 
     @property
     def title(self) -> str:
-        return self.env.rpartition(":")[2]
+        place, _, name = self.env.rpartition(":")
+        return PurePath(place).stem if name == "make" else name
+
+    @property
+    def run_name(self) -> str:
+        return self.title
 
     def environment(self) -> Environment:
-        from ipsrl.functions import call, load_function
-        from ipsrl.grids.environment import checked
+        from ipsrl.functions import call, check_takes, load_function
+        from ipsrl.grids.laws import checked
 
-        return checked(call(load_function(self.env)), self.env)
+        make = load_function(self.env)
+        check_takes(make, ())
+        return checked(call(make), self.env)

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
-
-from ipsrl.errors import InvalidInput
 
 State = Any
 """One integer, or any pytree of arrays of fixed shapes."""
@@ -25,9 +21,9 @@ class Environment(Protocol):
 
     Attributes:
       actions: A, the number of actions; A - 1 is stop.
-      horizon: actions of the longest trajectory, with its stop.
+      horizon: actions of the longest trajectory, with its stop, or more; memory grows with it.
       observation: (D, H) of what `observe` returns.
-      modes: how many outcomes, or groups of them, are worth finding.
+      modes: how many outcomes, or groups of them, are worth finding; may be 0.
     """
 
     actions: int
@@ -48,7 +44,7 @@ class Environment(Protocol):
         ...
 
     def legal_back(self, state: State) -> Bool[Array, " A-1"]:
-        """The moves that may have led here, for the backward policy."""
+        """The moves that may have led here, for the backward policy; none lead to the start."""
         ...
 
     def step_back(self, state: State, action: Int[Array, ""]) -> State:
@@ -73,7 +69,7 @@ class Enumerable(Environment, Protocol):
     """An environment whose states have numbers: its distributions can be computed exactly.
 
     Attributes:
-      states: S, the number of states.
+      states: S, the number of states; numbers that no state has may be among them.
     """
 
     states: int
@@ -99,68 +95,3 @@ class Summed(Environment, Protocol):
 def numbered(environment: Environment) -> TypeGuard[Enumerable]:
     """True if its states have numbers that fit 32 bits."""
     return isinstance(environment, Enumerable) and environment.states <= 2**31
-
-
-def checked(environment: object, name: str) -> Environment:
-    """Return the environment if its answers at the start have the required types and shapes.
-
-    Args:
-      environment: of the user.
-      name: what errors call it.
-    Raises:
-      InvalidInput: naming the first answer that is missing or wrong, and its required form.
-    """
-    wanted = [name for name in dir(Environment) if not name.startswith("_")]
-    wanted += ["actions", "horizon", "observation", "modes"]
-    missing = sorted({one for one in wanted if not hasattr(environment, one)})
-    if missing or not isinstance(environment, Environment):
-        raise InvalidInput(
-            f"{name} made a {type(environment).__name__} without {', '.join(missing)}. An "
-            "environment has all that ipsrl.grids.Environment lists (docs/extending.md)."
-        )
-    actions, (numbers, _) = environment.actions, environment.observation
-    start = jax.tree.map(jnp.asarray, environment.start())
-    answers = {
-        "legal": (lambda: environment.legal(start), (actions,), "bool"),
-        "legal_back": (lambda: environment.legal_back(start), (actions - 1,), "bool"),
-        "observe": (lambda: environment.observe(start), (numbers,), "integral"),
-        "reward": (lambda: environment.reward(start), (), "real floating"),
-        "mode": (lambda: environment.mode(start), (), "integral"),
-    }
-    for one, (ask, shape, kind) in answers.items():
-        answer = _asked(f"{name}: {one}(start)", ask)
-        if answer.shape != shape or not jnp.isdtype(answer.dtype, kind):
-            raise InvalidInput(
-                f"{name}: {one}(start) has shape {answer.shape} and dtype {answer.dtype}. "
-                f"Return {shape or 'a scalar'} of a {kind} dtype."
-            )
-    for one in ("step", "step_back"):
-        move = getattr(environment, one)
-        after = _asked(
-            f"{name}: {one}(start, 0)", lambda m=move: m(start, jnp.zeros((), jnp.int32))
-        )
-        if _shapes(after) != _shapes(start):
-            raise InvalidInput(
-                f"{name}: {one} returns {_shapes(after)} for a state of {_shapes(start)}. Return a "
-                "state of the same structure, shapes and dtypes."
-            )
-    if not jnp.any(environment.legal(start)):
-        raise InvalidInput(f"{name}: legal(start) allows nothing. Allow a move, or stop.")
-    return environment
-
-
-def _asked(what: str, ask: Any) -> Any:
-    """Shapes of an answer to a traced array, as in training."""
-    try:
-        return jax.eval_shape(ask)
-    except Exception as error:  # from the user's code, or a value that cannot be traced
-        raise InvalidInput(
-            f"{what} failed: {type(error).__name__}: {str(error).splitlines()[0]}. Compute with "
-            "jax.numpy, without conditions on values (use jnp.where)."
-        ) from error
-
-
-def _shapes(state: State) -> str:
-    leaves, structure = jax.tree.flatten(state)
-    kinds = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves]
-    return f"{structure} of {', '.join(kinds)}"

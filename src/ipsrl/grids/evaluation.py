@@ -13,6 +13,7 @@ from scipy.special import gammaln, xlog1py, xlogy
 
 from ipsrl.core.metrics import coverage, effective_outcomes, total_l1
 from ipsrl.core.probability import group_frequency
+from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import Learning
 from ipsrl.grids.environment import Enumerable, Environment, State, Summed, numbered
 from ipsrl.grids.explore import explored_rows
@@ -62,7 +63,7 @@ class Evaluator:
             rows = min(table.states, environment.horizon * config.batch)
             training = 3 * config.epochs * config.eval_every * rows
             self.exact_every = math.ceil(2 * table.states / (SHARE * training))
-        self.total = total_reward(environment, table)
+        self.total = total_reward(environment, table, positive=config.needs_log)
 
     def __call__(
         self,
@@ -172,14 +173,34 @@ class Evaluator:
         return 2 * jnp.maximum(1 - target * jnp.exp(-log_p), 0.0).mean()
 
 
-def total_reward(environment: Environment, table: Table | None) -> float | None:
-    """Sum of the rewards of all outcomes; None if it is not known."""
+def total_reward(
+    environment: Environment, table: Table | None, *, positive: bool = False
+) -> float | None:
+    """Sum of the rewards of all outcomes; None if it is not known.
+
+    Args:
+      positive: whether every outcome must earn something.
+    Raises:
+      InvalidInput: for rewards that define no target, or are 0 where they may not be.
+    """
     if table is not None:
-        return float(table.rewards.sum())
-    if isinstance(environment, Summed):
+        rewards, total = table.rewards[table.outcomes], table.rewards.sum()
+    elif isinstance(environment, Summed):
         rewards, counts = environment.reward_counts()
-        return float(rewards @ counts)
-    return None
+        rewards, total = np.asarray(rewards)[np.asarray(counts) > 0], rewards @ counts
+    else:
+        return None
+    if not (np.isfinite(rewards) & (rewards >= 0)).all() or not total > 0:
+        raise InvalidInput(
+            f"the outcomes that can be reached earn from {min(rewards):g} to {max(rewards):g}. "
+            "The target is R / sum R, so let rewards be finite and at least 0, and one above 0."
+        )
+    if positive and (rewards == 0).any():
+        raise InvalidInput(
+            "an outcome that can be reached earns 0, which has no logarithm; tb, ppo and transform "
+            "log need one. Let every outcome earn something, or use another method."
+        )
+    return float(total)
 
 
 class Recent:

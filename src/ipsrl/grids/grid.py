@@ -14,6 +14,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ipsrl.errors import InvalidInput
+
 
 @dataclass(frozen=True)
 class Grid(ABC):
@@ -26,6 +28,13 @@ class Grid(ABC):
 
     dims: int
     side: int
+
+    def __post_init__(self) -> None:
+        if self.dims < 1 or self.side < 2:
+            raise InvalidInput(
+                f"dims = {self.dims} and side = {self.side} are no grid. Use dims of at least 1, "
+                "and a side of at least 2."
+            )
 
     # For any states [...] or their coordinates [..., D], as NumPy or JAX arrays (xp).
 

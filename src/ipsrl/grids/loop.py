@@ -25,12 +25,11 @@ from ipsrl.core.methods import changes_rewards
 from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import TABLE_LIMIT, Learning
 from ipsrl.grids.critic import Critic, at_stop, critic_update, generalised_advantages
-from ipsrl.grids.environment import Enumerable
 from ipsrl.grids.evaluation import Evaluation, Evaluator
 from ipsrl.grids.explore import Memory, explored_rows, explorer_of, importance, joined
 from ipsrl.grids.policy import MLPPolicy, TabularPolicy
 from ipsrl.grids.rollout import Everywhere, View, WhereVisited
-from ipsrl.grids.table import Table
+from ipsrl.grids.table import table_of
 from ipsrl.grids.walk import Rollout, Steps
 
 
@@ -81,10 +80,8 @@ class Loop:
     def __init__(self, config: Learning) -> None:
         self.config = config
         self.environment = environment = config.environment()
-        self.table = None
-        if isinstance(environment, Enumerable) and environment.states <= TABLE_LIMIT:
-            self.table = Table(environment)
-        elif config.needs_table:
+        self.table = table_of(environment)
+        if self.table is None and config.needs_table:
             raise InvalidInput(
                 "policy tabular, the method ucb and the estimators replay and exact need a table "
                 f"of all states; this environment has none, or more than {TABLE_LIMIT}. Use policy "

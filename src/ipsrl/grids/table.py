@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ipsrl.errors import InvalidInput
-from ipsrl.grids.environment import Enumerable
+from ipsrl.grids.config import TABLE_LIMIT
+from ipsrl.grids.environment import Enumerable, Environment
 
 
 class Table:
@@ -24,7 +25,9 @@ class Table:
       levels: states by the number of moves from the start, at most [levels, widest], padded with S.
       parents: states that a move leads here from [S, P], padded with S.
       moves: which move that is [S, P].
-      rewards: R [S]; 0 where no trajectory can stop.
+      reachable: whether a trajectory can come there [S].
+      outcomes: whether one can stop there [S].
+      rewards: R [S]; 0 where none can stop.
       modes: number of the mode [S].
     """
 
@@ -40,16 +43,25 @@ class Table:
                 environment.observe(state),
                 environment.reward(state),
                 environment.mode(state),
+                environment.index(state),
             )
 
         found = jax.jit(jax.vmap(answers))(jnp.arange(self.states))
-        self.legal, after, self.observations, rewards, self.modes = map(np.asarray, found)
+        found = map(np.asarray, found)
+        self.legal, after, self.observations, rewards, self.modes, numbers = found
         self.after = np.where(self.legal, after, np.arange(self.states)[:, None])
         self._trace()
         reached = (self.levels < self.states).nonzero()
         self.reachable = np.zeros(self.states, bool)
         self.reachable[self.levels[reached]] = True
-        self.rewards = np.where(self.reachable & self.legal[:, -1], rewards, 0).astype(float)
+        if (wrong := self.reachable & (numbers != np.arange(self.states))).any():
+            number = int(wrong.argmax())
+            raise InvalidInput(
+                f"index(state({number})) is {numbers[number]}, but must be {number}: `state` and "
+                "`index` of an environment are inverse, and a state has one number."
+            )
+        self.outcomes = self.reachable & self.legal[:, -1]
+        self.rewards = np.where(self.outcomes, rewards, 0).astype(float)
 
     def _trace(self) -> None:
         """Levels, parents and moves from the start; a state's level is the longest way to it."""
@@ -61,6 +73,11 @@ class Table:
             state, move = self.legal[frontier, :-1].nonzero()
             state = frontier[state]
             after = self.after[state, move]
+            if (wrong := (after < 0) | (after >= size)).any():
+                raise InvalidInput(
+                    f"a move leads to the index {after[wrong][0]}, but states is {size}, and an "
+                    "index is less. Raise `states`, or mend `index`."
+                )
             edges.append((state, move, after))
             frontier = np.unique(after[~seen[after]])
             seen[frontier] = True
@@ -139,3 +156,10 @@ class Table:
         flow = jnp.zeros(self.states + 1, pi.dtype).at[0].set(1.0)
         flow, _ = jax.lax.scan(step, flow, jnp.asarray(self.levels[1:]))
         return flow[:-1] * pi[:, -1]
+
+
+def table_of(environment: Environment) -> Table | None:
+    """The table of an environment; None if its states have no numbers, or are too many."""
+    if isinstance(environment, Enumerable) and environment.states <= TABLE_LIMIT:
+        return Table(environment)
+    return None

@@ -135,7 +135,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                 "modes_found": chunk.modes_found[:, -1],
                 "modes_visited": chunk.modes_visited[:, -1],
             }
-            rows = list(_rows(config, chunk, ends * config.batch, recents))
+            rows = list(_rows(config, chunk, ends * config.batch, recents, loop.table is not None))
             last = (int(ends[-1]) - 1) % config.eval_every
             own = loop.evaluator.own
             final, rewards = chunk.drawn[:, -1, last][:, own], chunk.rewards[:, -1][:, own]
@@ -150,7 +150,8 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                 run.checkpoint(done, {**carried, **kept, **summary})
             for i, end in enumerate(ends):
                 at_end = rows[i * config.seeds : (i + 1) * config.seeds]
-                advance(int(end), _told(at_end), minor=int(end) < done)
+                said = _told(at_end, loop.environment.modes)
+                advance(int(end), said, minor=int(end) < done)
 
     result = _result(config, loop, recents, summary)
     if run is not None:
@@ -162,11 +163,13 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
     return result
 
 
-def _told(rows: Sequence[dict[str, Any]]) -> str:
+def _told(rows: Sequence[dict[str, Any]], modes: int) -> str:
     """The progress message of an evaluation: medians over the seeds."""
     if all(row["total_l1"] is not None for row in rows):
         return f"total L1 {median(row['total_l1'] for row in rows):.3f}"
-    return f"modes {median(row['modes_visited'] for row in rows):g}"
+    if modes:
+        return f"modes visited {median(row['modes_visited'] for row in rows):g}/{modes}"
+    return f"expected reward {median(row['expected_reward'] for row in rows):.3g}"
 
 
 def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarray) -> np.ndarray:
@@ -177,7 +180,11 @@ def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarr
 
 
 def _rows(
-    config: Learning, chunk: Any, trajectories: np.ndarray, recents: Sequence[Recent]
+    config: Learning,
+    chunk: Any,
+    trajectories: np.ndarray,
+    recents: Sequence[Recent],
+    has_table: bool,
 ) -> Iterator[dict[str, Any]]:
     names = (
         "total_l1", "modes_found", "modes_visited", "effective_outcomes",
@@ -189,7 +196,8 @@ def _rows(
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
             if changes_rewards(method):
                 values["ips/reward"] = _number(chunk.scaled_reward[seed, e])
-            values["mode_mass"] = chunk.mode_mass[seed, e].tolist()
+            if has_table:  # else the mass is never known, and modes may be thousands
+                values["mode_mass"] = chunk.mode_mass[seed, e].tolist()
             if values["total_l1"] is None:
                 values["importance_l1"] = _number(chunk.importance_l1[seed, e])
             if recents:

@@ -12,41 +12,29 @@ from importlib import import_module
 from itertools import product
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 
+from ipsrl.command import CONFIGURATIONS, configuration
 from ipsrl.config import StrictConfig, brief, read
 from ipsrl.errors import ConfigError
 from ipsrl.paths import File, counted_from
 
-
-class Family(NamedTuple):
-    """A command that trains.
-
-    Attributes:
-      home: module below ipsrl, and the configuration in it.
-      measures: of its result that are shown if the sweep names none.
-    """
-
-    home: str
-    measures: tuple[str, ...]
-
-
-FAMILIES = {
-    "hypergrid": Family("grids.config:Config", ("total_l1", "modes_visited")),
-    "env": Family("grids.config:EnvConfig", ("total_l1", "modes_visited")),
-    "llm": Family("llm.config:Config", ("reward", "effective")),
-    "hypospace": Family("hypospace.config:Config", ("test.recovery_rate.0", "test.valid_rate.0")),
-    "molecules": Family("molecules.config:Config", ("hits", "scaffolds", "best")),
+MEASURES = {
+    "hypergrid": ("total_l1", "modes_visited"),
+    "env": ("total_l1", "modes_visited"),
+    "llm": ("reward", "effective"),
+    "hypospace": ("test.recovery_rate.0", "test.valid_rate.0"),
+    "molecules": ("hits", "scaffolds", "best"),
 }
-"""By the word that follows `ipsrl train`."""
+"""Numbers of a result that are shown if the sweep names none, by the word after `ipsrl train`."""
 
 
 class SweepConfig(StrictConfig):
     """Runs of one family, for each combination of values and each seed."""
 
-    train: Literal[tuple(FAMILIES)]  # type: ignore[valid-type]
+    train: Literal[tuple(MEASURES)]  # type: ignore[valid-type]
     """Family, as after `ipsrl train`."""
     base: File = ""
     """TOML file of keys that all runs share; none if not given."""
@@ -84,9 +72,7 @@ def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
     Raises:
       ConfigError: if a run could not be, with the name of its cell.
     """
-    family = FAMILIES[sweep.train]
-    module, _, name = family.home.partition(":")
-    model: type[StrictConfig] = getattr(import_module(f"ipsrl.{module}"), name)
+    model = configuration(sweep.train)
     # Paths of the file count from its own folder; a dump of its configuration has them absolute.
     shared = read(Path(sweep.base)) if sweep.base else {}
     axes = dict(_axes(sweep.grid))
@@ -117,10 +103,9 @@ def measures_of(sweep: SweepConfig) -> list[str]:
     Raises:
       ConfigError: for one that no result of the family has, before hours of training.
     """
-    family = FAMILIES[sweep.train]
     if not sweep.measures:
-        return list(family.measures)
-    package = import_module(f"ipsrl.{family.home.partition('.')[0]}")
+        return list(MEASURES[sweep.train])
+    package = import_module(f"ipsrl.{CONFIGURATIONS[sweep.train].partition('.')[0]}")
     names = dict(_numbers(package.Result))
     for measure in sweep.measures:
         if not any(re.fullmatch(pattern, measure) for pattern in names.values()):
