@@ -24,7 +24,7 @@ from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.identity import digest_of, is_file
-from ipsrl.molecules.molecule import canonical, fault, random_smiles
+from ipsrl.molecules.molecule import canonical, random_smiles, why_not
 from ipsrl.runs import Run, progress
 
 REPEATED = "it is written before"
@@ -128,7 +128,7 @@ def read_smiles(path: Path) -> tuple[dict[str, str], dict[str, int]]:
       InvalidInput: if it cannot be read, or holds no molecule.
     """
     advice = (
-        "Give a text file with one SMILES a line, and further columns after a blank, not a comma."
+        "Give a text file with one SMILES a line, and other columns after a blank, not a comma."
     )
     try:
         content = path.read_bytes()
@@ -148,7 +148,7 @@ def read_smiles(path: Path) -> tuple[dict[str, str], dict[str, int]]:
         if not why and (found := canonical(text)):
             good[text] = found
             continue
-        why = why or fault(text) or "RDKit cannot read its canonical form"
+        why = why or why_not(text)
         faults[why] = faults.get(why, 0) + 1
         examples.setdefault(why, f"{why}, as {text[:80]!r} in line {number}")
     left_out = {why if why == REPEATED else examples[why]: n for why, n in faults.items()}
