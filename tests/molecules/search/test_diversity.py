@@ -138,6 +138,7 @@ def test_known_scaffolds_are_known_again_from_what_is_written_down():
     ("options", "says"),
     [
         ({"filter": "none", "penalty": "tanh"}, "penalty has no effect without a filter"),
+        ({"filter": "none", "bucket": 5}, "bucket has no effect without a filter"),
         ({"bucket": 0, "filter_above": 0.4}, "filter_above has no effect without a filter"),
         ({"filter_similarity": 0.5}, "no effect with filter scaffold, only with similarity"),
         ({"filter": "murcko"}, "filter"),
