@@ -48,7 +48,8 @@ class Translation:
     def refuses(self, where: str, component: Mapping[str, Any]) -> bool:
         """Whether a component that was translated is refused here, which is reported."""
         try:
-            Config(components=[ComponentConfig(**component)])
+            values: dict[str, Any] = {"components": [ComponentConfig(**component)]}
+            Config(**values)
         except ConfigError as error:
             self.lost.append((where, str(error).removesuffix(".")))
             return True

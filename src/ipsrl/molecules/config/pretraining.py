@@ -16,8 +16,8 @@ class PretrainConfig(StrictConfig):
     """Teach a chemical language model a corpus by maximum likelihood; section 5.3's generator.
 
     The size is the shipped prior's; the paper's is --hidden 256 --layers 12.  A prior becomes one
-    of few molecules (transfer learning) with, say, --prior zinc --lr 1e-4 --warm-up 10 --held-out 20
-    --epochs 10.
+    of few molecules (transfer learning) with, say, --prior zinc --lr 1e-4 --warm-up 10 --held-out
+    20 --epochs 10.
     """
 
     prior: Annotated[str, Shipped("molecules/priors")] = ""

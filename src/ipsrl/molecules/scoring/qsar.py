@@ -98,16 +98,18 @@ def _skops(path: Path, trusted: list[str]) -> Model:
             f"trusted = {unknown}".replace("'", '"')
         )
     try:
-        model = load(path, trusted=foreign)
+        model: Any = load(path, trusted=foreign)
     except Exception as error:
         raise _not_a_model(path, error) from error
-    if not isinstance(model, BaseEstimator) or not (is_classifier(model) or is_regressor(model)):
+    is_estimator = issubclass(type(model), BaseEstimator)  # isinstance would narrow the type
+    classifies = is_estimator and is_classifier(model)
+    if not classifies and not (is_estimator and is_regressor(model)):
         raise ConfigError(
             f"{path} holds a {type(model).__name__}, which is neither a regression nor a "
             "classifier, so it predicts no property. Write the trained model, or a Pipeline that "
             "ends with it, by skops.io.dump"
         )
-    if is_regressor(model):
+    if not classifies:
         return Model(model.predict, False)
     if not hasattr(model, "predict_proba"):  # which of some depends on their options
         raise _without_probabilities(path)
