@@ -163,6 +163,7 @@ def test_pretrain_refuses(command, corpus_file, tmp_path):
     for words, expected, reason in (
         (["--smiles", tmp_path / "no.smi", *out], 2, "no.smi cannot be read"),
         (["--smiles", corpus_file, *out], 2, "of which 1000 would be held out"),
+        (["--smiles", corpus_file, "--prior", "zincc", *out], 2, "zincc is not a prior"),
         (["--resume", tmp_path], 2, "is not a run directory"),
         (["--resume", tmp_path, "--epochs", "2"], 2, "other options would be ignored"),
     ):

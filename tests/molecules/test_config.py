@@ -104,6 +104,8 @@ def test_the_name_of_a_component_is_fit_for_a_spreadsheet_and_for_a_file():
         ({"kind": "qed", "radius": 3}, "radius has no effect on 'qed'"),
         ({"kind": "alert", "smarts": ["C"], "counts": True}, "counts has no effect on 'alert'"),
         ({"kind": "similarity", "smiles": ["C"], "radius": -1}, "radius"),
+        ({"kind": "alert", "smarts": ["C", "c1"]}, "smarts: 'c1' is not a SMARTS"),
+        ({"kind": "similarity", "smiles": ["*CCO"]}, r"'\*CCO' is not a molecule: it has an att"),
     ],
 )
 def test_components_that_make_no_sense(config, message):

@@ -31,9 +31,9 @@ def test_numbered_points_are_points():
     ("fragment", "says"),
     [
         ("c1ccc(*", "is not the SMILES of one fragment"),
-        ("", "does not say where"),
+        ("", "there is no fragment"),
         ("c1ccccc1", "does not say where it may be substituted. Write \\*"),
-        ("*", "does not say where"),
+        ("*", "there is no fragment"),
         ("CC*.O*", "is not the SMILES of one fragment"),
         ("C1CC(*1)", "not the SMILES|several bonds"),
         ("C1CC*1", "a \\* with several bonds"),

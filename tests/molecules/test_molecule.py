@@ -140,6 +140,12 @@ def test_one_molecule_of_the_data_has_one_name(file):
         ("[O]", "radical"),
         ("C[S]", "radical"),
         ("[B]", "radical"),
+        ("[GeH]C", "radical"),
+        ("[Sn](C)(C)C", "radical"),
+        ("C[Al]C", "radical"),
+        ("[H][H]", "hydrogen or proton stands alone"),
+        ("CC.[2H][2H]", "hydrogen or proton stands alone"),
+        ("c1ccccc1[CH2:0]C", "numbers of a reaction"),
     ],
 )
 def test_a_notation_of_something_else_is_not_a_molecule(text, says):
@@ -149,7 +155,8 @@ def test_a_notation_of_something_else_is_not_a_molecule(text, says):
 
 @pytest.mark.parametrize(
     "text",
-    ["C", "[H][H]", "[2H]C([2H])[2H]", "[13CH4]", "C[N+](C)(C)C", "O=[N+]([O-])c1ccccc1",
+    ["C", "C[Sn](C)(C)C", "Cl[Sn]Cl", "[Sn+2]", "C[GeH3]", "[Al+3]",
+     "[2H]C([2H])[2H]", "[13CH4]", "C[N+](C)(C)C", "O=[N+]([O-])c1ccccc1",
      "[C-]#[O+]", "CC(=O)[O-].[Na+]", "CC(=O)[O-].[Cu+2]", "CS(C)=O", "C[S+](C)[O-]",
      "F[B-](F)(F)F", "[OH3+]"],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """A configuration of REINVENT4 means the same here, and what cannot be said is named."""
 
 import json
+import re
 import tomllib
 
 import numpy as np
@@ -178,6 +179,7 @@ def test_a_search_of_one_stage(read, tmp_path):
     assert {key for key, _ in made.lost} == {
         "prior_file = priors/reinvent.prior",
         "agent_file = priors/reinvent.prior",
+        "stage[0].min_steps = 5",
     }
 
 
@@ -238,7 +240,37 @@ def test_what_cannot_be_translated_is_named(read, text, key):
     ],
 )
 def test_what_the_whole_loses_is_named(read, head, key):
-    assert [name for name, _ in read(head + PROPERTIES).lost] == [key]
+    made = read(head + PROPERTIES)
+    assert [name for name, _ in made.lost] == [key]
+    assert ("scoring.type" in dict(made.told)) != key.startswith("scoring.type")
+
+
+FILTER = '[stage.diversity_filter]\ntype = "IdenticalMurckoScaffold"\nbucket_size = 7\n'
+GLOBAL = SEARCH[SEARCH.index("[diversity_filter]") : SEARCH.index("[inception]")]
+
+
+@pytest.mark.parametrize(
+    ("stages", "search", "bucket", "lost"),
+    [
+        ([STAGE + FILTER], SEARCH, 3, []),  # that of the search counts in REINVENT4 too
+        ([STAGE + FILTER], SEARCH.replace(GLOBAL, ""), 7, []),
+        ([STAGE + FILTER] * 2, SEARCH.replace(GLOBAL, ""), 7, []),
+        ([STAGE, STAGE + FILTER], SEARCH.replace(GLOBAL, ""), 10, ["stage[1].diversity_filter"]),
+    ],
+)
+def test_a_filter_of_a_stage(read, tmp_path, stages, search, bucket, lost):
+    (tmp_path / "one.toml").write_text(PROPERTIES)
+    made = read(search + "".join(stages))
+    assert Config(**made.values).bucket == bucket
+    assert [key for key, _ in made.lost if "diversity_filter" in key] == lost
+    memories = [key for key, _ in made.lost if "purge_memories" in key]
+    assert len(memories) == (len(stages) > 1)
+
+
+def test_the_scaffolds_of_libinvent_are_another_option(read, tmp_path):
+    (tmp_path / "one.toml").write_text(PROPERTIES)
+    made = read(SEARCH.replace("batch_size", 'smiles_file = "s.smi"\nbatch_size') + STAGE)
+    assert "decorate" in dict(made.lost)["parameters.smiles_file = s.smi"]
 
 
 def test_two_endpoints_of_one_name_have_columns_of_their_own(read):
@@ -257,9 +289,30 @@ def test_files_that_are_something_else(text, read):
         read(text)
 
 
-def test_a_file_that_is_missing_is_named(read):
-    with pytest.raises(InvalidInput, match=r"there is no one\.toml beside it"):
-        read(SEARCH + STAGE)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", r"it has no \[\[stage\]\], \[scoring\] or \[\[component\]\]\)"),
+        ('run_type = "sampling"\n', r"it has no \[\[stage\]\]"),
+        ('[[components]]\nkind = "qed"\n', "are ipsrl's own"),
+        ("[scoring]\n", "scoring has no component"),
+        ("[[component]]\n[component.QED]\n", r"component\[0\]: the key 'endpoint' is missing"),
+        ('[[component]]\n[[component.QED.endpoint]]\nweight = "heavy"\n',
+         r"component\[0\] QED: could not convert .* 'heavy'"),
+        ("[[component]]\nQED = 3\n", r"component\[0\]: a table, list, text or number is missing"),
+        (SEARCH + STAGE, r"of stage\[0\]\.scoring are in one\.toml, but there is no such file"),
+        (SEARCH + STAGE.replace("one.toml", "a.json"), r"are in a\.json, but it is not TOML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_without_names_of_python(read, text, says):
+    with pytest.raises(InvalidInput, match=says) as refused:
+        read(text)
+    assert "Error" not in str(refused.value)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    with pytest.raises(InvalidInput, match=r"theirs\.toml cannot be read"):
+        translate(tmp_path / "theirs.toml")
 
 
 def test_nothing_of_the_reward(read):
@@ -267,9 +320,42 @@ def test_nothing_of_the_reward(read):
         read("[[component]]\n[[component.pmi.endpoint]]\nweight = 1\n")
 
 
-def test_what_is_refused_here_names_its_key(read):
-    with pytest.raises(ConfigError, match="translated, .*'sa' are not in"):
-        read("[[component]]\n[[component.SAScore.endpoint]]\nweight = 1\n")
+def test_what_is_refused_here_names_its_key(read, tmp_path):
+    (tmp_path / "one.toml").write_text(PROPERTIES)
+    with pytest.raises(ConfigError, match="translated, batch = 1"):
+        read((SEARCH + STAGE).replace("batch_size = 32", "batch_size = 1"))
+
+
+def similarity(references, name="TanimotoDistance"):
+    text = f"[component.{name}.params]\nradius = 2\nuse_counts = true\nuse_features = true\n"
+    ends = (f"[[component.{name}.endpoint]]\nparams.smiles = {one}\n" for one in references)
+    return "[[component]]\n" + text + "".join(ends)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[component]]\n[[component.SAScore.endpoint]]\nweight = 1\n", "Give a transform"),
+        (ALERTS.replace("C#N", "[C"), "'\\[C' is not a SMARTS"),
+        (similarity(['["xx"]']), "'xx' is not a molecule"),
+        ("[[component]]\n[[component.TPSA.endpoint]]\ntransform.type = 'double_sigmoid'\n"
+         "transform.low = 3\ntransform.high = 1\n", "low = 3.0 is not below high"),
+    ],
+)  # fmt: skip
+def test_one_component_that_is_refused_here_costs_no_other(read, text, says):
+    made = read(text + PROPERTIES)
+    ((key, why),) = made.lost
+    assert key.startswith("component[0] ")
+    assert re.search(says, why)
+    assert made.values["components"] == read(PROPERTIES).values["components"]
+
+
+def test_of_several_references_it_is_said_which_count(read):
+    alone = dict(read(similarity(['["CC", "CCO"]'])).told)
+    assert "with the first alone" in alone["component[0] TanimotoDistance: smiles"]
+    two = dict(read(similarity(['["CC", "CCO"]', '["C"]'])).told)
+    assert "of all references" in two["component[0] TanimotoDistance: smiles"]
+    assert "component[0] TanimotoDistance endpoint[1]: smiles" not in two
 
 
 def test_the_file_that_is_written_says_the_same(read, tmp_path, capsys):

@@ -171,7 +171,9 @@ def test_what_cannot_be_translated_is_named(read, change, key):
     [
         (("running_mode", "scoring"), "running_mode is 'scoring'"),
         (("oracle", 3), "not a configuration of Saturn"),
-        (("oracle", "components", [{}]), "KeyError"),
+        (("oracle", "components", [{}]), r"components\[0\]: the key 'name' is missing"),
+        (("oracle", "components", [component("qed", weight="heavy")]), r"components\[0\].*heavy"),
+        (("run_type", "reinforcement_learning"), "a key of REINVENT, .* nothing of version 3"),
         (("oracle", "components", []), "nothing of the reward"),
         (("oracle", "components", [component("gnina")]), "nothing of the reward.*gnina"),
         (("oracle", "components", [component("qed", "cubic")]), "cubic"),
@@ -183,8 +185,23 @@ def test_what_is_no_configuration_is_refused(read, change, says):
 
 
 def test_what_is_refused_here_names_its_key(read):
-    with pytest.raises(ConfigError, match="translated, .*'tpsa' are not in"):
-        read(("oracle", "components", [component("tpsa")]))
+    with pytest.raises(ConfigError, match="translated, batch = 1"):
+        read(("goal_directed_generation", "reinforcement_learning", "batch_size", 1))
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (component("tpsa"), "'tpsa' are not in"),
+        (component("smarts_alerts", specific={"smarts": ["[C"]}), "is not a SMARTS"),
+        (component("tanimoto_similarity", specific={"reference_smiles": ["xx"]}), "'xx' is not a"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_one_component_that_is_refused_here_costs_no_other(read, bad, says):
+    made = read(("oracle", "components", [component("qed"), bad]))
+    assert [one["kind"] for one in made.values["components"]] == ["qed"]
+    assert says in dict(made.lost)[f"components[1] {bad['name']}"]
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{", "[" * 10**5, "\0"])

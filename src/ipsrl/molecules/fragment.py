@@ -17,6 +17,7 @@ class Fragment:
 
     Attributes:
       written: its SMILES; each * ends a branch, or all of it.
+      plain: the same as RDKit writes it, without brackets that say nothing.
       on_aromatic: for each *, whether it stands on an aromatic atom.
 
     Raises:
@@ -31,7 +32,12 @@ class Fragment:
         if molecule is None or "." in smiles:
             raise InvalidInput(f"{smiles!r} is not the SMILES of one fragment. Correct it.")
         points = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() == 0]
-        if not points or len(points) == molecule.GetNumAtoms():
+        if len(points) == molecule.GetNumAtoms():
+            raise InvalidInput(
+                f"there is no fragment in {smiles!r}. Write what every molecule is to contain, as "
+                "in c1ccc(*)cc1, or leave it out for whole molecules."
+            )
+        if not points:
             raise InvalidInput(
                 f"{smiles!r} does not say where it may be substituted. Write * at each such place, "
                 "as in c1ccc(*)cc1C(=O)N*."
@@ -40,10 +46,11 @@ class Fragment:
             raise InvalidInput(
                 f"{smiles!r} has a * with several bonds. Give each attachment point one bond."
             )
+        self.plain = _rewritten(molecule)
         if _INSIDE.search(self.written):
             raise InvalidInput(
                 f"{smiles!r} has a * that does not end a branch, so it would be written before "
-                f"what it is attached to. Write {_rewritten(molecule)}."
+                f"what it is attached to. Write {self.plain}."
             )
         on = [point.GetNeighbors()[0] for point in points]
         self.on_aromatic = [atom.GetIsAromatic() for atom in on]

@@ -18,8 +18,10 @@ LONGEST = 2**12
 NAMES = "2"
 """Version of what names a molecule and its scaffolds: a run of another one does not go on."""
 
-_NONMETALS = {1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53}
+_NONMETALS = {1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53}
 """Elements of which an unpaired electron makes a radical; RDKit counts some on ions of metals."""
+_METALS = {12, 13, 50, 51, 82, 83}
+"""Metals of which an odd number of them does where they have a bond; SnCl2 has a lone pair."""
 
 
 def canonical(smiles: str | None) -> str | None:
@@ -32,6 +34,11 @@ def canonical(smiles: str | None) -> str | None:
     A few SMILES that RDKit reads have canonical forms that it cannot read; they are not molecules.
     """
     return None if not smiles or fault(smiles) else _settled(smiles)
+
+
+def why_not(smiles: str) -> str:
+    """The reason why it has no canonical SMILES; "" if it has one."""
+    return "" if canonical(smiles) else fault(smiles) or "RDKit cannot read its canonical form"
 
 
 def fault(smiles: str) -> str:
@@ -48,11 +55,13 @@ def fault(smiles: str) -> str:
         number = atom.GetAtomicNum()
         if number == 0:
             return "it has an attachment point, *"
-        if atom.GetAtomMapNum():
+        if atom.HasProp("molAtomMapNumber"):  # which may be 0
             return "its atoms have the numbers of a reaction"
-        if number == 1 and atom.GetDegree() == 0:
+        if number == 1 and all(other.GetAtomicNum() == 1 for other in atom.GetNeighbors()):
             return "a hydrogen or proton stands alone"
-        if number in _NONMETALS and atom.GetNumRadicalElectrons():
+        electrons = atom.GetNumRadicalElectrons()
+        lacks_bond = number in _METALS and electrons % 2 and atom.GetDegree()
+        if (number in _NONMETALS and electrons) or lacks_bond:
             return "it is a radical"
     return ""
 

@@ -15,7 +15,7 @@ from typing import Any
 from ipsrl.config import toml
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import COLUMNS
-from ipsrl.molecules.translation import Translation, check
+from ipsrl.molecules.translation import Translation, at, check, reading
 
 _KINDS = {
     "qed": "qed", "molecularweight": "weight", "tpsa": "tpsa", "slogp": "logp",
@@ -40,6 +40,7 @@ _FILTERS = {
 }
 _UNUSED = ("run_type", "device", "tb_logdir", "json_out_config", "responder")
 _UNUSED_PARAMETERS = ("summary_csv_prefix", "tb_isim", "unique_sequences", "randomize_smiles")
+_SCAFFOLDS = 'of LibInvent; a search for each scaffold: decorate = "SMILES with *"'
 
 
 def translate(path: Path) -> Translation:
@@ -51,9 +52,13 @@ def translate(path: Path) -> Translation:
       InvalidInput: if the file is not one, or nothing of a reward can be translated.
       ConfigError: if what it says is refused here, naming the key.
     """
-    try:
+    advice = "Give the TOML file that `reinvent` reads, or one of its [[component]] tables."
+    with reading(path, "a configuration of REINVENT4 with a reward", advice):
         given: dict[str, Any] = tomllib.loads(path.read_text())
         made = Translation("REINVENT4")
+        if not given.keys() & {"stage", "scoring", "component"}:
+            ours = ", and [[components]] are ipsrl's own" if "components" in given else ""
+            raise ValueError(f"it has no [[stage]], [scoring] or [[component]]{ours}")
         if "component" in given:  # a file that a stage names
             given = {"scoring": given}
         stages = given.pop("stage", None)
@@ -62,12 +67,13 @@ def translate(path: Path) -> Translation:
         ]
         if not stages:
             parts = [("", {}, given.pop("scoring"))]
-        scorings = [_scoring(made, where, scoring, path.parent) for where, _, scoring in parts]
+        scorings = [_scoring(made, where, scoring, path) for where, _, scoring in parts]
         found = [list(named.values()) for named, _ in scorings]
         _aggregate(made, found, [kind for _, kind in scorings])
         made.told += [(key, toml(one)) for named, _ in scorings for key, one in named.items()]
         if stages:
-            batch = _learning(made, given)
+            _share_filter(made, given, parts)
+            batch = _learning(made, given, len(stages))
             _stages(made, parts, found, batch)
         else:
             made.values["components"] = found[0]
@@ -77,38 +83,53 @@ def translate(path: Path) -> Translation:
                 made.told.append((key, "not needed here"))
             else:
                 made.left("", {key: given[key]})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidInput(
-            f"{path} is not a configuration of REINVENT4 with a scoring ({error!r:.200}). Give the "
-            "TOML file that `reinvent` reads, or one of its [[component]] tables."
-        ) from None
     check(made, path)
     return made
 
 
 def _scoring(
-    made: Translation, where: str, given: Mapping[str, Any], folder: Path
+    made: Translation, where: str, given: Mapping[str, Any], path: Path
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Its components by their names there, and how they are aggregated."""
     given = dict(given)
     if name := given.pop("filename", None):
-        if Path(name).suffix != ".toml":
-            raise ValueError(f"the components of {where}scoring are in {name}, which is not TOML")
-        if not (folder / name).is_file():
-            raise ValueError(f"there is no {name} beside it, of the components of a stage")
-        given |= tomllib.loads((folder / name).read_text())
+        file = path.parent / name
+        if file.suffix != ".toml" or not file.is_file():
+            why = "there is no such file beside it" if file.suffix == ".toml" else "it is not TOML"
+            raise InvalidInput(
+                f"{path}: the components of {where}scoring are in {name}, but {why}. Give the "
+                "stage's file as TOML in the same folder"
+            )
+        with at(name):
+            given |= tomllib.loads(file.read_text())
     _unused(made, f"{where}scoring", given, ("filetype", "parallel"))
     if given.pop("use_pumas", False):
         made.lost.append((f"{where}scoring.use_pumas", "read as without it"))
     components: dict[str, dict[str, Any]] = {}
+    if "component" not in given:
+        raise ValueError(f"{where}scoring has no component")
     for number, one in enumerate(given.pop("component")):
-        ((name, table),) = one.items()
-        for place, endpoint in enumerate(table["endpoint"]):
+        with at(f"{where}component[{number}]"):
+            ((name, table),) = one.items()
+            endpoints = table["endpoint"]
+        for place, endpoint in enumerate(endpoints):
             key = f"{where}component[{number}] {name}" + (f" endpoint[{place}]" if place else "")
-            merged = {**endpoint, "params": table.get("params", {}) | endpoint.get("params", {})}
-            if component := _component(made, key, name, merged):
-                others = [other["name"] for other in components.values()]
-                components[key] = {**component, "name": _column(component["name"], others)}
+            with at(key):
+                params = table.get("params", {}) | endpoint.get("params", {})
+                component = _component(made, key, name, {**endpoint, "params": params})
+            if not component:
+                continue
+            others = [other["name"] for other in components.values()]
+            component["name"] = _column(component["name"], others)
+            if made.refuses(key, component):
+                continue
+            if len(component.get("smiles", ())) > 1:
+                theirs = "each gets another one of all references of its component, in order"
+                if len(endpoints) == 1:
+                    theirs = "it is compared with the first alone"
+                why = f"in REINVENT4 {theirs}; here with the nearest of its own"
+                made.told.append((f"{key}: smiles", why))
+            components[key] = component
     kind = given.pop("type", "geometric_mean")
     made.left(f"{where}scoring", given)
     return components, kind
@@ -133,10 +154,6 @@ def _component(
         component |= {"smiles": list(params.pop("smiles")), "radius": params.pop("radius")}
         component["counts"] = params.pop("use_counts")
         component["features"] = params.pop("use_features")
-        if len(component["smiles"]) > 1:
-            made.told.append(
-                (where, "REINVENT4 compares with the first alone, we with the nearest")
-            )
     if kind in _FACTORS:
         patterns = params.pop("smarts")
         component["smarts"] = [patterns] if isinstance(patterns, str) else list(patterns)
@@ -197,15 +214,19 @@ def _column(name: str, others: list[str]) -> str:
 
 def _aggregate(made: Translation, parts: list[list[dict[str, Any]]], kinds: list[str]) -> None:
     """The aggregation of all stages; in a product the weights are shares of their sum."""
-    for kind in sorted({*kinds} - {"geometric_mean", "custom_product"}):
-        made.lost.append((f"scoring.type = {kind}", "there is no sum; read as a geometric mean"))
     multiplied = any(component["kind"] in _FACTORS for part in parts for component in part)
-    why = "a score of 0 makes the reward 0, which REINVENT4 takes for 1e-8"
+    ours, why = "geometric-mean", "a score of 0 makes the reward 0, which REINVENT4 takes for 1e-8"
+    if multiplied:
+        ours = "product"
+        why = f"of weights that add up to 1, times filters and penalties; {why}"
+    if sums := sorted({*kinds} - {"geometric_mean", "custom_product"}):
+        made.values["aggregation"] = ours
+        read = f'there is no sum; read as a geometric mean, aggregation = "{ours}"'
+        made.lost += [(f"scoring.type = {kind}", read) for kind in sums]
+    else:
+        made.take("scoring.type", "aggregation", ours, why)
     if not multiplied:
-        made.take("scoring.type", "aggregation", "geometric-mean", why)
         return
-    why = f"of weights that add up to 1, times filters and penalties; {why}"
-    made.take("scoring.type", "aggregation", "product", why)
     for part in parts:
         shares = [component for component in part if component["kind"] not in _FACTORS]
         total = sum(component["weight"] for component in shares)
@@ -213,8 +234,27 @@ def _aggregate(made: Translation, parts: list[list[dict[str, Any]]], kinds: list
             component["weight"] /= total
 
 
-def _learning(made: Translation, given: dict[str, Any]) -> int:
+def _share_filter(
+    made: Translation, given: dict[str, Any], parts: list[tuple[str, dict[str, Any], Any]]
+) -> None:
+    """Take the filters out of the stages; the one that all of them have is the search's."""
+    own = {
+        f"{where}diversity_filter": stage.pop("diversity_filter")
+        for where, stage, _ in parts
+        if "diversity_filter" in stage
+    }
+    filters = list(own.values())
+    if "diversity_filter" in given:
+        made.told += [(key, "without effect beside [diversity_filter], as there") for key in own]
+    elif len(own) == len(parts) and all(one == filters[0] for one in filters):
+        given["diversity_filter"] = filters[0]
+    else:
+        made.lost += [(key, "all stages have one filter here, so none is set") for key in own]
+
+
+def _learning(made: Translation, given: dict[str, Any], stages: int) -> int:
     """Translate the settings of the search itself; returns the size of a batch."""
+    given.pop("run_type", None)
     made.take("run_type", "method", "reinvent")
     made.values["augmentations"] = 0
     parameters = dict(given.pop("parameters", {}))
@@ -224,6 +264,13 @@ def _learning(made: Translation, given: dict[str, Any]) -> int:
         if key in parameters:
             why = "a pickle of another architecture: `ipsrl molecules pretrain` makes a prior"
             made.lost.append((f"{key} = {parameters.pop(key)}", why))
+    if scaffolds := parameters.pop("smiles_file", None):
+        made.lost.append((f"parameters.smiles_file = {scaffolds}", _SCAFFOLDS))
+    if parameters.pop("use_checkpoint", False):
+        made.lost.append(("parameters.use_checkpoint", "the filter begins empty"))
+    if not parameters.pop("purge_memories", False) and stages > 1:
+        why = "filter and memory of each stage begin empty"
+        made.lost.append(("parameters.purge_memories = false", why))
     _unused(made, "parameters", parameters, _UNUSED_PARAMETERS)
     made.left("parameters", parameters)
     strategy = dict(given.pop("learning_strategy", {}))
@@ -254,6 +301,7 @@ def _filter(made: Translation, given: Mapping[str, Any] | None) -> None:
         made.take("diversity_filter", "filter", "none")
         if name:
             made.lost.append((f"diversity_filter.type = {name}", "a repeat costs no call here"))
+        made.told += [(f"diversity_filter.{key}", "goes with its type") for key in filters]
         return
     made.take(f"diversity_filter.type = {name}", "filter", _FILTERS[name])
     made.take("bucket_size", "bucket", filters.pop("bucket_size", 25))
@@ -273,19 +321,19 @@ def _stages(
 ) -> None:
     stages = []
     for (where, stage, _), components in zip(parts, found, strict=True):
-        steps = stage.pop("max_steps")
-        made.told.append(
-            (
-                f"{where}max_steps = {steps}",
-                f"budget = {steps * batch}  (max_steps batches; only new molecules cost a call)",
-            )
-        )
+        steps, why = stage.pop("max_steps"), "max_steps batches; only new molecules cost a call"
+        if len(parts) > 1:
+            why += "; there the whole run ends after them, here the next stage begins"
+        made.told.append((f"{where}max_steps = {steps}", f"budget = {steps * batch}  ({why})"))
         ours: dict[str, Any] = {"budget": steps * batch}
         if (score := stage.pop("max_score", 1.0)) < 1:
             ours["until"] = score
             made.told.append(
                 (f"{where}max_score = {score}", f"until = {score}  (the mean of five batches)")
             )
+            if least := stage.pop("min_steps", 0):
+                why = "max_score may end it after five batches"
+                made.lost.append((f"{where}min_steps = {least}", why))
         del stage["scoring"]
         _unused(made, where.rstrip("."), stage, ("chkpt_file", "termination", "min_steps"))
         made.left(where.rstrip("."), stage)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipsrl.config import toml
-from ipsrl.errors import InvalidInput
-from ipsrl.molecules.translation import Translation, check
+from ipsrl.molecules.translation import Translation, at, check, reading
 
 _KINDS = {
     "qed": "qed", "num_hbd": "hbd", "num_hba": "hba", "slogp": "logp", "tpsa": "tpsa",
@@ -45,8 +44,14 @@ def translate(path: Path) -> Translation:
       InvalidInput: if the file is not one, or nothing of its reward can be translated.
       ConfigError: if what it says is refused here, naming the key.
     """
-    try:
+    advice = "Give the JSON file that `python saturn.py` reads, or the TOML file of REINVENT4."
+    with reading(path, "a configuration of Saturn's goal-directed generation", advice):
         given = json.loads(path.read_text())
+        if "run_type" in given:
+            raise ValueError(
+                f"run_type = {given['run_type']!r} is a key of REINVENT, of which REINVENT4's TOML "
+                "is read, and nothing of version 3"
+            )
         oracle, goal = given["oracle"], given["goal_directed_generation"]
         components, learning = oracle["components"], goal["reinforcement_learning"]
         if given["running_mode"].lower() != "goal_directed_generation":
@@ -57,12 +62,8 @@ def translate(path: Path) -> Translation:
         _oracle(made, oracle)
         made.values["components"] = []
         for number, one in enumerate(components):
-            _component(made, f"components[{number}] {one['name']}", one)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidInput(
-            f"{path} is not a configuration of Saturn's goal-directed generation ({error!r:.200}). "
-            "Give the JSON file that `python saturn.py` reads."
-        ) from None
+            with at(f"components[{number}]"):
+                _component(made, f"components[{number}] {one['name']}", one)
     if "seed" in given:
         made.take("seed", "seed", given["seed"])
     for key in sorted(given.keys() - {"oracle", "goal_directed_generation", "seed"}):
@@ -152,6 +153,8 @@ def _component(made: Translation, where: str, given: Mapping[str, Any]) -> None:
     transform = _transform(made, where, shaping)
     if transform:
         component["transform"] = transform
+    if made.refuses(where, component):
+        return
     if given.pop("preliminary_check", False):
         why = "nothing is left out before the others are asked; workers come last"
         made.lost.append((f"{where}: preliminary_check", why))

@@ -81,7 +81,8 @@ def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
         parts = (Parts(run.files, name).rows().to_pylist() for name in ("calls", "filter"))
         restore(search, restored[1], *parts)
     written = len(search.oracle.calls)
-    with progress(f"molecules {config.method}", config.budget) as advance:
+    objective = ", ".join(search.oracle.scoring.names[:4])  # qed, if no components were given
+    with progress(f"molecules {config.method} for {objective}", config.budget) as advance:
         while not search.ended:
             row = search.step()
             run.log([row])

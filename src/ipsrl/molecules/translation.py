@@ -7,14 +7,17 @@ entry of `Translation.lost`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ipsrl.config import toml
 from ipsrl.errors import ConfigError, InvalidInput
-from ipsrl.molecules.config import Config
+from ipsrl.molecules.config import ComponentConfig, Config
+
+_STRANGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass
@@ -42,6 +45,16 @@ class Translation:
         """Report the remaining keys of a table of theirs as unknown."""
         self.lost += [(f"{where}.{key}", "it is not known here") for key in given]
 
+    def refuses(self, where: str, component: Mapping[str, Any]) -> bool:
+        """Whether a component that was translated is refused here, which is reported."""
+        try:
+            values: dict[str, Any] = {"components": [ComponentConfig(**component)]}
+            Config(**values)
+        except ConfigError as error:
+            self.lost.append((where, str(error).removesuffix(".")))
+            return True
+        return False
+
     def toml(self) -> str:
         """The configuration as a file, with what was lost as comments."""
         lines = [f"# Made of a configuration of {self.program} by `ipsrl molecules translate`.\n"]
@@ -53,6 +66,37 @@ class Translation:
             own = {key: value for key, value in stage.items() if key != "components"}
             lines += _tables("stages", [own]) + _tables("stages.components", stage["components"])
         return "".join(lines)
+
+
+@contextmanager
+def reading(path: Path, what: str, advice: str) -> Iterator[None]:
+    """Say of whatever goes wrong that the file `path` is not `what`."""
+    try:
+        yield
+    except InvalidInput:  # which says it all
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read ({error}). {advice}") from None
+    except _STRANGE as error:
+        raise InvalidInput(f"{path} is not {what} ({_words(error):.200}). {advice}") from None
+
+
+@contextmanager
+def at(where: str) -> Iterator[None]:
+    """Say of whatever goes wrong at which place of the file it does."""
+    try:
+        yield
+    except _STRANGE as error:
+        raise ValueError(f"{where}: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case KeyError():
+            return f"the key {error.args[0]!r} is missing"
+        case ValueError():
+            return str(error)
+    return "a table, list, text or number is missing or of another kind than it should be"
 
 
 def check(made: Translation, path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from components import ComponentSuite
 from helpers import SHARED
+from pocket import LINE
 
 from ipsrl.errors import ConfigError
 from ipsrl.molecules import (
@@ -19,6 +20,7 @@ from ipsrl.molecules import (
     TransformConfig,
 )
 from ipsrl.molecules.docking.docking import Docking
+from ipsrl.molecules.docking.receptor import Receptor
 from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.scoring.transform import transform
 
@@ -180,6 +182,7 @@ def test_the_dump_loads_again(receptor, tmp_path):
         ("ATOM      1  C   ALA A   1       x.xxx   0.000   0.000\n", "without coordinates"),
         ("ATOM      1  C   ALA A   1         nan   0.000   0.000\n", "without coordinates"),
         ("ROOT\nENDROOT\nTORSDOF 0\n", "is a ligand"),
+        (LINE.format(1, "N", 1, 0, 0, 0, "N") + "\n", "no polar hydrogens.*molecules receptor"),
     ],
 )
 def test_a_file_that_is_no_receptor_is_refused(text, message, tmp_path):
@@ -188,6 +191,12 @@ def test_a_file_that_is_no_receptor_is_refused(text, message, tmp_path):
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         Docking(docking(path))
+
+
+def test_one_polar_hydrogen_is_enough(tmp_path):
+    atoms = [LINE.format(i, kind[0], 1, i, 0, 0, kind) for i, kind in enumerate(["N", "HD"])]
+    (tmp_path / "receptor.pdbqt").write_text("\n".join(atoms))
+    assert Receptor.load(docking(tmp_path / "receptor.pdbqt")).pdbqt == "\n".join(atoms)
 
 
 def test_a_box_without_receptor_is_refused(receptor):

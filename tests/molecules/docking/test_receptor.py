@@ -189,9 +189,28 @@ def test_of_alternative_conformations_the_first_is_taken(structure, tmp_path):
 def test_a_broken_residue_in_the_box_is_an_error(structure, tmp_path):
     tyrosine = structure[0]["A"][6]
     tyrosine.remove_atom("CZ", "\0")
-    with pytest.raises(RunError, match="cannot be prepared: A:7.*PDBFixer"):
+    with pytest.raises(RunError, match="cannot be prepared: TYR A:7.*PDBFixer"):
         prepare(written(structure, tmp_path / "in.pdb"), tmp_path / "out")
     assert not (tmp_path / "out/receptor.pdbqt").exists()
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_of_a_modified_residue_rcsb_is_not_asked(is_near, structure, tmp_path, monkeypatch):
+    """The lysine becomes a selenomethionine, for which Meeko has no template."""
+    residue = structure[0]["A"][3]
+    residue.name = "MSE"
+    residue.remove_atom("NZ", "\0")
+    residue["CD"][0].name = "SE"
+    residue["SE"][0].element = gemmi.Element("Se")
+    for atom in residue:
+        atom.pos += gemmi.Position(0.0, 0.0, 9.0 if is_near else 60.0)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_: pytest.fail("RCSB was asked"))
+    source = written(structure, tmp_path / "in.pdb")
+    if not is_near:
+        assert prepare(source, tmp_path / "out").left_out == ["MSE A:4"]
+        return
+    with pytest.raises(RunError, match=r"prepared: MSE A:4\. .*MET for MSE and SD for SE"):
+        prepare(source, tmp_path / "out")
 
 
 def test_a_histidine_with_a_hydrogen_but_none_at_its_nitrogens_is_an_error(structure, tmp_path):
@@ -211,7 +230,7 @@ def test_a_broken_residue_outside_the_box_is_left_out_and_named(structure, tmp_p
         atom.pos += gemmi.Position(60.0, 0.0, 0.0)
     structure[0]["A"][6].remove_atom("CZ", "\0")
     made = prepare(written(structure, tmp_path / "in.pdb"), tmp_path / "out")
-    assert made.left_out == ["A:7"]
+    assert made.left_out == ["TYR A:7"]
 
 
 def test_a_ligand_far_from_any_protein_is_refused(structure, tmp_path):

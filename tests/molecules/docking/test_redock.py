@@ -145,6 +145,13 @@ def test_a_smiles_of_another_molecule_is_refused(files):
         redock(*files, seeds=1, budgets=[500], smiles="benzene")
 
 
+def test_two_ligands_are_refused(files):
+    two = files[1].with_suffix(".sdf")
+    two.write_text(2 * f"{Chem.MolToMolBlock(crystal(PHENOL))}$$$$\n")
+    with pytest.raises(InvalidInput, match="it holds more than one molecule"):
+        redock(files[0], two, seeds=1, budgets=[500])
+
+
 @pytest.mark.parametrize("text", [None, "", "garbage"])
 def test_a_file_without_a_ligand_is_refused(text, files):
     files[1].unlink() if text is None else files[1].write_text(text)

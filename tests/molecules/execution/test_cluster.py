@@ -106,8 +106,8 @@ def test_failures_limits_and_refusals_are_those_of_a_worker(user):
         assert component([PHENOL, ETHANE]) == [1, Failure("ValueError: not ethane")]
     with Ray(configured(user, "hangs", timeout=0.5)) as component:
         assert component(["C"]) == [Timeout("no answer in 0.5 s")]
-    with pytest.raises(ConfigError, match=r"'C\(' is not a SMARTS"):
-        Ray(ComponentConfig(kind="alert", smarts=["C("], workers=1))
+    with pytest.raises(ConfigError, match="there is no file"):
+        Ray(ComponentConfig(kind="function", function="/no/file.py:f", workers=1))
 
 
 @pytest.mark.slow

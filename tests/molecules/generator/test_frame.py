@@ -140,6 +140,11 @@ def test_a_prior_without_a_frame_is_as_it_was(prior):
     assert math.isfinite(prior.log_likelihood(["CC(NC)O"])[0])
 
 
+def test_a_fragment_with_needless_brackets_is_told_without(prior):
+    with pytest.raises(InvalidInput, match=r"\['\[CH3\]'\], .* Write C\*\."):
+        prior.decorating("[CH3]*")
+
+
 def test_a_token_that_the_prior_lacks_is_named(prior):
     with pytest.raises(InvalidInput, match=r"\[U\].*was not taught"):
         prior.decorating("CC(*)[U]")

@@ -110,15 +110,27 @@ def test_reads_gzip_and_columns_and_leaves_out_what_is_no_molecule(tmp_path):
     # Left out: a duplicate, two that do not parse ("not", "C("), one too long, a quadruple bond,
     # whose sign ends a sequence.
     expected = {"CCO": "CCO", "C1=CC=CC=C1": "c1ccccc1", "CC": "CC"}
-    assert read_smiles(plain) == read_smiles(packed) == (expected, 5)
+    left_out = {
+        "it is written before": 1,
+        "RDKit cannot read it, as 'not' in line 4": 2,
+        f"it has more than 128 tokens, as {'C' * 80!r} in line 5": 1,
+        "it has a quadruple bond, $, as '[Re]$[Re]' in line 9": 1,
+    }
+    assert read_smiles(plain) == read_smiles(packed) == (expected, left_out)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"\x1f\x8b broken", b"xyz\n"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"\xff\xfe\x00", b"\x1f\x8b broken", b"xyz\n", b"smiles,name\nCCO,ethanol\n"],
+)
 def test_no_corpus(tmp_path, content):
     path = tmp_path / "a.smi"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InvalidInput, match="Give a text file with one SMILES a line"):
+    says = "Give a text file with one SMILES a line, and other columns after a blank"
+    if content and b"," in content:
+        says = "cannot read it, as 'smiles,name' in line 1.*" + says + ", not a comma"
+    with pytest.raises(InvalidInput, match=says):
         read_smiles(path)
 
 
@@ -188,9 +200,9 @@ def test_a_run_from_another_prior_does_not_go_on(small_prior, tmp_path):
         pretrain(config, tmp_path / "run", resume=True)
 
 
-def test_the_command_has_it_as_from(small_prior, tmp_path, capsys):
+def test_the_command_names_the_prior_to_start_from(small_prior, tmp_path, capsys):
     (tmp_path / "few.smi").write_text("\n".join(ETHERS))
-    words = ["--smiles", str(tmp_path / "few.smi"), "--from", str(small_prior), "--epochs", "1"]
+    words = ["--smiles", str(tmp_path / "few.smi"), "--prior", str(small_prior), "--epochs", "1"]
     words += [
         "--held-out",
         "4",

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from components import ASPIRIN, ETHANE, PHENOL, ComponentSuite
 
-from ipsrl.errors import ConfigError
 from ipsrl.molecules import ComponentConfig, Failure
 from ipsrl.molecules.scoring.build import build
 from ipsrl.molecules.scoring.properties import PROPERTIES
@@ -62,11 +61,3 @@ def test_every_property_takes_every_molecule():
     for kind in PROPERTIES:
         values = build(ComponentConfig(kind=kind))(["*", "[H][H]", "[Na+].[Cl-]", "C" * 100])
         assert all(isinstance(v, Failure) or np.isfinite(v) for v in values)
-
-
-@pytest.mark.parametrize(
-    "config", [{"kind": "alert", "smarts": ["C", "c1"]}, {"kind": "similarity", "smiles": ["C("]}]
-)
-def test_patterns_and_references_are_checked_when_built(config):
-    with pytest.raises(ConfigError, match="is no"):
-        build(ComponentConfig(**config))

@@ -3,13 +3,15 @@
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import skops.io
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 from skl2onnx import to_onnx
-from sklearn import ensemble
+from sklearn import cluster, ensemble, neural_network, preprocessing, svm
 from sklearn import linear_model as linear
+from sklearn.pipeline import make_pipeline
 
 from ipsrl.errors import ConfigError, MissingExtra
 from ipsrl.molecules import ComponentConfig, Config, QsarConfig, Scoring, train
@@ -170,7 +172,61 @@ def test_code_of_a_file_does_not_run(made, targets):
 @KINDS
 def test_three_classes_are_refused(kind, made, targets):
     path = made(linear.LogisticRegression(), np.digitize(targets, [0.3, 0.6]), kind)
-    with pytest.raises(ConfigError, match=r"shape \[2, 3\].*one number or two classes"):
+    with pytest.raises(ConfigError, match=r"shape \[2, 3\].*one number, or the prob.* two classes"):
+        build(component(path))
+
+
+LABELS, MARGINS = "labels without probabilities", r"no probabilities|shape \[2, 1\]"
+NO_MODEL = "neither a regression nor a classifier"
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "says"),
+    [
+        ("skops", svm.SVC(), LABELS),
+        ("skops", make_pipeline(preprocessing.StandardScaler(), linear.RidgeClassifier()), LABELS),
+        ("onnx", linear.SGDClassifier(), MARGINS),
+        ("onnx", linear.RidgeClassifier(), MARGINS),
+        ("skops", cluster.KMeans(2), NO_MODEL),
+        ("onnx", cluster.KMeans(2), MARGINS),  # its distances are two columns
+        ("skops", preprocessing.StandardScaler(), NO_MODEL),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_predicts_neither_a_value_nor_a_probability_is_refused(
+    kind, model, says, made, targets
+):
+    path = made(model, (targets > 0.45).astype(int), kind)
+    with pytest.raises(ConfigError, match=says):
+        build(component(path))
+
+
+@KINDS
+def test_two_values_are_not_two_classes(kind, made, targets):
+    path = made(linear.Ridge(), np.stack([targets, targets], 1), kind)
+    with pytest.raises(ConfigError, match=r"shape \[2, 2\]"):
+        build(component(path))
+
+
+def test_two_labels_at_once_are_not_two_classes(made, targets):
+    model = neural_network.MLPClassifier(2, solver="lbfgs", random_state=0)
+    path = made(model, np.stack([targets > 0.3, targets > 0.6], 1))
+    with pytest.raises(ConfigError, match="no probabilities, which would add up to 1"):
+        build(component(path))
+
+
+def test_a_file_without_a_model(tmp_path):
+    skops.io.dump({"a": 1}, tmp_path / "a.skops")
+    with pytest.raises(ConfigError, match=f"holds a dict, which is {NO_MODEL}"):
+        build(component(str(tmp_path / "a.skops")))
+
+
+def test_an_onnx_file_with_labels_alone(made, targets):
+    path = made(linear.LogisticRegression(), (targets > 0.45).astype(int), "onnx")
+    graph = onnx.load(path)
+    del graph.graph.output[1:]
+    onnx.save(graph, path)
+    with pytest.raises(ConfigError, match=LABELS):
         build(component(path))
 
 
@@ -198,7 +254,7 @@ def test_a_prediction_that_is_not_a_number_is_a_failure(made, targets):
     model = linear.Ridge()
     path = made(model, targets)
     built = build(component(path))
-    built.predict = lambda rows: np.full(len(rows), np.nan)
+    built.model = built.model._replace(predict=lambda rows: np.full(len(rows), np.nan))
     assert all(isinstance(value, Failure) for value in built(NEW))
     assert built([]) == []
 

@@ -38,7 +38,7 @@ def test_from_the_eleventh_molecule_on():
     assert paid(made(10), 12) == [1] * 10 + [0] * 2
 
 
-@pytest.mark.parametrize("options", [{"bucket": 0}, {"bucket": 3, "filter": "none"}])
+@pytest.mark.parametrize("options", [{"bucket": 0}, {"bucket": 10, "filter": "none"}])
 def test_without_a_filter_all_is_paid(options):
     penalty = made(**options, counts={"a": 10**6})
     assert penalty.penalise(np.ones(1), ["a"]) == [1]
@@ -93,7 +93,7 @@ def kinds(penalty: DiversityFilter, smiles=SMILES) -> list[str]:
 
 def test_identical_scaffolds():
     names = ["c1ccccc1", "C1CCCCC1", "c1ccc(Cc2ccccc2)cc1", "c1ccc(CCc2ccccc2)cc1", "", ""]
-    assert kinds(made(2)) == kinds(made(2, filter="none")) == names
+    assert kinds(made(2)) == kinds(made(10, filter="none")) == names
 
 
 def test_topological_scaffolds():
@@ -138,6 +138,7 @@ def test_known_scaffolds_are_known_again_from_what_is_written_down():
     ("options", "says"),
     [
         ({"filter": "none", "penalty": "tanh"}, "penalty has no effect without a filter"),
+        ({"filter": "none", "bucket": 5}, "bucket has no effect without a filter"),
         ({"bucket": 0, "filter_above": 0.4}, "filter_above has no effect without a filter"),
         ({"filter_similarity": 0.5}, "no effect with filter scaffold, only with similarity"),
         ({"filter": "murcko"}, "filter"),

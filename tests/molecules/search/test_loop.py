@@ -17,7 +17,7 @@ from ipsrl.molecules.search.diversity import DiversityFilter
 from ipsrl.molecules.search.loop import LOST, Made, Sample, Search, Tally
 from ipsrl.molecules.search.memory import Entry
 from ipsrl.molecules.search.oracle import Call, Oracle, Status
-from ipsrl.molecules.search.result import filter_of, table_of
+from ipsrl.molecules.search.result import filter_of, result_of, table_of
 from ipsrl.molecules.search.state import state_of
 
 USER = """
@@ -272,6 +272,9 @@ def test_known_molecules_are_scored_and_the_memory_begins_with_them(follow, tmp_
     assert not search.filter.counts["c1ccccc1"]
     followed.step("CCO", "NCCC")
     assert [call.smiles for call in search.oracle.calls[5:]] == ["CCCN"]  # a repeat is free
+    found = result_of(search)
+    assert found.left_out == {"RDKit cannot read it, as 'C(' in line 2": 1}
+    assert "known molecules that are left out: 1 (RDKit cannot read it, as" in found.warning()
 
 
 def test_known_molecules_count_within_the_budget(follow, tmp_path):

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ipsrl.errors import RunError
+from ipsrl.lazy import loader
 from ipsrl.options import parse, say
 from ipsrl.threads import one_thread
 
@@ -54,11 +55,10 @@ def translate(argv: list[str]) -> int:
         """Print what became of each key as an object instead of text."""
 
     options = parse(Options, argv, "ipsrl molecules translate")
-    from ipsrl.molecules import reinvent4, saturn
     from ipsrl.runs import check_free
 
-    theirs = reinvent4 if options.source.suffix == ".toml" else saturn
-    made = theirs.translate(options.source)
+    home = {"translate": "reinvent4" if options.source.suffix == ".toml" else "saturn"}
+    made = loader("ipsrl.molecules", home, extra="molecules")("translate")(options.source)
     check_free(options.out)
     options.out.write_text(made.toml())
     lines = [f"{key}\n    {became}" for key, became in made.told]

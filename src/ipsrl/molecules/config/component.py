@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import FailFast, Field, model_validator
 
 from ipsrl.config import StrictConfig, is_default
+from ipsrl.errors import MissingExtra
 from ipsrl.molecules.config.docking import DockingConfig
 from ipsrl.paths import Command, File, Function, Shipped
 
@@ -195,6 +196,7 @@ class ComponentConfig(StrictConfig):
                 example = ", if only as synthesis = {}" if key == "synthesis" else ""
                 change = f"Give it{example}" if key == needed else f"Leave {key} out"
                 raise ValueError(f"a component {self.kind!r} needs {needed or 'no data'}. {change}")
+        self._check_chemistry()
         for key in ("radius", "counts", "features"):
             if self.kind != "similarity" and not is_default(self, key):
                 raise ValueError(
@@ -207,3 +209,21 @@ class ComponentConfig(StrictConfig):
         if not self.workers and needed != "command" and not is_default(self, "timeout"):
             raise ValueError(f"timeout has no effect on {self.kind!r} without workers. Give some")
         return self
+
+    def _check_chemistry(self) -> None:
+        """See that patterns are SMARTS, and references molecules."""
+        if not self.smarts and not self.smiles:
+            return
+        try:
+            from rdkit import Chem, rdBase  # which --help does not need
+
+            from ipsrl.molecules.molecule import why_not
+        except ModuleNotFoundError as error:
+            raise MissingExtra("molecules", error.name or "rdkit") from None
+        for text in self.smarts:
+            with rdBase.BlockLogs():
+                if Chem.MolFromSmarts(text) is None:
+                    raise ValueError(f"smarts: {text!r} is not a SMARTS. Correct the pattern")
+        for text in self.smiles:
+            if why := why_not(text):
+                raise ValueError(f"smiles: {text!r} is not a molecule: {why}. Correct the SMILES")

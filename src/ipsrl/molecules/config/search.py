@@ -71,7 +71,7 @@ class Config(
         Field(min_length=1, max_length=100, default=[ComponentConfig(kind="qed")]),
         tyro.conf.Suppress,
     ]
-    """Parts of the reward: tables [[components]] of the TOML file."""
+    """Parts of the reward: tables [[components]] of the TOML file; QED if there are none."""
     stages: Annotated[list[StageConfig], Field(max_length=100, default=[]), tyro.conf.Suppress]
     """Objectives one after another, in place of components and budget: tables [[stages]] of the
     TOML file.  Each begins with the agent of the one before, and an empty memory and filter."""
@@ -161,7 +161,8 @@ class Config(
                 "prior_in_advantage. Leave it out"
             )
         if self.filter == "none" or not self.bucket:
-            for key in ("penalty", "filter_above", "filter_similarity"):
+            size = ("bucket",) if self.filter == "none" else ()
+            for key in (*size, "penalty", "filter_above", "filter_similarity"):
                 if not is_default(self, key):
                     raise ValueError(f"{key} has no effect without a filter. Leave it out")
         if self.filter != "similarity" and not is_default(self, "filter_similarity"):
@@ -238,7 +239,10 @@ class Config(
     def _check_stages(self) -> None:
         for key in ("components", "budget", "until"):
             if key in self.model_fields_set and not is_default(self, key):
-                raise ValueError(f"with stages each has its own {key}. Leave it out beside them")
+                raise ValueError(
+                    f"with stages each has its own {key}. Leave it out beside them, and change it "
+                    "in the tables [[stages]], for a trial as well"
+                )
         for number in range(len(self.stages)):
             try:
                 self.of_stage(number)

@@ -49,7 +49,8 @@ class Receptor:
         """The receptor that a configuration names.
 
         Raises:
-          ConfigError: if the file cannot be read, is not a receptor, or has no atom in the box.
+          ConfigError: if the file cannot be read, is not a receptor, has no polar hydrogens, or no
+            atom in the box.
         """
         path = Path(config.receptor)
         try:
@@ -70,6 +71,12 @@ class Receptor:
                 f"no atom of {path} lies in the box around center = {config.center}, so every "
                 f"score would be meaningless; the nearest is at {near}. Correct center or size"
             )
+        types = {line.split()[-1] for line in receptor.pdbqt.splitlines() if _is_atom(line)}
+        if "N" in types and "HD" not in types:  # N is that of amides, which is no acceptor
+            raise ConfigError(
+                f"{path} has no polar hydrogens (type HD), so its amides could not donate a "
+                "hydrogen bond, and scores would be wrong. `ipsrl molecules receptor` adds them"
+            )
         return receptor
 
     @property
@@ -79,7 +86,7 @@ class Receptor:
 
     def positions(self) -> np.ndarray:
         """Coordinates of the atoms [N, 3], in Angstrom."""
-        lines = [s for s in self.pdbqt.splitlines() if s.startswith(("ATOM", "HETATM"))]
+        lines = list(filter(_is_atom, self.pdbqt.splitlines()))
         try:
             found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
             if not np.isfinite(found).all():
@@ -95,6 +102,10 @@ class Receptor:
                 "atom type after them, so it is a PDB file. `ipsrl molecules receptor` prepares it"
             )
         return np.array(found, dtype=float).reshape(-1, 3)
+
+
+def _is_atom(line: str) -> bool:
+    return line.startswith(("ATOM", "HETATM"))
 
 
 @dataclass(frozen=True)
@@ -219,12 +230,18 @@ def _beside(structure, bound, center: list[float]) -> list[str]:
 def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
     import meeko
 
+    templates = meeko.ResidueChemTemplates.create_from_defaults()
+    known = templates.residue_templates.keys() | templates.ambiguous.keys()
+    residues = {f"{chain.name}:{one.seqid}": one for chain in protein[0] for one in chain}
+    # For these Meeko would ask RCSB, again and again where there is no internet.
+    unknown = [place for place, residue in residues.items() if residue.name not in known]
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             polymer = meeko.Polymer.from_pdb_string(
                 protein.make_pdb_string(),
-                meeko.ResidueChemTemplates.create_from_defaults(),
+                templates,
                 meeko.MoleculePreparation(),
+                residues_to_delete=unknown,
                 allow_bad_res=True,
             )
     except (RuntimeError, ValueError) as error:  # such as two templates that fit a histidine
@@ -232,20 +249,19 @@ def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
             f"Meeko cannot prepare the protein: {' '.join(str(error).split())[:500]}. Mend the "
             "structure, for example without its hydrogens, which Meeko adds, and give the file"
         ) from None
-    left_out = sorted(polymer.get_ignored_monomers())
-    positions = {
-        f"{chain.name}:{residue.seqid}": [atom.pos.tolist() for atom in residue]
-        for chain in protein[0]
-        for residue in chain
+    left_out = {
+        f"{residues[place].name} {place}": [atom.pos.tolist() for atom in residues[place]]
+        for place in sorted([*unknown, *polymer.get_ignored_monomers()])
     }
-    missing = [name for name in left_out if inside(np.array(positions[name]), center, BOX).any()]
+    missing = [name for name, at in left_out.items() if inside(np.array(at), center, BOX).any()]
     if missing:
         raise RunError(
             f"residues in the box cannot be prepared: {', '.join(missing)}. Atoms are missing, or "
             "Meeko has no template, and without them ligands would lie where the protein is. Mend "
-            "the structure (PDBFixer adds missing atoms), and give the file"
+            "the structure, and give the file: PDBFixer adds missing atoms; of a modified residue "
+            "write the one that it was made from, for selenomethionine MET for MSE and SD for SE"
         )
-    return meeko.PDBQTWriterLegacy.write_from_polymer(polymer)[0], left_out
+    return meeko.PDBQTWriterLegacy.write_from_polymer(polymer)[0], list(left_out)
 
 
 def _configuration(receptor: Path, center: list[float]) -> str:

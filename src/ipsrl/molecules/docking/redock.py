@@ -156,11 +156,13 @@ def _compared(budget: int, seed: int, pose: Pose | Failure, crystal: Chem.Mol) -
 
 def _crystal(path: Path, smiles: str) -> Chem.Mol:
     """The heavy atoms of the reference, with bond orders."""
-    molecule, reader = openbabel.OBMol(), openbabel.OBConversion()
+    molecule, second, reader = openbabel.OBMol(), openbabel.OBMol(), openbabel.OBConversion()
     reader.SetInAndOutFormats(LIGANDS.get(path.suffix.lower(), "pdb"), "mol")
     try:
         if not reader.ReadString(molecule, path.read_text()):
             raise ValueError("Open Babel finds no molecule")
+        if reader.Read(second):
+            raise ValueError("it holds more than one molecule")
         with rdBase.BlockLogs():
             found = Chem.MolFromMolBlock(reader.WriteString(molecule))
             if found is None:

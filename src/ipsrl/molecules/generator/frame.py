@@ -17,6 +17,7 @@ import re
 
 import torch
 
+from ipsrl.errors import InvalidInput
 from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.generator.vocabulary import Vocabulary, tokenize
 
@@ -44,6 +45,15 @@ class Frame:
 
     def __init__(self, fragment: Fragment, vocabulary: Vocabulary) -> None:
         self.fragment = fragment
+        known = {"*", *vocabulary.tokens}
+        if unknown := [token for token in tokenize(fragment.written) if token not in known]:
+            change = "Give another fragment, or pretrain a prior on data that has them"
+            if known.issuperset(tokenize(fragment.plain)):
+                change = f"Write {fragment.plain}"
+            raise InvalidInput(
+                f"the fragment {fragment.written!r} has the tokens {unknown[:5]}, which this model "
+                f"was not taught. {change}."
+            )
         self.opening, self.closing = (vocabulary.encode(text)[1] for text in "()")
         numbered = list(enumerate(vocabulary.tokens))
         no_start = {i for i, token in numbered if _NO_START.fullmatch(token)}

@@ -24,9 +24,10 @@ from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.identity import digest_of, is_file
-from ipsrl.molecules.molecule import canonical, random_smiles
+from ipsrl.molecules.molecule import canonical, random_smiles, why_not
 from ipsrl.runs import Run, progress
 
+REPEATED = "it is written before"
 _SORTED = 50  # batches among which SMILES of like length are brought together
 
 
@@ -63,7 +64,7 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
     start = Prior.load(config.prior) if config.prior else None
     if start:  # what it cannot write it cannot learn
         corpus = [text for text in corpus if start.vocabulary.covers(text)]
-        left_out += len(molecules) - len(corpus)
+        left_out["the prior lacks tokens"] = len(molecules) - len(corpus)
     if len(corpus) <= config.held_out:
         raise InvalidInput(
             f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
@@ -75,7 +76,7 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
     with (Run.resume if resume else Run.create)(out, config, inputs) as run:
         if run.finished:
             return PretrainResult(**run.result())
-        return _pretrain(config, run, start, corpus, left_out, resume)
+        return _pretrain(config, run, start, corpus, sum(left_out.values()), resume)
 
 
 def _pretrain(
@@ -119,33 +120,50 @@ def _pretrain(
     return result
 
 
-def read_smiles(path: Path) -> tuple[dict[str, str], int]:
+def read_smiles(path: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Canonical forms of a file's distinct SMILES, by what is written there, and how many lines are
-    left out: repeated, too long, or no molecule.
+    left out, by reason, which quotes the first of them.
 
     Raises:
       InvalidInput: if it cannot be read, or holds no molecule.
     """
+    advice = (
+        "Give a text file with one SMILES a line, and other columns after a blank, not a comma."
+    )
     try:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         lines = content.decode("utf-8").splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"{path} cannot be read ({error}). Give a text file with one SMILES a line."
-        ) from None
-    smiles = [line.split()[0] for line in lines if line.strip()]
-    good = {
-        text: found
-        for text in dict.fromkeys(smiles)
-        if len(tokens := tokenize(text)) <= MAX_TOKENS
-        and END not in tokens  # a quadruple bond, which Vocabulary cannot write
-        and (found := canonical(text))
-    }
+        raise InvalidInput(f"{path} cannot be read ({error}). {advice}") from None
+    good: dict[str, str] = {}
+    faults: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        text = line.split()[0]
+        why = REPEATED if text in good else _unwritable(text)
+        if not why and (found := canonical(text)):
+            good[text] = found
+            continue
+        why = why or why_not(text)
+        faults[why] = faults.get(why, 0) + 1
+        examples.setdefault(why, f"{why}, as {text[:80]!r} in line {number}")
+    left_out = {why if why == REPEATED else examples[why]: n for why, n in faults.items()}
     if not good:
-        raise InvalidInput(f"{path} holds no molecule. Give a text file with one SMILES a line.")
-    return good, len(smiles) - len(good)
+        told = f" ({next(iter(left_out))})" if left_out else ""
+        raise InvalidInput(f"{path} holds no molecule{told}. {advice}")
+    return good, left_out
+
+
+def _unwritable(smiles: str) -> str:
+    """The reason why the agent cannot write it; "" if it can."""
+    tokens = tokenize(smiles)
+    if END in tokens:
+        return "it has a quadruple bond, $"  # which Vocabulary cannot write
+    return f"it has more than {MAX_TOKENS} tokens" if len(tokens) > MAX_TOKENS else ""
 
 
 def _batches(

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rdkit import Chem, rdBase
+from rdkit import Chem
 from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 
-from ipsrl.errors import ConfigError
 from ipsrl.molecules.component import Failure, guarded
-from ipsrl.molecules.molecule import ECFP4, Fingerprint, canonical, similarities
+from ipsrl.molecules.molecule import ECFP4, Fingerprint, similarities
 
 
 @dataclass(frozen=True)
@@ -44,19 +43,11 @@ g/mol; SA score (Ertl and Schuffenhauer 2009, 1 easy to 10 hard)."""
 
 
 class Smarts:
-    """How many of the patterns the molecule contains; an alert is 0 where any matches, else 1.
-
-    Raises:
-      ConfigError: for a pattern that is not a SMARTS.
-    """
+    """How many of the patterns the molecule contains; an alert is 0 where any matches, else 1."""
 
     def __init__(self, patterns: Sequence[str], *, alert: bool) -> None:
-        with rdBase.BlockLogs():
-            self.patterns = [Chem.MolFromSmarts(text) for text in patterns]
+        self.patterns = [Chem.MolFromSmarts(text) for text in patterns]
         self.alert = alert
-        for text, pattern in zip(patterns, self.patterns, strict=True):
-            if pattern is None:
-                raise ConfigError(f"{text!r} is not a SMARTS. Correct the pattern.")
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         return [guarded(lambda s=s: self._count(Chem.MolFromSmiles(s))) for s in smiles]
@@ -67,17 +58,10 @@ class Smarts:
 
 
 class Similarity:
-    """Largest Tanimoto similarity to any of the references.
-
-    Raises:
-      ConfigError: for a reference that is not a molecule.
-    """
+    """Largest Tanimoto similarity to any of the references."""
 
     def __init__(self, references: Sequence[str], fingerprint: Fingerprint = ECFP4) -> None:
         self.references, self.fingerprint = list(references), fingerprint
-        for text in references:
-            if canonical(text) is None:
-                raise ConfigError(f"{text!r} is not a molecule. Correct the SMILES.")
 
     def __call__(self, smiles: Sequence[str]) -> Sequence[float | Failure]:
         if not smiles:

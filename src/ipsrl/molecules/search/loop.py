@@ -22,7 +22,7 @@ from ipsrl.core.methods import ExemplarReplay
 from ipsrl.core.metrics import effective_outcomes
 from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.molecules.config import Config
-from ipsrl.molecules.generator.pretraining import read_smiles
+from ipsrl.molecules.generator.pretraining import REPEATED, read_smiles
 from ipsrl.molecules.generator.prior import Prior, padded
 from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.molecule import random_smiles
@@ -79,6 +79,7 @@ class Tally:
       recent: mean rewards of the molecules of the last batches.
       samples: SMILES drawn, of which `invalid` are not molecules.
       best: mean reward of the best batch, and `best_valid` its share of molecules.
+      left_out: lines of known molecules that are none, by reason.
     """
 
     steps: int = 0
@@ -91,6 +92,7 @@ class Tally:
     best: float = -1.0
     best_valid: float = 0.0
     recent: list[float] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 class Search:
@@ -174,8 +176,10 @@ class Search:
         What the vocabulary cannot write is scored as well, but cannot be learned from.
         """
         written: dict[str, str] = {}
-        for text, smiles in read_smiles(known)[0].items():
+        molecules, left_out = read_smiles(known)
+        for text, smiles in molecules.items():
             written.setdefault(smiles, text)
+        self.tally.left_out = {why: n for why, n in left_out.items() if why != REPEATED}
         calls = [call for call in self.oracle(list(written)) if call]
         kinds = self.filter.keys({call.smiles: call.scaffold for call in calls})
         covers = self.agent.vocabulary.covers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,7 @@ class Result:
         more.
       reasons: the five most frequent ones of calls without a value, and how often each.
       cut: values outside [0, 1] that the identity transform cut to it, by component.
+      left_out: lines of the file of known molecules (inception) that are none, by reason.
     """
 
     calls: int
@@ -50,6 +51,7 @@ class Result:
     ended: str
     reasons: dict[str, int]
     cut: dict[str, int]
+    left_out: dict[str, int] = field(default_factory=dict)  # which older runs do not have
 
     def warning(self) -> str:
         """A warning that every user of the result must see; "" if all is well."""
@@ -57,6 +59,10 @@ class Result:
             f"WARNING: {count} values of the component {name!r} are not in [0, 1], and were cut to "
             "it. Give it a transform."
             for name, count in self.cut.items()
+        ]
+        lines += [
+            f"WARNING: lines of known molecules that are left out: {count} ({why})."
+            for why, count in self.left_out.items()
         ]
         if lost := self.failed + self.timeouts:
             lines += [
@@ -94,6 +100,7 @@ def result_of(search: Search) -> Result:
             if component.transform.kind == "identity"
             and (cut := sum(call.raw[i] < 0 or call.raw[i] > 1 for call in calls))
         },
+        left_out=search.tally.left_out,
     )
 
 
