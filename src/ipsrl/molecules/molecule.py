@@ -15,7 +15,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 LONGEST = 2**12
 """Characters of a SMILES; the time that RDKit takes grows with their square: 0.2 s for these."""
 
-NAMES = "2"
+NAMES = "3"
 """Version of what names a molecule and its scaffolds: a run of another one does not go on."""
 
 _NONMETALS = {1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53}

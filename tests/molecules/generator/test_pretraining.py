@@ -202,7 +202,7 @@ def test_a_run_from_another_prior_does_not_go_on(small_prior, tmp_path):
 
 def test_the_command_names_the_prior_to_start_from(small_prior, tmp_path, capsys):
     (tmp_path / "few.smi").write_text("\n".join(ETHERS))
-    words = ["--smiles", str(tmp_path / "few.smi"), "--prior", str(small_prior), "--epochs", "1"]
+    words = ["--smiles", str(tmp_path / "few.smi"), "--from", str(small_prior), "--epochs", "1"]
     words += [
         "--held-out",
         "4",

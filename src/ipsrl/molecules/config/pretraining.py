@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import tyro
 from pydantic import Field, model_validator
 
 from ipsrl.config import StrictConfig, is_default
@@ -16,11 +17,11 @@ class PretrainConfig(StrictConfig):
     """Teach a chemical language model a corpus by maximum likelihood; section 5.3's generator.
 
     The size is the shipped prior's; the paper's is --hidden 256 --layers 12.  A prior becomes one
-    of few molecules (transfer learning) with, say, --prior zinc --lr 1e-4 --warm-up 10 --held-out
-    20 --epochs 10.
+    of few molecules (transfer learning) with, say, --from zinc --lr 1e-4 --warm-up 10 --held-out 20
+    --epochs 10.
     """
 
-    prior: Annotated[str, Shipped("molecules/priors")] = ""
+    prior: Annotated[str, Shipped("molecules/priors"), tyro.conf.arg(aliases=["--from"])] = ""
     """Where the weights start: a shipped prior, or a folder; new ones if not given."""
     smiles: Annotated[File, Field(min_length=1)]
     """File of one SMILES a line (further columns are ignored), or such a file gzipped."""
