@@ -69,8 +69,8 @@ READERS: dict[str, dict[str, object]] = {
 }
 BY_NAME = ("import_module", "spec_from_file_location", "module_from_spec")
 NAMED = {
-    "cli.py", "doctor.py", "functions.py", "lazy.py", "molecules/docking/docking.py",
-    "reproduce/__init__.py", "sweep/config.py",
+    "cli.py", "command.py", "doctor.py", "functions.py", "lazy.py",
+    "molecules/docking/docking.py", "reproduce/__init__.py", "sweep/config.py",
 }  # fmt: skip
 """Files that import modules by name: our own, or what the user names."""
 MODULES = {

@@ -287,4 +287,4 @@ def test_no_shipped_configuration_is_forgotten():
     assert found == {
         path for folder in ("configs", "examples") for path in (ROOT / folder).rglob("*.toml")
     }
-    assert len(found) == 98
+    assert len(found) == 103

@@ -7,6 +7,7 @@ import pytest
 from ipsrl.config import shipped_configs
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.molecules import Config, Scoring, train
+from ipsrl.molecules.molecule import NAMES
 from ipsrl.molecules.scoring.inputs import inputs as all_inputs
 from ipsrl.paths import below
 
@@ -102,7 +103,7 @@ def test_a_run_does_not_go_on_with_other_names_of_molecules(tmp_path, small_prio
     config = Config(prior=str(small_prior), budget=5, batch=4)
     train(config, tmp_path / "run")
     monkeypatch.setattr("ipsrl.molecules.scoring.inputs.NAMES", "1")
-    with pytest.raises(RunError, match="names of molecules: 2, now 1"):
+    with pytest.raises(RunError, match=f"names of molecules: {NAMES}, now 1"):
         train(config, tmp_path / "run", resume=True)
 
 
