@@ -61,7 +61,7 @@ def test_modes_are_one_per_orthant_and_alike(dims, side):
 
 @pytest.mark.parametrize(("dims", "side"), [(0, 8), (2, 1)])
 def test_what_is_no_grid_is_refused(dims, side):
-    with pytest.raises(InvalidInput, match=f"dims = {dims} and side = {side} are no grid"):
+    with pytest.raises(InvalidInput, match=f"dims = {dims} and side = {side} do not make a grid"):
         HyperGrid(dims, side)
 
 

@@ -32,7 +32,7 @@ class Grid(ABC):
     def __post_init__(self) -> None:
         if self.dims < 1 or self.side < 2:
             raise InvalidInput(
-                f"dims = {self.dims} and side = {self.side} are no grid. Use dims of at least 1, "
+                f"dims = {self.dims} and side = {self.side} do not make a grid. Use dims of at least 1, "
                 "and a side of at least 2."
             )
 

@@ -34,7 +34,7 @@ class Result:
         more.
       reasons: the five most frequent ones of calls without a value, and how often each.
       cut: values outside [0, 1] that the identity transform cut to it, by component.
-      left_out: lines of the file of known molecules (inception) that are none, by reason.
+      left_out: lines of the file of known molecules (inception) that are not molecules, by reason.
     """
 
     calls: int
