@@ -79,7 +79,7 @@ class Tally:
       recent: mean rewards of the molecules of the last batches.
       samples: SMILES drawn, of which `invalid` are not molecules.
       best: mean reward of the best batch, and `best_valid` its share of molecules.
-      left_out: lines of the file of known molecules that are not molecules, by reason.
+      left_out: lines of the file of known ones that are not molecules, by reason.
     """
 
     steps: int = 0
