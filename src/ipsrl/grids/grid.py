@@ -32,8 +32,8 @@ class Grid(ABC):
     def __post_init__(self) -> None:
         if self.dims < 1 or self.side < 2:
             raise InvalidInput(
-                f"dims = {self.dims} and side = {self.side} do not make a grid. Use dims of at least 1, "
-                "and a side of at least 2."
+                f"dims = {self.dims} and side = {self.side} do not make a grid. Use dims of "
+                "at least 1, and a side of at least 2."
             )
 
     # For any states [...] or their coordinates [..., D], as NumPy or JAX arrays (xp).
