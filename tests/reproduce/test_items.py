@@ -10,7 +10,7 @@ from pages import PAGES
 
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError, MissingExtra
-from ipsrl.reproduce import ITEMS, hypospace, lattice, molecules, reproduce, table_3
+from ipsrl.reproduce import ITEMS, lattice, reproduce
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,17 +22,15 @@ def test_an_item_can_be_called(item):
 
 
 @pytest.mark.parametrize(
-    ("module", "presets"),
-    [
-        ("hypospace", hypospace.presets()),
-        ("molecules", molecules.PRESETS),
-        ("table_3", table_3.PRESETS),
-    ],
+    "module",
+    ["hypospace", "modes", "molecules", "open_questions", "rivals", "table_3", "table_3_settings"],
 )
-def test_an_item_has_the_presets_of_its_module(module, presets):
-    found = [item for item in ITEMS.values() if item.home.startswith(f"{module}:")]
-    assert found
-    assert all(item.presets == tuple(presets) for item in found)
+def test_an_item_has_the_presets_of_its_module(module):
+    items = [item for item in ITEMS.values() if item.home.startswith(f"{module}:")]
+    home = import_module(f"ipsrl.reproduce.{module}")
+    presets = home.PRESETS if hasattr(home, "PRESETS") else home.presets()
+    assert items
+    assert all(item.presets == tuple(presets) for item in items)
 
 
 def test_every_refused_preset_says_what_to_choose(tmp_path):

@@ -75,7 +75,7 @@ ITEMS = {
         "grids,llm,molecules",
         "ours: who keeps what is good, at what price",
         "rivals:reproduce",
-        ("quick", "cpu"),
+        _HOURS,
     ),
     "molecule-keys": Item(
         "molecules",
