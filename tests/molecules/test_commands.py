@@ -40,15 +40,17 @@ def files(directory):
 
 def test_sample_counts_what_it_writes(command, small_prior, corpus_file, tmp_path):
     known, out = tmp_path / "known.smi", tmp_path / "drawn.smi"
-    known.write_text("\n".join(corpus_file.read_text().split()[::2]))  # half of the corpus
+    half = corpus_file.read_text().split()[::2]
+    known.write_text("\n".join(["C(", *half]))
     options = ["--prior", small_prior, "--n", 70, "--seed", 3, "--json"]
     code, shown, _ = command("sample", *options, "--known", known, "--out", out)
     assert code == 0
     figures = json.loads(shown)
     drawn = out.read_text().split("\n")[:-1]
     valid = [text for smiles in drawn if (text := canonical(smiles))]
-    seen = {canonical(text) for text in known.read_text().split()}
+    seen = {canonical(text) for text in half}
     assert len(drawn) == figures.pop("samples") == 70
+    assert figures.pop("left_out") == {"RDKit cannot read it, as 'C(' in line 1": 1}
     assert figures.pop("seconds") > 0
     assert figures.pop("threads") == torch.get_num_threads()
     diversity = internal_diversity(list(set(valid)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
@@ -154,55 +155,72 @@ def _form(state: State) -> str:
 
 def _check_walks(environment: Environment, start: State) -> None:
     """The laws in every state of random trajectories."""
-    rng, (actions, stop) = np.random.default_rng(0), (environment.actions, environment.actions - 1)
+    rng, walks = np.random.default_rng(0), _Walks()
+    actions, stop = environment.actions, environment.actions - 1
     state = before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (WALKS, *leaf.shape)), start)
     action_N, live_N = np.zeros(WALKS, np.int32), np.ones(WALKS, bool)
-    taken: list[np.ndarray] = []
     look = jax.jit(jax.vmap(lambda *given: _laws(environment, *given), (0, 0, 0, None, 0)))
-    looks: dict[bytes, tuple[bytes, int, int]] = {}  # state of an observation, where it was seen
-    passed: set[tuple[int, bytes]] = set()
-
-    def at(n: int, time: int | None = None) -> str:
-        moves = [int(action_N[n]) for action_N in taken[:time]]
-        return f"after the moves {_brief.repr(moves)}" if moves else "at the start"
-
-    while live_N.any() and len(taken) < STEPS:
-        if len(taken) == environment.horizon:
+    while live_N.any() and (time := len(walks.actions)) < STEPS:
+        if time == environment.horizon:
             raise InvalidInput(
-                f"horizon is {environment.horizon}, but a trajectory goes on "
-                f"{at(int(live_N.argmax()))}. Raise it to the actions of the longest trajectory, "
-                "with its stop; or forbid moves in `legal`."
+                f"horizon is {time}, but a trajectory goes on {walks.at(int(live_N.argmax()))}. "
+                "Raise it to the actions of the longest trajectory, with its stop; or forbid moves "
+                "in `legal`."
             )
         draws = rng.random((WALKS, 2, actions))
         draws[: WALKS // 2, 0, stop] = 0  # the smallest: these stop where nothing else is legal
-        found = look(state, before, action_N, len(taken), draws)
-        after = found[-1]
-        facts, seen_N, chosen_N = jax.tree.map(np.asarray, found[:-1])
-        rows_N = _rows(state)
-        for n in map(int, live_N.nonzero()[0]):
-            row = rows_N[n].tobytes()
-            if (n, row) in passed:
+        *found, after = look(state, before, action_N, time, draws)
+        facts, seen_N, chosen_N = jax.tree.map(np.asarray, found)
+        states = {n: row.tobytes() for n, row in enumerate(_rows(state)) if live_N[n]}
+        walks.check_circles(states)
+        walks.check_laws(facts, live_N, environment)
+        walks.check_observations(states, seen_N)
+        walks.actions.append(chosen_N)
+        before, state, action_N, live_N = state, after, chosen_N, live_N & (chosen_N != stop)
+
+
+@dataclass
+class _Walks:
+    """What was met on random trajectories: their actions, states and observations so far."""
+
+    actions: list[np.ndarray] = field(default_factory=list)
+    passed: set[tuple[int, bytes]] = field(default_factory=set)
+    observed: dict[bytes, tuple[bytes, int, int]] = field(default_factory=dict)
+    """The state of an observation; on which trajectory, and when, it was met."""
+
+    def at(self, n: int, time: int | None = None) -> str:
+        moves = [int(action_N[n]) for action_N in self.actions[:time]]
+        return f"after the moves {_brief.repr(moves)}" if moves else "at the start"
+
+    def check_circles(self, states: dict[int, bytes]) -> None:
+        for n, state in states.items():
+            if (n, state) in self.passed:
                 raise InvalidInput(
-                    f"the state {at(n)} was passed before, so moves lead in a circle. Let every "
-                    "move lead to a new state, for example by counting the moves."
+                    f"the state {self.at(n)} was passed before, so moves lead in a circle. Let "
+                    "every move lead to a new state, for example by counting the moves."
                 )
-            passed.add((n, row))
+            self.passed.add((n, state))
+
+    def check_laws(
+        self, facts: dict[str, tuple[Any, Any]], live_N: np.ndarray, environment: Environment
+    ) -> None:
         for law, text in _LAWS.items():
             holds_N, shown_N = facts.get(law, (live_N, live_N))
             if (broken_N := live_N & ~holds_N).any():
                 n = int(broken_N.argmax())
                 shown = _brief.repr(shown_N[n].tolist())
-                raise InvalidInput(text.format(shown, at=at(n), its=environment))
-        for n in map(int, live_N.nonzero()[0]):
-            row = rows_N[n].tobytes()
-            known, *where = looks.setdefault(seen_N[n].tobytes(), (row, n, len(taken)))
-            if known != row:
+                raise InvalidInput(text.format(shown, at=self.at(n), its=environment))
+
+    def check_observations(self, states: dict[int, bytes], seen_N: np.ndarray) -> None:
+        for n, state in states.items():
+            seen, time = seen_N[n], len(self.actions)
+            known, *where = self.observed.setdefault(seen.tobytes(), (state, n, time))
+            if known != state:
                 raise InvalidInput(
-                    f"observe gives {_brief.repr(seen_N[n].tolist())} in two states, {at(*where)} "
-                    f"and {at(n)}, so a policy cannot tell them apart. Let it show how they differ."
+                    f"observe gives {_brief.repr(seen.tolist())} in two states, {self.at(*where)} "
+                    f"and {self.at(n)}, so a policy cannot tell them apart. Let it show how they "
+                    "differ."
                 )
-        taken.append(chosen_N)
-        before, state, action_N, live_N = state, after, chosen_N, live_N & (chosen_N != stop)
 
 
 _LAWS = {

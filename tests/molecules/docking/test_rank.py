@@ -99,7 +99,8 @@ def small(pocket, tmp_path, monkeypatch):
         "size = [10.0, 10.0, 10.0]\nseeds = 2\n"
     )
     groups = ["", "C", "O", "N", "F", "Cl"]
-    ligands = [f"{a}c1ccc({b})cc1" for a in groups for b in groups[1:] if a <= b] + ["CCO.CCN"]
+    ligands = [f"{a}c1ccc({b})cc1" for a in groups for b in groups[1:] if a <= b]
+    ligands += ["CCO.CCN", "C("]
     (tmp_path / "l.smi.gz").write_bytes(gzip.compress("\n".join(ligands).encode()))
     return tmp_path
 
@@ -123,6 +124,7 @@ def test_the_command_writes_what_it_prints(small, capsys):
     table = json.loads((small / "out/table.json").read_text())
     assert json.loads(capsys.readouterr().out) == table
     assert table["ligands"] + table["left_out"] == 12
+    assert list(table["lines_left_out"].values()) == [1]
     said = text([Row(**row) for row in table["rows"]], table["ligands"])
     assert all(row["setting"] in said for row in table["rows"])
     lines = (small / "out/dockings.jsonl").read_text().splitlines()

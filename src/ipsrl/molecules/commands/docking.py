@@ -130,10 +130,13 @@ def rank(argv: list[str]) -> int:
     check_libraries("vina")
     from ipsrl.molecules.docking.rank import dock, rows, text
 
-    molecules = list(_load("read_smiles")(options.smiles)[0].values())
+    molecules, unread = _load("read_smiles")(options.smiles)
     folder, found, left_out = Folder.make(options.out), {}, 0
     folder.claim("table.json", "dockings.jsonl")
-    docked = dock(parts[0], molecules, count=options.n, minutes=options.minutes, seed=options.seed)
+    docked = dock(
+        parts[0], list(molecules.values()),
+        count=options.n, minutes=options.minutes, seed=options.seed,
+    )  # fmt: skip
     with progress("docking", options.n) as advance:
         for smiles, dockings in docked:
             left_out += not dockings
@@ -143,12 +146,18 @@ def rank(argv: list[str]) -> int:
             folder.write("dockings.jsonl", content.encode())
             advance(len(found) + left_out, smiles)
     table = rows(list(found.values()))
-    written = {"ligands": len(found), "left_out": left_out, "rows": list(map(asdict, table))}
+    written = {
+        "ligands": len(found),
+        "left_out": left_out,
+        "lines_left_out": unread,
+        "rows": list(map(asdict, table)),
+    }
     folder.write("table.json", json.dumps(written, indent=2).encode() + b"\n")
     say(
         f"{text(table, len(found))}\n"
         f"{left_out} ligands were left out, because a docking had no score\n"
-        f"written to {options.out}",
+        + "".join(f"{n} lines were left out ({why})\n" for why, n in unread.items())
+        + f"written to {options.out}",
         written,
         options.json,
     )

@@ -87,7 +87,12 @@ def sample(argv: list[str]) -> int:
     if options.out is not None:
         options.out.write_text("".join(f"{text}\n" for text in drawn))
     figures = {key: value for key, value in asdict(quality).items() if value is not None}
-    lines = (f"{key.replace('_', ' '):19} {value:.4g}" for key, value in figures.items())
+    lines = [
+        f"{key.replace('_', ' '):19} {value:.4g}"
+        for key, value in figures.items()
+        if key != "left_out"
+    ]
+    lines += [f"lines left out      {n} ({why})" for why, n in quality.left_out.items()]
     say("\n".join(lines), figures, options.json)
     return 0
 

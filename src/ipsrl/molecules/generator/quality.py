@@ -30,6 +30,7 @@ class Quality:
       internal_diversity: mean Tanimoto distance between distinct molecules (at most 1,000 of them).
       seconds: that drawing took.
       threads: of PyTorch, on which it ran.
+      left_out: lines of the file of known molecules that were, by reason.
 
     Source: Polykovskiy et al. 2020 (10.3389/fphar.2020.565644).
     """
@@ -41,6 +42,7 @@ class Quality:
     internal_diversity: float
     seconds: float
     threads: int
+    left_out: dict[str, int]
 
 
 def sample(
@@ -66,7 +68,8 @@ def sample(
     """
     model = Prior.load(prior).to(device_of(device))
     model = model.decorating(decorate) if decorate else model
-    seen = set(read_smiles(known)[0].values()) if known else None
+    molecules, left_out = read_smiles(known) if known else ({}, {})
+    seen = set(molecules.values())
     generator = model.generator(seed)
     began = time.perf_counter()
     drawn: list[str] = []
@@ -81,8 +84,9 @@ def sample(
         samples=count,
         validity=len(valid) / count,
         uniqueness=len(distinct) / max(len(valid), 1),
-        novelty=None if seen is None else len(set(distinct) - seen) / max(len(distinct), 1),
+        novelty=len(set(distinct) - seen) / max(len(distinct), 1) if known else None,
         internal_diversity=internal_diversity([distinct[i] for i in chosen]),
         seconds=seconds,
         threads=torch.get_num_threads(),
+        left_out=left_out,
     )
