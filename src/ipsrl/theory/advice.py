@@ -98,62 +98,29 @@ def advise(
     extinct = np.flatnonzero(((target > 0) & (p == 0))[which]).tolist()
     kept = int(counts[target > 0].sum())
 
-    said = []
     published = None
-    if success is not None:
-        say = f"success={success_above:g} in TRL, and success_above = {success_above:g} elsewhere"
-        said.append(f"{counts[success].sum()} of {len(rewards)} outcomes are right.")
-        if levels.min() >= 0:
-            as_published = stationary_distribution(levels, group_size, eps=eps, counts=counts)
-            published = float((counts * as_published)[~success].sum())
-        if published is None:
-            said.append(
-                f"Without success IPS refuses rewards below 0: write {say}, and wrong ones die out."
-            )
-        elif published > 0:
-            said.append(
-                f"Without success, as published, wrong ones keep a probability of {published:.3f}: "
-                f"write {say}, and they die out."
-            )
-        else:
-            said.append("Wrong ones die out with success, and also without.")
+    if success is not None and levels.min() >= 0:
+        as_published = stationary_distribution(levels, group_size, eps=eps, counts=counts)
+        published = float((counts * as_published)[~success].sum())
+    short = None if answer_tokens is None else answer_tokens <= SHORT_ANSWER
+    back = visits is None or visits >= 2
+    enough = floor <= target_l1 and not extinct
+    estimator = choose(kept / group_size, short=short, back=back, counts=enough)
+
+    said = []
+    if success_above is not None:
+        right = int(counts[levels > success_above].sum())
+        said.append(f"{right} of {len(rewards)} outcomes are right.")
+        said.append(_on_wrong_outcomes(success_above, published))
     if extinct:
         what = "rewarded" if success is None else "right"
         said.append(f"{len(extinct)} of {kept} {what} outcomes will die out.")
-    enough = floor <= target_l1 and not extinct
-    short = None if answer_tokens is None else answer_tokens <= SHORT_ANSWER
-    back = visits is None or visits >= 2
-    estimator = choose(kept / group_size, short=short, back=back, counts=enough)
-    if enough and kept <= group_size:
-        said.append(f"Group frequency is enough: total L1 about {floor:.3f}.")
-    elif enough:
+    outlook, *change = _on_counts(floor, kept, group_size, needed, eps, enough=enough)
+    said += [outlook, *(text + _or_estimator(estimator, back=back) for text in change)]
+    if estimator == "replay" and needed is not None and needed > group_size:
         said.append(
-            f"In expectation all outcomes are kept, but a group of {group_size} shows at most "
-            f"{group_size} of {kept}, so some are lost by chance."
+            f"Over {math.ceil(needed / group_size)} visits it counts like groups of {needed}."
         )
-        said.append(f"Use groups of at least {kept}")
-    else:
-        said.append(f"Group frequency ends at a total L1 of about {floor:.3f}.")
-        if needed is not None:
-            said.append(f"Use groups of at least {needed}")
-        elif eps > 0:
-            said.append(f"No group is large enough with eps = {eps:g}: lower it")
-        else:
-            said.append(f"No group of up to {LARGEST_GROUP} is enough: use more")
-    if estimator is None:
-        said[-1] += (
-            ", or another estimator: likelihood if an outcome has one trajectory, a backward "
-            f"policy or short answers{', else replay' if back else ''} (for a language model, "
-            "--answer-tokens decides)."
-        )
-    elif estimator != "group":
-        said[-1] += f", or estimator={estimator!r}."
-        if estimator == "replay" and needed is not None and needed > group_size:
-            said.append(
-                f"Over {math.ceil(needed / group_size)} visits it counts like groups of {needed}."
-            )
-    elif not (enough and kept <= group_size):
-        said[-1] += ": no estimator looks beyond a group of long texts whose prompt is seen once."
     if eps > 0 and clip_is_noop(group_size, eps):
         said.append(f"eps = {eps:g} has no effect at or below 1/G = {1 / group_size:.3g}.")
     if kept > group_size:
@@ -164,6 +131,51 @@ def advise(
         )
     told = (floor, extinct, needed, published, estimator, " ".join(said))
     return Advice(p[which].tolist(), target[which].tolist(), *told)
+
+
+def _on_wrong_outcomes(success_above: float, as_published: float | None) -> str:
+    say = f"success={success_above:g} in TRL, and success_above = {success_above:g} elsewhere"
+    if as_published is None:
+        return f"Without success IPS refuses rewards below 0: write {say}, and wrong ones die out."
+    if as_published == 0:
+        return "Wrong ones die out with success, and also without."
+    return (
+        f"Without success, as published, wrong ones keep a probability of {as_published:.3f}: "
+        f"write {say}, and they die out."
+    )
+
+
+def _on_counts(
+    floor: float, kept: int, group_size: int, needed: int | None, eps: float, *, enough: bool
+) -> list[str]:
+    """What the group's count does; and, where it is not enough, what to change, to be continued."""
+    if enough and kept <= group_size:
+        return [f"Group frequency is enough: total L1 about {floor:.3f}."]
+    if enough:
+        lost = (
+            f"In expectation all outcomes are kept, but a group of {group_size} shows at most "
+            f"{group_size} of {kept}, so some are lost by chance."
+        )
+        return [lost, f"Use groups of at least {kept}"]
+    ends = f"Group frequency ends at a total L1 of about {floor:.3f}."
+    if needed is not None:
+        return [ends, f"Use groups of at least {needed}"]
+    if eps > 0:
+        return [ends, f"No group is large enough with eps = {eps:g}: lower it"]
+    return [ends, f"No group of up to {LARGEST_GROUP} is enough: use more"]
+
+
+def _or_estimator(estimator: str | None, *, back: bool) -> str:
+    """The end of the sentence that says which groups to use instead."""
+    if estimator is None:
+        return (
+            ", or another estimator: likelihood if an outcome has one trajectory, a backward "
+            f"policy or short answers{', else replay' if back else ''} (for a language model, "
+            "--answer-tokens decides)."
+        )
+    if estimator == "group":
+        return ": no estimator looks beyond a group of long texts whose prompt is seen once."
+    return f", or estimator={estimator!r}."
 
 
 def parse_rewards(text: str | None, outcomes: int | None, ratio: float) -> np.ndarray:
