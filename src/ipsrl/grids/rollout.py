@@ -20,7 +20,7 @@ from ipsrl.grids.environment import Environment, State, numbered
 from ipsrl.grids.table import Table
 from ipsrl.grids.walk import Rollout, Steps, anyone, led, walk, walk_back
 
-_BLOCK = 1024  # steps that are evaluated at once on the way back
+_BLOCK = 256  # steps that are evaluated at once on the way back: their layers stay in the cache
 
 
 Pullback = Callable[[Array], tuple[Any]]
