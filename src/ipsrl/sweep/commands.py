@@ -66,7 +66,7 @@ def sweep(argv: list[str]) -> int:
     of_slurm = _pairs(options.slurm or ())
     from ipsrl.runs import Folder, progress, speaking
     from ipsrl.runs.lock import locked
-    from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
+    from ipsrl.sweep.config import SweepConfig, cells_of, check_functions, measures_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
     from ipsrl.sweep.results import failures, finished, print_rows, rows_of, write_rows
@@ -77,6 +77,8 @@ def sweep(argv: list[str]) -> int:
     out = (options.out or Path("runs") / options.file.stem).absolute()
     configs = {run: config for cell in cells for run, config in cell.runs.items()}
     todo = [run for run, config in configs.items() if not finished(config, out / run)]
+    for run in todo:
+        check_functions(run, configs[run].model_dump())
     measures = measures_of(plan)
     jobs = [Job(plan.train, out / run) for run in todo]
     elsewhere = options.ray is not None or options.slurm is not None
