@@ -14,7 +14,7 @@ from helpers import HANGS
 from tiny_grid import files
 
 from ipsrl.cli import main
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
 from ipsrl.runs.lock import is_held
 
 TINY = """
@@ -193,5 +193,22 @@ def test_runs_of_another_configuration_are_not_mixed_in(finished, tmp_path, caps
     out = tmp_path / "out"
     out.mkdir()
     (out / "method=grpo").symlink_to(finished)
-    assert main(["sweep", str(written(tmp_path)), "--out", str(out)]) == 2
+    assert main(["sweep", str(written(tmp_path)), "--out", str(out)]) == 1
     assert "holds a run of another configuration" in capsys.readouterr().err
+
+
+def test_tables_of_other_commands_are_not_overwritten(tmp_path, capsys):
+    """Rows of an item have no failures, and a table that nobody listed is the user's."""
+    file, item, mine = written(tmp_path), tmp_path / "item", tmp_path / "mine"
+    folder = Folder.make(item)
+    for name in ("table.json", "index.html"):
+        folder.write(name, b"[{}]")
+    mine.mkdir()
+    (mine / "table.json").write_text("[{}]")
+    for out, why in ((item, "holds the table of `ipsrl reproduce`"), (mine, "is in the way")):
+        assert main(["sweep", str(file), "--out", str(out)]) == 1
+        assert why in capsys.readouterr().err
+        assert (out / "table.json").read_text() == "[{}]"
+    Folder.make(tmp_path / "swept").write("sweep.svg", b"")
+    assert main(["reproduce", "figure-3", "--out", str(tmp_path / "swept")]) == 1
+    assert "holds the table of `ipsrl sweep`" in capsys.readouterr().err

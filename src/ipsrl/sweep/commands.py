@@ -69,12 +69,20 @@ def sweep(argv: list[str]) -> int:
     from ipsrl.sweep.config import SweepConfig, cells_of, check_functions, measures_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
-    from ipsrl.sweep.results import failures, finished, print_rows, rows_of, write_rows
+    from ipsrl.sweep.results import (
+        check_unmixed,
+        failures,
+        finished,
+        print_rows,
+        rows_of,
+        write_rows,
+    )
 
     check_library()
     plan = SweepConfig.load(options.file)
     cells = cells_of(plan, options.file.resolve().parent)
     out = (options.out or Path("runs") / options.file.stem).absolute()
+    check_unmixed(out, sweep=True)
     configs = {run: config for cell in cells for run, config in cell.runs.items()}
     todo = [run for run, config in configs.items() if not finished(config, out / run)]
     for run in todo:

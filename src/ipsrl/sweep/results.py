@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ipsrl.config import StrictConfig
-from ipsrl.errors import ConfigError
+from ipsrl.errors import RunError
 from ipsrl.runs import Folder, Run
 from ipsrl.sweep.config import Cell
 
@@ -24,7 +24,7 @@ def finished(config: StrictConfig, directory: Path) -> bool:
       config: what was to be trained.
       directory: of the run.
     Raises:
-      ConfigError: if the directory holds a run of another configuration.
+      RunError: if the directory holds a run of another configuration.
     """
     if not (directory / "config.toml").exists():
         return False
@@ -34,12 +34,29 @@ def finished(config: StrictConfig, directory: Path) -> bool:
     return run.finished
 
 
-def of_another(path: Path, what: str) -> ConfigError:
+def of_another(path: Path, what: str) -> RunError:
     """The error for what cannot stand in one table with the rest."""
-    return ConfigError(
+    return RunError(
         f"{path} holds {what} of another configuration, which would be mixed into this table. "
         "Remove it, or choose another --out."
     )
+
+
+def check_unmixed(out: Path, *, sweep: bool) -> None:
+    """A folder holds the table of a sweep or of an item of `ipsrl reproduce`, not of both.
+
+    Args:
+      out: folder in which one is about to write its table.
+      sweep: whether that is a sweep.
+    Raises:
+      RunError: if the other has written there.
+    """
+    if ("index.html" if sweep else "sweep.svg") in Folder(out).listed:
+        other = "reproduce" if sweep else "sweep"
+        raise RunError(
+            f"{out} holds the table of `ipsrl {other}`, which would be overwritten. Choose another "
+            "--out."
+        )
 
 
 def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any]) -> None:
@@ -50,7 +67,7 @@ def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any])
       directory: of the run.
       train: of the family that the configuration belongs to.
     Raises:
-      ConfigError: if the directory holds a run of another configuration.
+      RunError: if the directory holds a run of another configuration.
     """
     if finished(config, directory):
         return
@@ -72,9 +89,8 @@ def write_rows(out: Path, found: Any, name: str = "table.json") -> None:
 
 def failures(out: Path) -> dict[str, str]:
     """Why runs have failed, by their names in the table that is there; empty without one."""
-    file = out / "table.json"
     try:
-        rows = json.loads(file.read_text()) if file.exists() else []
+        rows = json.loads((out / "table.json").read_text()) if "table.json" in Folder(out) else []
     except ValueError:  # cut off; it is written anew
         return {}
     return {run: why for row in rows for run, why in row["failed"].items()}
