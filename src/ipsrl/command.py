@@ -14,7 +14,7 @@ import tyro
 
 from ipsrl.config import StrictConfig, config_file, read, toml
 from ipsrl.errors import ConfigError
-from ipsrl.options import parse, say
+from ipsrl.options import parse, path_of, say
 
 if TYPE_CHECKING:
     from ipsrl.runs.loudness import Loudness
@@ -97,8 +97,8 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     ]
     # The files must be known before the options are read, because they set their defaults.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--config", type=Path)
-    early.add_argument("--resume", type=Path)
+    early.add_argument("--config")
+    early.add_argument("--resume")
     early.add_argument("--json", action="store_true")
     early.add_argument("--log-to", nargs="*", default=[])
     early.add_argument("-q", "--quiet", action="store_true")
@@ -108,7 +108,10 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     try:
         known, others = early.parse_known_args(argv)
     except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}. All options:  {prog} --help") from None
+        what = f"{error.argument_name} has no value"
+        if "expected one argument" not in str(error):
+            what = str(error)
+        raise ConfigError(f"{what}. All options:  {prog} --help") from None
     loudness = "quiet" if known.quiet else "verbose" if known.verbose else "usual"
     given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:
@@ -119,10 +122,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
             )
         from ipsrl.runs import Run
 
-        run = Run.open(known.resume)
+        directory = path_of(known.resume)
+        run = Run.open(directory)
         run.check_family(model)
         return Training(
-            run.config(model), known.resume, True, known.json, loudness, known.log_to, prog
+            run.config(model), directory, True, known.json, loudness, known.log_to, prog
         )
 
     @dataclass(frozen=True)
@@ -154,12 +158,13 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
             )
     words = list(argv)
     defaults = None
-    if known.config:
-        file = config_file(known.config)
+    if known.config is not None:
+        named = path_of(known.config)
+        file = config_file(named)
         # What a configuration of ours names is the user's, so it lies where the command is given.
         in_file = read(file)  # a table on the command line adds to that of the file
         _check_command(file, in_file, model, prog)
-        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
+        defaults = model.load(file, file.parent if file == named else Path.cwd())
         words = others
         for key in tables:
             added = [pair for pairs in given[key] for pair in pairs]

@@ -134,9 +134,15 @@ def test_a_number_of_a_result_is_a_measure(train, measure):
         ("hypergrid", "modes_total.0", "modes_total"),
         ("llm", "rewards", "reward"),
         ("hypospace", "test.recovery_rate", "test.recovery_rate.0"),
-        ("molecules", "ended", "restored"),  # which is text
+        ("molecules", "hit", "hits"),
     ],
 )
 def test_what_no_result_has_is_refused_with_the_nearest(train, measure, nearest):
     with pytest.raises(ConfigError, match=f"no number '{measure}'; the nearest is '{nearest}'"):
         measures_of(SweepConfig(train=train, measures=[measure]))
+
+
+def test_text_in_a_result_is_not_a_measure():
+    """`ended` is text, and no number is called anything like it."""
+    with pytest.raises(ConfigError, match="no number 'ended'. There are calls, failed"):
+        measures_of(SweepConfig(train="molecules", measures=["ended"]))

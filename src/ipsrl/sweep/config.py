@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import sha256
 from importlib import import_module
 from itertools import product
@@ -18,7 +17,7 @@ from pydantic import Field
 
 from ipsrl.command import CONFIGURATIONS, configuration
 from ipsrl.config import StrictConfig, brief, read
-from ipsrl.errors import ConfigError, InvalidInput
+from ipsrl.errors import ConfigError, InvalidInput, nearest
 from ipsrl.functions import check_file
 from ipsrl.paths import File, counted_from
 
@@ -132,10 +131,9 @@ def measures_of(sweep: SweepConfig) -> list[str]:
     names = dict(_numbers(package.Result))
     for measure in sweep.measures:
         if not any(re.fullmatch(pattern, measure) for pattern in names.values()):
-            near = get_close_matches(measure, names, n=1, cutoff=0.0)[0]
             raise ConfigError(
-                f"measures: a result of {sweep.train} has no number {measure!r}; the nearest is "
-                f"{near!r}. There are {', '.join(names)}."
+                f"measures: a result of {sweep.train} has no number "
+                f"{measure!r}{nearest(measure, names)}. There are {', '.join(names)}."
             )
     return sweep.measures
 
