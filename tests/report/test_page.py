@@ -152,6 +152,19 @@ def test_a_sweep_has_its_table_and_its_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ([{"kind": "qed"}], '[{kind = "qed"}]'),
+        ({"beta": 0.5}, "{beta = 0.5}"),
+        ([1, 2, 3], "[1, 2, 3]"),  # not an interval
+    ],
+)
+def test_a_key_of_a_sweep_whose_values_are_tables_or_lists_has_a_column(value, shown):
+    row = {"cell": "c", "values": {"key": value}, "runs": ["c"], "failed": {}, "measures": {}}
+    assert table_of("t", [row]).rows == [[shown]]
+
+
+@pytest.mark.parametrize(
     ("sides", "title"),
     [
         ((8, 8), "grpo, ips-grpo (group) on the 8x8 hyper-grid, 3 seeds (2 runs)"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from ipsrl.runs.lock import is_held
 
 _DEPTH = 4  # folders below the one that is named
 _NAMED = 4  # of the runs that have not begun
-_DIGEST = re.compile(r"-[0-9a-f]{8}(?=(,seed=\d+)?$)")  # of the name of a sweep's run
 _CAPTIONS = {"sweep.svg": "Median, range and seeds of every cell"}
 
 
@@ -102,17 +100,9 @@ def find(paths: Sequence[Path]) -> Found:
 
 
 def _named(labels: Mapping[Path, str]) -> dict[str, Path]:
-    """Runs by their labels, without a digest where none is needed, or by their paths."""
-    names = [
-        (_DIGEST.sub("", label) if run.with_name(f"{run.name}.toml").exists() else label,
-         label, str(run))
-        for run, label in labels.items()
-    ]  # fmt: skip
-    same = [Counter(column) for column in zip(*names, strict=True)]
-    return {
-        next(name for name, count in zip(each, same, strict=True) if count[name] == 1): run
-        for run, each in zip(labels, names, strict=True)
-    }
+    """Runs by their labels, or by their paths where two have one label."""
+    same = Counter(labels.values())
+    return {str(run) if same[label] > 1 else label: run for run, label in labels.items()}
 
 
 def _is_run(path: Path) -> bool:

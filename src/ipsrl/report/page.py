@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipsrl.config import toml
 from ipsrl.errors import IpsrlError, MissingExtra, NoRun, RunError
 from ipsrl.report.colours import coloured
 from ipsrl.report.comparison import alike, charts, differing, interval, overview
@@ -203,9 +204,12 @@ def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed.
 
-    A key and a measure may have one name, such as reward.
+    A table or a list is shown as TOML.  A key and a measure may have one name, such as reward.
     """
-    found = dict(row["values"] or {"cell": row["cell"]})
+    found = {
+        key: toml(value) if isinstance(value, list | dict) else value
+        for key, value in (row["values"] or {"cell": row["cell"]}).items()
+    }
     measures = row["measures"].items()
     found |= {f"{name}, result" if name in found else name: value for name, value in measures}
     if failed := row["failed"]:

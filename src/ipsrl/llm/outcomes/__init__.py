@@ -10,7 +10,6 @@ read and never run, in bounded time.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from difflib import get_close_matches
 from typing import Any
 
 from ipsrl.errors import InvalidInput, nearest
