@@ -64,8 +64,9 @@ def test_a_sweep_that_was_stopped_says_what_is_left(tmp_path):
         "The sweep was stopped: 1 of 5 runs have ended; not begun: c, d, e. The command that "
         "began it continues it."
     )
-    write_rows(tmp_path / "sweep", [{"cell": "c", "failed": dict.fromkeys("bcde", "no")}])
-    assert find([tmp_path / "sweep"]).notes == []
+    row = {"cell": "c", "values": {}, "measures": {}, "failed": dict.fromkeys("bcde", "no")}
+    write_rows(tmp_path / "sweep", [row])
+    assert find([tmp_path / "sweep"]).notes == ["The sweep has ended: 4 of 5 runs failed."]
     with locked(tmp_path / "sweep"):  # a sweep of more runs
         (said,) = find([tmp_path / "sweep"]).notes
     assert said == "The sweep is running: 1 of 5 runs have ended."

@@ -105,6 +105,12 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
         )
     found = find(paths)
     views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
+    views = [_crashed(one, found.failed.get(one.label, "")) for one in views]
+    views += [
+        View(label, "", "did not begin", "unknown", alarms=[f"{label} failed: {why}"])
+        for label, why in found.failed.items()
+        if label not in found.runs
+    ]
     views += [_unknown(path, why) for path, why in found.troubles.items()]
     shown = found.tables or found.routes or found.notes
     if not shown and all(view.state == "unknown" for view in views):
@@ -137,6 +143,13 @@ def _read(directory: Path, label: str, among: int) -> View:
         if isinstance(error, MissingExtra) and among == 1:  # nothing is wrong with the run
             raise
         return _unknown(label, str(error))
+
+
+def _crashed(view: View, why: str) -> View:
+    """A run whose process died, which could not say why; its sweep knows."""
+    if not why or view.state != "stopped":
+        return view
+    return replace(view, state="failed", alarms=[*view.alarms, f"The run failed: {why}."])
 
 
 def _unknown(label: str, why: str) -> View:

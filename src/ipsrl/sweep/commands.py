@@ -105,19 +105,23 @@ def sweep(argv: list[str]) -> int:
             loudness = "quiet" if options.quiet else "verbose" if options.verbose else "usual"
             with speaking(loudness), progress("sweep", len(configs)) as advance:
                 done = len(configs) - len(jobs)
-                advance(done, f"{done} of {len(configs)} runs had ended before")
-                for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
-                    done, run = done + 1, job.out.name
-                    if not trouble and not finished(configs[run], job.out):
-                        trouble = "it ended without a result"
-                    if trouble:
-                        failed[run] = trouble
-                        print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
-                    lost = f" ({len(failed)} failed so far)" if failed else ""
-                    advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
-            rows = rows_of(cells, out, measures, failed)
-            write_rows(out, rows)
-            folder.write("sweep.svg", picture(title, rows))
+                advance(done, f"{done} of {len(configs)} runs had ended before" if done else "")
+                rows = rows_of(cells, out, measures, failed)
+                try:
+                    write_rows(out, rows)  # what a report shows of a sweep that goes on or stops
+                    for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
+                        done, run = done + 1, job.out.name
+                        if not trouble and not finished(configs[run], job.out):
+                            trouble = "it ended without a result"
+                        if trouble:
+                            failed[run] = trouble
+                            print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
+                        rows = rows_of(cells, out, measures, failed)
+                        write_rows(out, rows)
+                        lost = f" ({len(failed)} failed so far)" if failed else ""
+                        advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
+                finally:
+                    folder.write("sweep.svg", picture(title, rows))
     if options.json:
         print(json.dumps(rows, indent=2))
     else:

@@ -116,11 +116,12 @@ def rows_of(
       failed: why a run has no result, by its name.
     Returns:
       cell, values by key, runs, failed, and measures: median, low, high and the values over seeds
-      of each, or None where no run has it.
+      of each, or None where no run has it yet.
     """
     rows = []
     for cell in cells:
-        results = [Run.open(out / run).result() for run in cell.runs if run not in failed]
+        ended = [run for run in cell.runs if (out / run / "result.json").exists()]
+        results = [Run.open(out / run).result() for run in ended if run not in failed]
         found = {
             name: [value for result in results for value in _measured(result, name.split("."))]
             for name in measures
