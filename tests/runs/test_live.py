@@ -172,7 +172,7 @@ def test_tensorboard(tmp_path):
     assert [(one.step, one.value) for one in events.Scalars("loss")] == [
         (1, 0.5), (2, 1.0), (3, 1.5)
     ]  # fmt: skip
-    (picture, last) = events.Images("outcomes/picture")
+    (picture, _) = events.Images("outcomes/picture")
     assert picture.encoded_image_string[:4] == b"\x89PNG"
     assert (picture.width, picture.height) == (700, 148)  # 7 x (1 + 2 * .24) inches of 100 dots
     text = events.Tensors("outcomes")[-1].tensor_proto.string_val[0].decode()

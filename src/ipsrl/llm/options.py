@@ -18,7 +18,7 @@ from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
 from ipsrl.config import brief
-from ipsrl.errors import ConfigError, nearest, words
+from ipsrl.errors import ConfigError, RunError, nearest, words
 
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 _Count = Annotated[int, Field(ge=1)]
@@ -60,6 +60,7 @@ def check_fields(fields: dict[str, Any]) -> None:
 
     Raises:
       ConfigError: for the first unknown field or impossible value.
+      RunError: with the pip line, where a package is missing.
     """
     hints = get_type_hints(GRPOConfig)
     for key, value in fields.items():
@@ -75,7 +76,7 @@ def check_fields(fields: dict[str, Any]) -> None:
         if is_word and f'"{value}"' not in inspect.getsource(grpo_trainer):
             raise ConfigError(f"trl.{key} = {brief(value)}: TRL's GRPOTrainer does not know it.")
         if key in _PACKAGES and value and find_spec(_PACKAGES[key][0]) is None:
-            raise ConfigError(_missing(f"trl.{key} = {brief(value)}", *_PACKAGES[key]))
+            raise _missing(f"trl.{key} = {brief(value)}", *_PACKAGES[key])
     if fields.get("max_steps") == 0:
         raise ConfigError("trl.max_steps = 0 trains nothing. Use at least 1.")
 
@@ -84,7 +85,8 @@ def check_start(arguments: Any) -> None:
     """Check that reports, optimiser and learning rates of this GRPOConfig can start.
 
     Raises:
-      ConfigError: with the pip line, where a package is missing.
+      ConfigError: if one of them cannot.
+      RunError: with the pip line, where the package of a report is missing.
     """
     reports = [name for name in arguments.report_to if name != "none"]
     for name in reports:
@@ -92,7 +94,7 @@ def check_start(arguments: Any) -> None:
             near = nearest(name, INTEGRATION_TO_CALLBACK)
             raise ConfigError(f"trl.report_to = {brief(name)} is unknown{near}.")
         if name not in get_available_reporting_integrations():
-            raise ConfigError(_missing(f"trl.report_to = {name!r}", name, name.replace("_", "-")))
+            raise _missing(f"trl.report_to = {name!r}", name, name.replace("_", "-"))
     if arguments.lr_scheduler_kwargs and arguments.lr_scheduler_type in _WITHOUT_OPTIONS:
         raise ConfigError(
             f"trl.lr_scheduler_kwargs = {brief(arguments.lr_scheduler_kwargs)}: "
@@ -122,8 +124,8 @@ def check_start(arguments: Any) -> None:
         ) from None
 
 
-def _missing(option: str, module: str, package: str) -> str:
-    return (
+def _missing(option: str, module: str, package: str) -> RunError:
+    return RunError(
         f"{option} needs {module!r}, which is not installed. Install it with:  "
         f'pip install "{package}"'
     )

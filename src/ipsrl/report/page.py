@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _FILES = Path(__file__).parent / "page_files"
 _MARK = b'<meta name="generator" content="ipsrl">'
 _NAMED = 4  # of a list in the title
+UNREAD = "cannot be read"
+"""Title of what cannot be."""
+
 _TASK = re.compile(r" (on|from) .*")  # of a title, which begins with the method
 _SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
@@ -98,6 +101,8 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
       RunError: if `out` cannot be written, or is a file that is not a report.
     """
     _plotly()
+    if out.is_dir():
+        raise RunError(f"{out} is a folder. Name a file in it: --out {out / 'report.html'}")
     if (out.exists() or out.is_symlink()) and not _is_report(out):
         raise RunError(
             f"{out} exists and is not a report, so it is not overwritten. Name another file with "
@@ -153,7 +158,7 @@ def _crashed(view: View, why: str) -> View:
 
 
 def _unknown(label: str, why: str) -> View:
-    return View(label, "", "cannot be read", "unknown", alarms=[why])
+    return View(label, "", UNREAD, "unknown", alarms=[why])
 
 
 def page(
