@@ -1,7 +1,8 @@
 """The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant.
 
 Exit codes: 0 done; 1 it could not be done, such as without a library or on a full disk; 2 what was
-given is wrong, whether a command, an option, a file, or code of the user; 130 stopped by Ctrl-C.
+given is wrong, whether a command, an option, a file, or code of the user; 130 stopped by Ctrl-C;
+143, of the shell, ended by SIGTERM.
 """
 
 import logging

@@ -2,10 +2,13 @@
 
 import argparse
 import inspect
+import os
 import shlex
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -14,11 +17,12 @@ import tyro
 
 from ipsrl.config import StrictConfig, config_file, read, toml
 from ipsrl.errors import ConfigError
-from ipsrl.options import parse, path_of, say
+from ipsrl.options import loudness_of, parse, path_of, say
 
 if TYPE_CHECKING:
     from ipsrl.runs.loudness import Loudness
 
+SinkName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 C = TypeVar("C", bound=StrictConfig)
 
 CONFIGURATIONS = {
@@ -61,18 +65,32 @@ class Training(Generic[C]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ctrl-C prints how to continue the run; with --json standard output holds nothing else."""
+        """Ctrl-C and SIGTERM print how to continue the run; with --json nothing else is printed."""
         from ipsrl.functions import printing_aside
         from ipsrl.runs import logging_to, speaking
 
         aside = printing_aside() if self.json else nullcontext()
+        before = signal.signal(signal.SIGTERM, partial(self._end, os.getpid()))
         try:
             with aside, speaking(self.loudness), logging_to(self.log_to):
                 yield
         except KeyboardInterrupt:
-            began = (self.out / "config.toml").exists()
-            go_on = f"continue with: {self.prog} --resume {shlex.quote(str(self.out))}"
-            raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
+            raise KeyboardInterrupt(self._stopped) from None
+        finally:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set outside Python
+
+    @property
+    def _stopped(self) -> str:
+        began = (self.out / "config.toml").exists()
+        go_on = f"continue with: {self.prog} --resume {shlex.quote(str(self.out))}"
+        return f"stopped; {go_on if began else 'nothing had begun'}"
+
+    def _end(self, process: int, *_: Any) -> None:
+        """End by SIGTERM, as without this; a process that was forked says nothing."""
+        if os.getpid() == process:
+            os.write(2, f"\n{self.prog}: {self._stopped}\n".encode())
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def say(self, text: str, result: Any) -> None:
         """Print the result, a dataclass, and its folder."""
@@ -112,7 +130,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         if "expected one argument" not in str(error):
             what = str(error)
         raise ConfigError(f"{what}. All options:  {prog} --help") from None
-    loudness = "quiet" if known.quiet else "verbose" if known.verbose else "usual"
+    loudness = loudness_of(known.quiet, known.verbose)
     given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:
         if others or known.config or any(given.values()):
@@ -144,7 +162,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         """Run directory to continue; its configuration is used as it is."""
         json: bool = False
         """Print the result as an object instead of text."""
-        log_to: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ()
+        log_to: tuple[SinkName, ...] = ()
         """Sinks that also get the numbers, tables and pictures of the run."""
         quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
         """Print no progress."""

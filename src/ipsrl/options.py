@@ -114,6 +114,17 @@ def path_of(text: str) -> Path:
     return Path(text)
 
 
+def loudness_of(quiet: bool, verbose: bool) -> Literal["quiet", "usual", "verbose"]:
+    """How loud progress is by --quiet and --verbose.
+
+    Raises:
+      ConfigError: if both are given.
+    """
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose contradict each other. Choose one.")
+    return "quiet" if quiet else "verbose" if verbose else "usual"
+
+
 def _path_rule(
     refused: list[ConfigError], info: PrimitiveTypeInfo
 ) -> PrimitiveConstructorSpec[Path] | None:

@@ -16,6 +16,7 @@ from tiny_grid import files
 from ipsrl.cli import main
 from ipsrl.runs import Folder, Run
 from ipsrl.runs.lock import is_held
+from ipsrl.sweep.jobs import Job
 
 TINY = """
 train = "hypergrid"
@@ -195,6 +196,11 @@ def test_runs_of_another_configuration_are_not_mixed_in(finished, tmp_path, caps
     (out / "method=grpo").symlink_to(finished)
     assert main(["sweep", str(written(tmp_path)), "--out", str(out)]) == 1
     assert "holds a run of another configuration" in capsys.readouterr().err
+
+
+def test_sinks_of_a_sweep_watch_every_run(tmp_path):
+    job = Job("hypergrid", tmp_path / "a", ("tensorboard", "mlflow"))
+    assert job.command()[-3:] == ["--log-to", "tensorboard", "mlflow"]
 
 
 def test_tables_of_other_commands_are_not_overwritten(tmp_path, capsys):

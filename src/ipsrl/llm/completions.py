@@ -201,11 +201,15 @@ def _where(outcome_fn: OutcomeFunction, arguments: dict[str, Any]) -> str:
 def _files(path: Path) -> list[Path]:
     if path.exists() and not path.is_dir():
         return [path]
-    for folder in (path / "trainer" / "completions", path / "completions", path):
+    is_run = (path / "config.toml").is_file()
+    here = () if is_run else (path,)  # tables of other families are not completions
+    for folder in (path / "trainer" / "completions", path / "completions", *here):
         for pattern in ("completions*.parquet", "*.parquet", "*.jsonl"):
             if files := sorted(folder.glob(pattern)):
                 return files
     what = "has no *.parquet or *.jsonl" if path.is_dir() else "does not exist"
+    if is_run:
+        what = "is a run that has logged no completions, which only language models do"
     raise InvalidInput(
         f"{path.absolute()} {what}. Name files of completions, or the output directory of a run "
         "with log_completions=True."
