@@ -65,7 +65,10 @@ class Training(Generic[C]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM print how to continue the run; with --json nothing else is printed."""
+        """Ctrl-C and SIGTERM print how to continue the run.
+
+        With --json standard output holds nothing but the result.
+        """
         from ipsrl.functions import printing_aside
         from ipsrl.runs import logging_to, speaking
 
