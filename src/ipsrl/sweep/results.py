@@ -101,7 +101,10 @@ def show(table: Table) -> None:
     console = Console()
     if not console.is_terminal:  # a pipe has no width; rich would cut at 80
         console.width = Console(width=1000).measure(table).maximum
-    console.print(table)
+    try:
+        console.print(table)
+    except SystemExit:  # rich's, when whoever read it has gone, as `head` does
+        raise BrokenPipeError from None
 
 
 def rows_of(
