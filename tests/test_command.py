@@ -2,17 +2,33 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from helpers import HANGS
 from tiny_grid import TINY, files
 
 from ipsrl.cli import main
 from ipsrl.command import training
 from ipsrl.config import shipped_configs
 from ipsrl.grids import Config
+
+ENDED = """
+import os, signal, sys
+from ipsrl.command import training
+from ipsrl.grids.config import Config
+
+with training(["--out", sys.argv[1]], "ipsrl train hypergrid", Config).running():
+    if (child := os.fork()) == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.waitpid(child, 0)
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
 
 
 def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path):
@@ -24,6 +40,17 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_default(tmp_path):
     assert (written["lr"], written["r2"], written["method"]) == (0.5, 3.0, "grpo")
     assert written["r1"] == Config().r1
     assert written["side"] == 3
+
+
+def test_sigterm_ends_a_run_and_says_once_how_to_continue_it(tmp_path):
+    """The exit status is that of the signal; a process that was forked says nothing."""
+    (tmp_path / "config.toml").touch()
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDED, tmp_path], capture_output=True, text=True, timeout=HANGS
+    )
+    assert ended.returncode == -signal.SIGTERM
+    again = f"continue with: ipsrl train hypergrid --resume {tmp_path}"
+    assert ended.stderr == f"\nipsrl train hypergrid: stopped; {again}\n"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from ipsrl.config import StrictConfig, shipped_configs
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config
 from ipsrl.molecules.config import Config as MoleculesConfig
+from ipsrl.sweep.config import SweepConfig
 
 KEYS = list(Config.model_fields)
 SHIPPED = [
@@ -159,6 +160,21 @@ def test_a_typo_from_python_is_a_config_error_that_names_the_nearest_key(typo):
         Config(**{typo: 1})
     assert repr(typo) in str(raised.value)
     assert repr(right[typo]) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('train = "hypergird"', "; the nearest is 'hypergrid'. Choose among hypergrid, env, llm,"),
+        ('train = "zzz"', ": there is no such choice. Choose among hypergrid, env, llm,"),
+        ("", "the key 'train' must be given"),
+    ],
+)
+def test_a_choice_in_a_file_names_the_nearest_and_all(content, why, tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        SweepConfig.load(file)
 
 
 def test_every_fault_is_named_at_once():

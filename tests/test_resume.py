@@ -336,9 +336,8 @@ def test_a_signal_stops_the_run_and_it_can_be_continued(
     message = process.communicate()[1]
     assert process.returncode == code, message
     assert not Run.open(directory).finished
-    if number == signal.SIGINT:
-        assert f"ipsrl train hypergrid --resume {directory}" in message
-        assert "Traceback" not in message
+    assert f"ipsrl train hypergrid --resume {directory}" in message
+    assert "Traceback" not in message
     assert main(["train", "hypergrid", "--resume", str(directory)]) == 0
     assert differences(directory, in_peace[LONG]) == []
     record_property("figure", f"hypergrid: {signal.Signals(number).name}")

@@ -1,7 +1,8 @@
 """The command `ipsrl`.  A command loads the libraries that it needs, so --help is instant.
 
 Exit codes: 0 done; 1 it could not be done, such as without a library or on a full disk; 2 what was
-given is wrong, whether a command, an option, a file, or code of the user; 130 stopped by Ctrl-C.
+given is wrong, whether a command, an option, a file, or code of the user; 130 stopped by Ctrl-C;
+143, of the shell, ended by SIGTERM.
 """
 
 import logging
@@ -13,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from ipsrl.errors import IpsrlError, words
+from ipsrl.errors import IpsrlError, nearest, words
 from ipsrl.reproduce import ITEMS
 
 
@@ -213,13 +214,8 @@ def _run(argv: list[str]) -> int:
 
 def _nearest(said: Sequence[str]) -> str:
     """The command, or family of commands, that was probably meant, if one is near."""
-    from difflib import get_close_matches
-
     names = [*COMMANDS, *dict.fromkeys(name.partition(" ")[0] for name in COMMANDS)]
-    for typed in (" ".join(said), said[0]):
-        if near := get_close_matches(typed, names, n=1, cutoff=0.6):
-            return f"; the nearest is {near[0]!r}"
-    return ""
+    return nearest(" ".join(said), names) or nearest(said[0], names)
 
 
 def help_(argv: list[str]) -> int:

@@ -2,10 +2,13 @@
 
 import argparse
 import inspect
+import os
 import shlex
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -14,11 +17,12 @@ import tyro
 
 from ipsrl.config import StrictConfig, config_file, read, toml
 from ipsrl.errors import ConfigError
-from ipsrl.options import parse, say
+from ipsrl.options import loudness_of, parse, path_of, say
 
 if TYPE_CHECKING:
     from ipsrl.runs.loudness import Loudness
 
+SinkName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 C = TypeVar("C", bound=StrictConfig)
 
 CONFIGURATIONS = {
@@ -61,18 +65,35 @@ class Training(Generic[C]):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ctrl-C prints how to continue the run; with --json standard output holds nothing else."""
+        """Ctrl-C and SIGTERM print how to continue the run.
+
+        With --json standard output holds nothing but the result.
+        """
         from ipsrl.functions import printing_aside
         from ipsrl.runs import logging_to, speaking
 
         aside = printing_aside() if self.json else nullcontext()
+        before = signal.signal(signal.SIGTERM, partial(self._end, os.getpid()))
         try:
             with aside, speaking(self.loudness), logging_to(self.log_to):
                 yield
         except KeyboardInterrupt:
-            began = (self.out / "config.toml").exists()
-            go_on = f"continue with: {self.prog} --resume {shlex.quote(str(self.out))}"
-            raise KeyboardInterrupt(f"stopped; {go_on if began else 'nothing had begun'}") from None
+            raise KeyboardInterrupt(self._stopped) from None
+        finally:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: set outside Python
+
+    @property
+    def _stopped(self) -> str:
+        began = (self.out / "config.toml").exists()
+        go_on = f"continue with: {self.prog} --resume {shlex.quote(str(self.out))}"
+        return f"stopped; {go_on if began else 'nothing had begun'}"
+
+    def _end(self, process: int, *_: Any) -> None:
+        """End by SIGTERM, as without this; a process that was forked says nothing."""
+        if os.getpid() == process:
+            os.write(2, f"\n{self.prog}: {self._stopped}\n".encode())
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def say(self, text: str, result: Any) -> None:
         """Print the result, a dataclass, and its folder."""
@@ -97,8 +118,8 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     ]
     # The files must be known before the options are read, because they set their defaults.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--config", type=Path)
-    early.add_argument("--resume", type=Path)
+    early.add_argument("--config")
+    early.add_argument("--resume")
     early.add_argument("--json", action="store_true")
     early.add_argument("--log-to", nargs="*", default=[])
     early.add_argument("-q", "--quiet", action="store_true")
@@ -108,8 +129,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
     try:
         known, others = early.parse_known_args(argv)
     except argparse.ArgumentError as error:
-        raise ConfigError(f"{error}. All options:  {prog} --help") from None
-    loudness = "quiet" if known.quiet else "verbose" if known.verbose else "usual"
+        what = f"{error.argument_name} has no value"
+        if "expected one argument" not in str(error):
+            what = str(error)
+        raise ConfigError(f"{what}. All options:  {prog} --help") from None
+    loudness = loudness_of(known.quiet, known.verbose)
     given = {key: getattr(known, key) or [] for key in tables}
     if known.resume is not None:
         if others or known.config or any(given.values()):
@@ -119,10 +143,11 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
             )
         from ipsrl.runs import Run
 
-        run = Run.open(known.resume)
+        directory = path_of(known.resume)
+        run = Run.open(directory)
         run.check_family(model)
         return Training(
-            run.config(model), known.resume, True, known.json, loudness, known.log_to, prog
+            run.config(model), directory, True, known.json, loudness, known.log_to, prog
         )
 
     @dataclass(frozen=True)
@@ -140,7 +165,7 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
         """Run directory to continue; its configuration is used as it is."""
         json: bool = False
         """Print the result as an object instead of text."""
-        log_to: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ()
+        log_to: tuple[SinkName, ...] = ()
         """Sinks that also get the numbers, tables and pictures of the run."""
         quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
         """Print no progress."""
@@ -154,12 +179,13 @@ def training(argv: Sequence[str], prog: str, model: type[C]) -> Training[C]:
             )
     words = list(argv)
     defaults = None
-    if known.config:
-        file = config_file(known.config)
+    if known.config is not None:
+        named = path_of(known.config)
+        file = config_file(named)
         # What a configuration of ours names is the user's, so it lies where the command is given.
         in_file = read(file)  # a table on the command line adds to that of the file
         _check_command(file, in_file, model, prog)
-        defaults = model.load(file, file.parent if file == known.config else Path.cwd())
+        defaults = model.load(file, file.parent if file == named else Path.cwd())
         words = others
         for key in tables:
             added = [pair for pairs in given[key] for pair in pairs]

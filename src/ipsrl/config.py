@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, nearest
 from ipsrl.paths import below, counted_from
 
 __all__ = ["StrictConfig"]
@@ -281,6 +281,12 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     message = _short(problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "extra_forbidden":
         return _unknown(model, key)
+    if problem["type"] == "missing":
+        return f"the key {key!r} must be given"
+    choices = re.findall(r"'([^']*)'", message) if problem["type"] == "literal_error" else []
+    if choices and isinstance(problem["input"], str):
+        near = nearest(problem["input"], choices)
+        message = f"there is no such choice{near}. Choose among {', '.join(choices)}"
     if not key:  # a check across several keys
         return message
     if problem["input"] == "" and problem["type"].endswith("too_short"):

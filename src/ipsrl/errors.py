@@ -15,6 +15,7 @@ of several values keeps them as its arguments, of which pickle makes it again in
 
 import shlex
 import sys
+from collections.abc import Iterable
 
 __all__ = ["ConfigError", "InvalidInput", "IpsrlError", "MissingExtra", "RunError"]
 
@@ -56,6 +57,14 @@ class NoRun(RunError, ValueError):
 def pip_line(extra: str) -> str:
     """What installs an extra beside this very ipsrl, whether a clone or a wheel."""
     return f'{shlex.quote(sys.executable)} -m pip install "ipsrl[{extra}]"'
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Of these names the one that was probably meant, as the end of a clause; "" for none."""
+    from difflib import get_close_matches  # for an error only
+
+    near = get_close_matches(name[:60], list(names), n=1)
+    return f"; the nearest is {near[0]!r}" if near else ""
 
 
 def words(error: BaseException) -> str:

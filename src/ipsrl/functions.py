@@ -72,6 +72,17 @@ def source_file(spec: str) -> str:
     return found.origin if found and found.has_location and found.origin else ""
 
 
+def check_file(spec: str) -> None:
+    """Check that the file is there which "/folder/file.py:function" names; other text is let pass.
+
+    Raises:
+      InvalidInput: if it is not, with the nearest name.
+    """
+    place = Path(spec.rpartition(":")[0])
+    if place.is_absolute() and place.suffix == ".py":
+        _check_there(place)
+
+
 def check_takes(function: Callable[..., Any], arguments: Iterable[str]) -> None:
     """Check that a function can be called with these keywords.
 
@@ -215,6 +226,13 @@ def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        # Without the ending, in which all names are alike.
+        near = _nearest(path.stem, (other.stem for other in path.parent.glob("*.py")), ".py")
+        raise InvalidInput(f"there is no file {str(path.absolute())!r}{near}.")
+
+
 def _load_module(name: str) -> ModuleType:
     _make_importable(Path.cwd())
     try:
@@ -231,10 +249,7 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        # Without the ending, in which all names are alike.
-        near = _nearest(path.stem, (other.stem for other in path.parent.glob("*.py")), ".py")
-        raise InvalidInput(f"there is no file {str(path.absolute())!r}{near}.")
+    _check_there(path)
     path = path.resolve()
     # Another module may have the name of the file, and must stay what it is.
     for name in (path.stem, str(path)):

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from contextvars import ContextVar
 from difflib import get_close_matches
+from functools import partial
 from io import StringIO
 from itertools import islice, pairwise, takewhile
 from pathlib import Path
@@ -25,8 +26,9 @@ from types import UnionType
 from typing import IO, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, nearest
 
 _COLUMN = 26  # where the text of an option begins
 _WIDEST = 100
@@ -81,8 +83,10 @@ def parse(
         print(page(kind, prog, description or inspect.getdoc(kind) or ""), end="")
         raise SystemExit(0)
     said = StringIO()
+    paths, refused = ConstructorRegistry(), []  # of which tyro would not say why
+    paths.primitive_rule(partial(_path_rule, refused))
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), paths:
             return tyro.cli(
                 kind, args=list(argv), prog=prog, default=default,
                 config=(tyro.conf.AvoidSubcommands,),
@@ -90,9 +94,58 @@ def parse(
     except SystemExit as end:
         if not end.code:
             raise
+        if refused:
+            raise refused[0] from None
         options = list(options_of(kind))
         trouble = _mistake(options, argv) or _as_line(said.getvalue(), options)
         raise ConfigError(f"{trouble} All options:  {prog} --help") from None
+
+
+def path_of(text: str) -> Path:
+    """The path that a word of the command line is; "" would be the working directory.
+
+    Raises:
+      ConfigError: if it is empty.
+    """
+    if not text:
+        raise ConfigError(
+            "a path is empty, as a shell variable without a value is. Write the path."
+        )
+    return Path(text)
+
+
+def loudness_of(quiet: bool, verbose: bool) -> Literal["quiet", "usual", "verbose"]:
+    """How loud progress is by --quiet and --verbose.
+
+    Raises:
+      ConfigError: if both are given.
+    """
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose contradict each other. Choose one.")
+    return "quiet" if quiet else "verbose" if verbose else "usual"
+
+
+def _path_rule(
+    refused: list[ConfigError], info: PrimitiveTypeInfo
+) -> PrimitiveConstructorSpec[Path] | None:
+    """How tyro reads a path; what is refused is put into the list."""
+    if info.type is not Path:
+        return None
+
+    def read(words: list[str]) -> Path:
+        try:
+            return path_of(words[0])
+        except ConfigError as error:
+            refused.append(error)
+            raise
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
 
 
 def _as_line(box: str, options: Sequence[Option]) -> str:
@@ -113,8 +166,8 @@ def _mistake(options: Sequence[Option], argv: Sequence[str]) -> str:
     takes = [one for one in options if not one.names]  # words before the first option, in turn
     for i, word in enumerate(argv):
         name, is_set, given = word.partition("=")
-        if not word.startswith("--"):
-            if takes and not any(before.startswith("-") for before in argv[:i]):
+        if not _is_option(word):
+            if takes and not any(map(_is_option, argv[:i])):
                 one = takes[0] if takes[0].many else takes.pop(0)
                 if trouble := _wrong(one, one.value, [word]):
                     return trouble
@@ -122,17 +175,23 @@ def _mistake(options: Sequence[Option], argv: Sequence[str]) -> str:
         name = name.replace("_", "-")
         if name not in named:
             names = [*(one.names[-1] for one in options if one.names), "--help"]
-            near = get_close_matches(name, names, n=1)
-            return f"there is no option {name}{f'; the nearest is {near[0]}' if near else ''}."
+            # Without the hyphens, in which all are alike.
+            near = get_close_matches(name.lstrip("-"), [known[2:] for known in names], n=1)
+            return f"there is no option {name}{f'; the nearest is --{near[0]}' if near else ''}."
         one = named[name]
-        values = takewhile(lambda word: not word.startswith("-"), argv[i + 1 :])
+        values = takewhile(lambda word: not _is_option(word), argv[i + 1 :])
         following = [given] if is_set else list(islice(values, None if one.many else 1))
-        is_last = i + 1 == len(argv) or argv[i + 1].startswith("--")
+        is_last = i + 1 == len(argv) or _is_option(argv[i + 1])
         if one.value and not one.many and is_last and not is_set:
             return f"{name} has no value. Write {name} {one.value}."
         if trouble := _wrong(one, name, following):
             return trouble
     return ""
+
+
+def _is_option(word: str) -> bool:
+    """True for -o and --out, and not for a number below 0."""
+    return word.startswith("--") or (word[:1] == "-" and word[1:2].isalpha())
 
 
 def _wrong(one: Option, name: str, values: Sequence[str]) -> str:
@@ -143,9 +202,8 @@ def _wrong(one: Option, name: str, values: Sequence[str]) -> str:
         except ValueError:
             return f"{name} must be {what}, but is {value!r}."
         if one.choices and value not in one.choices:
-            (near,) = get_close_matches(value, one.choices, n=1, cutoff=0.0)
             among = f" Choose among {', '.join(one.choices)}." if len(one.choices) > 1 else ""
-            return f"{name} has no choice {value!r}; the nearest is {near!r}.{among}"
+            return f"{name} has no choice {value!r}{nearest(value, one.choices)}.{among}"
     return ""
 
 

@@ -434,6 +434,13 @@ def test_folders_without_completions(tmp_path: Path) -> None:
     assert "log.jsonl cannot be read" in refusal(tmp_path)
 
 
+def test_a_run_of_another_family_is_named_as_that(tmp_path: Path) -> None:
+    """Its tables are not completions whose columns have other names."""
+    (tmp_path / "config.toml").touch()
+    pq.write_table(pa.table({"step": [1], "outcome": [2]}), tmp_path / "outcomes.parquet")
+    assert "is a run that has logged no completions" in refusal(tmp_path)
+
+
 # --- outcomes -------------------------------------------------------------------------------------
 
 

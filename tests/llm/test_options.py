@@ -20,7 +20,7 @@ from ipsrl.llm.training import train
         ({"trl": {"num_generation": 8}}, "nearest is 'num_generations'"),
         ({"trl": {"max_steps": "many"}}, "trl.max_steps = 'many'.*integer"),
         *(
-            ({"trl": {"report_to": report}}, f"report_to.*{named}.*pip install")
+            ({"trl": {"report_to": report}}, f"report_to.*needs '{named}'.*pip install")
             for report, named in (
                 ("wandb", "wandb"), ("trackio", "trackio"),
                 (["none", "mlflow"], "mlflow"), ("comet_ml", "comet_ml"),
@@ -28,9 +28,9 @@ from ipsrl.llm.training import train
         ),
         ({"trl": {"report_to": "tensorbord"}}, "unknown; the nearest is 'tensorboard'"),
         ({"trl": {"report_to": ""}}, "unknown"),
-        ({"trl": {"use_vllm": True}}, r'use_vllm.*pip install "trl\[vllm\]"'),
-        ({"trl": {"use_liger_kernel": True}}, 'pip install "liger-kernel"'),
-        ({"trl": {"deepspeed": "ds.json"}}, 'pip install "deepspeed"'),
+        ({"trl": {"use_vllm": True}}, r'use_vllm.*needs.*pip install "trl\[vllm\]"'),
+        ({"trl": {"use_liger_kernel": True}}, 'needs.*pip install "liger-kernel"'),
+        ({"trl": {"deepspeed": "ds.json"}}, 'needs.*pip install "deepspeed"'),
         ({"trl": {"optim": "lomo"}}, "lomo.*pip install"),
         ({"trl": {"optim": "galore_adamw"}}, "(?i)galore.*pip install"),
         ({"trl": {"optim": "grokadamw"}}, "grokadamw.*pip install"),

@@ -41,7 +41,7 @@ def test_what_was_written_as_an_object(grid, tmp_path, capsys):
     out = str(tmp_path / "page.html")
     assert main(["report", str(grid), str(tmp_path / "stopped"), "-o", out, "--json"]) == 0
     states = {"run": "ended", "stopped": "stopped"}
-    assert json.loads(capsys.readouterr().out) == {"out": out, "runs": states}
+    assert json.loads(capsys.readouterr().out) == {"out": out, "runs": states, "unread": {}}
 
 
 def test_the_short_option_names_the_file(grid, tmp_path):
@@ -59,8 +59,10 @@ def test_a_path_without_a_run_is_told_and_alone_is_a_wrong_call(grid, tmp_path, 
     assert main(["report", typo]) == 2
     assert f"{typo} does not exist" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    assert main(["report", typo, str(grid), "-o", out]) == 0
-    assert f"ipsrl report: {typo} does not exist" in capsys.readouterr().err
+    assert main(["report", typo, str(grid), "-o", out, "--json"]) == 1
+    said = capsys.readouterr()
+    assert f"ipsrl report: {typo} does not exist" in said.err
+    assert f"{typo} does not exist" in json.loads(said.out)["unread"][typo]
     assert f"{typo} does not exist" in (tmp_path / "page.html").read_text()
 
 
@@ -72,7 +74,7 @@ def test_a_run_that_has_not_ended_is_shown(tmp_path, capsys):
     assert "--resume" in page
 
 
-@pytest.mark.parametrize("name", ["page.html", "result.json", "metrics.jsonl", "checkpoints"])
+@pytest.mark.parametrize("name", ["page.html", "result.json", "metrics.jsonl"])
 def test_nothing_but_a_report_is_overwritten(name, grid, tmp_path, capsys):
     """Not a file of the user's, and none that the run wrote."""
     run, out = tmp_path / "run", tmp_path / "run" / name
@@ -82,6 +84,16 @@ def test_nothing_but_a_report_is_overwritten(name, grid, tmp_path, capsys):
     assert main(["report", str(run), "-o", str(out)]) == 1
     assert f"{out} exists and is not a report" in capsys.readouterr().err
     assert (out.is_file() and out.read_bytes()) == before
+
+
+def test_the_page_is_a_file_in_a_folder_that_is_there(grid, tmp_path, capsys):
+    for out, why in (
+        (tmp_path, f"{tmp_path} is a folder. Name a file in it: --out {tmp_path}/report.html"),
+        (tmp_path / "no" / "x.html", f"{tmp_path}/no is not a folder. Make it"),
+    ):
+        assert main(["report", str(grid), "-o", str(out)]) == 1
+        assert why in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_page_of_ours_is_written_again_wherever_it_lies(grid, tmp_path):

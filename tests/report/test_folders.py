@@ -18,14 +18,11 @@ def test_runs_of_a_folder_are_called_by_their_place(tmp_path):
     assert found["a"] == tmp_path / "a"
 
 
-def test_the_digest_of_a_cell_is_shown_where_it_tells_cells_apart(tmp_path):
-    """A sweep writes the configuration of a run beside it; a folder of the user's has none."""
-    names = ["a=_b-00000000,seed=1", "a=c_d-0000000a", "a=c_d-0000000b", "mine-0000000c"]
-    for name in names:
+def test_runs_of_one_label_are_called_by_their_paths(tmp_path):
+    for name in ("one/a/run", "two/a/run"):
         runs.lm_run(tmp_path / name, steps=1).close()
-        if name != names[-1]:
-            (tmp_path / f"{name}.toml").touch()
-    assert list(find([tmp_path]).runs) == ["a=_b,seed=1", *names[1:]]
+    found = find([tmp_path / "one" / "a", tmp_path / "two" / "a"]).runs
+    assert list(found) == [str(tmp_path / name / "a" / "run") for name in ("one", "two")]
 
 
 def test_the_run_within_a_run_is_a_part_of_it(tmp_path):
@@ -67,8 +64,9 @@ def test_a_sweep_that_was_stopped_says_what_is_left(tmp_path):
         "The sweep was stopped: 1 of 5 runs have ended; not begun: c, d, e. The command that "
         "began it continues it."
     )
-    write_rows(tmp_path / "sweep", [{"cell": "c", "failed": dict.fromkeys("bcde", "no")}])
-    assert find([tmp_path / "sweep"]).notes == []
+    row = {"cell": "c", "values": {}, "measures": {}, "failed": dict.fromkeys("bcde", "no")}
+    write_rows(tmp_path / "sweep", [row])
+    assert find([tmp_path / "sweep"]).notes == ["The sweep has ended: 4 of 5 runs failed."]
     with locked(tmp_path / "sweep"):  # a sweep of more runs
         (said,) = find([tmp_path / "sweep"]).notes
     assert said == "The sweep is running: 1 of 5 runs have ended."

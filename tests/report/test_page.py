@@ -151,6 +151,36 @@ def test_a_sweep_has_its_table_and_its_picture(tmp_path):
     assert b64decode(picture["src"].removeprefix("data:image/svg+xml;base64,")) == b"<svg/>"
 
 
+def test_runs_of_a_sweep_that_failed_are_red_whether_they_began_or_not(tmp_path):
+    """A process that dies says nothing in its run; a picture of no value is left out."""
+    sweep = tmp_path / "sweep"
+    Folder.make(sweep)
+    runs.lm_run(sweep / "a", steps=1).close()
+    row = {"cell": "c", "values": {}, "measures": {"best": None}}
+    write_rows(sweep, [row | {"failed": {"a": "ended with code 3", "b": "it said nothing"}}])
+    Folder(sweep).write("sweep.svg", b"<svg/>")
+    shown = report(tmp_path, sweep).data
+    found = {one["label"]: (one["state"], one["alarms"]) for one in shown["runs"]}
+    assert found == {
+        "a": ("failed", ["The run failed: ended with code 3."]),
+        "b": ("unknown", ["b failed: it said nothing"]),
+    }
+    assert shown["pictures"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ([{"kind": "qed"}], '[{"kind" = "qed"}]'),
+        ({"beta": 0.5}, '{"beta" = 0.5}'),
+        ([1, 2, 3], "[1, 2, 3]"),  # not an interval
+    ],
+)
+def test_a_key_of_a_sweep_whose_values_are_tables_or_lists_has_a_column(value, shown):
+    row = {"cell": "c", "values": {"key": value}, "runs": ["c"], "failed": {}, "measures": {}}
+    assert table_of("t", [row]).rows == [[shown]]
+
+
 @pytest.mark.parametrize(
     ("sides", "title"),
     [

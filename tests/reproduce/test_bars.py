@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipsrl.config import shipped_configs
-from ipsrl.errors import ConfigError
+from ipsrl.errors import RunError
 from ipsrl.grids import Config
 from ipsrl.reproduce import bars, reproduce
 
@@ -40,7 +40,7 @@ def test_a_record_stands_for_a_run_that_is_gone(monkeypatch, tmp_path) -> None:
     assert not (kept / "toy").exists()
 
     file.write_text(Config(**TOY | {"seeds": 3}).dump())
-    with pytest.raises(ConfigError, match="toy.json holds the result of another configuration"):
+    with pytest.raises(RunError, match="toy.json holds the result of another configuration"):
         reproduce("grid-bars", "cpu", kept)
 
 

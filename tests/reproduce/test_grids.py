@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from ipsrl.config import shipped_configs
-from ipsrl.errors import ConfigError
+from ipsrl.errors import RunError
 from ipsrl.grids import Config
 from ipsrl.reproduce import ITEMS, Item, grids, reproduce
 from ipsrl.reproduce.grids import Cells
@@ -114,7 +114,7 @@ def test_a_run_of_another_configuration_is_not_mixed_in(toy_item, tmp_path):
     out = tmp_path / "out"
     reproduce("toy", "quick", out)
     before = contents(out)
-    with pytest.raises(ConfigError, match=r"2d-ours holds a run of another configuration.*--out"):
+    with pytest.raises(RunError, match=r"2d-ours holds a run of another configuration.*--out"):
         reproduce("toy", "paper", out)
     assert contents(out) == before
 

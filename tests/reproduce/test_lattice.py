@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from ipsrl.cli import main
-from ipsrl.errors import ConfigError
+from ipsrl.errors import RunError
 from ipsrl.grids import LatticeConfig
 from ipsrl.report.lattice import shares_of_a
 from ipsrl.reproduce import lattice, reproduce
@@ -70,7 +70,7 @@ def test_finished_variants_are_used_again(figure_3):
 
 def test_the_quick_preset_is_not_mixed_with_the_full_one(figure_3):
     before = contents(figure_3)
-    with pytest.raises(ConfigError, match=r"holds a run of another configuration.*--out"):
+    with pytest.raises(RunError, match=r"holds a run of another configuration.*--out"):
         reproduce("figure-3", "quick", figure_3)
     assert contents(figure_3) == before
 

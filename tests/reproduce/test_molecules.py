@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ipsrl.config import shipped_configs
-from ipsrl.errors import ConfigError, RunError
+from ipsrl.errors import RunError
 from ipsrl.molecules import ComponentConfig, Config, Scoring
 from ipsrl.molecules.molecule import similarities
 from ipsrl.reproduce.molecules import (
@@ -119,7 +119,7 @@ def test_a_record_is_of_one_configuration(small_prior, tmp_path):
     settings = {"prior": str(small_prior), "batch": 16, "augmentations": 0}
     small, large = Config(budget=20, **settings), Config(budget=40, **settings)
     first = record(tmp_path / "one", "cell", small, nothing)
-    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+    with pytest.raises(RunError, match="holds a run of another configuration"):
         record(tmp_path / "one", "cell", large, nothing)
     (tmp_path / "two").mkdir()
     shutil.copy(tmp_path / "one" / "records.jsonl", tmp_path / "two")

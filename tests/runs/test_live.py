@@ -81,7 +81,10 @@ def sinks(monkeypatch):
 
 
 def test_numbers_tables_and_pictures_arrive_in_order(sinks, tmp_path):
-    """Outcome 7 came three times with rewards 1, 2, 3: 2 on average.  One picture in 30 s."""
+    """Outcome 7 came three times with rewards 1, 2, 3: 2 on average.
+
+    There is one picture in 30 s, and one of the end.
+    """
     made(tmp_path / "run", ["json"])
     table = ["seed", "outcome", "count", "mean_reward"], [[0, 7, 3, 2.0], [0, 3, 1, 4.0]]
     assert Heard.calls == [
@@ -93,6 +96,7 @@ def test_numbers_tables_and_pictures_arrive_in_order(sinks, tmp_path):
         ("outcomes", 2, *table),
         ("scalars", 3, {"loss": 1.5}),
         ("outcomes", 3, *table),
+        ("outcomes/picture", 3, b"\x89PNG"),
         ("closes",),
     ]
 
@@ -168,7 +172,7 @@ def test_tensorboard(tmp_path):
     assert [(one.step, one.value) for one in events.Scalars("loss")] == [
         (1, 0.5), (2, 1.0), (3, 1.5)
     ]  # fmt: skip
-    (picture,) = events.Images("outcomes/picture")
+    (picture, _) = events.Images("outcomes/picture")
     assert picture.encoded_image_string[:4] == b"\x89PNG"
     assert (picture.width, picture.height) == (700, 148)  # 7 x (1 + 2 * .24) inches of 100 dots
     text = events.Tensors("outcomes")[-1].tensor_proto.string_val[0].decode()

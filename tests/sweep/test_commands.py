@@ -14,8 +14,9 @@ from helpers import HANGS
 from tiny_grid import files
 
 from ipsrl.cli import main
-from ipsrl.runs import Run
+from ipsrl.runs import Folder, Run
 from ipsrl.runs.lock import is_held
+from ipsrl.sweep.jobs import Job
 
 TINY = """
 train = "hypergrid"
@@ -45,7 +46,7 @@ def test_runs_are_made_once_and_compared(tmp_path, monkeypatch, capfd):
     words = ["sweep", str(written(tmp_path)), "--workers", "1", "--json"]
     assert main([*words, "-v"]) == 0
     told = capfd.readouterr()
-    assert "sweep: 0% 0 of 2 runs had ended before" in told.err
+    assert "sweep: 0% \n" in told.err  # and not that 0 runs had ended before
     assert "sweep: 50% method=grpo ended" in told.err  # which run each line is about
     rows = json.loads(told.out)
     out = tmp_path / "runs" / "tiny"
@@ -193,5 +194,27 @@ def test_runs_of_another_configuration_are_not_mixed_in(finished, tmp_path, caps
     out = tmp_path / "out"
     out.mkdir()
     (out / "method=grpo").symlink_to(finished)
-    assert main(["sweep", str(written(tmp_path)), "--out", str(out)]) == 2
+    assert main(["sweep", str(written(tmp_path)), "--out", str(out)]) == 1
     assert "holds a run of another configuration" in capsys.readouterr().err
+
+
+def test_sinks_of_a_sweep_watch_every_run(tmp_path):
+    job = Job("hypergrid", tmp_path / "a", ("tensorboard", "mlflow"))
+    assert job.command()[-3:] == ["--log-to", "tensorboard", "mlflow"]
+
+
+def test_tables_of_other_commands_are_not_overwritten(tmp_path, capsys):
+    """Rows of an item have no failures, and a table that nobody listed is the user's."""
+    file, item, mine = written(tmp_path), tmp_path / "item", tmp_path / "mine"
+    folder = Folder.make(item)
+    for name in ("table.json", "index.html"):
+        folder.write(name, b"[{}]")
+    mine.mkdir()
+    (mine / "table.json").write_text("[{}]")
+    for out, why in ((item, "holds the table of `ipsrl reproduce`"), (mine, "is in the way")):
+        assert main(["sweep", str(file), "--out", str(out)]) == 1
+        assert why in capsys.readouterr().err
+        assert (out / "table.json").read_text() == "[{}]"
+    Folder.make(tmp_path / "swept").write("sweep.svg", b"")
+    assert main(["reproduce", "figure-3", "--out", str(tmp_path / "swept")]) == 1
+    assert "holds the table of `ipsrl sweep`" in capsys.readouterr().err

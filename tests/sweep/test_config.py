@@ -5,7 +5,7 @@ import pytest
 from ipsrl.errors import ConfigError
 from ipsrl.grids import Config as Grid
 from ipsrl.llm import Config as LLM
-from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
+from ipsrl.sweep.config import SweepConfig, cells_of, check_functions, measures_of
 
 
 def cells(folder, **keys):
@@ -47,6 +47,39 @@ def test_a_file_is_the_base_and_config_wins(tmp_path):
     base = str(tmp_path / "base.toml")
     (cell,) = cells(tmp_path, train="hypergrid", base=base, config={"side": 5})
     assert cell.runs == {"all": Grid(side=5, r2=3.0, seeds=1)}
+
+
+def test_paths_in_the_base_count_from_its_folder(tmp_path):
+    """Those in the sweep win, and count from the folder of the sweep."""
+    inner = tmp_path / "base"
+    inner.mkdir()
+    (inner / "r.py").touch()
+    (tmp_path / "mine.py").touch()
+    (inner / "b.toml").write_text(
+        'dataset = "d.jsonl"\nreward = ["r.py:f"]\n[trl]\ndeepspeed = "deep.json"\n'
+    )
+    found = cells(
+        tmp_path, train="llm", base=str(inner / "b.toml"), config={"trl": {"max_steps": 3}},
+        grid={"outcome": ["text", "mine.py:f"]},
+    )  # fmt: skip
+    configs = [config for cell in found for config in cell.runs.values()]
+    assert [config.outcome for config in configs] == ["text", f"{tmp_path / 'mine.py'}:f"]
+    for config in configs:
+        assert config.dataset == str(inner / "d.jsonl")
+        assert config.reward == [f"{inner / 'r.py'}:f"]
+        assert config.trl == {"deepspeed": str(inner / "deep.json"), "max_steps": 3}
+
+
+def test_a_function_in_a_file_that_is_not_there_is_refused(tmp_path):
+    """Also in a table within a list, with the name of the run and the nearest file."""
+    (tmp_path / "score.py").touch()
+    of = [[{"kind": "function", "function": f"{name}.py:f"}] for name in ("score", "scor")]
+    (there, missing) = cells(tmp_path, train="molecules", grid={"components": of})
+    for run, config in there.runs.items():
+        check_functions(run, config.model_dump())
+    for run, config in missing.runs.items():
+        with pytest.raises(ConfigError, match=r"run comp.*/scor\.py'; the nearest is 'score\.py'"):
+            check_functions(run, config.model_dump())
 
 
 def test_names_of_cells_are_names_of_folders_and_differ(tmp_path):
@@ -101,9 +134,15 @@ def test_a_number_of_a_result_is_a_measure(train, measure):
         ("hypergrid", "modes_total.0", "modes_total"),
         ("llm", "rewards", "reward"),
         ("hypospace", "test.recovery_rate", "test.recovery_rate.0"),
-        ("molecules", "ended", "restored"),  # which is text
+        ("molecules", "hit", "hits"),
     ],
 )
 def test_what_no_result_has_is_refused_with_the_nearest(train, measure, nearest):
     with pytest.raises(ConfigError, match=f"no number '{measure}'; the nearest is '{nearest}'"):
         measures_of(SweepConfig(train=train, measures=[measure]))
+
+
+def test_text_in_a_result_is_not_a_measure():
+    """`ended` is text, and no number is called anything like it."""
+    with pytest.raises(ConfigError, match="no number 'ended'. There are calls, failed"):
+        measures_of(SweepConfig(train="molecules", measures=["ended"]))

@@ -1,5 +1,8 @@
 """What runs found: intervals over seeds, and tables."""
 
+import os
+import sys
+
 import pytest
 from rich.table import Table
 
@@ -18,6 +21,16 @@ def test_a_wide_table_is_not_cut_in_a_pipe(capsys):
     show(table)
     head, body = (line for line in capsys.readouterr().out.splitlines() if "heading" in line)
     assert all(word in head and word in body for word in words)
+
+
+def test_a_table_that_nobody_reads_is_a_broken_pipe(monkeypatch):
+    """Which the command ends with quietly; rich would exit."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(BrokenPipeError):
+            show(Table("a"))
 
 
 @pytest.mark.parametrize(

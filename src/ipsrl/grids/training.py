@@ -109,7 +109,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             for seed, recent in enumerate(recents):
                 recent.ids = summary.pop(f"recent.{seed}")
         run_chunk = loop.run.lower(carry, seeds, done).compile()
-        advance(done, "compiled")
+        advance(done, "training")
         while done < config.iterations:
             carry, chunk = run_chunk(carry, seeds, done)
             ends = np.arange(done, config.iterations, config.eval_every) + config.eval_every

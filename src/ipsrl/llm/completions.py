@@ -15,7 +15,6 @@ import codecs
 import json
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from reprlib import repr as short
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ipsrl.errors import InvalidInput, words
+from ipsrl.errors import InvalidInput, nearest, words
 from ipsrl.functions import calling, check_takes, name_of, one_each, printing_aside
 from ipsrl.llm.grouping import prompt_key
 from ipsrl.llm.outcomes import load_outcome
@@ -202,11 +201,15 @@ def _where(outcome_fn: OutcomeFunction, arguments: dict[str, Any]) -> str:
 def _files(path: Path) -> list[Path]:
     if path.exists() and not path.is_dir():
         return [path]
-    for folder in (path / "trainer" / "completions", path / "completions", path):
+    is_run = (path / "config.toml").is_file()
+    here = () if is_run else (path,)  # tables of other families are not completions
+    for folder in (path / "trainer" / "completions", path / "completions", *here):
         for pattern in ("completions*.parquet", "*.parquet", "*.jsonl"):
             if files := sorted(folder.glob(pattern)):
                 return files
     what = "has no *.parquet or *.jsonl" if path.is_dir() else "does not exist"
+    if is_run:
+        what = "is a run that has logged no completions, which only language models do"
     raise InvalidInput(
         f"{path.absolute()} {what}. Name files of completions, or the output directory of a run "
         "with log_completions=True."
@@ -287,9 +290,8 @@ def _check_columns(path: Path, names: Collection[str], kept: Container[str | Non
 def _check_column(what: str, name: str, names: Iterable[str]) -> None:
     if name not in names:
         known = [f"{known:.40}" for known in islice(names, 20)]
-        near = get_close_matches(name, known, n=1, cutoff=0.0)
         raise InvalidInput(
-            f"{what} has no column {name!r}; the nearest is {near[0]!r} "
+            f"{what} has no column {name!r}{nearest(name, known)} "
             f"(of {', '.join(known)}). Rename the column."
         )
 

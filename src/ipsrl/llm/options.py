@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_type_hints
@@ -19,7 +18,7 @@ from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
 from ipsrl.config import brief
-from ipsrl.errors import ConfigError, words
+from ipsrl.errors import ConfigError, RunError, nearest, words
 
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
 _Count = Annotated[int, Field(ge=1)]
@@ -61,14 +60,12 @@ def check_fields(fields: dict[str, Any]) -> None:
 
     Raises:
       ConfigError: for the first unknown field or impossible value.
+      RunError: with the pip line, where a package is missing.
     """
     hints = get_type_hints(GRPOConfig)
     for key, value in fields.items():
         if key not in hints:
-            near = difflib.get_close_matches(key[:60], hints, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"trl has no key {brief(key)} in GRPOConfig; the nearest is {near!r}."
-            )
+            raise ConfigError(f"trl has no key {brief(key)} in GRPOConfig{nearest(key, hints)}.")
         try:
             for kind in (hints[key], *([_RANGES[key]] if key in _RANGES else [])):
                 TypeAdapter(kind, config=_STRICT).validate_python(value)
@@ -79,7 +76,7 @@ def check_fields(fields: dict[str, Any]) -> None:
         if is_word and f'"{value}"' not in inspect.getsource(grpo_trainer):
             raise ConfigError(f"trl.{key} = {brief(value)}: TRL's GRPOTrainer does not know it.")
         if key in _PACKAGES and value and find_spec(_PACKAGES[key][0]) is None:
-            raise ConfigError(_missing(f"trl.{key} = {brief(value)}", *_PACKAGES[key]))
+            raise _missing(f"trl.{key} = {brief(value)}", *_PACKAGES[key])
     if fields.get("max_steps") == 0:
         raise ConfigError("trl.max_steps = 0 trains nothing. Use at least 1.")
 
@@ -88,15 +85,16 @@ def check_start(arguments: Any) -> None:
     """Check that reports, optimiser and learning rates of this GRPOConfig can start.
 
     Raises:
-      ConfigError: with the pip line, where a package is missing.
+      ConfigError: if one of them cannot.
+      RunError: with the pip line, where the package of a report is missing.
     """
     reports = [name for name in arguments.report_to if name != "none"]
     for name in reports:
         if name not in INTEGRATION_TO_CALLBACK:
-            near = difflib.get_close_matches(name, INTEGRATION_TO_CALLBACK, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"trl.report_to = {brief(name)} is unknown; the nearest is {near!r}.")
+            near = nearest(name, INTEGRATION_TO_CALLBACK)
+            raise ConfigError(f"trl.report_to = {brief(name)} is unknown{near}.")
         if name not in get_available_reporting_integrations():
-            raise ConfigError(_missing(f"trl.report_to = {name!r}", name, name.replace("_", "-")))
+            raise _missing(f"trl.report_to = {name!r}", name, name.replace("_", "-"))
     if arguments.lr_scheduler_kwargs and arguments.lr_scheduler_type in _WITHOUT_OPTIONS:
         raise ConfigError(
             f"trl.lr_scheduler_kwargs = {brief(arguments.lr_scheduler_kwargs)}: "
@@ -126,8 +124,8 @@ def check_start(arguments: Any) -> None:
         ) from None
 
 
-def _missing(option: str, module: str, package: str) -> str:
-    return (
+def _missing(option: str, module: str, package: str) -> RunError:
+    return RunError(
         f"{option} needs {module!r}, which is not installed. Install it with:  "
         f'pip install "{package}"'
     )

@@ -258,8 +258,15 @@ class _Recorder(TrainerCallback):
             if self.run.is_watched:
                 self._show_outcomes()
 
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.run.is_watched:
+            self._show_outcomes()
+
     def _show_outcomes(self) -> None:
-        """Show the answers of the last step in TRL's table of completions, with their counts."""
+        """Show the answers of the last step in TRL's table of completions, with their counts.
+
+        TRL writes those of a step after it has logged it.
+        """
         if not (logged := sorted((self.run.directory / "trainer").glob("completions/*.parquet"))):
             return
         table = pq.read_table(logged[-1])

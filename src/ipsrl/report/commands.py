@@ -29,10 +29,14 @@ def report(argv: list[str]) -> int:
     if not options.runs:
         print("ipsrl report: name at least one run directory", file=sys.stderr)
         return 2
-    from ipsrl.errors import NoRun
+    from ipsrl.errors import NoRun, RunError
     from ipsrl.report.folders import going_on
-    from ipsrl.report.page import write_report
+    from ipsrl.report.page import UNREAD, write_report
 
+    if options.out and not options.out.parent.is_dir():
+        raise RunError(
+            f"--out {options.out}: {options.out.parent} is not a folder. Make it, or name another."
+        )
     told: set[str] = set()
     while True:
         began = time.monotonic()
@@ -59,8 +63,9 @@ def report(argv: list[str]) -> int:
             print(f"{done}; again while runs go on", file=sys.stderr, flush=True)
         time.sleep(max(pause, 3 * (time.monotonic() - began)))  # little beside the runs
     states = {view.label: view.state for view in views}
-    say(done, {"out": str(out), "runs": states}, options.json)
-    return 0
+    unread = {view.label: " ".join(view.alarms) for view in views if view.title == UNREAD}
+    say(done, {"out": str(out), "runs": states, "unread": unread}, options.json)
+    return 1 if unread else 0
 
 
 def diagnose(argv: list[str]) -> int:

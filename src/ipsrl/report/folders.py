@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from ipsrl.runs.lock import is_held
 
 _DEPTH = 4  # folders below the one that is named
 _NAMED = 4  # of the runs that have not begun
-_DIGEST = re.compile(r"-[0-9a-f]{8}(?=(,seed=\d+)?$)")  # of the name of a sweep's run
 _CAPTIONS = {"sweep.svg": "Median, range and seeds of every cell"}
 
 
@@ -28,7 +26,8 @@ class Found:
     """Runs by label; of items and sweeps their tables, and their pictures by caption; routes.
 
     Attributes:
-      notes: how far sweeps are that have not ended.
+      notes: how far sweeps are that have not ended, or not well.
+      failed: by the label of a sweep's run, why it failed.
       troubles: by path, why it has nothing to show or a part of it cannot be read.
     """
 
@@ -38,6 +37,7 @@ class Found:
     routes: Sequence[Routes]
     troubles: Mapping[str, str]
     notes: Sequence[str]
+    failed: Mapping[str, str]
 
 
 def going_on(paths: Sequence[Path]) -> bool:
@@ -58,6 +58,7 @@ def find(paths: Sequence[Path]) -> Found:
     syntheses: list[Routes] = []
     troubles: dict[str, str] = {}
     notes: list[str] = []
+    failed: dict[str, str] = {}
     for path in paths:
         before = "" if len(paths) == 1 else f"{path.resolve().name}/"
         inside = list(filter(_is_run, _folders(path, _DEPTH)))
@@ -79,7 +80,10 @@ def find(paths: Sequence[Path]) -> Found:
             notes.append(f"{before}{note}")
         if is_item:
             tables[path.resolve().name] = rows
-            for picture in (*sorted(path.glob("index-*.png")), *path.glob("sweep.svg")):
+            failed |= {f"{before}{run}": why for run, why in _failed(rows).items()}
+            drawn = any(any(row["measures"].values()) for row in filter(_is_swept, rows))
+            swept = path.glob("sweep.svg") if drawn else ()
+            for picture in (*sorted(path.glob("index-*.png")), *swept):
                 caption = _CAPTIONS.get(picture.name, picture.stem.removeprefix("index-"))
                 pictures[f"{before}{caption}"] = picture.read_bytes()
         elif not (inside or is_routes or note):
@@ -98,21 +102,14 @@ def find(paths: Sequence[Path]) -> Found:
         syntheses,
         troubles,
         notes,
+        failed,
     )
 
 
 def _named(labels: Mapping[Path, str]) -> dict[str, Path]:
-    """Runs by their labels, without a digest where none is needed, or by their paths."""
-    names = [
-        (_DIGEST.sub("", label) if run.with_name(f"{run.name}.toml").exists() else label,
-         label, str(run))
-        for run, label in labels.items()
-    ]  # fmt: skip
-    same = [Counter(column) for column in zip(*names, strict=True)]
-    return {
-        next(name for name, count in zip(each, same, strict=True) if count[name] == 1): run
-        for run, each in zip(labels, names, strict=True)
-    }
+    """Runs by their labels, or by their paths where two have one label."""
+    same = Counter(labels.values())
+    return {str(run) if same[label] > 1 else label: run for run, label in labels.items()}
 
 
 def _is_run(path: Path) -> bool:
@@ -142,12 +139,22 @@ def _is_item(path: Path) -> bool:
     )
 
 
+def _failed(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Why runs of a sweep failed, by their names; empty for the rows of an item."""
+    return {run: why for row in rows if _is_swept(row) for run, why in row["failed"].items()}
+
+
+def _is_swept(row: Mapping[str, Any]) -> bool:
+    """True for a row as `sweep.results.rows_of` makes it."""
+    return row.keys() >= {"values", "measures", "failed"}
+
+
 def _of_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
-    """How far a sweep is, in words; "" if it has ended, or there is none.
+    """How far a sweep is, in words; "" if it has ended well, or there is none.
 
     Args:
       path: its folder, where its list of files names all runs from the start.
-      rows: its table, which it writes last.
+      rows: its table.
     """
     folder = Folder(path)
     names = sorted(name[:-1] for name in folder.listed if name.endswith("/"))
@@ -155,12 +162,14 @@ def _of_sweep(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     if not runs:
         return ""
     ended = [name for name in runs if (path / name / "result.json").exists()]
-    failed = {name for row in rows for name in row.get("failed") or ()}
+    failed = {*_failed(rows)}
     left = sorted({*runs} - {*ended} - failed)
     if is_held(path):
         state, then = "is running", ""
     elif left:
         state, then = "was stopped", " The command that began it continues it."
+    elif failed:
+        return f"The sweep has ended: {len(failed)} of {len(runs)} runs failed."
     else:
         return ""
     said = f"The sweep {state}: {len(ended)} of {len(runs)} runs have ended"

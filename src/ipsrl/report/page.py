@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipsrl.config import toml
 from ipsrl.errors import IpsrlError, MissingExtra, NoRun, RunError
 from ipsrl.report.colours import coloured
 from ipsrl.report.comparison import alike, charts, differing, interval, overview
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _FILES = Path(__file__).parent / "page_files"
 _MARK = b'<meta name="generator" content="ipsrl">'
 _NAMED = 4  # of a list in the title
+UNREAD = "cannot be read"
+"""Title of what cannot be."""
+
 _TASK = re.compile(r" (on|from) .*")  # of a title, which begins with the method
 _SCRIPTS = ("elements.js", "charts.js", "answers.js", "gallery.js", "page.js")  # in this order
 
@@ -97,6 +101,8 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
       RunError: if `out` cannot be written, or is a file that is not a report.
     """
     _plotly()
+    if out.is_dir():
+        raise RunError(f"{out} is a folder. Name a file in it: --out {out / 'report.html'}")
     if (out.exists() or out.is_symlink()) and not _is_report(out):
         raise RunError(
             f"{out} exists and is not a report, so it is not overwritten. Name another file with "
@@ -104,6 +110,12 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
         )
     found = find(paths)
     views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
+    views = [_crashed(one, found.failed.get(one.label, "")) for one in views]
+    views += [
+        View(label, "", "did not begin", "unknown", alarms=[f"{label} failed: {why}"])
+        for label, why in found.failed.items()
+        if label not in found.runs
+    ]
     views += [_unknown(path, why) for path, why in found.troubles.items()]
     shown = found.tables or found.routes or found.notes
     if not shown and all(view.state == "unknown" for view in views):
@@ -138,8 +150,15 @@ def _read(directory: Path, label: str, among: int) -> View:
         return _unknown(label, str(error))
 
 
+def _crashed(view: View, why: str) -> View:
+    """A run whose process died, which could not say why; its sweep knows."""
+    if not why or view.state != "stopped":
+        return view
+    return replace(view, state="failed", alarms=[*view.alarms, f"The run failed: {why}."])
+
+
 def _unknown(label: str, why: str) -> View:
-    return View(label, "", "cannot be read", "unknown", alarms=[why])
+    return View(label, "", UNREAD, "unknown", alarms=[why])
 
 
 def page(
@@ -203,9 +222,12 @@ def table_of(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 def _of_sweep(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row as `sweep.results.rows_of` makes it: its values by key, its measures, what failed.
 
-    A key and a measure may have one name, such as reward.
+    A table or a list is shown as TOML.  A key and a measure may have one name, such as reward.
     """
-    found = dict(row["values"] or {"cell": row["cell"]})
+    found = {
+        key: toml(value) if isinstance(value, list | dict) else value
+        for key, value in (row["values"] or {"cell": row["cell"]}).items()
+    }
     measures = row["measures"].items()
     found |= {f"{name}, result" if name in found else name: value for name, value in measures}
     if failed := row["failed"]:

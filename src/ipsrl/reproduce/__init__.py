@@ -104,6 +104,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
       out: folder to write.
     Raises:
       ConfigError: for a preset that the item has not.
+      RunError: for a folder of a sweep.
       MissingExtra: naming all extras that the item needs.
     """
     from ipsrl.errors import ConfigError, MissingExtra
@@ -111,6 +112,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     from ipsrl.report.page import check_libraries
     from ipsrl.runs import Folder
     from ipsrl.runs.lock import locked
+    from ipsrl.sweep.results import check_unmixed
     from ipsrl.threads import one_thread
 
     item = ITEMS[name]
@@ -126,6 +128,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         check_libraries()
         run_item = loader(__name__, {run: module}, extra="report")(run)
         # Before hours of training.
+        check_unmixed(out, sweep=False)
         Folder.make(out).claim("table.json", "index.html")
         with locked(out):
             run_item(name, preset, out)

@@ -3,13 +3,13 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from ipsrl import reproduce as items
 from ipsrl.functions import printing_aside
-from ipsrl.options import parse
+from ipsrl.options import loudness_of, parse
 
 
 def reproduce(argv: list[str]) -> int:
@@ -24,6 +24,10 @@ def reproduce(argv: list[str]) -> int:
         """Where to write; runs/ITEM-PRESET if not given.  Finished runs there are used again."""
         json: bool = False
         """Print the rows of the table as JSON instead of text."""
+        quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
+        """Print no progress."""
+        verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+        """Print a line for every step."""
 
     listed = "\n".join(f"  {name:14} {item.what}" for name, item in items.ITEMS.items())
     options = parse(
@@ -32,10 +36,13 @@ def reproduce(argv: list[str]) -> int:
     )  # fmt: skip
     out = options.out or Path("runs") / f"{options.item}-{options.preset}"
 
+    loudness = loudness_of(options.quiet, options.verbose)
+
+    from ipsrl.runs import speaking
     from ipsrl.user_cache import keep_compiled
 
     keep_compiled()
-    with printing_aside() if options.json else nullcontext():
+    with speaking(loudness), printing_aside() if options.json else nullcontext():
         items.reproduce(options.item, options.preset, out)
     if options.json:
         found = ("table.json", "structures.json")  # the second of figures-4-5

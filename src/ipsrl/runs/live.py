@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +77,7 @@ class Live:
         self._queue: queue.Queue[Callable[[], Iterator[_Call]] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._drawn, self._lost = -math.inf, False
+        self._undrawn: dict[str, tuple[int, pa.Table]] = {}  # the last of each, to draw at the end
 
     @property
     def folders(self) -> list[str]:
@@ -121,10 +123,9 @@ class Live:
             if sink := _guarded(name, SINKS[name], self._directory, config):
                 sinks[name] = sink
         while (prepare := self._queue.get()) is not None:
-            for method, *arguments in _guarded("a table", lambda it: [*it()], prepare) or ():
-                for name, sink in list(sinks.items()):
-                    if _guarded(name, _called, sink, method, *arguments) is None:
-                        del sinks[name]
+            _send(sinks, prepare)
+        for name, (step, table) in self._undrawn.items():
+            _send(sinks, partial(_picture, name, step, table))
         for name, sink in sinks.items():
             _guarded(name, sink.close)
 
@@ -140,10 +141,24 @@ class Live:
                 break
         rows = [list(row.values()) for row in table.slice(0, _ROWS).to_pylist()]
         yield "table", name, step, table.column_names, rows
+        self._undrawn[name] = step, table
         if time.monotonic() - self._drawn > _PAUSE:
             self._drawn = time.monotonic()
-            if png := _guarded("a picture", _bars, name, table):
-                yield "picture", f"{name}/picture", step, png
+            del self._undrawn[name]
+            yield from _picture(name, step, table)
+
+
+def _send(sinks: dict[str, Sink], prepare: Callable[[], Iterator[_Call]]) -> None:
+    """Call all sinks; one that raises is left out from then on."""
+    for method, *arguments in _guarded("a table", lambda: [*prepare()]) or ():
+        for name, sink in list(sinks.items()):
+            if _guarded(name, _called, sink, method, *arguments) is None:
+                del sinks[name]
+
+
+def _picture(name: str, step: int, table: pa.Table) -> Iterator[_Call]:
+    if png := _guarded("a picture", _bars, name, table):
+        yield "picture", f"{name}/picture", step, png
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> Iterator[_Call]:
@@ -197,7 +212,11 @@ def _bars(name: str, table: pa.Table) -> bytes | None:
     figure = Figure(figsize=(7, 1 + 0.24 * max(len(rows), 1)), layout="constrained")
     axis = figure.subplots()
     axis.barh(range(len(rows)), [row[height] for row in rows], color="#0072b2")
-    texts = [str(row[label]).replace("$", r"\$")[:40] for row in rows]
+    several = "seed" in columns and len(set(table["seed"].to_pylist())) > 1
+    texts = [
+        str(row[label]).replace("$", r"\$")[:40] + (f", seed {row['seed']}" if several else "")
+        for row in rows
+    ]
     axis.set_yticks(range(len(rows)), texts)
     axis.invert_yaxis()
     axis.set(xlabel=height, title=name)

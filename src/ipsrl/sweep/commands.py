@@ -13,8 +13,9 @@ from typing import Annotated
 
 import tyro
 
+from ipsrl.command import SinkName
 from ipsrl.errors import ConfigError
-from ipsrl.options import parse
+from ipsrl.options import loudness_of, parse
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Options:
     """GPUs of each run, with --ray."""
     slurm: tuple[str, ...] | None = None
     """Submit every run to Slurm, with these options of sbatch: partition=gpu time=120."""
+    log_to: tuple[SinkName, ...] = ()
+    """Sinks that also get the numbers, tables and pictures of the runs."""
     json: bool = False
     """Print the rows of the table as JSON instead of text."""
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
@@ -63,22 +66,34 @@ def sweep(argv: list[str]) -> int:
         raise ConfigError("--ray and --slurm are two places. Choose one.")
     if options.workers is not None and options.workers < 1:
         raise ConfigError(f"--workers {options.workers} runs nothing. Use at least 1.")
-    of_slurm = _pairs(options.slurm or ())
+    of_slurm, loudness = _pairs(options.slurm or ()), loudness_of(options.quiet, options.verbose)
     from ipsrl.runs import Folder, progress, speaking
     from ipsrl.runs.lock import locked
-    from ipsrl.sweep.config import SweepConfig, cells_of, measures_of
+    from ipsrl.runs.sinks import check
+    from ipsrl.sweep.config import SweepConfig, cells_of, check_functions, measures_of
     from ipsrl.sweep.jobs import Job, run_all
     from ipsrl.sweep.picture import check_library, picture
-    from ipsrl.sweep.results import failures, finished, print_rows, rows_of, write_rows
+    from ipsrl.sweep.results import (
+        check_unmixed,
+        failures,
+        finished,
+        print_rows,
+        rows_of,
+        write_rows,
+    )
 
     check_library()
+    check(options.log_to)
     plan = SweepConfig.load(options.file)
     cells = cells_of(plan, options.file.resolve().parent)
     out = (options.out or Path("runs") / options.file.stem).absolute()
+    check_unmixed(out, sweep=True)
     configs = {run: config for cell in cells for run, config in cell.runs.items()}
     todo = [run for run, config in configs.items() if not finished(config, out / run)]
+    for run in todo:
+        check_functions(run, configs[run].model_dump())
     measures = measures_of(plan)
-    jobs = [Job(plan.train, out / run) for run in todo]
+    jobs = [Job(plan.train, out / run, options.log_to) for run in todo]
     elsewhere = options.ray is not None or options.slurm is not None
     at_once = options.workers or (len(jobs) if elsewhere else len(os.sched_getaffinity(0)))
     # A run may end and have failed, such as one in which no call had a value.  It is not run again.
@@ -92,22 +107,25 @@ def sweep(argv: list[str]) -> int:
             for run in todo:
                 folder.claim(f"{run}/", f"{run}.log")
                 folder.write(f"{run}.toml", configs[run].dump().encode())
-            loudness = "quiet" if options.quiet else "verbose" if options.verbose else "usual"
             with speaking(loudness), progress("sweep", len(configs)) as advance:
                 done = len(configs) - len(jobs)
-                advance(done, f"{done} of {len(configs)} runs had ended before")
-                for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
-                    done, run = done + 1, job.out.name
-                    if not trouble and not finished(configs[run], job.out):
-                        trouble = "it ended without a result"
-                    if trouble:
-                        failed[run] = trouble
-                        print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
-                    lost = f" ({len(failed)} failed so far)" if failed else ""
-                    advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
-            rows = rows_of(cells, out, measures, failed)
-            write_rows(out, rows)
-            folder.write("sweep.svg", picture(title, rows))
+                advance(done, f"{done} of {len(configs)} runs had ended before" if done else "")
+                rows = rows_of(cells, out, measures, failed)
+                try:
+                    write_rows(out, rows)  # what a report shows of a sweep that goes on or stops
+                    for job, trouble in run_all(jobs, somewhere, max(1, at_once)):
+                        done, run = done + 1, job.out.name
+                        if not trouble and not finished(configs[run], job.out):
+                            trouble = "it ended without a result"
+                        if trouble:
+                            failed[run] = trouble
+                            print(f"{run} failed: {trouble}", file=sys.stderr, flush=True)
+                        rows = rows_of(cells, out, measures, failed)
+                        write_rows(out, rows)
+                        lost = f" ({len(failed)} failed so far)" if failed else ""
+                        advance(done, f"{run} {'failed' if trouble else 'ended'}{lost}")
+                finally:
+                    folder.write("sweep.svg", picture(title, rows))
     if options.json:
         print(json.dumps(rows, indent=2))
     else:

@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import sha256
 from importlib import import_module
 from itertools import product
@@ -18,7 +17,8 @@ from pydantic import Field
 
 from ipsrl.command import CONFIGURATIONS, configuration
 from ipsrl.config import StrictConfig, brief, read
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, InvalidInput, nearest
+from ipsrl.functions import check_file
 from ipsrl.paths import File, counted_from
 
 MEASURES = {
@@ -73,8 +73,8 @@ def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
       ConfigError: if a run could not be, with the name of its cell.
     """
     model = configuration(sweep.train)
-    # Paths of the file count from its own folder; a dump of its configuration has them absolute.
-    shared = read(Path(sweep.base)) if sweep.base else {}
+    base = Path(sweep.base)
+    shared = read(base) if sweep.base else {}
     axes = dict(_axes(sweep.grid))
     cells = []
     for values in product(*axes.values()):
@@ -82,12 +82,15 @@ def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
         cell = _name(chosen)
         runs = {}
         for run, seed in _seeds(cell, sweep.seeds, model, {**shared, **sweep.config}):
-            settings = _merged(_merged(shared, sweep.config), seed)
+            settings = _merged(sweep.config, seed)
             for key, value in chosen.items():
                 settings = _merged(settings, _nested(key, value))
             try:
+                # Paths in the base count from its own folder; in a configuration they are absolute.
+                with counted_from(base.parent):
+                    of_base = model(**_merged(shared, settings)).model_dump()
                 with counted_from(folder):
-                    runs[run] = model(**settings)
+                    runs[run] = model(**_merged(_as_in(of_base, shared), settings))
             except ConfigError as error:
                 raise ConfigError(f"cell {cell}: {error}") from None
         cells.append(Cell(cell, chosen, runs))
@@ -95,6 +98,25 @@ def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
     if len(set(names)) < len(names):
         raise ConfigError("two cells have the same values. Write every value once.")
     return cells
+
+
+def check_functions(run: str, value: Any) -> None:
+    """Check that the files are there whose functions the configuration of a run names.
+
+    Raises:
+      ConfigError: naming the first that is not, and the run.
+    """
+    match value:
+        case str():
+            try:
+                check_file(value)
+            except InvalidInput as error:
+                raise ConfigError(f"run {run}: {error}") from None
+        case dict():
+            check_functions(run, [*value.values()])
+        case list() | tuple():
+            for part in value:
+                check_functions(run, part)
 
 
 def measures_of(sweep: SweepConfig) -> list[str]:
@@ -109,10 +131,9 @@ def measures_of(sweep: SweepConfig) -> list[str]:
     names = dict(_numbers(package.Result))
     for measure in sweep.measures:
         if not any(re.fullmatch(pattern, measure) for pattern in names.values()):
-            near = get_close_matches(measure, names, n=1, cutoff=0.0)[0]
             raise ConfigError(
-                f"measures: a result of {sweep.train} has no number {measure!r}; the nearest is "
-                f"{near!r}. There are {', '.join(names)}."
+                f"measures: a result of {sweep.train} has no number "
+                f"{measure!r}{nearest(measure, names)}. There are {', '.join(names)}."
             )
     return sweep.measures
 
@@ -179,6 +200,14 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
             _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         )
     return merged
+
+
+def _as_in(made: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a table, with the values that they have in a configuration made of it."""
+    return {
+        key: _as_in(made[key], value) if isinstance(value, dict) else made.get(key, value)
+        for key, value in table.items()
+    }
 
 
 def _name(values: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +27,12 @@ class Job:
     Attributes:
       train: family, as after `ipsrl train`.
       out: run directory, absolute; OUT.toml is its configuration, and OUT.log what it says.
+      log_to: sinks that watch it.
     """
 
     train: str
     out: Path
+    log_to: Sequence[str] = ()
 
     @property
     def log(self) -> Path:
@@ -44,7 +46,8 @@ class Job:
         """The command that starts or continues it."""
         begun = (self.out / "config.toml").exists()
         where = ["--resume", self.out] if begun else ["--config", self.config, "--out", self.out]
-        return [sys.executable, "-m", "ipsrl", "train", self.train, *map(str, where)]
+        sinks = ["--log-to", *self.log_to] if self.log_to else []
+        return [sys.executable, "-m", "ipsrl", "train", self.train, *map(str, where), *sinks]
 
 
 def run(job: Job, group: ProcessGroup | None = None) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ipsrl.config import StrictConfig
-from ipsrl.errors import ConfigError
+from ipsrl.errors import RunError
 from ipsrl.runs import Folder, Run
 from ipsrl.sweep.config import Cell
 
@@ -24,7 +24,7 @@ def finished(config: StrictConfig, directory: Path) -> bool:
       config: what was to be trained.
       directory: of the run.
     Raises:
-      ConfigError: if the directory holds a run of another configuration.
+      RunError: if the directory holds a run of another configuration.
     """
     if not (directory / "config.toml").exists():
         return False
@@ -34,12 +34,29 @@ def finished(config: StrictConfig, directory: Path) -> bool:
     return run.finished
 
 
-def of_another(path: Path, what: str) -> ConfigError:
+def of_another(path: Path, what: str) -> RunError:
     """The error for what cannot stand in one table with the rest."""
-    return ConfigError(
+    return RunError(
         f"{path} holds {what} of another configuration, which would be mixed into this table. "
         "Remove it, or choose another --out."
     )
+
+
+def check_unmixed(out: Path, *, sweep: bool) -> None:
+    """A folder holds the table of a sweep or of an item of `ipsrl reproduce`, not of both.
+
+    Args:
+      out: folder in which one is about to write its table.
+      sweep: whether that is a sweep.
+    Raises:
+      RunError: if the other has written there.
+    """
+    if ("index.html" if sweep else "sweep.svg") in Folder(out).listed:
+        other = "reproduce" if sweep else "sweep"
+        raise RunError(
+            f"{out} holds the table of `ipsrl {other}`, which would be overwritten. Choose another "
+            "--out."
+        )
 
 
 def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any]) -> None:
@@ -50,7 +67,7 @@ def train_once(config: StrictConfig, directory: Path, train: Callable[..., Any])
       directory: of the run.
       train: of the family that the configuration belongs to.
     Raises:
-      ConfigError: if the directory holds a run of another configuration.
+      RunError: if the directory holds a run of another configuration.
     """
     if finished(config, directory):
         return
@@ -72,9 +89,8 @@ def write_rows(out: Path, found: Any, name: str = "table.json") -> None:
 
 def failures(out: Path) -> dict[str, str]:
     """Why runs have failed, by their names in the table that is there; empty without one."""
-    file = out / "table.json"
     try:
-        rows = json.loads(file.read_text()) if file.exists() else []
+        rows = json.loads((out / "table.json").read_text()) if "table.json" in Folder(out) else []
     except ValueError:  # cut off; it is written anew
         return {}
     return {run: why for row in rows for run, why in row["failed"].items()}
@@ -85,7 +101,10 @@ def show(table: Table) -> None:
     console = Console()
     if not console.is_terminal:  # a pipe has no width; rich would cut at 80
         console.width = Console(width=1000).measure(table).maximum
-    console.print(table)
+    try:
+        console.print(table)
+    except SystemExit:  # rich's, when whoever read it has gone, as `head` does
+        raise BrokenPipeError from None
 
 
 def rows_of(
@@ -100,11 +119,12 @@ def rows_of(
       failed: why a run has no result, by its name.
     Returns:
       cell, values by key, runs, failed, and measures: median, low, high and the values over seeds
-      of each, or None where no run has it.
+      of each, or None where no run has it yet.
     """
     rows = []
     for cell in cells:
-        results = [Run.open(out / run).result() for run in cell.runs if run not in failed]
+        ended = [run for run in cell.runs if (out / run / "result.json").exists()]
+        results = [Run.open(out / run).result() for run in ended if run not in failed]
         found = {
             name: [value for result in results for value in _measured(result, name.split("."))]
             for name in measures

@@ -10,10 +10,9 @@ read and never run, in bounded time.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from difflib import get_close_matches
 from typing import Any
 
-from ipsrl.errors import InvalidInput
+from ipsrl.errors import InvalidInput, nearest
 from ipsrl.functions import load_function
 from ipsrl.llm.outcomes.answer import last_message
 from ipsrl.llm.outcomes.code import python
@@ -50,9 +49,8 @@ def outcome(name: str) -> Callable[..., list[Hashable | None]]:
       MissingExtra: if the library that it reads with is not installed.
     """
     if name not in OUTCOMES:
-        near = get_close_matches(name, OUTCOMES, n=1)
         raise InvalidInput(
-            f"{name!r} is not an outcome{f'; the nearest is {near[0]!r}' if near else ''}. Use "
+            f"{name!r} is not an outcome{nearest(name, OUTCOMES)}. Use "
             f"{', '.join(OUTCOMES)}, or write a function: module:function, path/to/file.py:function"
         )
     key = OUTCOMES[name]

@@ -138,7 +138,7 @@ class Family(ABC):
             self.config(contestant, self.rates[0], (0,))
         except ConfigError as error:
             why = str(error).strip().splitlines()[-1].strip()
-            return "the family cannot feed it" if "Input should be" in why else why
+            return "the family cannot feed it" if "no such choice" in why else why
         return None
 
 
