@@ -73,13 +73,18 @@ class Bars:
 
 @dataclass(frozen=True)
 class Planes:
-    """Distributions over a grid, all on one scale: rows from the bottom up."""
+    """Distributions over a grid, all on one scale: rows from the bottom up.
+
+    Attributes:
+      top: value of the last colour.
+      block: places of the grid in each direction that a cell is the sum of.
+    """
 
     title: str
     names: Sequence[str]
     planes: Sequence[Sequence[Sequence[Number]]]
     top: float
-    """Value of the last colour."""
+    block: int = 1
     note: str = ""
 
 

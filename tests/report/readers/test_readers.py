@@ -14,6 +14,7 @@ import report_runs as runs
 from ipsrl import grids
 from ipsrl.errors import RunError
 from ipsrl.molecules import ComponentConfig, Config
+from ipsrl.report.readers import grids as grids_reader
 from ipsrl.report.readers import molecules, read
 from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles
 from ipsrl.runs import Run
@@ -174,6 +175,22 @@ def test_planes_are_the_target_and_the_median_best_and_worst_seed(tmp_path):
     expected = np.linspace(0, 2 / 64, 64, dtype=np.float32).reshape(8, 8).T
     # Four digits, as many as are shown.
     np.testing.assert_allclose(planes.planes[1], expected, rtol=5e-4)
+
+
+def test_a_plane_of_a_large_grid_is_of_blocks():
+    """A million cells would be 30 MB of page; each number is the sum of 3 x 3."""
+    terminal = np.arange(500.0**2) / 1e10
+    arrays = {"target": np.full(500**2, 1 / 500**2), "terminal": terminal[None]}
+    config, result = {"dims": 2, "side": 500}, {"total_l1": [0.5]}
+    (planes,) = grids_reader._distributions(config, result, arrays, among=1)
+    assert planes.block == 3
+    assert "sum of 3 x 3" in planes.note
+    rows = np.array(planes.planes[1])
+    assert rows.shape == (167, 167)
+    whole = terminal.reshape(500, 500).T
+    assert rows[1, 2] == pytest.approx(whole[3:6, 6:9].sum(), rel=5e-4)
+    assert rows[-1, -1] == pytest.approx(whole[498:, 498:].sum(), rel=5e-4)
+    assert rows.sum() == pytest.approx(terminal.sum(), rel=5e-4)
 
 
 def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):
@@ -400,6 +417,15 @@ def test_coverage_of_one_checkpoint_is_one_line(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=1)
     lines = [one for one in read(tmp_path / "run", "r").curves if one.chart == "Coverage"]
     assert [line.name for line in lines] == [""]
+
+
+def test_ids_of_outcomes_may_be_hashes(tmp_path):
+    """Three outcomes of 2^60 and more: nothing is as long as an id is large."""
+    with Run.create(tmp_path / "run", grids.Config(seeds=1)) as run:
+        run.log_outcomes(10, 2**60 + np.array([[0, 0, 5, 7]]), np.ones((1, 4)))
+        view = read(tmp_path / "run", "r")
+    assert curve(view, "Coverage").ys_ST == [pytest.approx([1, 1 + 5 / 6, 3])]
+    assert part(view, Frequencies).counts_KW == [[2], [1], [1]]
 
 
 def test_arrows_lead_where_the_policy_ends():

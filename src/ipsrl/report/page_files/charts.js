@@ -223,7 +223,7 @@ function planes(part) {
   });
   const ramp = SHADES.map((c) => `rgb(${c})`).join(", ");
   const scale = make("p", { class: "note" }, "0 ", make("span", { style: `display: inline-block; width: 8rem; height: .7rem; background: linear-gradient(90deg, ${ramp})` }), ` ${show(part.top)} and more`);
-  const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => part.planes.map((rows, i) => table({ title: part.names[i], columns: ["y \\ x", ...rows[0].map((_, x) => String(x))], rows: rows.map((row, y) => [y, ...row]) }, "h4")));
+  const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => part.planes.map((rows, i) => table({ title: part.names[i], columns: ["y \\ x", ...rows[0].map((_, x) => String(x * part.block))], rows: rows.map((row, y) => [y * part.block, ...row]) }, "h4")));
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), make("div", { class: "planes" }, figures), scale, numbers);
 }
 
