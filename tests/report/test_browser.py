@@ -268,6 +268,34 @@ def test_marks_of_a_logarithmic_axis_are_values_that_there_are(page_of):
     assert all(n.bit_count() == 1 for n in shown)  # powers of two, as in the data
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("causal", range(1, 7)), ("grid", range(2560, 76801, 2560))],
+    ids=["6", "30"],
+)
+def test_a_bar_stands_at_its_own_step(name, steps, page_of):
+    """Its middle and what Plotly draws there; bars touch each other."""
+    page = page_of(name)
+    figure = page.locator(
+        "figure", has=page.get_by_text("Outcomes over training", exact=True)
+    ).first
+    figure.scroll_into_view_if_needed()
+    figure.locator(".bars path").first.wait_for()
+    bars = figure.locator(".plot").evaluate("(box) => [box.data[0].x, box.data[0].width]")
+    assert bars == [list(steps), [steps.step] * len(steps)]
+    shown = [
+        int(text.replace(",", "")) for text in figure.locator(".xtick text").all_text_contents()
+    ]
+    assert {*shown} >= {*steps} if len(steps) < 7 else not {*shown} - {*range(0, 80_001, 20_000)}
+
+
+def test_bars_of_several_steps_cover_them(page_of):
+    """Windows of steps 1 to 4, 5 to 6 and 10: they meet half-way between their steps."""
+    at, widths = page_of("grid").evaluate("places([1, 5, 10], [4, 6, 10])")
+    assert [x - w / 2 for x, w in zip(at, widths, strict=True)] == [0.5, 4.5, 8]
+    assert [x + w / 2 for x, w in zip(at, widths, strict=True)] == [4.5, 8, 12]
+
+
 def focus(page: Any) -> str:
     return page.evaluate("document.activeElement.innerText || document.activeElement.tagName")
 

@@ -43,7 +43,7 @@ class Frequencies:
     Attributes:
       title: heading.
       x: what the windows count.
-      starts: first x of each window [W].
+      starts, ends: first and last x of each window [W].
       names: outcomes that are known by name, the commonest first [K].
       counts_KW: how often they came.
       rest_W: how often all others came, and `rest` says how many those are.
@@ -53,6 +53,7 @@ class Frequencies:
     title: str
     x: str
     starts: Sequence[Number]
+    ends: Sequence[Number]
     names: Sequence[str]
     counts_KW: Sequence[Sequence[int]]
     rest_W: Sequence[int]

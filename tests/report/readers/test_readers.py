@@ -156,7 +156,7 @@ def test_frequencies_of_a_grid_count_every_sample(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=30)
     stack = part(read(tmp_path / "run", "r"), Frequencies)
     assert np.sum(stack.counts_KW, axis=0).tolist() == [3 * 256] * 30
-    assert stack.starts[0] == 10 * 256
+    assert stack.starts == stack.ends == [10 * 256 * (t + 1) for t in range(30)]
     assert stack.names[0] in {f"(0, {x})" for x in range(8)}  # states 0, 1, ... of 8x8
     totals = np.sum(stack.counts_KW, axis=1).tolist()
     assert totals == sorted(totals, reverse=True)
@@ -417,6 +417,15 @@ def test_coverage_of_one_checkpoint_is_one_line(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=1)
     lines = [one for one in read(tmp_path / "run", "r").curves if one.chart == "Coverage"]
     assert [line.name for line in lines] == [""]
+
+
+def test_a_window_says_its_first_and_its_last_step(tmp_path):
+    """120 checkpoints, of which 60 windows hold two each."""
+    with Run.create(tmp_path / "run", grids.Config(seeds=1, batch=256)) as run:
+        for step in range(10, 1201, 10):
+            run.log_outcomes(step, np.zeros((1, 8), int), np.ones((1, 8)))
+        stack = part(read(tmp_path / "run", "r"), Frequencies)
+    assert (stack.starts[:2], stack.ends[:2]) == ([2560, 7680], [5120, 10240])
 
 
 def test_ids_of_outcomes_may_be_hashes(tmp_path):

@@ -144,7 +144,7 @@ function chart(one) {
   return plot(one.title, { traces, legend, numbers, arranged, note: seeds > 1 && runs.length === 1 ? `${seeds} seeds` : "" });
 }
 
-/** Marks of a logarithmic axis at values that there are: Plotly's own run into one another. */
+/** Marks of an axis at values that there are: those of Plotly run into one another, or lie between bars. */
 function marks(values) {
   const some = [...new Set(values)].sort((a, b) => a - b);
   const tickvals = some.filter((_, i) => i % Math.ceil(some.length / 7) === 0);
@@ -171,24 +171,33 @@ function frequencies(part) {
   if (part.starts.length === 1) {
     return bars({ title: part.title, note: `${part.note} ${show(totals[0])} samples.`, names: layers.map(([name]) => name), values: layers.map(([, counts]) => counts[0]), colours: layers.map(([, , colour]) => (colour === "none" ? "#c4c4c4" : colour)) });
   }
-  const steps = part.starts.map((start, w) => (w + 1 < part.starts.length ? part.starts[w + 1] - start : start - part.starts[w - 1]));
-  const middles = part.starts.map((start, w) => start + steps[w] / 2);
+  const [at, widths] = places(part.starts, part.ends);
+  const windows = part.starts.map((start, w) => `${part.x} ${show(start)}${part.ends[w] > start ? ` to ${show(part.ends[w])}` : ""}`);
   const arranged = () => {
     const whole = layout(part.x, "share of the samples", "", { barmode: "stack", bargap: 0 });
     Object.assign(whole.yaxis, { range: [0, 1], tickformat: ".0%" });
+    if (part.starts.length < 12) Object.assign(whole.xaxis, marks(part.starts)); // else those of a line
     return whole;
   };
   const trace = ([name, counts, colour]) => ({
-    type: "bar", x: middles, width: steps, y: counts.map((count, w) => count / Math.max(totals[w], 1)), name: plain(brief(name)), text: counts.map((count, w) => `${show(count)} of ${show(totals[w])}`), textposition: "none",
+    type: "bar", x: at, width: widths, y: counts.map((count, w) => count / Math.max(totals[w], 1)), name: plain(brief(name)), text: counts.map((count, w) => `${show(count)} of ${show(totals[w])}, ${windows[w]}`), textposition: "none",
     marker: colour === "none" ? { color: "rgba(128,128,128,.12)", line: { width: 0 }, pattern: { shape: "/", size: 6, fgcolor: "#999999" } } : { color: colour, line: { width: 0.5, color: ink().paper } },
     hovertemplate: "%{fullData.name}: %{y:.1%} (%{text})<extra></extra>",
   });
   const legend = () => layers.map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }));
   const numbers = () => ({
-    columns: ["outcome", ...part.starts.map((start) => `${part.x} ${show(start)}`)],
+    columns: ["outcome", ...windows],
     rows: layers.map(([name, counts]) => [name, ...counts]),
   });
   return plot(part.title, { broad: true, note: part.note, traces: () => layers.map(trace), legend, numbers, arranged });
+}
+
+/** Middles and widths of bars that stand over their windows and meet half-way between them. */
+function places(starts, ends) {
+  const gaps = starts.slice(1).map((start, w) => start - ends[w]);
+  const left = starts.map((start, w) => start - (gaps[w - 1] ?? gaps[0]) / 2);
+  const right = ends.map((end, w) => end + (gaps[w] ?? gaps.at(-1)) / 2);
+  return [left.map((from, w) => (from + right[w]) / 2), left.map((from, w) => right[w] - from)];
 }
 
 function bars(part) {
