@@ -352,6 +352,18 @@ def test_calls_without_a_value_are_an_alarm_with_their_reasons(tmp_path):
     assert (reasons.names, reasons.values) == (["no pose"], [3])
 
 
+def test_calls_without_a_value_are_an_alarm_before_the_first_checkpoint(tmp_path):
+    """The table of calls comes with a checkpoint; the count is in the metrics of each step."""
+    config = Config(components=[ComponentConfig(kind="qed")])
+    with Run.create(tmp_path / "run", config) as run:
+        run.log([{"step": 1, "calls": 57, "failed": 14, "timeouts": 2, "hits": 0, "reward": None}])
+        view = read(tmp_path / "run", "r")
+    assert view.alarms == [
+        "16 of 57 oracle calls have no value (14 failed, 2 ran out of time), and nothing was "
+        "learned from them."
+    ]
+
+
 def test_the_gallery_holds_every_call_the_best_first(tmp_path):
     runs.search_run(tmp_path / "run", MOLECULES * 5, failed=3)
     gallery = part(read(tmp_path / "run", "r"), Gallery)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -63,7 +63,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         command="ipsrl train molecules",
         done=(rows[-1]["calls"] if rows else 0, config["budget"]),
         alarms=[
-            *_alarms(result, calls),
+            *_alarms(result, rows, calls),
             *cut_off(rows[-1]["calls"] if rows else 0, result.get("calls"), "calls"),
         ],
         summary=_summary(result, rows),
@@ -81,11 +81,16 @@ def _calls(run: Run) -> pa.Table | None:
     return calls if calls is not None and len(calls) else None
 
 
-def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
-    if calls is None:
-        return []
-    statuses = Counter(calls["status"].to_pylist())
-    failed, late = statuses["failed"], statuses["timeout"]
+def _alarms(
+    result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], calls: pa.Table | None
+) -> list[str]:
+    """What went wrong so far, which the metrics say at once, and the table at a checkpoint."""
+    counts = result or (rows[-1] if rows else {"calls": 0})
+    if "failed" in counts:
+        failed, late = counts["failed"], counts["timeouts"]
+    else:  # of a version whose metrics did not count them
+        statuses = Counter(calls["status"].to_pylist() if calls is not None else ())
+        failed, late = statuses["failed"], statuses["timeout"]
     found = [
         f"{count:,} values of the component {name!r} are not in [0, 1], and were cut to it."
         for name, count in result.get("cut", {}).items()
@@ -93,8 +98,8 @@ def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
     if lost := failed + late:
         found.insert(
             0,
-            f"{lost:,} of {len(calls):,} oracle calls have no value ({failed:,} failed, {late:,} "
-            "ran out of time), and nothing was learned from them.",
+            f"{lost:,} of {counts['calls']:,} oracle calls have no value ({failed:,} failed, "
+            f"{late:,} ran out of time), and nothing was learned from them.",
         )
     return found
 
