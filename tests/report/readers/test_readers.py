@@ -269,6 +269,31 @@ def test_a_file_of_completions_that_is_being_written_waits(tmp_path):
     run.close()
 
 
+def test_a_damaged_file_of_completions_is_an_alarm_and_the_others_are_shown(tmp_path):
+    """Of a run that ended, or that ends there; if none is left, nothing is said of outcomes."""
+    runs.finish_lm(runs.lm_run(tmp_path / "run"))
+    files = sorted((tmp_path / "run" / "trainer" / "completions").iterdir())
+    files[-1].write_bytes(files[-1].read_bytes()[:50])
+    view = read(tmp_path / "run", "r")
+    (alarm,) = view.alarms
+    assert alarm.startswith("1 of 40 files of completions cannot be read, and what is said")
+    assert files[-1].name in alarm
+    assert part(view, Frequencies).ends[-1] == 39
+    for file in files:
+        file.write_bytes(b"")
+    view = read(tmp_path / "run", "r")
+    assert view.alarms[0].startswith("40 of 40 files of completions cannot be read")
+    assert (view.verdict, view.parts) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["outcomes.parquet", "metrics.jsonl", "arrays.safetensors"])
+def test_the_error_of_a_damaged_file_names_it(name, tmp_path):
+    runs.finish_grid(runs.grid_run(tmp_path / "run", evaluations=2))
+    (tmp_path / "run" / name).write_bytes(b"no more\n")
+    with pytest.raises(RunError, match=f"run/{name} cannot be read .*Restore it from a copy"):
+        read(tmp_path / "run", "r")
+
+
 def test_completions_without_a_reward_are_an_alarm(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
