@@ -8,10 +8,12 @@ const LINES = {
   dark: ["#44aaee", "#eeee66", "#ee4466", "#aaeeaa", "#eeaacc", "#668800"],
 };
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const OUTCOMES = [
-  "#0066aa", "#eecc66", "#aa2244", "#aaccaa", "#662266", "#ee8866",
-  "#44aacc", "#666600", "#8888ee", "#004400", "#00eeee", "#aa6688",
-];
+const OUTCOMES = {
+  light: ["#8800ee", "#ee0066", "#aa8800", "#6688cc", "#222200", "#660044",
+    "#8866ee", "#884488", "#226644", "#aa2200", "#4422aa", "#440066"],
+  dark: ["#4488ee", "#aa4400", "#eeee22", "#66eeee", "#ee8866", "#8822ee",
+    "#aaaaee", "#aa22aa", "#ccaa00", "#cc0044", "#cceeaa", "#88ccaa"],
+};
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = [];
 const library = new Promise((ready) => addEventListener("load", ready)); // its script is the last one
@@ -23,7 +25,13 @@ const brief = (text, length = 60) => (text.length > length ? `${text.slice(0, le
 // --- a colour for good ----------------------------------------------------------------------------
 
 /** The colour of an outcome, the same in every figure; undefined for one of the others. */
-const outcomeColour = (name) => OUTCOMES[page.colours[name]];
+const outcomeColour = (name) => (dark.matches ? OUTCOMES.dark : OUTCOMES.light)[page.colours[name]];
+
+/** Paints now, and again when the colours change. */
+function painted(paint) {
+  paint();
+  dark.addEventListener("change", paint);
+}
 
 // --- a chart with its numbers ---------------------------------------------------------------------
 
@@ -165,11 +173,11 @@ function merged(lines) {
 
 function frequencies(part) {
   const totals = part.starts.map((_, w) => part.rest_W[w] + part.none_W[w] + part.counts_KW.reduce((sum, row) => sum + row[w], 0));
-  const layers = part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]);
-  if (part.rest) layers.push([`others (${show(part.rest)})`, part.rest_W, "#8c8c8c"]);
-  if (part.none_W.some(Boolean)) layers.push(["no outcome", part.none_W, "none"]);
+  const layers = () => [...part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]),
+    ...(part.rest ? [[`others (${show(part.rest)})`, part.rest_W, "#8c8c8c"]] : []),
+    ...(part.none_W.some(Boolean) ? [["no outcome", part.none_W, "none"]] : [])];
   if (part.starts.length === 1) {
-    return bars({ title: part.title, note: `${part.note} ${show(totals[0])} samples.`, names: layers.map(([name]) => name), values: layers.map(([, counts]) => counts[0]), colours: layers.map(([, , colour]) => (colour === "none" ? "#c4c4c4" : colour)) });
+    return bars({ title: part.title, note: `${part.note} ${show(totals[0])} samples.`, names: layers().map(([name]) => name), values: layers().map(([, counts]) => counts[0]), colours: () => layers().map(([, , colour]) => (colour === "none" ? "#c4c4c4" : colour)) });
   }
   const [at, widths] = places(part.starts, part.ends);
   const windows = part.starts.map((start, w) => `${part.x} ${show(start)}${part.ends[w] > start ? ` to ${show(part.ends[w])}` : ""}`);
@@ -184,12 +192,12 @@ function frequencies(part) {
     marker: colour === "none" ? { color: "rgba(128,128,128,.12)", line: { width: 0 }, pattern: { shape: "/", size: 6, fgcolor: "#999999" } } : { color: colour, line: { width: 0.5, color: ink().paper } },
     hovertemplate: "%{fullData.name}: %{y:.1%} (%{text})<extra></extra>",
   });
-  const legend = () => layers.map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }));
+  const legend = () => layers().map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }));
   const numbers = () => ({
     columns: ["outcome", ...windows],
-    rows: layers.map(([name, counts]) => [name, ...counts]),
+    rows: layers().map(([name, counts]) => [name, ...counts]),
   });
-  return plot(part.title, { broad: true, note: part.note, traces: () => layers.map(trace), legend, numbers, arranged });
+  return plot(part.title, { broad: true, note: part.note, traces: () => layers().map(trace), legend, numbers, arranged });
 }
 
 /** Middles and widths of bars that stand over their windows and meet half-way between them. */
@@ -201,8 +209,8 @@ function places(starts, ends) {
 }
 
 function bars(part) {
-  const [names, values, colours] = [part.names, part.values, part.colours ?? []].map((list) => [...list].reverse());
-  const colour = () => (colours.length ? colours : lineStyle(0)[0]);
+  const [names, values] = [part.names, part.values].map((list) => [...list].reverse());
+  const colour = () => part.colours?.().reverse() ?? lineStyle(0)[0];
   const traces = () => [{ type: "bar", orientation: "h", y: names.map((_, i) => i), x: values, text: values.map(show), marker: { color: colour() }, hoverinfo: "skip", textposition: "auto" }];
   const arranged = () => layout("", "", "", { yaxis: { tickvals: names.map((_, i) => i), ticktext: names.map((name) => plain(brief(name, 44))), automargin: true }, height: 70 + 28 * names.length });
   const figure = plot(part.title, { note: part.note, traces, arranged, numbers: () => ({ columns: ["name", "number"], rows: part.names.map((name, i) => [name, part.values[i]]) }) });
@@ -252,8 +260,9 @@ function arrows(part) {
   }
   for (const [name, outcome, x, y, p] of part.marks) {
     const [left, top] = place(x, y);
-    svg.append(draw("rect", { x: left - 7, y: top - 7, width: 14, height: 14, fill: outcomeColour(outcome) ?? "#8c8c8c" }),
-      draw("text", { x: left + 12, y: top - 8, "font-size": 14, fill: "currentColor" }, `${name}: ${show(p)}`));
+    const mark = draw("rect", { x: left - 7, y: top - 7, width: 14, height: 14 });
+    painted(() => mark.setAttribute("fill", outcomeColour(outcome) ?? "#8c8c8c"));
+    svg.append(mark, draw("text", { x: left + 12, y: top - 8, "font-size": 14, fill: "currentColor" }, `${name}: ${show(p)}`));
   }
   const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => [table({ title: "", columns: ["x", "y", "right", "up", "visits"], rows: part.cells })]);
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), svg, numbers);
