@@ -336,7 +336,8 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     cards.first.scroll_into_view_if_needed()
     page.wait_for_selector(".gallery svg")
     tops = "(one) => [...one.children].map((label) => label.getBoundingClientRect().top)"
-    assert len({*page.locator(".controls").last.evaluate(tops)}) == 1  # labels on one line
+    first, second = sorted({*page.locator(".controls").last.evaluate(tops)})
+    assert second - first > 50  # two lines, and on each the labels at one height
     rewards = [float(card.locator("dd").nth(1).inner_text()) for card in cards.all()[:20]]
     assert rewards == sorted(rewards, reverse=True)
     page.get_by_label("Status").select_option("failed")
@@ -350,6 +351,14 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     page.keyboard.press("Enter")
     until(page, "document.querySelector('.gallery [role=status]').textContent")
     assert page.evaluate("navigator.clipboard.readText()") == "Cc1ccccc1"
+    assert page.locator(".gallery [role=status]").first.inner_text().strip() == "✓ copied"
+    page.get_by_label("SMILES or reason").fill("")
+    for name, keeps in (("is at least", [0.5, 1]), ("and at most", [0, 0.5])):
+        page.get_by_label(name).fill("0.5")
+        kept = [float(card.locator("dd").nth(1).inner_text()) for card in cards.all()]
+        assert 0 < len(kept) < 24
+        assert all(keeps[0] <= reward <= keeps[1] for reward in kept)
+        page.get_by_label(name).fill("")
     page.get_by_label("SMILES or reason").fill("<script>")
     # All that is hostile, and what failed for a hostile reason.
     assert cards.count() == 7

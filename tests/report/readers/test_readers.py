@@ -426,6 +426,14 @@ def test_hits_are_those_of_the_metrics(tmp_path):
     assert line.ys_ST == [[row["hits"] for row in run.metrics()]]
 
 
+def test_the_axis_of_a_component_says_how_many_calls_a_mean_is_of(tmp_path):
+    """60 windows of 100 calls have one or two."""
+    runs.search_run(tmp_path / "run", ["CCO"] * 100)
+    line = curve(read(tmp_path / "run", "r"), "Component: qed")
+    assert line.y == "raw value, mean of 1 or 2 calls"
+    assert (len(line.xs), line.xs[-1]) == (60, 100)
+
+
 def test_scaffolds_are_counted(tmp_path):
     """Every third call has no ring."""
     run = runs.search_run(tmp_path / "run", ["CCO"] * 30, threshold=0.3)

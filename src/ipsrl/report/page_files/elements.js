@@ -120,10 +120,10 @@ function table(part, level = "h3") {
 
 // --- copying --------------------------------------------------------------------------------------
 
-/** A button that copies a text, and says whether it did. */
+/** A button that copies a text, and says beside itself whether it did. */
 function copying(label, text) {
-  const said = make("span", { role: "status" });
-  const copy = async () => { said.textContent = (await copied(text)) ? " copied" : " cannot be copied here"; };
+  const said = make("span", { role: "status", class: "said" });
+  const copy = async () => { said.textContent = (await copied(text)) ? " ✓ copied" : " cannot be copied here"; };
   return [make("button", { class: "act", "aria-label": `${label}: ${text}`, onclick: copy }, label), said];
 }
 
