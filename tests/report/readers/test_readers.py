@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import report_runs as runs
 
@@ -374,7 +375,20 @@ def test_calls_without_a_value_are_an_alarm_with_their_reasons(tmp_path):
         "learned from them."
     ]
     reasons = part(view, Bars)
-    assert (reasons.names, reasons.values) == (["no pose"], [3])
+    assert (reasons.names, reasons.values, reasons.note) == (["no pose"], [3], "")
+
+
+def test_every_call_without_a_value_is_in_a_bar(tmp_path):
+    """35 reasons, of which none begins as another does: 20 bars and one of all others."""
+    run = runs.search_run(tmp_path / "run", ["CCO"] * 35, failed=35)
+    path = tmp_path / "run" / "calls.parquet"
+    calls = pq.read_table(path)
+    place = calls.column_names.index("reason")
+    pq.write_table(calls.set_column(place, "reason", [[f"part{i}: no" for i in range(35)]]), path)
+    bars = part(read(tmp_path / "run", "r"), Bars)
+    assert len(bars.names) == 21
+    assert (bars.names[-1], bars.values[-1], sum(bars.values)) == ("others (15)", 15, 35)
+    run.close()
 
 
 def test_calls_without_a_value_are_an_alarm_before_the_first_checkpoint(tmp_path):

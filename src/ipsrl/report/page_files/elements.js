@@ -69,6 +69,7 @@ function cell(value, column, isText) {
     return make("td", { class: "text nowrap" }, make("span", { class: `state ${state}` }, show(value)));
   }
   if (typeof value !== "string") return make("td", { class: isText ? "text" : "nowrap" }, show(value));
+  if (column === "files written") return make("td", { class: "text nowrap" }, value);
   if (value.length <= LONG) return make("td", { class: value.length < 32 ? "text short" : "text" }, show(value));
   const start = `${value.replaceAll(/\s+/g, " ").slice(0, LONG)} …`;
   return make("td", { class: "text" }, make("details", { class: "text" }, make("summary", {}, start), value));

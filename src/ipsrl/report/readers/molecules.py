@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ipsrl.molecules.component import kinds_of_reasons
 from ipsrl.report.readers.base import curves, cut_off, plain_view, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.routes import has_routes, routes
@@ -24,6 +25,7 @@ FAILED = 500
 """And so many of those without a value."""
 WINDOWS = 60
 SCAFFOLDS = 40
+REASONS = 20
 ROUTES = "routes"
 """Folder in a run that `ipsrl molecules route --out` may be given."""
 
@@ -89,7 +91,7 @@ def _alarms(
     if "failed" in counts:
         failed, late = counts["failed"], counts["timeouts"]
     else:  # of a version whose metrics did not count them
-        statuses = Counter(calls["status"].to_pylist() if calls is not None else ())
+        statuses = Counter([] if calls is None else calls["status"].to_pylist())
         failed, late = statuses["failed"], statuses["timeout"]
     found = [
         f"{count:,} values of the component {name!r} are not in [0, 1], and were cut to it."
@@ -131,9 +133,13 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
 
 def _parts(calls: pa.Table, names: list[str], threshold: float, among: int) -> list[Part]:
     parts: list[Part] = []
-    if reasons := Counter(reason for reason in calls["reason"].to_pylist() if reason):
-        most = dict(reasons.most_common(20))
-        note = f"The 20 most frequent of {len(reasons)}." if len(reasons) > 20 else ""
+    if reasons := kinds_of_reasons(reason for reason in calls["reason"].to_pylist() if reason):
+        most = dict(reasons.most_common(REASONS))
+        note = "Reasons that differ after the kind of error are one. " * any(
+            reason.endswith(": ...") for reason in most
+        )
+        if others := len(reasons) - len(most):
+            most[f"others ({others:,})"] = reasons.total() - sum(most.values())
         title = "Calls without a value, by reason"
         parts.append(Bars(title, list(most), list(most.values()), note))
     scaffolds = calls["scaffold"].combine_chunks().dictionary_encode()
