@@ -114,7 +114,7 @@ function table(part, level = "h3") {
     part.title ? make(level, {}, part.title) : null,
     part.note ? make("p", { class: "note" }, part.note) : null,
     search ? make("div", { class: "controls" }, search) : null, part.search ? count : null,
-    make("div", { class: part.search ? "wide tall" : "wide", tabindex: "0", role: "region", "aria-label": part.title || "table" },
+    make("div", { class: part.search ? "wide tall" : "wide", tabindex: "0", role: "region", "aria-label": part.title || part.label || "table" },
       make("table", {}, make("thead", {}, make("tr", {}, heads)), body)),
     more);
 }
