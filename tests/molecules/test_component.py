@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ipsrl.molecules.component import Failure, Timeout, guarded
+from ipsrl.molecules.component import Failure, Timeout, guarded, kinds_of_reasons
 
 
 @pytest.mark.parametrize("value", [0, -1.5, np.float32(2), np.int64(3)])
@@ -24,3 +24,12 @@ def test_a_failure_stays_the_one_that_it_is():
     late = Timeout("too slow")
     assert guarded(lambda: late) is late
     assert guarded(lambda: 1 / 0) == Failure("ZeroDivisionError: division by zero")
+
+
+def test_reasons_that_name_their_molecule_are_one_kind():
+    """Those that come once and begin alike; what comes several times, or alone, stays."""
+    once = [f"dock: ValueError: no pose of {'C' * n}" for n in range(1, 4)]
+    given = [*once, "dock: ValueError: no licence", "dock: ValueError: no licence", "qed: late"]
+    assert kinds_of_reasons(given) == {
+        "dock: ValueError: ...": 3, "dock: ValueError: no licence": 2, "qed: late": 1,
+    }  # fmt: skip

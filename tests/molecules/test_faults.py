@@ -276,6 +276,8 @@ def test_a_run_under_faults_ends_exactly_and_says_so(
             assert call["qed"] is not None
     written = json.loads((tmp_path / "run" / "result.json").read_text())
     assert written["failed"] + written["timeouts"] == result.failed + result.timeouts
+    last = Run.open(tmp_path / "run").metrics()[-1]
+    assert (last["failed"], last["timeouts"]) == (result.failed, result.timeouts)
     assert written["reasons"] == result.reasons
     text = capsys.readouterr().err
     lost = result.failed + result.timeouts

@@ -65,6 +65,7 @@ def test_every_method_spends_the_budget_exactly(config, tmp_path, name):
     assert [call["call"] for call in calls] == list(range(1, chosen.budget + 1))
     assert len({call["smiles"] for call in calls}) == chosen.budget  # a repeat costs nothing
     assert sum(row["new"] for row in rows) == chosen.budget
+    assert {(row["failed"], row["timeouts"]) for row in rows} == {(0, 0)}
     assert result.steps == len(rows) == calls[-1]["step"]
     assert result.samples == result.steps * chosen.batch
     assert result.invalid == round(sum((1 - row["valid"]) * chosen.batch for row in rows))
@@ -149,6 +150,8 @@ def test_failures_cost_a_call_and_are_no_reward(config, tmp_path):
     calls = pq.read_table(tmp_path / "run" / "calls.parquet").to_pylist()
     failed = [call for call in calls if call["status"] == "failed"]
     assert result.failed == len(failed) == sum("N" in call["smiles"] for call in calls) > 0
+    for row in Run.open(tmp_path / "run").metrics():  # all so far, so that a page can say it
+        assert row["failed"] == sum(call["step"] <= row["step"] for call in failed)
     for call in failed:
         assert call["reward"] is call["penalised"] is call["mine"] is None
         assert "not a finite number" in call["reason"]

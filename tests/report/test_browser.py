@@ -268,6 +268,34 @@ def test_marks_of_a_logarithmic_axis_are_values_that_there_are(page_of):
     assert all(n.bit_count() == 1 for n in shown)  # powers of two, as in the data
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("causal", range(1, 7)), ("grid", range(2560, 76801, 2560))],
+    ids=["6", "30"],
+)
+def test_a_bar_stands_at_its_own_step(name, steps, page_of):
+    """Its middle and what Plotly draws there; bars touch each other."""
+    page = page_of(name)
+    figure = page.locator(
+        "figure", has=page.get_by_text("Outcomes over training", exact=True)
+    ).first
+    figure.scroll_into_view_if_needed()
+    figure.locator(".bars path").first.wait_for()
+    bars = figure.locator(".plot").evaluate("(box) => [box.data[0].x, box.data[0].width]")
+    assert bars == [list(steps), [steps.step] * len(steps)]
+    shown = [
+        int(text.replace(",", "")) for text in figure.locator(".xtick text").all_text_contents()
+    ]
+    assert {*shown} >= {*steps} if len(steps) < 7 else not {*shown} - {*range(0, 80_001, 20_000)}
+
+
+def test_bars_of_several_steps_cover_them(page_of):
+    """Windows of steps 1 to 4, 5 to 6 and 10: they meet half-way between their steps."""
+    at, widths = page_of("grid").evaluate("places([1, 5, 10], [4, 6, 10])")
+    assert [x - w / 2 for x, w in zip(at, widths, strict=True)] == [0.5, 4.5, 8]
+    assert [x + w / 2 for x, w in zip(at, widths, strict=True)] == [4.5, 8, 12]
+
+
 def focus(page: Any) -> str:
     return page.evaluate("document.activeElement.innerText || document.activeElement.tagName")
 
@@ -308,7 +336,8 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     cards.first.scroll_into_view_if_needed()
     page.wait_for_selector(".gallery svg")
     tops = "(one) => [...one.children].map((label) => label.getBoundingClientRect().top)"
-    assert len({*page.locator(".controls").last.evaluate(tops)}) == 1  # labels on one line
+    first, second = sorted({*page.locator(".controls").last.evaluate(tops)})
+    assert second - first > 50  # two lines, and on each the labels at one height
     rewards = [float(card.locator("dd").nth(1).inner_text()) for card in cards.all()[:20]]
     assert rewards == sorted(rewards, reverse=True)
     page.get_by_label("Status").select_option("failed")
@@ -322,6 +351,14 @@ def test_molecules_are_sorted_filtered_and_copied(page_of, folder):
     page.keyboard.press("Enter")
     until(page, "document.querySelector('.gallery [role=status]').textContent")
     assert page.evaluate("navigator.clipboard.readText()") == "Cc1ccccc1"
+    assert page.locator(".gallery [role=status]").first.inner_text().strip() == "✓ copied"
+    page.get_by_label("SMILES or reason").fill("")
+    for name, keeps in (("is at least", [0.5, 1]), ("and at most", [0, 0.5])):
+        page.get_by_label(name).fill("0.5")
+        kept = [float(card.locator("dd").nth(1).inner_text()) for card in cards.all()]
+        assert 0 < len(kept) < 24
+        assert all(keeps[0] <= reward <= keeps[1] for reward in kept)
+        page.get_by_label(name).fill("")
     page.get_by_label("SMILES or reason").fill("<script>")
     # All that is hostile, and what failed for a hostile reason.
     assert cards.count() == 7

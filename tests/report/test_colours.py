@@ -10,7 +10,7 @@ def view(counts: dict[str, list[int]], rest: tuple[int, list[int]] = (0, [0, 0])
     """A run with one stack of two windows."""
     names = sorted(counts, key=lambda name: -sum(counts[name]))
     rows = [counts[name] for name in names]
-    stack = Frequencies("Outcomes", "step", [0, 1], names, rows, rest[1], rest[0], [0, 0])
+    stack = Frequencies("Outcomes", "step", [0, 1], [0, 1], names, rows, rest[1], rest[0], [0, 0])
     return View("run", "llm", "a run", "ended", parts=[stack])
 
 

@@ -283,7 +283,7 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path, grid):
     """Alone it is an error; among others an alarm, as is a path where there is nothing."""
     runs.search_run(tmp_path / "broken", ["CCO"] * 5).close()
     (tmp_path / "broken" / "calls.parquet").write_bytes(b"PAR1 but no more")
-    with pytest.raises(NoRun, match=r"broken cannot be read .*Restore"):
+    with pytest.raises(NoRun, match=r"broken/calls\.parquet cannot be read .*Restore"):
         report(tmp_path, tmp_path / "broken")
     html = report(tmp_path, grid, tmp_path / "broken", tmp_path / "typo")
     assert [run["state"] for run in html.data["runs"]] == ["ended", "unknown", "unknown"]

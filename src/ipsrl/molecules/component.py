@@ -6,7 +6,8 @@ reward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,3 +52,24 @@ def guarded(compute: Callable[[], Any]) -> float | Failure:
     except Exception as error:
         return Failure(words(error))
     return finite
+
+
+def kinds_of_reasons(reasons: Iterable[str]) -> Counter[str]:
+    """How often each kind of reason was given.
+
+    Reasons that begin alike and then differ, such as by the molecule that they name, are one kind:
+    "dock: ValueError: ..." for all that say "dock: ValueError: " and what went wrong.  A reason
+    that comes several times is a kind of its own.
+    """
+    exact = Counter(reasons)
+    once = Counter(_beginning(reason) for reason, count in exact.items() if count == 1)
+    kinds: Counter[str] = Counter()
+    for reason, count in exact.items():
+        beginning = _beginning(reason)
+        kinds[f"{beginning}: ..." if count == 1 < once[beginning] else reason] += count
+    return kinds
+
+
+def _beginning(reason: str) -> str:
+    """The component and the kind of error, which stand before the second colon."""
+    return ":".join(reason.split(":", 2)[:2])

@@ -90,7 +90,7 @@ def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:
             note = f"reward {mean}, {row['hits']} hits"
             if row["restored"]:
                 note += f", agent put back {row['restored']} times"
-            lost = search.oracle.lost
+            lost = row["failed"] + row["timeouts"]
             advance(row["calls"], note + (f", {lost} calls without a value" if lost else ""))
             if search.tally.steps % config.checkpoint_every == 0 or search.ended:
                 calls = table_of(search, written)

@@ -59,8 +59,9 @@ def report(argv: list[str]) -> int:
         told.update(lost)
         if not again:
             break
-        if done:
+        if done and done not in told:
             print(f"{done}; again while runs go on", file=sys.stderr, flush=True)
+            told.add(done)
         time.sleep(max(pause, 3 * (time.monotonic() - began)))  # little beside the runs
     states = {view.label: view.state for view in views}
     unread = {view.label: " ".join(view.alarms) for view in views if view.title == UNREAD}

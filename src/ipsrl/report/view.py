@@ -43,7 +43,7 @@ class Frequencies:
     Attributes:
       title: heading.
       x: what the windows count.
-      starts: first x of each window [W].
+      starts, ends: first and last x of each window [W].
       names: outcomes that are known by name, the commonest first [K].
       counts_KW: how often they came.
       rest_W: how often all others came, and `rest` says how many those are.
@@ -53,6 +53,7 @@ class Frequencies:
     title: str
     x: str
     starts: Sequence[Number]
+    ends: Sequence[Number]
     names: Sequence[str]
     counts_KW: Sequence[Sequence[int]]
     rest_W: Sequence[int]
@@ -73,13 +74,18 @@ class Bars:
 
 @dataclass(frozen=True)
 class Planes:
-    """Distributions over a grid, all on one scale: rows from the bottom up."""
+    """Distributions over a grid, all on one scale: rows from the bottom up.
+
+    Attributes:
+      top: value of the last colour.
+      block: places of the grid in each direction that a cell is the sum of.
+    """
 
     title: str
     names: Sequence[str]
     planes: Sequence[Sequence[Sequence[Number]]]
     top: float
-    """Value of the last colour."""
+    block: int = 1
     note: str = ""
 
 

@@ -24,7 +24,11 @@ def as_parquet(table: pa.Table) -> bytes:
 
 def read_parquet(path: Path) -> pa.Table:
     """A table that a run wrote, and may replace meanwhile: the file is opened once."""
-    return pq.read_table(pa.BufferReader(path.read_bytes()))
+    content = path.read_bytes()
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except (OSError, pa.ArrowException) as error:
+        raise broken(path, error) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -34,11 +38,16 @@ def read_json(path: Path) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError("it is not an object")
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}), though the run wrote it. Restore it from a copy, "
-            "or start a new run elsewhere."
-        ) from None
+        raise broken(path, error) from None
     return found
+
+
+def broken(path: Path, error: Exception) -> RunError:
+    """The error for a file of a run that somebody or something has changed."""
+    return RunError(
+        f"{path} cannot be read ({error}), though the run wrote it. Restore it from a copy, or "
+        "start a new run elsewhere."
+    )
 
 
 def as_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:

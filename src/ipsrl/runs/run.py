@@ -30,6 +30,7 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
@@ -39,7 +40,14 @@ from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.checkpoints import Checkpoints
 from ipsrl.runs.environment import check_same, environment, family
 from ipsrl.runs.folder import Folder
-from ipsrl.runs.formats import as_json, as_parquet, as_safetensors, read_json, read_parquet
+from ipsrl.runs.formats import (
+    as_json,
+    as_parquet,
+    as_safetensors,
+    broken,
+    read_json,
+    read_parquet,
+)
 from ipsrl.runs.live import Live, watched
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
@@ -352,12 +360,18 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl, without one that is being written just now."""
         whole, _, _ = self.metrics_path.read_bytes().rpartition(b"\n")
-        # One call of the parser is twice as fast as one per line.
-        return json.loads(b"[" + whole.replace(b"\n", b",") + b"]")
+        try:  # one call of the parser is twice as fast as one per line
+            return json.loads(b"[" + whole.replace(b"\n", b",") + b"]")
+        except (ValueError, RecursionError) as error:
+            raise broken(self.metrics_path, error) from None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Final arrays."""
-        return load_file(self.directory / "arrays.safetensors")
+        path = self.directory / "arrays.safetensors"
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise broken(path, error) from None
 
     def _watch(self) -> None:
         """Let those who watch see what is logged from now on."""

@@ -8,12 +8,14 @@ import zlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import report_runs as runs
 
 from ipsrl import grids
 from ipsrl.errors import RunError
 from ipsrl.molecules import ComponentConfig, Config
+from ipsrl.report.readers import grids as grids_reader
 from ipsrl.report.readers import molecules, read
 from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles
 from ipsrl.runs import Run
@@ -155,7 +157,7 @@ def test_frequencies_of_a_grid_count_every_sample(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=30)
     stack = part(read(tmp_path / "run", "r"), Frequencies)
     assert np.sum(stack.counts_KW, axis=0).tolist() == [3 * 256] * 30
-    assert stack.starts[0] == 10 * 256
+    assert stack.starts == stack.ends == [10 * 256 * (t + 1) for t in range(30)]
     assert stack.names[0] in {f"(0, {x})" for x in range(8)}  # states 0, 1, ... of 8x8
     totals = np.sum(stack.counts_KW, axis=1).tolist()
     assert totals == sorted(totals, reverse=True)
@@ -174,6 +176,22 @@ def test_planes_are_the_target_and_the_median_best_and_worst_seed(tmp_path):
     expected = np.linspace(0, 2 / 64, 64, dtype=np.float32).reshape(8, 8).T
     # Four digits, as many as are shown.
     np.testing.assert_allclose(planes.planes[1], expected, rtol=5e-4)
+
+
+def test_a_plane_of_a_large_grid_is_of_blocks():
+    """A million cells would be 30 MB of page; each number is the sum of 3 x 3."""
+    terminal = np.arange(500.0**2) / 1e10
+    arrays = {"target": np.full(500**2, 1 / 500**2), "terminal": terminal[None]}
+    config, result = {"dims": 2, "side": 500}, {"total_l1": [0.5]}
+    (planes,) = grids_reader._distributions(config, result, arrays, among=1)
+    assert planes.block == 3
+    assert "sum of 3 x 3" in planes.note
+    rows = np.array(planes.planes[1])
+    assert rows.shape == (167, 167)
+    whole = terminal.reshape(500, 500).T
+    assert rows[1, 2] == pytest.approx(whole[3:6, 6:9].sum(), rel=5e-4)
+    assert rows[-1, -1] == pytest.approx(whole[498:, 498:].sum(), rel=5e-4)
+    assert rows.sum() == pytest.approx(terminal.sum(), rel=5e-4)
 
 
 def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):
@@ -250,6 +268,31 @@ def test_a_file_of_completions_that_is_being_written_waits(tmp_path):
     (tmp_path / "run/trainer/completions/completions_00013.parquet").write_bytes(b"PAR1half")
     assert read(tmp_path / "run", "r").state == "running"
     run.close()
+
+
+def test_a_damaged_file_of_completions_is_an_alarm_and_the_others_are_shown(tmp_path):
+    """Of a run that ended, or that ends there; if none is left, nothing is said of outcomes."""
+    runs.finish_lm(runs.lm_run(tmp_path / "run"))
+    files = sorted((tmp_path / "run" / "trainer" / "completions").iterdir())
+    files[-1].write_bytes(files[-1].read_bytes()[:50])
+    view = read(tmp_path / "run", "r")
+    (alarm,) = view.alarms
+    assert alarm.startswith("1 of 40 files of completions cannot be read, and what is said")
+    assert files[-1].name in alarm
+    assert part(view, Frequencies).ends[-1] == 39
+    for file in files:
+        file.write_bytes(b"")
+    view = read(tmp_path / "run", "r")
+    assert view.alarms[0].startswith("40 of 40 files of completions cannot be read")
+    assert (view.verdict, view.parts) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["outcomes.parquet", "metrics.jsonl", "arrays.safetensors"])
+def test_the_error_of_a_damaged_file_names_it(name, tmp_path):
+    runs.finish_grid(runs.grid_run(tmp_path / "run", evaluations=2))
+    (tmp_path / "run" / name).write_bytes(b"no more\n")
+    with pytest.raises(RunError, match=f"run/{name} cannot be read .*Restore it from a copy"):
+        read(tmp_path / "run", "r")
 
 
 def test_completions_without_a_reward_are_an_alarm(tmp_path):
@@ -332,7 +375,32 @@ def test_calls_without_a_value_are_an_alarm_with_their_reasons(tmp_path):
         "learned from them."
     ]
     reasons = part(view, Bars)
-    assert (reasons.names, reasons.values) == (["no pose"], [3])
+    assert (reasons.names, reasons.values, reasons.note) == (["no pose"], [3], "")
+
+
+def test_every_call_without_a_value_is_in_a_bar(tmp_path):
+    """35 reasons, of which none begins as another does: 20 bars and one of all others."""
+    run = runs.search_run(tmp_path / "run", ["CCO"] * 35, failed=35)
+    path = tmp_path / "run" / "calls.parquet"
+    calls = pq.read_table(path)
+    place = calls.column_names.index("reason")
+    pq.write_table(calls.set_column(place, "reason", [[f"part{i}: no" for i in range(35)]]), path)
+    bars = part(read(tmp_path / "run", "r"), Bars)
+    assert len(bars.names) == 21
+    assert (bars.names[-1], bars.values[-1], sum(bars.values)) == ("others (15)", 15, 35)
+    run.close()
+
+
+def test_calls_without_a_value_are_an_alarm_before_the_first_checkpoint(tmp_path):
+    """The table of calls comes with a checkpoint; the count is in the metrics of each step."""
+    config = Config(components=[ComponentConfig(kind="qed")])
+    with Run.create(tmp_path / "run", config) as run:
+        run.log([{"step": 1, "calls": 57, "failed": 14, "timeouts": 2, "hits": 0, "reward": None}])
+        view = read(tmp_path / "run", "r")
+    assert view.alarms == [
+        "16 of 57 oracle calls have no value (14 failed, 2 ran out of time), and nothing was "
+        "learned from them."
+    ]
 
 
 def test_the_gallery_holds_every_call_the_best_first(tmp_path):
@@ -372,6 +440,14 @@ def test_hits_are_those_of_the_metrics(tmp_path):
     assert line.ys_ST == [[row["hits"] for row in run.metrics()]]
 
 
+def test_the_axis_of_a_component_says_how_many_calls_a_mean_is_of(tmp_path):
+    """60 windows of 100 calls have one or two."""
+    runs.search_run(tmp_path / "run", ["CCO"] * 100)
+    line = curve(read(tmp_path / "run", "r"), "Component: qed")
+    assert line.y == "raw value, mean of 1 or 2 calls"
+    assert (len(line.xs), line.xs[-1]) == (60, 100)
+
+
 def test_scaffolds_are_counted(tmp_path):
     """Every third call has no ring."""
     run = runs.search_run(tmp_path / "run", ["CCO"] * 30, threshold=0.3)
@@ -400,6 +476,24 @@ def test_coverage_of_one_checkpoint_is_one_line(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=1)
     lines = [one for one in read(tmp_path / "run", "r").curves if one.chart == "Coverage"]
     assert [line.name for line in lines] == [""]
+
+
+def test_a_window_says_its_first_and_its_last_step(tmp_path):
+    """120 checkpoints, of which 60 windows hold two each."""
+    with Run.create(tmp_path / "run", grids.Config(seeds=1, batch=256)) as run:
+        for step in range(10, 1201, 10):
+            run.log_outcomes(step, np.zeros((1, 8), int), np.ones((1, 8)))
+        stack = part(read(tmp_path / "run", "r"), Frequencies)
+    assert (stack.starts[:2], stack.ends[:2]) == ([2560, 7680], [5120, 10240])
+
+
+def test_ids_of_outcomes_may_be_hashes(tmp_path):
+    """Three outcomes of 2^60 and more: nothing is as long as an id is large."""
+    with Run.create(tmp_path / "run", grids.Config(seeds=1)) as run:
+        run.log_outcomes(10, 2**60 + np.array([[0, 0, 5, 7]]), np.ones((1, 4)))
+        view = read(tmp_path / "run", "r")
+    assert curve(view, "Coverage").ys_ST == [pytest.approx([1, 1 + 5 / 6, 3])]
+    assert part(view, Frequencies).counts_KW == [[2], [1], [1]]
 
 
 def test_arrows_lead_where_the_policy_ends():

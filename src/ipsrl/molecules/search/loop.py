@@ -160,6 +160,8 @@ class Search:
             "step": tally.steps,
             "calls": len(self.oracle.calls),
             "new": len(new),
+            "failed": self.oracle.statuses[Status.FAILED],
+            "timeouts": self.oracle.statuses[Status.TIMEOUT],
             "valid": _valid_share(samples),
             "reward": float(np.mean(valid)) if valid else None,
             "penalised": float(rewards.mean()) if len(rewards) else 0.0,

@@ -82,11 +82,6 @@ class Oracle:
         """Calls that remain."""
         return self.budget - self.statuses.total() + self.statuses[Status.INVALID]
 
-    @property
-    def lost(self) -> int:
-        """Calls without a value."""
-        return self.statuses.total() - self.statuses[Status.VALID]
-
     def __call__(self, smiles: Sequence[str]) -> list[Call | None]:
         """The call of each canonical SMILES [N]; None for those that the budget does not cover."""
         new = [text for text in dict.fromkeys(smiles) if text not in self._known]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ipsrl.core.metrics import distinct_yield, oracle_burden
+from ipsrl.molecules.component import kinds_of_reasons
 from ipsrl.molecules.search.loop import Search
 from ipsrl.molecules.search.oracle import Status
 
@@ -32,7 +33,8 @@ class Result:
       restored: times that the drift guard put the best agent back.
       ended: budget, until where its mean reward is reached, or idle when no new molecule came any
         more.
-      reasons: the five most frequent ones of calls without a value, and how often each.
+      reasons: the five most frequent ones of calls without a value, and how often each; reasons of
+        one kind (`kinds_of_reasons`) are one.
       cut: values outside [0, 1] that the identity transform cut to it, by component.
       left_out: lines of the file of known molecules (inception) that are not molecules, by reason.
     """
@@ -93,7 +95,7 @@ def result_of(search: Search) -> Result:
         best=max((call.reward for call in calls if call.reward >= 0), default=None),
         restored=search.tally.restored,
         ended=search.ended,
-        reasons=dict(Counter(call.reason for call in calls if call.reason).most_common(5)),
+        reasons=dict(kinds_of_reasons(call.reason for call in calls if call.reason).most_common(5)),
         cut={
             component.column: cut
             for i, component in enumerate(search.config.components)

@@ -27,7 +27,7 @@ function tile([key, late, before], drawing, question) {
   const item = make("li", { class: late ? null : "missing", title: name },
     picture, picture ? null : `${name} `, make("span", { class: "count" }, words));
   if (picture) picture.setAttribute("aria-label", name);
-  if (late && outcomeColour(key)) item.style.setProperty("--tile", outcomeColour(key));
+  if (late && outcomeColour(key)) painted(() => item.style.setProperty("--tile", outcomeColour(key)));
   return item;
 }
 

@@ -8,10 +8,12 @@ const LINES = {
   dark: ["#44aaee", "#eeee66", "#ee4466", "#aaeeaa", "#eeaacc", "#668800"],
 };
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const OUTCOMES = [
-  "#0066aa", "#eecc66", "#aa2244", "#aaccaa", "#662266", "#ee8866",
-  "#44aacc", "#666600", "#8888ee", "#004400", "#00eeee", "#aa6688",
-];
+const OUTCOMES = {
+  light: ["#8800ee", "#ee0066", "#aa8800", "#6688cc", "#222200", "#660044",
+    "#8866ee", "#884488", "#226644", "#aa2200", "#4422aa", "#440066"],
+  dark: ["#4488ee", "#aa4400", "#eeee22", "#66eeee", "#ee8866", "#8822ee",
+    "#aaaaee", "#aa22aa", "#ccaa00", "#cc0044", "#cceeaa", "#88ccaa"],
+};
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const drawn = [];
 const library = new Promise((ready) => addEventListener("load", ready)); // its script is the last one
@@ -23,7 +25,13 @@ const brief = (text, length = 60) => (text.length > length ? `${text.slice(0, le
 // --- a colour for good ----------------------------------------------------------------------------
 
 /** The colour of an outcome, the same in every figure; undefined for one of the others. */
-const outcomeColour = (name) => OUTCOMES[page.colours[name]];
+const outcomeColour = (name) => (dark.matches ? OUTCOMES.dark : OUTCOMES.light)[page.colours[name]];
+
+/** Paints now, and again when the colours change. */
+function painted(paint) {
+  paint();
+  dark.addEventListener("change", paint);
+}
 
 // --- a chart with its numbers ---------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ function chart(one) {
   return plot(one.title, { traces, legend, numbers, arranged, note: seeds > 1 && runs.length === 1 ? `${seeds} seeds` : "" });
 }
 
-/** Marks of a logarithmic axis at values that there are: Plotly's own run into one another. */
+/** Marks of an axis at values that there are: those of Plotly run into one another, or lie between bars. */
 function marks(values) {
   const some = [...new Set(values)].sort((a, b) => a - b);
   const tickvals = some.filter((_, i) => i % Math.ceil(some.length / 7) === 0);
@@ -165,35 +173,44 @@ function merged(lines) {
 
 function frequencies(part) {
   const totals = part.starts.map((_, w) => part.rest_W[w] + part.none_W[w] + part.counts_KW.reduce((sum, row) => sum + row[w], 0));
-  const layers = part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]);
-  if (part.rest) layers.push([`others (${show(part.rest)})`, part.rest_W, "#8c8c8c"]);
-  if (part.none_W.some(Boolean)) layers.push(["no outcome", part.none_W, "none"]);
+  const layers = () => [...part.names.map((name, k) => [name, part.counts_KW[k], outcomeColour(name)]),
+    ...(part.rest ? [[`others (${show(part.rest)})`, part.rest_W, "#8c8c8c"]] : []),
+    ...(part.none_W.some(Boolean) ? [["no outcome", part.none_W, "none"]] : [])];
   if (part.starts.length === 1) {
-    return bars({ title: part.title, note: `${part.note} ${show(totals[0])} samples.`, names: layers.map(([name]) => name), values: layers.map(([, counts]) => counts[0]), colours: layers.map(([, , colour]) => (colour === "none" ? "#c4c4c4" : colour)) });
+    return bars({ title: part.title, note: `${part.note} ${show(totals[0])} samples.`, names: layers().map(([name]) => name), values: layers().map(([, counts]) => counts[0]), colours: () => layers().map(([, , colour]) => (colour === "none" ? "#c4c4c4" : colour)) });
   }
-  const steps = part.starts.map((start, w) => (w + 1 < part.starts.length ? part.starts[w + 1] - start : start - part.starts[w - 1]));
-  const middles = part.starts.map((start, w) => start + steps[w] / 2);
+  const [at, widths] = places(part.starts, part.ends);
+  const windows = part.starts.map((start, w) => `${part.x} ${show(start)}${part.ends[w] > start ? ` to ${show(part.ends[w])}` : ""}`);
   const arranged = () => {
     const whole = layout(part.x, "share of the samples", "", { barmode: "stack", bargap: 0 });
     Object.assign(whole.yaxis, { range: [0, 1], tickformat: ".0%" });
+    if (part.starts.length < 12) Object.assign(whole.xaxis, marks(part.starts)); // else those of a line
     return whole;
   };
   const trace = ([name, counts, colour]) => ({
-    type: "bar", x: middles, width: steps, y: counts.map((count, w) => count / Math.max(totals[w], 1)), name: plain(brief(name)), text: counts.map((count, w) => `${show(count)} of ${show(totals[w])}`), textposition: "none",
+    type: "bar", x: at, width: widths, y: counts.map((count, w) => count / Math.max(totals[w], 1)), name: plain(brief(name)), text: counts.map((count, w) => `${show(count)} of ${show(totals[w])}, ${windows[w]}`), textposition: "none",
     marker: colour === "none" ? { color: "rgba(128,128,128,.12)", line: { width: 0 }, pattern: { shape: "/", size: 6, fgcolor: "#999999" } } : { color: colour, line: { width: 0.5, color: ink().paper } },
     hovertemplate: "%{fullData.name}: %{y:.1%} (%{text})<extra></extra>",
   });
-  const legend = () => layers.map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }));
+  const legend = () => layers().map(([name, , colour], i) => ({ name: brief(name), swatch: swatch(colour === "none" ? "repeating-linear-gradient(135deg, #999999 0 1px, transparent 1px 4px)" : colour), traces: [i] }));
   const numbers = () => ({
-    columns: ["outcome", ...part.starts.map((start) => `${part.x} ${show(start)}`)],
-    rows: layers.map(([name, counts]) => [name, ...counts]),
+    columns: ["outcome", ...windows],
+    rows: layers().map(([name, counts]) => [name, ...counts]),
   });
-  return plot(part.title, { broad: true, note: part.note, traces: () => layers.map(trace), legend, numbers, arranged });
+  return plot(part.title, { broad: true, note: part.note, traces: () => layers().map(trace), legend, numbers, arranged });
+}
+
+/** Middles and widths of bars that stand over their windows and meet half-way between them. */
+function places(starts, ends) {
+  const gaps = starts.slice(1).map((start, w) => start - ends[w]);
+  const left = starts.map((start, w) => start - (gaps[w - 1] ?? gaps[0]) / 2);
+  const right = ends.map((end, w) => end + (gaps[w] ?? gaps.at(-1)) / 2);
+  return [left.map((from, w) => (from + right[w]) / 2), left.map((from, w) => right[w] - from)];
 }
 
 function bars(part) {
-  const [names, values, colours] = [part.names, part.values, part.colours ?? []].map((list) => [...list].reverse());
-  const colour = () => (colours.length ? colours : lineStyle(0)[0]);
+  const [names, values] = [part.names, part.values].map((list) => [...list].reverse());
+  const colour = () => part.colours?.().reverse() ?? lineStyle(0)[0];
   const traces = () => [{ type: "bar", orientation: "h", y: names.map((_, i) => i), x: values, text: values.map(show), marker: { color: colour() }, hoverinfo: "skip", textposition: "auto" }];
   const arranged = () => layout("", "", "", { yaxis: { tickvals: names.map((_, i) => i), ticktext: names.map((name) => plain(brief(name, 44))), automargin: true }, height: 70 + 28 * names.length });
   const figure = plot(part.title, { note: part.note, traces, arranged, numbers: () => ({ columns: ["name", "number"], rows: part.names.map((name, i) => [name, part.values[i]]) }) });
@@ -223,7 +240,7 @@ function planes(part) {
   });
   const ramp = SHADES.map((c) => `rgb(${c})`).join(", ");
   const scale = make("p", { class: "note" }, "0 ", make("span", { style: `display: inline-block; width: 8rem; height: .7rem; background: linear-gradient(90deg, ${ramp})` }), ` ${show(part.top)} and more`);
-  const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => part.planes.map((rows, i) => table({ title: part.names[i], columns: ["y \\ x", ...rows[0].map((_, x) => String(x))], rows: rows.map((row, y) => [y, ...row]) }, "h4")));
+  const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => part.planes.map((rows, i) => table({ title: part.names[i], columns: ["y \\ x", ...rows[0].map((_, x) => String(x * part.block))], rows: rows.map((row, y) => [y * part.block, ...row]) }, "h4")));
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), make("div", { class: "planes" }, figures), scale, numbers);
 }
 
@@ -243,8 +260,9 @@ function arrows(part) {
   }
   for (const [name, outcome, x, y, p] of part.marks) {
     const [left, top] = place(x, y);
-    svg.append(draw("rect", { x: left - 7, y: top - 7, width: 14, height: 14, fill: outcomeColour(outcome) ?? "#8c8c8c" }),
-      draw("text", { x: left + 12, y: top - 8, "font-size": 14, fill: "currentColor" }, `${name}: ${show(p)}`));
+    const mark = draw("rect", { x: left - 7, y: top - 7, width: 14, height: 14 });
+    painted(() => mark.setAttribute("fill", outcomeColour(outcome) ?? "#8c8c8c"));
+    svg.append(mark, draw("text", { x: left + 12, y: top - 8, "font-size": 14, fill: "currentColor" }, `${name}: ${show(p)}`));
   }
   const numbers = later(make("details", {}, make("summary", {}, "Numbers")), () => [table({ title: "", columns: ["x", "y", "right", "up", "visits"], rows: part.cells })]);
   return make("section", {}, make("h3", {}, part.title), make("p", { class: "note" }, part.note), svg, numbers);

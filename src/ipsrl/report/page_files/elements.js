@@ -69,6 +69,7 @@ function cell(value, column, isText) {
     return make("td", { class: "text nowrap" }, make("span", { class: `state ${state}` }, show(value)));
   }
   if (typeof value !== "string") return make("td", { class: isText ? "text" : "nowrap" }, show(value));
+  if (column === "files written") return make("td", { class: "text nowrap" }, value);
   if (value.length <= LONG) return make("td", { class: value.length < 32 ? "text short" : "text" }, show(value));
   const start = `${value.replaceAll(/\s+/g, " ").slice(0, LONG)} …`;
   return make("td", { class: "text" }, make("details", { class: "text" }, make("summary", {}, start), value));
@@ -113,17 +114,17 @@ function table(part, level = "h3") {
     part.title ? make(level, {}, part.title) : null,
     part.note ? make("p", { class: "note" }, part.note) : null,
     search ? make("div", { class: "controls" }, search) : null, part.search ? count : null,
-    make("div", { class: part.search ? "wide tall" : "wide", tabindex: "0", role: "region", "aria-label": part.title || "table" },
+    make("div", { class: part.search ? "wide tall" : "wide", tabindex: "0", role: "region", "aria-label": part.title || part.label || "table" },
       make("table", {}, make("thead", {}, make("tr", {}, heads)), body)),
     more);
 }
 
 // --- copying --------------------------------------------------------------------------------------
 
-/** A button that copies a text, and says whether it did. */
+/** A button that copies a text, and says beside itself whether it did. */
 function copying(label, text) {
-  const said = make("span", { role: "status" });
-  const copy = async () => { said.textContent = (await copied(text)) ? " copied" : " cannot be copied here"; };
+  const said = make("span", { role: "status", class: "said" });
+  const copy = async () => { said.textContent = (await copied(text)) ? " ✓ copied" : " cannot be copied here"; };
   return [make("button", { class: "act", "aria-label": `${label}: ${text}`, onclick: copy }, label), said];
 }
 

@@ -5,7 +5,7 @@ const CARDS = 24;
 
 function gallery(part) {
   const [SMILES, SCAFFOLD, STATUS, REASON, FIRST] = [0, 1, 2, 3, 4];
-  const state = { sort: 1, down: true, status: "", scaffold: "", words: "", column: 1, least: null, shown: CARDS };
+  const state = { sort: 1, down: true, status: "", scaffold: "", words: "", column: 1, least: null, most: null, shown: CARDS };
   let drawings = {};
 
   const list = make("ul", { class: "gallery" });
@@ -17,7 +17,8 @@ function gallery(part) {
       (!state.status || row[STATUS] === state.status)
       && (!state.scaffold || row[SCAFFOLD] === state.scaffold)
       && (!state.words || row[SMILES].includes(state.words) || row[REASON].includes(state.words))
-      && (state.least === null || (row[FIRST + state.column] ?? -Infinity) >= state.least));
+      && (state.least === null || (row[FIRST + state.column] ?? -Infinity) >= state.least)
+      && (state.most === null || (row[FIRST + state.column] ?? Infinity) <= state.most));
     const value = (row) => row[FIRST + state.sort];
     rows.sort(sorted(value));
     if (state.down) { // what is not known stays last
@@ -50,6 +51,7 @@ function gallery(part) {
     field.querySelector("select").value = String(state[key]);
     return field;
   };
+  const limit = (label, key) => make("label", {}, label, make("input", { type: "number", step: "any", oninput: (event) => { state[key] = event.target.value === "" ? null : Number(event.target.value); fill(); } }));
   const scaffolds = [...part.rows.reduce((counts, row) => counts.set(row[SCAFFOLD], (counts.get(row[SCAFFOLD]) ?? 0) + 1), new Map())]
     .sort((a, b) => b[1] - a[1]).slice(0, 200).filter(([name]) => name);
   const statuses = [...new Set(part.rows.map((row) => row[STATUS]))];
@@ -59,7 +61,7 @@ function gallery(part) {
     choice("Status", "status", [option("", "all"), ...statuses.map((one) => option(one))]),
     choice("Scaffold", "scaffold", [option("", "all"), ...scaffolds.map(([name, n]) => option(name, `${brief(name, 40)} (${n})`))]),
     pick("Only where", "column"),
-    make("label", {}, "is at least", make("input", { type: "number", step: "any", oninput: (event) => { state.least = event.target.value === "" ? null : Number(event.target.value); fill(); } })),
+    limit("is at least", "least"), limit("and at most", "most"),
     make("label", {}, "SMILES or reason contains", make("input", { type: "search", oninput: (event) => { state.words = event.target.value; fill(); } })));
   fill();
   new IntersectionObserver((seen, observer) => {

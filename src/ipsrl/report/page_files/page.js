@@ -48,7 +48,7 @@ function run(view) {
     source(view),
     later(make("details", {}, make("summary", {}, "Configuration and origin")), () => [
       page.differing.length ? make("p", { class: "note" }, "Marked: differs between the runs of this page.") : null,
-      pairs(view.config, page.differing), make("h4", {}, "Origin"), pairs({ "the same again": view.again, ...view.origin })]),
+      pairs(view.config, page.differing), make("h3", {}, "Origin"), pairs({ "the same again": view.again, ...view.origin })]),
     ...view.parts.map((part) => PARTS[part.kind](part)),
   ];
 }

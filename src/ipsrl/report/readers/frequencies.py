@@ -59,6 +59,7 @@ def frequencies(
         title=title,
         x=x,
         starts=[int(steps_T[window[0]]) for window in windows],
+        ends=[int(steps_T[window[-1]]) for window in windows],
         names=[name(int(one)) for one in ids_K[order_K[:shown]]],
         counts_KW=counts_KW[:shown].tolist(),
         rest_W=counts_KW[NAMED].tolist(),

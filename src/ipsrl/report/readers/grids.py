@@ -19,6 +19,8 @@ from ipsrl.runs.formats import read_parquet
 
 FEW = 10
 """Runs on a page up to which each shows several seeds."""
+CELLS = 200
+"""Most cells of a plane in each direction; of a larger grid a cell of the plane is a block."""
 
 _CHARTS = {
     "total_l1": ("Distance to the target", "total L1, exact"),
@@ -114,10 +116,9 @@ def _coverage(table: pa.Table) -> list[Curve]:
     for name, chosen in parts.items() if len(steps) > 1 else [("", steps)]:
         in_quarter = np.isin(step_R, chosen) & (ids_R >= 0)
         counts_SK = [
-            np.bincount(ids_R[own], counts_R[own]).astype(int)
+            _totals(ids_R[own], counts_R[own])
             for own in (in_quarter & (seed_R == seed) for seed in seeds)
         ]
-        counts_SK = [counts[counts > 0] for counts in counts_SK]
         least = min(int(counts.sum()) for counts in counts_SK)
         samples = [2**k for k in range(least.bit_length())]
         ys_ST = [known(expected_distinct(counts, samples)) for counts in counts_SK]
@@ -125,6 +126,12 @@ def _coverage(table: pa.Table) -> list[Curve]:
             axes = "Coverage", "samples of a seed", "different outcomes, expected"
             found.append(Curve(*axes, samples, ys_ST, name, "x"))
     return found
+
+
+def _totals(ids_R: np.ndarray, counts_R: np.ndarray) -> np.ndarray:
+    """How often each outcome came that came; an id may be a hash, and far above their number."""
+    ids_K, which_R = np.unique(ids_R, return_inverse=True)
+    return np.bincount(which_R, counts_R, len(ids_K)).astype(int)
 
 
 def _columns(table: pa.Table, *names: str) -> list[np.ndarray]:
@@ -161,13 +168,15 @@ def _distributions(
     if "env" in config:
         return []
     side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
-    l1 = result["total_l1"]
+    l1, block = result["total_l1"], -(-side // CELLS)
     middle = int(np.argsort(l1)[len(l1) // 2])
 
     def plane(p: np.ndarray) -> list[list[Any]]:
         """Marginal of the first two coordinates."""
         cube = p.reshape((side,) * dims)
         rows = cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
+        for axis in (0, 1):
+            rows = np.add.reduceat(rows, np.arange(0, rows.shape[axis], block), axis)
         return [[float(f"{p:.4g}") for p in row] for row in rows]  # as many digits as are shown
 
     target = plane(arrays["target"])
@@ -176,16 +185,22 @@ def _distributions(
     words = {middle: "median", best: "best", worst: "worst"} if len(l1) > 1 else {middle: "the"}
     first = int(config.get("seed", 0))
     names = [f"{words[s]} seed, {first + s}: total L1 {l1[s]:.3f}" for s in chosen]
+    note = "Probability"
+    if dims > 2:
+        note += " of the first two coordinates; a brighter cell than any has more than 1.5 times "
+        note += "the target's largest."
+    else:
+        note += "; the scale ends at 1.5 times the target's largest."
+    if block > 1:
+        note += f" A cell is the sum of {block} x {block} of the grid."
     parts: list[Part] = [
         Planes(
             "Where the policy ends",
             ["target", *names],
             [target, *(plane(arrays["terminal"][seed]) for seed in chosen)],
             1.5 * max(max(row) for row in target),
-            note="Probability of the first two coordinates; a brighter cell than any has more "
-            "than 1.5 times the target's largest."
-            if dims > 2
-            else "Probability; the scale ends at 1.5 times the target's largest.",
+            block=block,
+            note=note,
         )
     ]
     if "dims" not in config:

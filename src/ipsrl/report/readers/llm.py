@@ -104,15 +104,17 @@ def training_of(
     logged = [0, *sorted({row["step"] for row in metrics if "step" in row})]
     between = max(np.diff(logged), default=1)  # logging_steps, of which the last may be a part
     alarms += cut_off(logged[-1] + int(between) - 1, summary.get("steps"), "steps")
-    log = _log(run)
+    log, damaged = _log(run)
+    alarms += damaged
     if log is None:
-        verdict.append("No completions are logged yet, so nothing can be said of their outcomes.")
+        if not damaged:
+            verdict.append("No completions are logged yet, so nothing can be said of outcomes.")
     else:
         rewards = log.rows.rewards
         if rewards is not None and (lost := int(np.isnan(rewards).sum())):
             alarms.append(f"{lost:,} of {len(rewards):,} completions have no reward.")
         rewarded = sum("reward" in row for row in metrics)
-        if run.finished and (kept := len({*_steps(log).tolist()})) < rewarded:
+        if run.finished and not damaged and (kept := len({*_steps(log).tolist()})) < rewarded:
             alarms.append(
                 f"{kept:,} of {rewarded:,} steps that were logged have completions: files of "
                 "trainer/completions are missing, and what is said of outcomes is of those left."
@@ -142,28 +144,48 @@ def training_of(
     }  # fmt: skip
 
 
-def _log(run: Run) -> Log | None:
-    """The log of a run; a file that is being written is left for the next time."""
+def _log(run: Run) -> tuple[Log | None, list[str]]:
+    """The log of a run, and what of it cannot be read."""
     files = sorted((run.directory / "trainer" / "completions").glob("*.parquet"))
-    rows = _read(files, run.state == "running")
+    rows, alarms = _read(files, run.state == "running")
     if rows is None:
-        return None
+        return None, alarms
     texts = list(map(text, rows.prompts))
     if "outcome" not in rows.columns:
-        return Log(rows, [], [], texts)
+        return Log(rows, [], [], texts), alarms
     keys = outcome_keys(rows, None)
-    return Log(rows, [None if key is None else str(key) for key in keys], keys, texts)
+    return Log(rows, [None if key is None else str(key) for key in keys], keys, texts), alarms
 
 
-def _read(files: list[Path], going_on: bool) -> Completions | None:
+def _read(files: list[Path], going_on: bool) -> tuple[Completions | None, list[str]]:
+    """What can be read; a last file that is being written is left for the next time."""
     if not files:
-        return None
+        return None, []
     try:
-        return read_completions(files)
+        return read_completions(files), []
     except InvalidInput:
-        if not going_on:
+        lost = {file: why for file in files if (why := _fault(file))}
+        left = [file for file in files if file not in lost]
+        if not lost:
             raise
-        return _read(files[:-1], going_on=False)
+    if going_on:
+        lost.pop(files[-1], None)
+    alarms = []
+    if lost:
+        why = next(iter(lost.values()))
+        alarms.append(
+            f"{len(lost):,} of {len(files):,} files of completions cannot be read, and what is "
+            f"said of outcomes is of the others. The first: {why}"
+        )
+    return (read_completions(left) if left else None), alarms
+
+
+def _fault(file: Path) -> str:
+    try:
+        read_completions([file])
+    except InvalidInput as error:
+        return str(error)
+    return ""
 
 
 def text(messages: Any) -> str:

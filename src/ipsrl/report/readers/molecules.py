@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from ipsrl.molecules.component import kinds_of_reasons
 from ipsrl.report.readers.base import curves, cut_off, plain_view, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.routes import has_routes, routes
@@ -24,6 +25,7 @@ FAILED = 500
 """And so many of those without a value."""
 WINDOWS = 60
 SCAFFOLDS = 40
+REASONS = 20
 ROUTES = "routes"
 """Folder in a run that `ipsrl molecules route --out` may be given."""
 
@@ -63,7 +65,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         command="ipsrl train molecules",
         done=(rows[-1]["calls"] if rows else 0, config["budget"]),
         alarms=[
-            *_alarms(result, calls),
+            *_alarms(result, rows, calls),
             *cut_off(rows[-1]["calls"] if rows else 0, result.get("calls"), "calls"),
         ],
         summary=_summary(result, rows),
@@ -81,11 +83,16 @@ def _calls(run: Run) -> pa.Table | None:
     return calls if calls is not None and len(calls) else None
 
 
-def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
-    if calls is None:
-        return []
-    statuses = Counter(calls["status"].to_pylist())
-    failed, late = statuses["failed"], statuses["timeout"]
+def _alarms(
+    result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], calls: pa.Table | None
+) -> list[str]:
+    """What went wrong so far, which the metrics say at once, and the table at a checkpoint."""
+    counts = result or (rows[-1] if rows else {"calls": 0})
+    if "failed" in counts:
+        failed, late = counts["failed"], counts["timeouts"]
+    else:  # of a version whose metrics did not count them
+        statuses = Counter([] if calls is None else calls["status"].to_pylist())
+        failed, late = statuses["failed"], statuses["timeout"]
     found = [
         f"{count:,} values of the component {name!r} are not in [0, 1], and were cut to it."
         for name, count in result.get("cut", {}).items()
@@ -93,8 +100,8 @@ def _alarms(result: Mapping[str, Any], calls: pa.Table | None) -> list[str]:
     if lost := failed + late:
         found.insert(
             0,
-            f"{lost:,} of {len(calls):,} oracle calls have no value ({failed:,} failed, {late:,} "
-            "ran out of time), and nothing was learned from them.",
+            f"{lost:,} of {counts['calls']:,} oracle calls have no value ({failed:,} failed, "
+            f"{late:,} ran out of time), and nothing was learned from them.",
         )
     return found
 
@@ -111,6 +118,7 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
     """Mean raw value of each component by windows of calls."""
     windows = np.array_split(np.arange(len(calls)), min(len(calls), WINDOWS))
     ends = [int(window[-1]) + 1 for window in windows]
+    size = " or ".join(map(str, sorted({len(window) for window in windows})))
     found = []
     for name in names:
         values = calls[name].to_numpy().astype(float)
@@ -118,16 +126,20 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
         for window in windows:
             some = values[window][~np.isnan(values[window])]
             means.append(some.mean() if len(some) else np.nan)
-        axes = f"Component: {name}", "calls", "raw value, mean of a window"
+        axes = f"Component: {name}", "calls", f"raw value, mean of {size} calls"
         found.append(Curve(*axes, ends, [known(means)]))
     return found
 
 
 def _parts(calls: pa.Table, names: list[str], threshold: float, among: int) -> list[Part]:
     parts: list[Part] = []
-    if reasons := Counter(reason for reason in calls["reason"].to_pylist() if reason):
-        most = dict(reasons.most_common(20))
-        note = f"The 20 most frequent of {len(reasons)}." if len(reasons) > 20 else ""
+    if reasons := kinds_of_reasons(reason for reason in calls["reason"].to_pylist() if reason):
+        most = dict(reasons.most_common(REASONS))
+        note = "Reasons that differ after the kind of error are one. " * any(
+            reason.endswith(": ...") for reason in most
+        )
+        if others := len(reasons) - len(most):
+            most[f"others ({others:,})"] = reasons.total() - sum(most.values())
         title = "Calls without a value, by reason"
         parts.append(Bars(title, list(most), list(most.values()), note))
     scaffolds = calls["scaffold"].combine_chunks().dictionary_encode()
