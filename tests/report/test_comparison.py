@@ -10,7 +10,8 @@ from ipsrl.report.view import Curve, View
 
 def view(label: str, *curves: Curve, family: str = "grids", **options: Any) -> View:
     config = {"method": "grpo", "seed": "0", **options.pop("config", {})}
-    return View(label, family, "a run", "ended", config=config, curves=curves, **options)
+    state = "stopped" if "progress" in options else "ended"
+    return View(label, family, "a run", state, config=config, curves=curves, **options)
 
 
 def curve(xs: list, *ys: list, name: str = "", **options: Any) -> Curve:
@@ -112,7 +113,7 @@ def test_what_differs_is_what_has_several_values():
 def test_numbers_come_before_what_differs_and_families_apart():
     views = [
         view("a", summary={"l1": [0.5, 0.25, 1.0]}, about={"files written": "today"}),
-        view("b", summary={"steps": 7}, config={"seed": "1"}),
+        view("b", progress="7 of 9", summary={"steps": 7}, config={"seed": "1"}),
         view("c", family="llm", summary={"reward": 1.0}, config={"lora": "16"}),
     ]
     found, settings, other = overview(views)
@@ -120,7 +121,7 @@ def test_numbers_come_before_what_differs_and_families_apart():
     assert found.columns == ["run", "state", "l1", "steps", "files written"]
     assert found.rows == [
         ["a", "ended", {"median": 0.5, "low": 0.25, "high": 1.0}, None, "today"],
-        ["b", "ended", None, 7, ""],
+        ["b", "stopped, 7 of 9", None, 7, ""],
     ]
     assert (settings.columns, settings.rows) == (["run", "seed"], [["a", "0"], ["b", "1"]])
     assert (other.title, other.columns[2:]) == ("Runs, llm", ["reward", "files written"])

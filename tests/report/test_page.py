@@ -242,9 +242,9 @@ def test_lines_of_the_page_are_those_of_the_files(tmp_path, grid):
 
 def test_numbers_of_seeds_are_median_and_range(tmp_path, grid):
     (run,) = report(tmp_path, grid).data["runs"]
-    assert run["summary"]["total_l1"] == {"median": 0.375, "low": 0.25, "high": 0.5}
-    assert run["summary"]["trajectories to L1 0.05"] is None  # never reached
-    assert run["summary"]["floor_l1"] == 0.125
+    assert run["summary"]["total L1 to the target"] == {"median": 0.375, "low": 0.25, "high": 0.5}
+    assert run["summary"]["trajectories to total L1 0.05"] is None  # never reached
+    assert run["summary"]["predicted floor of total L1"] == 0.125
 
 
 def test_no_run_is_explained_and_leaves_no_page(tmp_path):

@@ -182,7 +182,7 @@ def overview(views: Sequence[View]) -> list[Table]:
 
 
 def _state(one: View) -> str:
-    return f"{one.state}, {one.progress}" if one.state == "running" else one.state
+    return f"{one.state}, {one.progress}" if one.progress else one.state
 
 
 def alike(views: Sequence[View]) -> dict[str, str]:

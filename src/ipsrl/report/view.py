@@ -205,7 +205,8 @@ class View:
       family: such as grids.
       title: what was run.
       state: running, ended, stopped or failed.
-      progress: how far it is, in words.
+      progress: how far it is, if it has not ended.
+      resume: the command that continues it, if it has stopped.
       alarms: what nobody may overlook.
       verdict: what the run shows, in sentences.
       summary: its numbers by name; a list is of the seeds.
@@ -221,6 +222,7 @@ class View:
     title: str
     state: str
     progress: str = ""
+    resume: str = ""
     alarms: Sequence[str] = ()
     verdict: Sequence[str] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)

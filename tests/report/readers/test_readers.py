@@ -46,10 +46,14 @@ def forget_family(directory):
 def test_a_run_is_running_then_ended(tmp_path):
     run = runs.grid_run(tmp_path / "run")
     view = read(tmp_path / "run", "mine")
-    assert (view.label, view.state, view.progress) == ("mine", "running", "76,800 of 76,800")
+    assert (view.label, view.state, view.progress) == (
+        "mine",
+        "running",
+        "76,800 of 76,800 trajectories",
+    )
     runs.finish_grid(run)
     view = read(tmp_path / "run", "mine")
-    assert (view.state, view.progress) == ("ended", "")
+    assert (view.state, view.progress, view.resume) == ("ended", "", "")
 
 
 def test_the_command_is_the_one_that_was_typed(tmp_path, monkeypatch):
@@ -63,10 +67,8 @@ def test_the_command_is_the_one_that_was_typed(tmp_path, monkeypatch):
 def test_a_stopped_run_says_how_to_go_on(tmp_path):
     runs.grid_run(tmp_path / "run", evaluations=5).close()
     view = read(tmp_path / "run", "mine")
-    assert view.state == "stopped"
-    assert view.progress == (
-        f"12,800 of 12,800; continue with: ipsrl train hypergrid --resume {tmp_path / 'run'}"
-    )
+    assert (view.state, view.progress) == ("stopped", "12,800 of 12,800 trajectories")
+    assert view.resume == f"ipsrl train hypergrid --resume {tmp_path / 'run'}"
 
 
 def test_a_failed_run_says_why(tmp_path):
@@ -87,13 +89,15 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path):
 def test_a_run_that_has_only_begun_has_a_view(tmp_path):
     Run.create(tmp_path / "run", grids.Config())
     view = read(tmp_path / "run", "r")
-    assert (view.state, view.progress, view.curves) == ("running", "0 of 384,000", [])
+    assert (view.state, view.progress, view.curves) == ("running", "0 of 384,000 trajectories", [])
 
 
 def test_the_configuration_and_the_versions_are_told(tmp_path):
     run = runs.lm_run(tmp_path / "run", steps=3)
     view = read(tmp_path / "run", "r")
     assert view.config["trl.max_steps"] == "3"
+    assert view.progress == "3 of 3 steps"
+    assert {"step", "reward"} <= view.summary.keys()
     assert view.config["dataset"].endswith("colours.jsonl")
     assert f"numpy {np.__version__}" in view.about["versions"]
     assert view.about["seed"] == "0"

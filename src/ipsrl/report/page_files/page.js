@@ -41,7 +41,7 @@ function source(view) {
 
 function run(view) {
   return [
-    known.length === 1 || view.progress ? make("p", {}, make("span", { class: `state ${view.state}` }, view.state), view.progress ? `, ${view.progress}` : "") : null,
+    known.length === 1 || view.progress ? make("p", {}, make("span", { class: `state ${view.state}` }, view.state), view.progress ? `, ${view.progress}` : "", view.resume ? make("span", {}, "; continue with: ", make("code", {}, view.resume)) : null) : null,
     ...view.alarms.map((words) => make("p", { class: "alarm" }, words)),
     view.verdict.length ? make("div", { class: "verdict" }, view.verdict.map((words) => make("p", {}, words))) : null,
     numbers(view.summary),

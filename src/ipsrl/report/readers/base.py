@@ -81,7 +81,12 @@ def cut_off(last: int, reached: int | None, what: str) -> list[str]:
 
 
 def view(
-    run: Run, label: str, title: str, command: str, done: Sequence[int] | None = None, **more: Any
+    run: Run,
+    label: str,
+    title: str,
+    command: str,
+    done: tuple[int, int, str] | None = None,
+    **more: Any,
 ) -> View:
     """The view of a run with what is the same for all families.
 
@@ -90,7 +95,7 @@ def view(
       label: of it on the page.
       title: what was run.
       command: that runs such a thing.
-      done: how far a run is that has not ended: steps done, and all.
+      done: how far a run is that has not ended: how much is done, of how much, of what.
       more: what the family adds, by the names of the fields of a view.
     """
     state, alarms = run.state, list(more.pop("alarms", ()))
@@ -99,9 +104,8 @@ def view(
         alarms.insert(0, f"The run failed: {run.failure()}")
     progress = ""
     if state != "ended" and done is not None:
-        progress = f"{done[0]:,} of {done[1]:,}"
-    if state in ("stopped", "failed"):
-        progress += f"{'; ' if progress else ''}continue with: {command} --resume {again}"
+        progress = f"{done[0]:,} of {done[1]:,} {done[2]}"
+    resume = f"{command} --resume {again}" if state in ("stopped", "failed") else ""
     anew = f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW"
     return View(
         label=label,
@@ -109,6 +113,7 @@ def view(
         title=title,
         state=state,
         progress=progress,
+        resume=resume,
         alarms=alarms,
         command=run.environment().get("command", anew),
         again=anew,

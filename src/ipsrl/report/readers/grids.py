@@ -33,6 +33,21 @@ _CHARTS = {
 }
 
 
+_NUMBERS = {
+    "total_l1": "total L1 to the target",
+    "mean_l1": "total L1 per state",
+    "modes_visited": "modes visited in training",
+    "modes_found": "modes with a tenth of their mass",
+    "modes_total": "modes of the target",
+    "effective_outcomes": "effective outcomes",
+    "sampled_l1": "total L1 of the last samples",
+    "sampled_floor": "total L1 of as many samples of the target",
+    "floor_l1": "predicted floor of total L1",
+    "trajectories": "trajectories of each seed",
+}
+"""What the page calls the numbers of a result; before that, those of the last metrics."""
+
+
 def read(run: Run, label: str, among: int = 1) -> View:
     """The view of a run, which may be going on, on a page of so many."""
     config, rows = settings(run), run.metrics()
@@ -53,7 +68,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         label,
         title=f"{_method(config)} on {_environment(config)}, {seeds} seeds",
         command=f"ipsrl train {'env' if 'env' in config else 'hypergrid'}",
-        done=(rows[-1]["trajectories"] if rows else 0, whole),
+        done=(rows[-1]["trajectories"] if rows else 0, whole, "trajectories"),
         alarms=[*_alarms(rows[-seeds:]), *_missing(rows, seeds, result)],
         summary=_summary(result, rows[-seeds:]),
         curves=[*curves_of_seeds(rows, "trajectories", _CHARTS), *coverage],
@@ -89,21 +104,16 @@ def _missing(rows: Sequence[Mapping[str, Any]], seeds: int, result: Mapping[str,
 
 
 def _summary(result: Mapping[str, Any], last: list[dict[str, Any]]) -> dict[str, Any]:
-    if not result:
-        return {
-            key: [row.get(key) for row in last]
-            for key in ("total_l1", "modes_visited", "effective_outcomes")
-            if last and any(row.get(key) is not None for row in last)
-        }
-    found: dict[str, Any] = {
-        key: result[key]
-        for key in ("total_l1", "mean_l1", "modes_found", "modes_visited", "modes_total")
+    values = {
+        key: [row.get(key) for row in last]
+        for key in _NUMBERS
+        if any(row.get(key) is not None for row in last)
     }
+    values |= result
+    found = {name: values.get(key) for key, name in _NUMBERS.items()}
     for threshold, reached in result.get("trajectories_to", {}).items():
-        found[f"trajectories to L1 {threshold}"] = reached
-    for key in ("sampled_l1", "sampled_floor", "floor_l1", "trajectories"):
-        found[key] = result.get(key)
-    return {key: value for key, value in found.items() if value not in (None, [])}
+        found[f"trajectories to total L1 {threshold}"] = reached
+    return {name: value for name, value in found.items() if value not in (None, [])}
 
 
 def _coverage(table: pa.Table) -> list[Curve]:

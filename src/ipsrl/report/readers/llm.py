@@ -38,6 +38,11 @@ _CHARTS = {
     "loss": ("Loss", "loss", ""),
     "completions/mean_length": ("Length of the completions", "tokens", ""),
 }
+_NAMES = {
+    "distinct": "different outcomes in a group",
+    "effective": "effective outcomes in a group",
+}
+"""What the page calls the numbers of a result that have another name there."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,9 @@ def training_of(
     """
     metrics = run.metrics()
     found = curves(metrics, "step", _CHARTS)
-    summary = {k: v for k, v in (run.result() if run.finished else {}).items() if v is not None}
+    last = {key: row[key] for row in metrics for key in ("step", "reward") if key in row}
+    result = run.result() if run.finished else last
+    summary = {_NAMES.get(key, key): v for key, v in result.items() if v is not None}
     verdict: list[str] = []
     alarms: list[str] = []
     parts: list[Part] = []
@@ -125,8 +132,8 @@ def training_of(
             diagnosis = _diagnosis(log, config, verdict)
             if diagnosis is not None:
                 verdict += advice(diagnosis)
-                summary["effective at first"] = diagnosis.start
-                summary["effective at last"] = diagnosis.end
+                summary["effective outcomes at first"] = diagnosis.start
+                summary["effective outcomes at last"] = diagnosis.end
                 found += _coverage(diagnosis)
         if log.names:
             parts.append(_frequencies(log))
@@ -139,7 +146,7 @@ def training_of(
         parts.append(_samples(log, share(SAMPLES, among)))
     most = config.get("trl.max_steps", -1)
     return {
-        "done": (logged[-1], most) if most > 0 else None,
+        "done": (logged[-1], most, "steps") if most > 0 else None,
         "alarms": alarms, "verdict": verdict, "summary": summary, "curves": found, "parts": parts,
     }  # fmt: skip
 

@@ -29,6 +29,21 @@ REASONS = 20
 ROUTES = "routes"
 """Folder in a run that `ipsrl molecules route --out` may be given."""
 
+_NUMBERS = {
+    "calls": "calls",
+    "hits": "hits",
+    "ob100": "calls until 100 hits",
+    "scaffolds": "scaffolds of the hits",
+    "best": "best reward",
+    "samples": "SMILES drawn",
+    "invalid": "of these not molecules",
+    "failed": "calls that failed",
+    "timeouts": "calls out of time",
+    "steps": "steps",
+    "restored": "times the best agent was put back",
+    "ended": "ended by",
+}
+"""What the page calls the numbers of a result."""
 _CHARTS = {
     "hits": ("Hits", "molecules above the threshold", ""),
     "reward": ("Reward, raw", "mean of the batch", ""),
@@ -63,7 +78,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         title=f"{config.get('method')} from the prior {PurePath(str(config['prior'])).name}: "
         f"{', '.join(names)}",
         command="ipsrl train molecules",
-        done=(rows[-1]["calls"] if rows else 0, config["budget"]),
+        done=(rows[-1]["calls"] if rows else 0, config["budget"], "calls"),
         alarms=[
             *_alarms(result, rows, calls),
             *cut_off(rows[-1]["calls"] if rows else 0, result.get("calls"), "calls"),
@@ -109,9 +124,7 @@ def _alarms(
 def _summary(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     if not result:
         return {key: rows[-1][key] for key in ("calls", "hits", "reward") if rows}
-    names = ("calls", "hits", "ob100", "scaffolds", "best", "samples", "invalid", "failed",
-             "timeouts", "steps", "restored")  # fmt: skip
-    return {key: result[key] for key in names} | {"ended by": result["ended"]}
+    return {name: result[key] for key, name in _NUMBERS.items()}
 
 
 def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
