@@ -26,6 +26,7 @@ from ipsrl.functions import (
     one_each,
     printing_aside,
     source_file,
+    traceback_of_user,
 )
 
 SOURCE = """
@@ -139,6 +140,11 @@ def test_what_a_function_raises_says_whose_it_is(folder: Path) -> None:
         call(load_function("raises_of_mine:outcome"))
     (note,) = raised.value.__notes__
     assert note == f"Your outcome raised this, in {folder / 'raises_of_mine.py'}, line 4."
+    first, *_, error, last = (traceback_of_user(raised.value) or "").splitlines()[1:]
+    assert first == f'  File "{folder / "raises_of_mine.py"}", line 4, in outcome'
+    assert error.startswith("json.decoder.JSONDecodeError: Expecting value")
+    assert last == note
+    assert traceback_of_user(ValueError("ours")) is None
 
 
 def test_a_lazy_attribute_that_exits(folder: Path) -> None:

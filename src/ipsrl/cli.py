@@ -202,6 +202,13 @@ def _run(argv: list[str]) -> int:
                 # The user's code has exited: its 0 would pass for success.
                 print(f"ipsrl {name}: ended without a result ({words(end)})", file=sys.stderr)
                 return 1
+            except Exception as error:
+                from ipsrl.functions import traceback_of_user
+
+                if (told := traceback_of_user(error)) is None:
+                    raise
+                print(told, end="", file=sys.stderr)
+                return 2
     of_family = [_line(name) for name in COMMANDS if name.startswith(f"{argv[0]} ")]
     if of_family and all(word.startswith("-") for word in argv[1:]):
         print(*of_family, sep="", end="")

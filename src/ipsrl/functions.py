@@ -23,6 +23,8 @@ from typing import Any
 
 from ipsrl.errors import InvalidInput, words
 
+_FILE = "_file_of_user"  # attribute of what a function of the user raised
+
 
 def load_function(spec: str) -> Callable[..., Any]:
     """The function that "package.module:function" or "path/to/file.py:function" names.
@@ -141,7 +143,18 @@ def calling(name: str) -> Iterator[None]:
         of_user = (one for one in frames if not one.filename.startswith(ours))
         first = next(of_user, frames[-1])
         error.add_note(f"Your {name} raised this, in {first.filename}, line {first.lineno}.")
+        setattr(error, _FILE, first.filename)
         raise
+
+
+def traceback_of_user(error: Exception) -> str | None:
+    """What a function of the user raised, from its own lines on; None for other errors."""
+    if (file := getattr(error, _FILE, None)) is None:
+        return None
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code.co_filename != file:
+        place = place.tb_next
+    return "".join(traceback.format_exception(type(error), error, place))
 
 
 def one_each(returned: Any, name: str, values: str, count: int, items: str) -> list[Any]:
