@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,7 +59,8 @@ def pages(folder, tmp_path_factory) -> dict[str, Path]:
     write_report([folder], out / "all.html")
     write_report([folder / "<img src=x>"], out / "live.html", refresh=1000)
     item = Folder.make(out / "item")
-    item.write("table.json", b'[{"cell": "a"}]')
+    row = {"cell": "a", "values": {}, "measures": {"hits": 3}, "failed": {}}
+    item.write("table.json", json.dumps([row]).encode())
     item.write("sweep.svg", runs.SVG.encode())
     write_report([out / "item"], out / "item.html")
     return {name: out / f"{name}.html" for name in (*SHOWN, "all", "live", "item")}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipsrl import reproduce
-from ipsrl.errors import ConfigError
+from ipsrl.errors import RunError
 from ipsrl.llm import tiny
 from ipsrl.reproduce import open_questions
 from ipsrl.reproduce.open_questions import statistics_of
@@ -83,7 +83,7 @@ def test_records_stand_for_runs_that_are_gone(small, tmp_path, monkeypatch) -> N
     assert not (kept / "capitals-grpo").exists()
     longer = replace(open_questions.PRESETS["quick"], steps=2)
     monkeypatch.setitem(open_questions.PRESETS, "quick", longer)
-    with pytest.raises(ConfigError, match="capitals-start-0.json holds the answers of another"):
+    with pytest.raises(RunError, match="capitals-start-0.json holds the answers of another"):
         reproduce.reproduce("open-questions", "quick", kept)
 
 
