@@ -190,7 +190,7 @@ def test_all_runs_stand_on_one_page(page_of, folder):
             shown[row.locator("th").inner_text()] = row.locator("td").first.inner_text()
     assert set(shown) == {path.name for path in folder.iterdir()}
     assert shown["<img src=x>"].startswith("running, 76,800 of 76,800")
-    assert (shown["grid"], shown["lm-1"]) == ("ended", "failed")
+    assert (shown["grid"], shown["lm-1"]) == ("ended", "failed, 40 of 40 steps")
     assert page.get_by_text(f"lm-1: The run failed: ValueError: {runs.HOSTILE}"[:60]).count() == 1
     assert "3 of 30 oracle calls have no value" in page.locator(".alarm").all_inner_texts()[-1]
 
