@@ -59,12 +59,19 @@ def pip_line(extra: str) -> str:
     return f'{shlex.quote(sys.executable)} -m pip install "ipsrl[{extra}]"'
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Of these names the one that was probably meant, as the end of a clause; "" for none."""
+def nearest(name: str, names: Iterable[str], *, ending: str = "", alike: float = 0.6) -> str:
+    """The name that was probably meant, as the end of a clause; "" if none is near.
+
+    Args:
+      name: that is not one of them.
+      names: that there are.
+      ending: that all names have, and that is not compared.
+      alike: how alike the two must be, from 0 to 1 (difflib).
+    """
     from difflib import get_close_matches  # for an error only
 
-    near = get_close_matches(name[:60], list(names), n=1)
-    return f"; the nearest is {near[0]!r}" if near else ""
+    near = get_close_matches(name[:60], list(names), n=1, cutoff=alike)
+    return f"; the nearest is {near[0] + ending!r}" if near else ""
 
 
 def words(error: BaseException) -> str:

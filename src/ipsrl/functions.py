@@ -14,16 +14,16 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, redirect_stdout
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ipsrl.errors import InvalidInput, words
+from ipsrl.errors import InvalidInput, nearest, words
 
 _FILE = "_file_of_user"  # attribute of what a function of the user raised
+_ALIKE = 0.5  # half of the letters: of two that are swapped, one is in its place
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -52,7 +52,7 @@ def load_function(spec: str) -> Callable[..., Any]:
             known = hasattr(found, part)
         if not known:
             names = [known for known in dir(found) if not known.startswith("_")]
-            raise InvalidInput(f"{place!r} has no {name!r}{_nearest(part, names)}.")
+            raise InvalidInput(f"{place!r} has no {name!r}{nearest(part, names, alike=_ALIKE)}.")
         found = getattr(found, part)
     if not callable(found):
         raise InvalidInput(
@@ -242,7 +242,8 @@ def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
 def _check_there(path: Path) -> None:
     if not path.is_file():
         # Without the ending, in which all names are alike.
-        near = _nearest(path.stem, (other.stem for other in path.parent.glob("*.py")), ".py")
+        others = (other.stem for other in path.parent.glob("*.py"))
+        near = nearest(path.stem, others, ending=".py", alike=_ALIKE)
         raise InvalidInput(f"there is no file {str(path.absolute())!r}{near}.")
 
 
@@ -253,7 +254,8 @@ def _load_module(name: str) -> ModuleType:
     except (Exception, SystemExit, GeneratorExit) as error:
         # The module itself, or a package above it; not what it imports in turn.
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            near = _nearest(name, (path.stem for path in Path.cwd().glob("*.py")))
+            others = (path.stem for path in Path.cwd().glob("*.py"))
+            near = nearest(name, others, alike=_ALIKE)
             raise InvalidInput(
                 f"there is no module {name!r}{near}. It must be installed, or lie in the current "
                 "directory; or name a file: path/to/file.py:function."
@@ -296,8 +298,3 @@ def _failed(what: str, error: BaseException) -> InvalidInput:
     if isinstance(error, SystemExit):
         remedy = 'What a script does as a program belongs under: if __name__ == "__main__":'
     return InvalidInput(f"{what} was found, but importing it raised {words(error)}. {remedy}")
-
-
-def _nearest(name: str, names: Iterable[str], ending: str = "") -> str:
-    near = get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; the nearest is {near[0] + ending!r}" if near else ""

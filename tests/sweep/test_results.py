@@ -24,7 +24,7 @@ def test_a_wide_table_is_not_cut_in_a_pipe(capsys):
 
 
 def test_a_table_that_nobody_reads_is_a_broken_pipe(monkeypatch):
-    """Which the command ends with quietly; rich would exit."""
+    """The command ends quietly with it; rich would exit."""
     reads, writes = os.pipe()
     os.close(reads)
     with os.fdopen(writes, "w") as stream:

@@ -30,24 +30,14 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from ipsrl.config import StrictConfig
 from ipsrl.errors import NoRun, RunError, words
-from ipsrl.runs import folder, lock
+from ipsrl.runs import folder, formats, lock
 from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.checkpoints import Checkpoints
 from ipsrl.runs.environment import check_same, environment, family
 from ipsrl.runs.folder import Folder
-from ipsrl.runs.formats import (
-    as_json,
-    as_parquet,
-    as_safetensors,
-    broken,
-    read_json,
-    read_parquet,
-)
 from ipsrl.runs.live import Live, watched
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
@@ -101,7 +91,7 @@ class Run:
             run.files.begin()
             run.files.claim(*_FIRST, "checkpoints/")
             (directory / "checkpoints").mkdir(exist_ok=True)
-            run.files.write("environment.json", as_json(environment(config, inputs or {})))
+            run.files.write("environment.json", formats.as_json(environment(config, inputs or {})))
             run.metrics_path.write_bytes(b"")
             run._watch()
             run.files.write("config.toml", config.dump().encode())
@@ -177,7 +167,7 @@ class Run:
                 self._discard()
             elif isinstance(error, Exception) and self._lock is not None and not self.finished:
                 with suppress(OSError, RunError):  # as on a full disk
-                    self.files.write(_FAILURE, as_json({"error": words(error)}))
+                    self.files.write(_FAILURE, formats.as_json({"error": words(error)}))
         finally:
             self.close()
         if nothing and self._made:
@@ -217,7 +207,7 @@ class Run:
         Raises:
           RunError: if it cannot be read.
         """
-        return read_json(self.directory / "environment.json")
+        return formats.read_json(self.directory / "environment.json")
 
     # --- while it runs --------------------------------------------------------------------------
 
@@ -252,8 +242,8 @@ class Run:
         self.show(name, table)
         with self._writing():
             if file in self.files:
-                table = pa.concat_tables([read_parquet(self.directory / file), table])
-            self.files.write(file, as_parquet(table))
+                table = pa.concat_tables([formats.read_parquet(self.directory / file), table])
+            self.files.write(file, formats.as_parquet(table))
 
     @property
     def is_watched(self) -> bool:
@@ -308,9 +298,9 @@ class Run:
                 Parts(self.files, name).cut(state["step"])
             for name in sorted(self.files.listed):
                 if name.endswith(".parquet") and "/" not in name and name in self.files:
-                    table = read_parquet(self.directory / name)
+                    table = formats.read_parquet(self.directory / name)
                     self.files.write(
-                        name, as_parquet(table.filter(pc.field("step") <= state["step"]))
+                        name, formats.as_parquet(table.filter(pc.field("step") <= state["step"]))
                     )
             checkpoints.prune()
         return None if found is None else (state["step"], found[0])
@@ -319,10 +309,10 @@ class Run:
         self, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
     ) -> None:
         """Write the final arrays, if any, and, last, result.json."""
-        content = as_json(result)
+        content = formats.as_json(result)
         with self._writing():
             if arrays is not None:
-                self.files.write("arrays.safetensors", as_safetensors(arrays))
+                self.files.write("arrays.safetensors", formats.as_safetensors(arrays))
             self.files.write("result.json", content)
 
     # --- afterwards -----------------------------------------------------------------------------
@@ -342,7 +332,9 @@ class Run:
 
     def failure(self) -> str:
         """The error that ended the run, in words; "" if none did."""
-        return read_json(self.directory / _FAILURE)["error"] if _FAILURE in self.files else ""
+        return (
+            formats.read_json(self.directory / _FAILURE)["error"] if _FAILURE in self.files else ""
+        )
 
     def result(self) -> dict[str, Any]:
         """The result that `finish` wrote.
@@ -355,23 +347,15 @@ class Run:
                 f"{self.directory} has no result.json: the run has not ended. "
                 f"Continue it with --resume {self._to_resume}."
             )
-        return read_json(self.directory / "result.json")
+        return formats.read_json(self.directory / "result.json")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl, without one that is being written just now."""
-        whole, _, _ = self.metrics_path.read_bytes().rpartition(b"\n")
-        try:  # one call of the parser is twice as fast as one per line
-            return json.loads(b"[" + whole.replace(b"\n", b",") + b"]")
-        except (ValueError, RecursionError) as error:
-            raise broken(self.metrics_path, error) from None
+        return formats.read_lines(self.metrics_path)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Final arrays."""
-        path = self.directory / "arrays.safetensors"
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise broken(path, error) from None
+        return formats.read_arrays(self.directory / "arrays.safetensors")
 
     def _watch(self) -> None:
         """Let those who watch see what is logged from now on."""

@@ -275,7 +275,7 @@ def test_a_file_of_completions_that_is_being_written_waits(tmp_path):
 
 
 def test_a_damaged_file_of_completions_is_an_alarm_and_the_others_are_shown(tmp_path):
-    """Of a run that ended, or that ends there; if none is left, nothing is said of outcomes."""
+    """The run has ended, or ends there; if no file is left, nothing is said of outcomes."""
     runs.finish_lm(runs.lm_run(tmp_path / "run"))
     files = sorted((tmp_path / "run" / "trainer" / "completions").iterdir())
     files[-1].write_bytes(files[-1].read_bytes()[:50])
