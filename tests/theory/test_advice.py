@@ -75,13 +75,14 @@ def test_a_sufficient_group_is_told_so():
 @pytest.mark.parametrize(
     ("outcomes", "size", "tokens", "estimator"),
     [
-        (8, 8, 1, "group"), (8, 16, 300, "group"), (8, 16, None, "group"),
-        (32, 8, 4, "likelihood"), (128, 8, 4, "likelihood"), (128, 8, 10, "likelihood"),
-        (128, 8, 300, "replay"), (512, 16, 4, "replay"), (128, 8, None, None),
+        (4, 8, 1, "group"), (8, 16, 300, "group"), (8, 16, None, "group"),
+        (8, 8, 1, "likelihood"), (8, 8, 300, "replay"), (128, 8, 4, "likelihood"),
+        (128, 8, 10, "likelihood"), (512, 16, 4, "likelihood"), (128, 8, 300, "replay"),
+        (128, 8, None, None),
     ],
 )  # fmt: skip
 def test_the_estimator_goes_by_outcomes_per_sample_and_length(outcomes, size, tokens, estimator):
-    """As measured in tests/llm/test_estimators.py and docs/llm.md."""
+    """As measured in docs/choosing.md and docs/rivals.md."""
     advice = advise(np.ones(outcomes), size, answer_tokens=tokens)
     assert advice.estimator == estimator
     assert ("Group frequency is enough" in advice.recommendation) == (estimator == "group")
@@ -97,11 +98,11 @@ def test_the_estimator_goes_by_outcomes_per_sample_and_length(outcomes, size, to
     ("outcomes", "tokens", "visits", "estimator", "told"),
     [
         (512, 4, 1, "likelihood", "or estimator='likelihood'"),
-        (128, 300, 1, "group", "no estimator looks beyond a group of long texts"),
+        (128, 300, 1, "group", "No estimator looks beyond a group of long texts"),
         (128, 300, 2, "replay", "or estimator='replay'"),
-        (8, 300, 1, "group", "Group frequency is enough"),
+        (4, 300, 1, "group", "Group frequency is enough"),
+        (8, 300, 1, "group", "34% of the groups of 8 miss one of 8 equal outcomes"),
         (128, None, 1, None, "short answers (for"),
-        (512, None, None, "replay", "or estimator='replay'"),
     ],
 )
 def test_the_estimator_goes_by_visits_too(outcomes, tokens, visits, estimator, told):
@@ -156,7 +157,7 @@ def test_each_sentence_of_the_advice(rewards, size, eps, told):
 @pytest.mark.parametrize(
     ("rewards", "size", "eps", "told"),
     [
-        ([1.0, -1.0], 8, 0.0, "non-negative"),
+        ([-1.0, -1.0], 8, 0.0, "right and rewarded"),
         ([0.0, 0.0], 8, 0.0, "at least one above 0"),
         ([], 8, 0.0, "at least one above 0"),
         ([1.0, np.nan], 8, 0.0, "finite"),
@@ -279,3 +280,19 @@ def test_rewards_are_a_list_or_a_ratio():
 def test_unclear_rewards_are_refused(text, outcomes, ratio, told):
     with pytest.raises(InvalidInput, match=told):
         parse_rewards(text, outcomes, ratio)
+
+
+def test_negative_rewards_are_those_of_wrong_outcomes():
+    """IPS cannot scale them, so the advice is that of a reward above 0, and says what to write."""
+    rewards = np.array([1.0, 1.0, -1.0])
+    advice = advise(rewards, 8)
+    assert advice == advise(rewards, 8, success_above=0.0)
+    assert advice.target == [0.5, 0.5, 0.0]
+    assert "IPS refuses rewards below 0: write success=0 in TRL" in advice.recommendation
+
+
+def test_what_is_right_need_not_follow_from_a_mean():
+    """Two of three samples above .8 make an outcome right whose mean is below."""
+    advice = advise(np.array([2 / 3, 0.4]), 8, success_above=0.8, success=[True, False])
+    assert advice.target == [1.0, 0.0]
+    assert "1 of 2 outcomes are right" in advice.recommendation

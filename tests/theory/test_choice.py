@@ -10,7 +10,7 @@ import pytest
 
 from ipsrl import ESTIMATORS
 from ipsrl.cli import main
-from ipsrl.theory.choice import CHOICES, SHORT_ANSWER, choose
+from ipsrl.theory.choice import CHOICES, COUNTED, SHORT_ANSWER, choose
 
 
 def test_every_row_names_an_estimator():
@@ -21,7 +21,7 @@ def test_every_row_names_an_estimator():
 @pytest.mark.parametrize("counts", [True, False])
 @pytest.mark.parametrize(
     ("per_member", "short", "back"),
-    list(itertools.product([1e-3, 1, 2, 16, 17, 1e5], [True, False], [True, False])),
+    list(itertools.product([1e-3, COUNTED, 1, 1e5], [True, False], [True, False])),
 )
 def test_every_question_has_the_answer_of_the_first_row_that_fits(per_member, short, back, counts):
     fitting = [
@@ -34,7 +34,7 @@ def test_every_question_has_the_answer_of_the_first_row_that_fits(per_member, sh
 
 def test_every_row_is_needed():
     """Without a row some question has another answer."""
-    asked = list(itertools.product([1, 16, 17], [True, False], [True, False]))
+    asked = list(itertools.product([COUNTED, 1], [True, False], [True, False]))
 
     def answers(rows):
         return [
@@ -49,9 +49,8 @@ def test_every_row_is_needed():
 
 def test_what_is_not_known_is_not_made_up():
     assert choose(4, short=None, back=True) is None  # likelihood or replay
-    assert choose(1, short=None, back=False) == "group"
-    assert choose(20, short=None, back=True) == "replay"
-    assert choose(20, short=None, back=False) is None
+    assert choose(COUNTED, short=None, back=False) == "group"
+    assert choose(20, short=None, back=False) is None  # likelihood or group
 
 
 # --- docs/choosing.md -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ipsrl.report.figures import plain
 
 _FEW = 8  # curves that can be told apart
+_ROWS = 28  # names in a column of the legend
 
 
 def pareto(
@@ -18,26 +19,29 @@ def pareto(
     reward: str,
     coverage: str,
 ) -> Figure:
-    """Reward against coverage, with intervals; ours are filled, rivals open, references are stars.
+    """Reward against coverage, with intervals; ours are filled, rivals open, references black.
 
     Args:
       points: mean, low and high of reward and of coverage, by name.
       ours: names of what this project has.
       reward, coverage: what the axes are called.
     """
-    figure = Figure(figsize=(8.4, 5.2), layout="constrained")
+    columns = -(-len(points) // _ROWS)
+    figure = Figure(figsize=(6.6 + 1.8 * columns, 5.2), layout="constrained")
     axis = figure.subplots()
     for i, (name, (x, y)) in enumerate(points.items()):
-        star = name in ("start", "ideal")
-        colour = "black" if star else f"C{i % 10}"
+        reference = {"start": "X", "ideal": "*"}.get(name)
+        colour = "black" if reference else f"C{i % 10}"
         axis.errorbar(
             x[0], y[0], xerr=_ends(x), yerr=_ends(y), color=colour, linewidth=0.8,
-            fmt="*" if star else "os^Dv"[i // 10 % 5], markersize=10 if star else 6,
-            markerfacecolor=colour if star or name in ours else "white", label=plain(name),
+            fmt=reference or "os^Dv"[i // 10 % 5], markersize=10 if reference else 6,
+            markerfacecolor=colour if reference or name in ours else "white", label=plain(name),
         )  # fmt: skip
     axis.set(xlabel=reward, ylabel=coverage)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.legend(
+        fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns
+    )
     return figure
 
 

@@ -21,7 +21,7 @@ from ipsrl.theory.estimates import quality
 from ipsrl.theory.groups import trace
 
 GROUP, VISITS, WAYS = 8, 8, 4
-PER_MEMBER = (1, 4, 16, 64)
+PER_MEMBER = (0.5, 1, 4, 16, 64)
 # A policy that is right half of the time, knows its first right answer e^5 times better than its
 # last, and learns from one group a step.
 WRONG, SKEW, LR = 64, 5.0, 0.2
@@ -71,9 +71,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     write_page(out / "index.html", title=f"{name}, {preset} preset", rows=rows, figures=figures)
 
 
-def _row(per_member: int, estimate: str, seeds: int) -> dict[str, Any]:
+def _row(per_member: float, estimate: str, seeds: int) -> dict[str, Any]:
     """One estimator at one number of answers, in closed form and trained."""
-    answers = per_member * GROUP
+    answers = round(per_member * GROUP)
     right = np.arange(answers + WRONG) < answers
     known = np.exp(np.linspace(SKEW, 0.0, answers))
     start = np.concatenate([known / known.sum(), np.full(WRONG, 1 / WRONG)]) / 2

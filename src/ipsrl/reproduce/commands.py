@@ -18,8 +18,8 @@ def reproduce(argv: list[str]) -> int:
         item: tyro.conf.Positional[Literal[tuple(items.ITEMS)]]  # type: ignore[valid-type]
         """Item to reproduce."""
         preset: Literal["quick", "cpu", "paper"] = "quick"
-        """quick: minutes on two cores; paper: the full budget; cpu: hours, for language models and
-        molecules."""
+        """quick: minutes on two cores; paper: the full budget; cpu: hours or days, for language
+        models, molecules and comparisons."""
         out: Path | None = None
         """Where to write; runs/ITEM-PRESET if not given.  Finished runs there are used again."""
         json: bool = False

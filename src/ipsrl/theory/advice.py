@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ipsrl.core.floor import clip_is_noop, stationary_distribution, target_distribution
 from ipsrl.errors import InvalidInput
-from ipsrl.theory.choice import SHORT_ANSWER, choose
+from ipsrl.theory.choice import COUNTED, SHORT_ANSWER, choose
 from ipsrl.theory.groups import LARGEST_GROUP, needed_group_size
 
 MOST_OUTCOMES, MOST_LEVELS = 1_000_000, 10_000
@@ -50,6 +51,7 @@ def advise(
     eps: float = 0.0,
     target_l1: float = 0.1,
     success_above: float | None = None,
+    success: Sequence[bool] | None = None,
     answer_tokens: float | None = None,
     visits: float | None = None,
 ) -> Advice:
@@ -60,8 +62,10 @@ def advise(
       group_size: G.
       eps: clip of the group frequency.
       target_l1: total L1 that is good enough.
-      success_above: outcomes with a reward above this are right, and only they are scaled; all if
-        None.
+      success_above: outcomes with a reward above this are right, and only they are scaled; None
+        for all, or for those above 0 if a reward is below 0, which IPS cannot scale.
+      success: which outcomes are right [K], where rewards are means of samples, some of them
+        above `success_above` and some not.
       answer_tokens: usual length of a completion of a language model; None if it is not one, or
         not known.
       visits: how often training sees a prompt; None for several times.
@@ -83,25 +87,30 @@ def advise(
                                ("visits", visits, "a prompt is seen at least once")):  # fmt: skip
         if value is not None and not value >= 1:
             raise InvalidInput(f"{name} is {value}, and {least}. Leave it out if you do not know.")
-    # Outcomes of one reward rest at one probability.
-    levels, which, counts = np.unique(rewards, return_inverse=True, return_counts=True)
+    if success_above is None and (rewards < 0).any():
+        success_above = 0.0
+    kinds = rewards
+    if success_above is not None:
+        kinds = rewards + 1j * (rewards > success_above if success is None else np.array(success))
+    # Outcomes of one reward that are all right, or all wrong, rest at one probability.
+    found, which, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    levels, right = found.real, None if success_above is None else found.imag > 0
     if len(levels) > MOST_LEVELS:
         raise InvalidInput(
             f"{len(levels)} different rewards take too long to predict. Round them, so that at "
             f"most {MOST_LEVELS} differ: outcomes with equal rewards are solved at once."
         )
-    success = None if success_above is None else levels > success_above
-    p = stationary_distribution(levels, group_size, eps=eps, success=success, counts=counts)
-    target = target_distribution(levels, success=success, counts=counts)
+    p = stationary_distribution(levels, group_size, eps=eps, success=right, counts=counts)
+    target = target_distribution(levels, success=right, counts=counts)
     floor = float(counts @ np.abs(p - target))
-    needed = needed_group_size(levels, eps=eps, target_l1=target_l1, success=success, counts=counts)
+    needed = needed_group_size(levels, eps=eps, target_l1=target_l1, success=right, counts=counts)
     extinct = np.flatnonzero(((target > 0) & (p == 0))[which]).tolist()
     kept = int(counts[target > 0].sum())
 
     published = None
-    if success is not None and levels.min() >= 0:
+    if right is not None and levels.min() >= 0:
         as_published = stationary_distribution(levels, group_size, eps=eps, counts=counts)
-        published = float((counts * as_published)[~success].sum())
+        published = float((counts * as_published)[~right].sum())
     short = None if answer_tokens is None else answer_tokens <= SHORT_ANSWER
     back = visits is None or visits >= 2
     enough = floor <= target_l1 and not extinct
@@ -109,11 +118,10 @@ def advise(
 
     said = []
     if success_above is not None:
-        right = int(counts[levels > success_above].sum())
-        said.append(f"{right} of {len(rewards)} outcomes are right.")
+        said.append(f"{counts[right].sum()} of {len(rewards)} outcomes are right.")
         said.append(_on_wrong_outcomes(success_above, published))
     if extinct:
-        what = "rewarded" if success is None else "right"
+        what = "rewarded" if right is None else "right"
         said.append(f"{len(extinct)} of {kept} {what} outcomes will die out.")
     outlook, *change = _on_counts(floor, kept, group_size, needed, eps, enough=enough)
     said += [outlook, *(text + _or_estimator(estimator, back=back) for text in change)]
@@ -149,14 +157,14 @@ def _on_counts(
     floor: float, kept: int, group_size: int, needed: int | None, eps: float, *, enough: bool
 ) -> list[str]:
     """What the group's count does; and, where it is not enough, what to change, to be continued."""
-    if enough and kept <= group_size:
+    if enough and kept <= COUNTED * group_size:
         return [f"Group frequency is enough: total L1 about {floor:.3f}."]
     if enough:
         lost = (
-            f"In expectation all outcomes are kept, but a group of {group_size} shows at most "
-            f"{group_size} of {kept}, so some are lost by chance."
+            f"In expectation all outcomes are kept, but {(1 - 1 / kept) ** group_size:.0%} of the "
+            f"groups of {group_size} miss one of {kept} equal outcomes, so some are lost by chance."
         )
-        return [lost, f"Use groups of at least {kept}"]
+        return [lost, f"Use groups of at least {math.ceil(kept / COUNTED)}"]
     ends = f"Group frequency ends at a total L1 of about {floor:.3f}."
     if needed is not None:
         return [ends, f"Use groups of at least {needed}"]
@@ -174,7 +182,7 @@ def _or_estimator(estimator: str | None, *, back: bool) -> str:
             "--answer-tokens decides)."
         )
     if estimator == "group":
-        return ": no estimator looks beyond a group of long texts whose prompt is seen once."
+        return ". No estimator looks beyond a group of long texts whose prompt is seen once."
     return f", or estimator={estimator!r}."
 
 

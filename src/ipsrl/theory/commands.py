@@ -10,6 +10,7 @@ import tyro
 from ipsrl.errors import InvalidInput
 from ipsrl.options import parse, say
 from ipsrl.theory import advice as theory
+from ipsrl.theory.groups import LARGEST_GROUP
 
 GROUP_SIZE = 8
 
@@ -83,20 +84,28 @@ def advise(argv: list[str]) -> int:
         eps=options.eps,
         target_l1=options.target_l1,
         success_above=options.success_above,
+        success=None if log is None else log.success,
         **told,
     )
     lines = []
     if log is not None:
+        levels = len({reward for reward in log.rewards if reward > 0})
+        unsure = options.success_above is None and levels > 1
         lines.append(
             f"{log.prompts} prompts with a right answer, groups of {log.group_size}, "
             f"{log.visits:.3g} per prompt; the typical prompt shows {log.seen} right answers and "
             f"has at least {log.right} (Chao's estimate)"
+            + "; if wrong answers earn something, say from where on one is right: --success-above"
+            * unsure
         )
     lines.append("outcome   reward   target   predicted")
     lines += _rows(rewards, advice)
     needed, larger = advice.needed_group_size, ""
     if needed is None or needed > told["group_size"]:
-        larger = f"; group size for at most {options.target_l1:g}: {needed or 'none'}"
+        larger = (
+            f"; group size that keeps all, at a total L1 of at most {options.target_l1:g}: "
+            f"{needed or f'none up to {LARGEST_GROUP}'}"
+        )
     lines.append(f"total L1 of the fixed point {advice.floor_l1:.4f}{larger}")
     lines.append(advice.recommendation)
     found = {}
@@ -117,6 +126,6 @@ def _rows(rewards: np.ndarray, advice: theory.Advice) -> list[str]:
     for first, end in shown:
         name = str(first) if end == first + 1 else f"{first}-{end - 1}"
         reward, target, predicted, extinct = table[first]
-        row = f"{name:>7} {reward:8.4g} {target:8.4f} {predicted:11.4f}"
+        row = f"{name:>7} {reward:8.4g} {target:8.4g} {predicted:11.4g}"
         rows.append(f"{row}  dies out" if extinct else row)
     return rows if shown is spans else [*rows[:10], "    ...", *rows[10:]]

@@ -24,6 +24,7 @@ class Logged:
     Attributes:
       rewards: mean rewards of its outcomes [K]; of right ones that were never sampled, the mean of
         those that were.
+      success: whether most samples of the outcome are right [K].
       group_size: the commonest, G.
       visits: groups that a prompt has had, mean over the prompts.
       answer_tokens: of a completion, estimated from its characters; None without texts.
@@ -33,6 +34,7 @@ class Logged:
     """
 
     rewards: list[float]
+    success: list[bool]
     group_size: int
     visits: float
     answer_tokens: float | None
@@ -111,6 +113,7 @@ def typical(
     lengths = [len(last_message(text)) for text in rows.completions]
     return Logged(
         rewards=reward_O[mine].tolist() + unseen,
+        success=right_O[mine].tolist() + [True] * others,
         group_size=int(np.bincount(np.bincount(group_R)).argmax()),
         visits=groups / (int(prompt_R.max()) + 1),
         answer_tokens=max(1.0, float(np.median(lengths)) / CHARACTERS) if lengths else None,

@@ -133,8 +133,9 @@ class GAPO(Method):
 
         A = (r~ - mean r~) / (std r~ + 1e-4),   r~ = 1 - |n_o / G - 1 / K|, -1 for wrong samples
 
-    K must be known.  Right is `Group.success`, or a reward above 0, with an outcome; nothing else
-    of a reward counts.  Source: GAPO (2511.12596, EMNLP 2025), second-hand.
+    n_o counts right samples only.  K must be known.  Right is `Group.success`, or a reward above 0,
+    with an outcome; nothing else of a reward counts.  Source: GAPO (2511.12596, EMNLP 2025),
+    second-hand.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("ids",)

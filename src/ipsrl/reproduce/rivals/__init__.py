@@ -181,7 +181,7 @@ def _rows(task: Task, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, 
             "rate": each[0]["rate"],
             "coverage, rate by reward": _by_reward(each, "coverage"),
             "reward, rate by reward": _by_reward(each, "reward"),
-            "seconds": _mean(each, "seconds"),
+            "seconds": _seconds(each),
             "samples": each[0]["samples"],
             "seeds": len(each),
         }
@@ -205,6 +205,12 @@ def _by_reward(each: list[dict[str, Any]], key: str) -> float | None:
     """Mean at the rate that is chosen by the reward first; None if that was not tried."""
     values = [one["by_reward"].get(key) for one in each]
     return None if None in values else sum(values) / len(values)
+
+
+def _seconds(each: list[dict[str, Any]]) -> float | None:
+    """Mean of the seeds that were trained by one command."""
+    known = [one["seconds"] for one in each if one["seconds"] is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _mean(each: list[dict[str, Any]], key: str) -> float:

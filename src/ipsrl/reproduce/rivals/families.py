@@ -31,6 +31,8 @@ from ipsrl.sweep.results import train_once
 Measured = tuple[dict[str, float], list[tuple[int, float]]]
 """Measures of one seed at the end, and its curve."""
 UNTRAINED = 1e-9  # a learning rate that moves no weight by more than rounding
+OF_SUCCESS = ("split", "ucpo", "pass-at-k", "f-grpo")
+"""Methods that learn from the difference between right and wrong."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,10 @@ class Family(ABC):
         }
         rate = self.rates[chosen_rate(means["coverage"], means["reward"])]
         for together in self.together(seeds):
+            begun = self.folder(label, rate, together).exists()
             started = time.perf_counter()
             found = self._train(label, contestant, rate, together)
-            seconds = (time.perf_counter() - started) / len(together)
+            seconds = None if begun else (time.perf_counter() - started) / len(together)
             for seed, (measures, curve) in zip(together, found, strict=True):
                 yield Record(self.name, seed, rate, self.budget, seconds, measures, curve)
 
@@ -182,6 +185,8 @@ class Grid(Family):
             keys["kl"] = contestant.kl
         if contestant.method == "gapo":
             raise ConfigError("gapo compares with equal shares, and these rewards are unequal")
+        if contestant.method in OF_SUCCESS:
+            raise ConfigError("it tells right from wrong, and here every state earns something")
         if rate == UNTRAINED:
             keys["iterations"] = 1
         return self.kind(**keys)
@@ -289,7 +294,7 @@ class Molecules(Family):
         if keys["method"] not in self.losses:
             by = {"likelihood": "smiles", "kernel": "similarity"}
             keys["outcome"] = by.get(contestant.estimator or "", "scaffold")
-        if keys["method"] == "exemplar-replay":  # whose bank is for hits: all else earns some, too
+        if keys["method"] in (*OF_SUCCESS, "exemplar-replay"):  # a hit; all else earns some, too
             keys["success_above"] = self.kind(**self.base).threshold
         return self.kind(**{**self.base, **keys, "lr": rate, "seed": seeds[0]})
 

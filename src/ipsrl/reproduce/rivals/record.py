@@ -24,7 +24,7 @@ class Record:
       task, seed: whose it is.
       rate: learning rate, chosen with other seeds.
       samples: drawn in training.
-      seconds: of training, without compiling.
+      seconds: of training; None for a run that an earlier command began.
       measures: at the end: coverage, reward, and what else the task measures.
       curve: samples drawn, and coverage.
       by_reward: the rate, and measures, that one chooses who looks at the reward first.
@@ -35,7 +35,7 @@ class Record:
     seed: int
     rate: float
     samples: int
-    seconds: float
+    seconds: float | None
     measures: dict[str, float]
     curve: list[tuple[int, float]]
     by_reward: dict[str, float] = field(default_factory=dict)
