@@ -111,10 +111,11 @@ class Family(ABC):
             found = self._train(label, contestant, rate, together)
             seconds = None if begun else (time.perf_counter() - started) / len(together)
             for seed, (measures, curve) in zip(together, found, strict=True):
-                yield Record(self.name, seed, rate, self.budget, seconds, measures, curve)
+                if seed in seeds:
+                    yield Record(self.name, seed, rate, self.budget, seconds, measures, curve)
 
     def together(self, seeds: Sequence[int]) -> list[tuple[int, ...]]:
-        """Seeds that one run trains: one, unless the family trains several."""
+        """Seeds of each run: one, unless the family trains several side by side."""
         return [(seed,) for seed in seeds]
 
     def folder(self, label: str, rate: float, seeds: Sequence[int]) -> Path:
@@ -165,7 +166,7 @@ class Grid(Family):
     coverage = "overlap"
     reward = "mean reward / highest"
     losses = ("flowrl", "tb")
-    rates = (3e-4, 1e-3, 3e-3)
+    rates = (3e-4, 1e-3, 3e-3, 1e-2)
     tuning = (100, 101)
 
     @property
@@ -213,7 +214,8 @@ class Grid(Family):
         ]
 
     def together(self, seeds: Sequence[int]) -> list[tuple[int, ...]]:
-        return [tuple(range(min(seeds), max(seeds) + 1))]  # side by side
+        # All that are reported, though some may have records: they are one run.
+        return [SEEDS if set(seeds) <= set(SEEDS) else tuple(seeds)]
 
     def ideal(self) -> dict[str, float] | None:
         p = Run.open(self.folder("start", UNTRAINED, SEEDS)).arrays()["target"].astype(float)
