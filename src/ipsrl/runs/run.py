@@ -145,11 +145,15 @@ class Run:
             run._lock = Lock(directory)
         except OSError as error:
             raise run.cannot_write(error) from None
-        run.files = Folder(directory)  # the last writer may have ended just now
-        run.files.check_links()
-        with run._writing():
-            run.files.remove([_FAILURE])
-        run._watch()
+        try:
+            run.files = Folder(directory)  # the last writer may have ended just now
+            run.files.check_links()
+            with run._writing():
+                run.files.remove([_FAILURE])
+            run._watch()
+        except BaseException:
+            run.close()
+            raise
         return run
 
     def __enter__(self) -> Self:
