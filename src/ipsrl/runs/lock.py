@@ -23,6 +23,7 @@ NAME = "lock.json"
 
 _held: set[Lock] = set()  # by this process
 
+
 class Lock:
     """The right to write to a directory, from its making to `release`.
 
