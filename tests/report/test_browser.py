@@ -59,7 +59,7 @@ def pages(folder, tmp_path_factory) -> dict[str, Path]:
     write_report([folder], out / "all.html")
     write_report([folder / "<img src=x>"], out / "live.html", refresh=1000)
     item = Folder.make(out / "item")
-    row = {"cell": "a", "values": {}, "measures": {"hits": 3}, "failed": {}}
+    row = {"cell": "a", "values": {}, "runs": ["a"], "measures": {"hits": 3}, "failed": {}}
     item.write("table.json", json.dumps([row]).encode())
     item.write("sweep.svg", runs.SVG.encode())
     write_report([out / "item"], out / "item.html")

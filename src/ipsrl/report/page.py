@@ -24,7 +24,7 @@ from ipsrl.report.comparison import alike, charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
 from ipsrl.report.readers.base import WRITTEN
-from ipsrl.report.view import Routes, Table, View, as_json
+from ipsrl.report.view import Routes, Table, View, as_json, listed
 from ipsrl.runs import Folder, write_whole
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _FILES = Path(__file__).parent / "page_files"
 _MARK = b'<meta name="generator" content="ipsrl">'
-_NAMED = 4  # of a list in the title
 UNREAD = "cannot be read"
 """Title of what cannot be."""
 
@@ -256,16 +255,10 @@ def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
         tasks[found[0] if found else ""].append(title[: found.start()] if found else title)
     parts = []
     for task, methods in tasks.items():
-        part = _listed(list(dict.fromkeys(methods))) + task
+        part = listed(list(dict.fromkeys(methods))) + task
         parts.append(f"{part} ({len(methods)} runs)" if len(methods) > 1 else part)
-    what, where = _listed(parts, "; "), _listed([path.resolve().name for path in paths])
+    what, where = listed(parts, "; "), listed([path.resolve().name for path in paths])
     return f"{where}: {what}" if what and len(paths) == 1 < len(shown) else what or where
-
-
-def _listed(parts: Sequence[str], between: str = ", ") -> str:
-    """The first of several, and how many more there are."""
-    more = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
-    return between.join([*parts[:_NAMED], *more])
 
 
 def _source(picture: bytes) -> str:

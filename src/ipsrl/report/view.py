@@ -245,6 +245,12 @@ def known(values: Any) -> list[Number]:
     return [None if v is None or not math.isfinite(v) else v for v in values]
 
 
+def listed(parts: Sequence[str], between: str = ", ") -> str:
+    """The first four, and how many more there are."""
+    more = [f"{len(parts) - 4} more"] if len(parts) > 4 else []
+    return between.join([*parts[:4], *more])
+
+
 def as_json(value: Any) -> str:
     """A page as JSON that can stand in a script: it cannot end a tag or begin a comment."""
     text = json.dumps(value, default=_fields, allow_nan=False, separators=(",", ":"))
