@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -70,10 +70,11 @@ def groups(views: Sequence[View]) -> dict[str, list[View]]:
     for one in views:
         kept = [pair for pair in one.config.items() if pair[0] not in _OF_ONE_RUN]
         alike[one.family, _SEED.sub("", one.label), tuple(kept)].append(one)
+    labels = Counter(one.label for one in views)
     named = {}
     for (_, short, _), members in alike.items():
-        name = short if len(members) > 1 and short not in named else members[0].label
-        named[name] = members
+        taken = short in named or labels[short] > sum(one.label == short for one in members)
+        named[members[0].label if taken or len(members) == 1 else short] = members
     return named
 
 

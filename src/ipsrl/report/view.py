@@ -100,7 +100,7 @@ class Arrows:
 
     title: str
     cells: Sequence[Sequence[Number]]
-    marks: Sequence[tuple[str, str, int, int, float]]
+    marks: Sequence[tuple[str, str, int, int, Number]]
     note: str = ""
 
 

@@ -128,10 +128,9 @@ def _summary(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str,
 
 
 def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
-    """Mean raw value of each component by windows of calls."""
+    """Mean raw value of each component by windows of calls; runs of any length share a chart."""
     windows = np.array_split(np.arange(len(calls)), min(len(calls), WINDOWS))
     ends = [int(window[-1]) + 1 for window in windows]
-    size = " or ".join(map(str, sorted({len(window) for window in windows})))
     found = []
     for name in names:
         values = calls[name].to_numpy().astype(float)
@@ -139,7 +138,7 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
         for window in windows:
             some = values[window][~np.isnan(values[window])]
             means.append(some.mean() if len(some) else np.nan)
-        axes = f"Component: {name}", "calls", f"raw value, mean of {size} calls"
+        axes = f"Component: {name}", "calls", f"raw value, mean of a {WINDOWS}th of the calls"
         found.append(Curve(*axes, ends, [known(means)]))
     return found
 
