@@ -6,6 +6,7 @@ import sys
 import pytest
 from rich.table import Table
 
+from ipsrl.sweep.picture import picture
 from ipsrl.sweep.results import _measured, interval, print_rows, show
 
 
@@ -42,6 +43,14 @@ def test_a_table_that_nobody_reads_is_a_broken_pipe(monkeypatch):
         monkeypatch.setattr(sys, "stdout", stream)
         with pytest.raises(BrokenPipeError):
             show(Table("a"))
+
+
+def test_texts_of_the_picture_are_no_formulas():
+    """As which they would be refused."""
+    found = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 2.0]}
+    row = {"cell": "lr=$1$", "measures": {r"to.$\frac$": found}}
+    svg = picture("my$x$", [row]).decode()
+    assert all(text in svg for text in ("my$x$: median", "lr=$1$", r"to.$\frac$"))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.checkpoints import Checkpoints
 from ipsrl.runs.environment import check_same, environment, family
 from ipsrl.runs.folder import Folder
-from ipsrl.runs.live import Live, watched
+from ipsrl.runs.live import Live, watching
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
 from ipsrl.runs.parts import Parts
@@ -189,9 +189,9 @@ class Run:
         return model.load(self.directory / "config.toml")
 
     @property
-    def family(self) -> str | None:
-        """The run's family, such as grids; None for a run of a version that did not record it."""
-        return self.environment().get("family")
+    def family(self) -> str:
+        """The run's family, such as grids."""
+        return self.environment()["family"]
 
     def check_family(self, model: type[StrictConfig]) -> None:
         """A run goes on as what it began.
@@ -199,7 +199,7 @@ class Run:
         Raises:
           NoRun: if the run is of another family than this configuration.
         """
-        if self.family not in (None, family(model)):
+        if self.family != family(model):
             raise NoRun(
                 f"{self.directory} is a run of the family {self.family}, not of {family(model)}, "
                 "so it cannot go on as one. Continue it with the command that began it."
@@ -369,7 +369,7 @@ class Run:
 
     def _watch(self) -> None:
         """Let those who watch see what is logged from now on."""
-        self._live = Live(watched(), self.directory)
+        self._live = Live(watching.get(), self.directory)
         self.files.claim(*self._live.folders)
 
     @property

@@ -32,14 +32,6 @@ def curve(view, chart, name=""):
     return found
 
 
-def forget_family(directory):
-    """As a version left it that did not record the family."""
-    path = directory / "environment.json"
-    known = json.loads(path.read_text())
-    del known["family"]
-    path.write_text(json.dumps(known))
-
-
 # --- what all share -------------------------------------------------------------------------------
 
 
@@ -105,15 +97,6 @@ def test_the_configuration_and_the_versions_are_told(tmp_path):
     run.close()
 
 
-@pytest.mark.parametrize("made", [runs.grid_run, runs.lm_run, runs.hypospace_run])
-def test_a_run_that_did_not_record_its_family_is_known_by_its_configuration(made, tmp_path):
-    made(tmp_path / "run").close()
-    titles = [read(tmp_path / "run", "r").title]
-    forget_family(tmp_path / "run")
-    titles.append(read(tmp_path / "run", "r").title)
-    assert titles[0] == titles[1]
-
-
 def test_what_no_reader_knows_is_shown_by_its_numbers(tmp_path):
     """A family that is new, or the training of a prior."""
     from small_runs import Toy
@@ -145,7 +128,7 @@ def test_long_runs_are_thinned_to_values_of_their_files(tmp_path):
 
 
 def test_the_scaled_reward_stands_beside_the_raw_one(tmp_path):
-    """A line of a version that did not record it has none."""
+    """An evaluation of one seed that lacks it is left out."""
     run = runs.grid_run(tmp_path / "run", evaluations=3, seeds=1)
     first, *others = run.metrics()
     del first["ips/reward"]

@@ -109,7 +109,7 @@ def view(
     anew = f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW"
     return View(
         label=label,
-        family=run.family or "",
+        family=run.family,
         title=title,
         state=state,
         progress=progress,
@@ -186,6 +186,6 @@ def plain_view(run: Run, label: str, among: int = 1) -> View:  # noqa: ARG001 (a
     x = next((key for key in ("step", *keys) if key in first), "step")
     charts = {key: (key, key, "") for key in keys if key != x}
     return view(
-        run, label, f"{run.family or 'a run'}", "ipsrl", curves=curves(rows, x, charts),
+        run, label, run.family, "ipsrl", curves=curves(rows, x, charts),
         summary=run.result() if run.finished else {},
     )  # fmt: skip

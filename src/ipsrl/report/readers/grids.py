@@ -272,7 +272,7 @@ def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
             if x + y < side - 1
         ],
         marks=[
-            (f"{name}, {math.comb(x + y, x)} paths", f"({x}, {y})", x, y, *known(visits[x, y:][:1]))
+            (f"{name}, {math.comb(x + y, x)} paths", f"({x}, {y})", x, y, known([visits[x, y]])[0])
             for name, (x, y) in ends(target_S).items()
         ],
         note="Arrows are the probabilities of a step right and up; strong where cells are visited.",
