@@ -161,7 +161,7 @@ def test_metrics_that_lost_lines_are_refused_and_stay(run):
     advance(run, 1)
     run.metrics_path.write_bytes(run.metrics_path.read_bytes()[:-5])
     before = contents(run.directory)
-    with pytest.raises(RunError, match=rf"{run.metrics_path} has .* at step 1, so lines"):
+    with pytest.raises(RunError, match=rf"{run.metrics_path} cannot be read \(it has"):
         run.restore()
     assert contents(run.directory) == before
 

@@ -296,14 +296,8 @@ class Run:
         checkpoints = Checkpoints(self.files)
         found = checkpoints.newest()
         state = {"step": -1, "metrics_bytes": 0} if found is None else found[1]
-        with self._writing(), self.metrics_path.open("ab") as file:
-            if file.tell() < state["metrics_bytes"]:  # which truncating would fill with NUL
-                raise RunError(
-                    f"{self.metrics_path} has {file.tell():,} bytes, and had "
-                    f"{state['metrics_bytes']:,} at step {state['step']}, so lines are missing. "
-                    "Restore it from a copy, or start a new run elsewhere."
-                )
-            file.truncate(state["metrics_bytes"])
+        with self._writing():
+            formats.cut(self.metrics_path, state["metrics_bytes"])
             for name in parts:
                 Parts(self.files, name).cut(state["step"])
             for name in sorted(self.files.listed):
