@@ -122,7 +122,9 @@ def is_held(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _granted(descriptor, fcntl.LOCK_SH) or _is_foreign(descriptor)
+        return _is_foreign(descriptor) or not _granted(descriptor, fcntl.LOCK_SH)
+    except OSError:  # a file system without locks, where no run begins
+        return False
     finally:
         os.close(descriptor)
 

@@ -180,8 +180,8 @@ def _seeds(
       ConfigError: if a seed is an axis, and each cell has several.
     """
     if "seeds" in model.model_fields:  # which one compiled run trains together
-        given = "seeds" in sweep.model_fields_set or "seeds" not in shared
-        yield cell, {"seeds": sweep.seeds} if given else {}
+        elsewhere = "seeds" in shared and "seeds" not in sweep.model_fields_set
+        yield cell, {} if elsewhere else {"seeds": sweep.seeds}
         return
     if "seed" in sweep.grid:
         if sweep.seeds > 1:

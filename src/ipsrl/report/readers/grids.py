@@ -185,6 +185,7 @@ def by_distance(l1_S: Sequence[Number]) -> list[int]:
 
 
 def distance(l1: Number) -> str:
+    """The distance of a seed in words."""
     return f"total L1 {'unknown' if l1 is None else f'{l1:.3f}'}"
 
 
