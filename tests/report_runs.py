@@ -196,6 +196,7 @@ def search_run(
         "step": step, "calls": min(step * batch, n), "new": batch, "valid": 0.75, "reward": 0.5,
         "penalised": 0.25, "ips/reward": 2.0, "effective_outcomes": 8.0, "memory": 100,
         "restored": 0, "hits": int(hits[min(step * batch, n) - 1]), "loss": 0.5,
+        "failed": int((~valid[: step * batch]).sum()), "timeouts": 0,
     } for step in range(1, steps[-1] + 1))  # fmt: skip
     return run
 

@@ -68,6 +68,17 @@ sys.exit(main(["doctor"]))
     assert any(line.split() == [name, "not", "installed"] for line in answer.stdout.splitlines())
 
 
+def test_a_library_that_cannot_be_used_is_told_with_its_error(monkeypatch, capsys):
+    """As PyTorch, which raises OSError at its import where a library of CUDA is missing."""
+
+    def broken(rewards, ids):
+        raise OSError("libcudart.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(ipsrl, "ips_rewards", broken)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.count("CANNOT BE USED: OSError: libcudart.so.12") == 3
+
+
 def test_wrong_numbers_are_reported_and_fail(monkeypatch, capsys):
     right = ipsrl.ips_rewards
 

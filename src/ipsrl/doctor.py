@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 
 import ipsrl
-from ipsrl.errors import pip_line
+from ipsrl.errors import pip_line, words
 from ipsrl.options import parse, say
 
 VINA = ("vina",) if sys.version_info < (3, 13) else ()
@@ -55,7 +55,8 @@ class Found:
       versions: of the installed libraries, by family.
       missing: libraries that are not installed, by family.
       workers: interpreter of every worker environment; None where it is not installed.
-      works: whether the arithmetic of a library is right; None where it is not installed.
+      works: whether the arithmetic of a library is right; None where it is not installed, and
+        the error where it cannot be used.
     """
 
     ipsrl: str
@@ -64,11 +65,11 @@ class Found:
     versions: dict[str, dict[str, str]]
     missing: dict[str, list[str]]
     workers: dict[str, str | None]
-    works: dict[str, bool | None]
+    works: dict[str, bool | str | None]
 
     @property
     def healthy(self) -> bool:
-        return False not in self.works.values()
+        return all(one in (True, None) for one in self.works.values())
 
 
 def examine() -> Found:
@@ -77,12 +78,14 @@ def examine() -> Found:
     from ipsrl.runs import installed_versions
 
     versions = {family: installed_versions(names) for family, names in FAMILIES.items()}
-    works: dict[str, bool | None] = {}
+    works: dict[str, bool | str | None] = {}
     for name in ("numpy", "torch", "jax.numpy"):
         try:
             works[name] = bool(_self_test(importlib.import_module(name)))
-        except ImportError:
+        except ModuleNotFoundError:
             works[name] = None
+        except Exception as error:  # as of a library in C that is missing
+            works[name] = words(error)
     return Found(
         ipsrl=ipsrl.__version__,
         python=platform.python_version(),
@@ -109,7 +112,10 @@ def text(found: Found) -> str:
     for name, python in found.workers.items():
         lines.append(f"worker {name:11} {python or f'not installed: ipsrl workers install {name}'}")
     said = {True: "works", False: "WRONG NUMBERS: please report this", None: "not installed"}
-    lines += [f"{name:10} {said[works]}" for name, works in found.works.items()]
+    lines += [
+        f"{name:10} {f'CANNOT BE USED: {works}' if isinstance(works, str) else said[works]}"
+        for name, works in found.works.items()
+    ]
     return "\n".join(lines)
 
 

@@ -59,7 +59,7 @@ def pages(folder, tmp_path_factory) -> dict[str, Path]:
     write_report([folder], out / "all.html")
     write_report([folder / "<img src=x>"], out / "live.html", refresh=1000)
     item = Folder.make(out / "item")
-    row = {"cell": "a", "values": {}, "measures": {"hits": 3}, "failed": {}}
+    row = {"cell": "a", "values": {}, "runs": ["a"], "measures": {"hits": 3}, "failed": {}}
     item.write("table.json", json.dumps([row]).encode())
     item.write("sweep.svg", runs.SVG.encode())
     write_report([out / "item"], out / "item.html")
@@ -330,6 +330,13 @@ def test_a_table_is_sorted_with_the_keyboard(page_of):
             int(row.locator("td").nth(2).inner_text()) for row in section.locator("tbody tr").all()
         ]
         assert column == sorted(column, reverse=direction == "descending")
+    section.get_by_label("Search").fill("c")  # keeps the order, of which the heading tells
+    column = [int(text) for text in section.locator("tbody td:nth-child(3)").all_inner_texts()]
+    assert len(column) > 1
+    assert column == sorted(column, reverse=True)
+    unknown_last = "[3, null, 5].sort(sorted((value) => value, {}))"
+    assert page.evaluate(unknown_last.format("false")) == [3, 5, None]
+    assert page.evaluate(unknown_last.format("true")) == [5, 3, None]
 
 
 def test_molecules_are_sorted_filtered_and_copied(page_of, folder):

@@ -55,6 +55,24 @@ def test_runs_that_share_an_outcome_share_all_colours():
     assert totals == [20 * 21 / 2 + 20, 1402]
 
 
+def test_what_is_frequent_elsewhere_has_no_colour_that_another_has():
+    """Each names what the other lacks, or has among many; o42 stays in the rest of the first."""
+    one, other = many(0, 12) | {"o42": [1, 0]}, {"o42": [900, 0]}
+    for views in ([one, other], [other, one]):
+        for stack in (shown := stacks(*map(view, views)))[0]:
+            colours = [shown[1][name] for name in stack.names]
+            assert len(set(colours)) == len(colours)
+    assert [*stack.names] == [*many(0, 12)]
+
+
+def test_what_is_frequent_in_two_groups_joins_them():
+    """Each has a colour alone, the first and the last run share one, and so do all."""
+    runs = ({"a": [2, 0]}, {"b": [2, 0]}, {"a": [1, 0], "b": [2, 0]})
+    found, colours = stacks(*map(view, runs))
+    assert colours == {"b": 0, "a": 1}
+    assert [one.names for one in found] == [["a"], ["b"], ["b", "a"]]
+
+
 def test_runs_of_other_outcomes_have_the_palette_for_themselves():
     (first, second), colours = stacks(view({"a": [2, 2], "b": [1, 1]}), view({"c": [2, 2]}))
     assert colours == {"a": 0, "b": 1, "c": 0}

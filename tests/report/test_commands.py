@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from contextlib import suppress
 
 import pytest
 import report_runs as runs
+from small_runs import Toy
 
 from ipsrl.cli import main
 from ipsrl.report import commands
-from ipsrl.runs import Folder
+from ipsrl.runs import Folder, Run
 from ipsrl.runs.lock import Lock
 
 
@@ -84,6 +86,26 @@ def test_nothing_but_a_report_is_overwritten(name, grid, tmp_path, capsys):
     assert main(["report", str(run), "-o", str(out)]) == 1
     assert f"{out} exists and is not a report" in capsys.readouterr().err
     assert (out.is_file() and out.read_bytes()) == before
+
+
+def test_an_unfinished_file_of_the_users_is_not_overwritten(grid, tmp_path, capsys):
+    mine = tmp_path / "page.html.tmp"
+    mine.write_text("mine")
+    assert main(["report", str(grid), "-o", str(tmp_path / "page.html")]) == 1
+    assert f"{mine} exists and is not a report" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+
+
+def test_a_page_of_a_run_that_could_not_begin_is_not_in_the_way(tmp_path):
+    """As of one that was watched when its first step failed."""
+    out = tmp_path / "run"
+    with suppress(ValueError), Run.create(out, Toy()):
+        assert main(["report", str(out)]) == 0
+        raise ValueError("no step")
+    page = (out / "report.html").read_bytes()
+    assert [path.name for path in out.iterdir()] == ["report.html"]
+    Run.create(out, Toy()).close()
+    assert (out / "report.html").read_bytes() == page
 
 
 def test_the_page_is_a_file_in_a_folder_that_is_there(grid, tmp_path, capsys):

@@ -58,6 +58,16 @@ def test_another_configuration_is_another_line():
     assert list(groups(views)) == ["a/seed-0", "a/seed-1"]
 
 
+def test_the_name_of_seeds_is_not_that_of_another_run():
+    """In whatever order: no group may take the place of another."""
+    seeds = [view("a-seed-0"), view("a-seed-1", config={"seed": "1"})]
+    other = view("a", config={"lr": "2"})
+    for views in ([*seeds, other], [other, *seeds]):
+        assert sorted(map(len, groups(views).values())) == [1, 2]
+    own = view("a", config={"seed": "2"})
+    assert list(groups([*seeds, own])) == ["a"]
+
+
 def test_a_seed_that_is_not_so_far_counts_as_far_as_it_is():
     """At 1 the median of 1, 3 and 2, at 2 of 5 and 3, which is on the line from 2 to 4."""
     views = [

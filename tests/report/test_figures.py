@@ -114,6 +114,15 @@ def test_a_seed_whose_distance_is_unknown_once_is_left_out(tmp_path):
     np.testing.assert_allclose(curve.get_ydata(), [2.0, 0.55])  # (0.9 + 0.2) / 2
 
 
+def test_the_median_is_of_the_seeds_that_have_a_distance_first(tmp_path):
+    """One that diverged is further than any: of 0.2, 0.5 and it, the median is 0.5."""
+    run = finished(tmp_path / "run")
+    arrays = Run.open(run).arrays()
+    Run.open(run).finish({"total_l1": [None, 0.2, 0.5], "floor_l1": 0.1}, arrays)
+    figure = terminal_distributions({"ours": run})
+    assert panels(figure)[1].get_title() == "ours\ntotal L1 0.500"
+
+
 @pytest.mark.parametrize("draw", [learning_curves, terminal_distributions])
 def test_the_same_files_give_the_same_valid_picture(draw, tmp_path):
     runs = {"ours": finished(tmp_path / "run")}

@@ -156,7 +156,7 @@ def test_runs_of_a_sweep_that_failed_are_red_whether_they_began_or_not(tmp_path)
     sweep = tmp_path / "sweep"
     Folder.make(sweep)
     runs.lm_run(sweep / "a", steps=1).close()
-    row = {"cell": "c", "values": {}, "measures": {"best": None}}
+    row = {"cell": "c", "values": {}, "runs": ["a", "b"], "measures": {"best": None}}
     write_rows(sweep, [row | {"failed": {"a": "ended with code 3", "b": "it said nothing"}}])
     Folder(sweep).write("sweep.svg", b"<svg/>")
     shown = report(tmp_path, sweep).data

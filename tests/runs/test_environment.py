@@ -1,7 +1,5 @@
 """A run says what it was started with, and of which family it is."""
 
-import json
-
 import pytest
 
 from ipsrl import grids, hypospace, llm, molecules
@@ -49,12 +47,3 @@ def test_a_run_of_another_family_is_not_continued(tmp_path):
         Run.resume(tmp_path / "run", llm.Config(method="grpo", dataset="d.jsonl", reward="m:f"))
     with Run.resume(tmp_path / "run", config) as run:
         assert run.config(grids.Config) == config
-
-
-def test_a_run_of_a_version_that_did_not_record_the_family_goes_on(tmp_path):
-    run = Run.create(tmp_path / "run", grids.Config())
-    without = {key: value for key, value in run.environment().items() if key != "family"}
-    run.files.write("environment.json", json.dumps(without).encode())
-    run.close()
-    with Run.resume(tmp_path / "run", grids.Config()) as run:
-        assert run.family is None

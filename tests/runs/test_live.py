@@ -7,7 +7,9 @@ import time
 from importlib.util import find_spec
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from helpers import wait_until
 from small_runs import Toy
 from tiny_grid import TINY
 
@@ -126,6 +128,27 @@ def test_a_sink_that_hangs_is_left_behind(sinks, tmp_path, monkeypatch, capsys):
     alone = made(tmp_path / "alone")
     assert made(tmp_path / "run", ["abc"]) == alone
     assert "a sink hangs, and is left behind" in capsys.readouterr().err
+
+
+def test_the_end_of_a_run_waits_once_though_the_queue_is_full(sinks, tmp_path, monkeypatch):
+    """For one second in all, and not for the queue and then for the thread."""
+    monkeypatch.setattr(live, "_LEAVE", 1.0)
+    monkeypatch.setattr(live, "_WAITING", 1)
+    with logging_to(["abc"]):
+        run = Run.create(tmp_path / "run", Toy())
+    run.log([{"step": 1}])
+    wait_until(run._live._queue.empty)  # the sink has the first line, and hangs
+    for step in (2, 3):
+        run.log([{"step": step}])
+    began = time.monotonic()
+    run.close()
+    assert 1.0 <= time.monotonic() - began < 1.9
+
+
+def test_texts_of_a_picture_are_no_formulas():
+    """As which they would be refused."""
+    table = pa.table({"outcome": [r"$\frac$", "$x$"], "count": [2, 1]})
+    assert live._bars("outcomes", table).startswith(b"\x89PNG")
 
 
 def test_a_picture_that_cannot_be_drawn_stops_nothing(sinks, tmp_path, monkeypatch, capsys):

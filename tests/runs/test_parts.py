@@ -67,6 +67,15 @@ def test_a_death_between_the_whole_and_the_removal_of_its_parts_costs_nothing(
     assert not (tmp_path / "calls.parquet").exists()
 
 
+def test_a_death_between_listing_and_writing_costs_nothing(parts, tmp_path):
+    parts.files.claim("calls/step-000000000010.parquet")
+    killed = Parts(Folder(tmp_path), "calls")
+    assert killed.read()["step"].to_pylist() == [1, 2, 2, 5, 7, 8]
+    killed.cut(8)
+    killed.add(9, table([9]))
+    assert steps_of(killed) == [1, 2, 2, 5, 7, 8, 9]
+
+
 @pytest.mark.parametrize("count", [3, 30])
 def test_rows_are_added_at_the_price_of_the_new_ones(count, tmp_path, monkeypatch):
     """Neither read nor written again, however many there are."""

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from run_families import contents
 from small_runs import IDS, REWARDS, Toy
 
 import ipsrl
@@ -154,6 +155,15 @@ def test_arrays_that_are_a_pickle_run_no_code(run, tmp_path):
     with pytest.raises(Exception, match=r"(?i)header|safetensor"):
         run.arrays()
     assert not canary.exists()
+
+
+def test_metrics_that_lost_lines_are_refused_and_stay(run):
+    advance(run, 1)
+    run.metrics_path.write_bytes(run.metrics_path.read_bytes()[:-5])
+    before = contents(run.directory)
+    with pytest.raises(RunError, match=rf"{run.metrics_path} cannot be read \(it has"):
+        run.restore()
+    assert contents(run.directory) == before
 
 
 def test_a_run_says_what_has_become_of_it(tmp_path):

@@ -49,6 +49,33 @@ def test_a_file_is_the_base_and_config_wins(tmp_path):
     assert cell.runs == {"all": Grid(side=5, r2=3.0, seeds=1)}
 
 
+@pytest.mark.parametrize(
+    ("keys", "seeds"),
+    [({}, 1), ({"config": {"seeds": 5}}, 5), ({"base": "b.toml"}, 8),
+     ({"config": {"seeds": 5}, "seeds": 1}, 1), ({"grid": {"seeds": [7]}, "seeds": 2}, 7)],
+    ids=str,
+)  # fmt: skip
+def test_the_seeds_of_a_grid_are_those_that_are_given(keys, seeds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.toml").write_text("seeds = 8\n")
+    (cell,) = cells(tmp_path, train="hypergrid", **keys)
+    assert [config.seeds for config in cell.runs.values()] == [seeds]
+
+
+def test_an_axis_of_seeds_says_the_seeds(tmp_path):
+    """With several seeds of each cell, it would be the same run several times."""
+    keys = {
+        "train": "llm", "config": {"dataset": "d.jsonl", "reward": ["r.py:f"], "outcome": "text"},
+        "grid": {"seed": [3, 4]},
+    }  # fmt: skip
+    runs = {
+        run: config.seed for cell in cells(tmp_path, **keys) for run, config in cell.runs.items()
+    }
+    assert runs == {"seed=3": 3, "seed=4": 4}
+    with pytest.raises(ConfigError, match=r"seeds = 3 and grid\.seed both"):
+        cells(tmp_path, **keys, seeds=3)
+
+
 def test_paths_in_the_base_count_from_its_folder(tmp_path):
     """Those in the sweep win, and count from the folder of the sweep."""
     inner = tmp_path / "base"

@@ -141,7 +141,7 @@ def two_jobs(folder: Path) -> None:
     """Print how the jobs good and bad of a folder ended."""
     jobs = [Job("hypergrid", folder / name) for name in ("good", "bad")]
     with under_slurm({"partition": "any"}, folder / "submitit") as somewhere:
-        ended = run_all(jobs, somewhere, 1)
+        ended = run_all(jobs, somewhere, 2)
         print(json.dumps({one.out.name: said for one, said in ended}))
 
 

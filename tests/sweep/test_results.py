@@ -6,6 +6,7 @@ import sys
 import pytest
 from rich.table import Table
 
+from ipsrl.sweep.picture import picture
 from ipsrl.sweep.results import _measured, interval, print_rows, show
 
 
@@ -23,6 +24,17 @@ def test_a_wide_table_is_not_cut_in_a_pipe(capsys):
     assert all(word in head and word in body for word in words)
 
 
+def test_the_texts_of_a_table_are_no_markup(capsys):
+    """Neither in brackets, as atoms of a SMILES or a closing tag, nor between colons."""
+    texts = ["[*:1]c1cc[nH]c1", "[/red]", ":smile:"]
+    found = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 2.0]}
+    row = {"cell": "c", "failed": {}, "measures": {"[b]": found}}
+    print_rows("[dim]", [{**row, "values": {"[i]": text}} for text in texts])
+    out = capsys.readouterr().out
+    for text in (*texts, "[b]", "[dim]", "[i]", "1 [0.5, 2]"):
+        assert text in out
+
+
 def test_a_table_that_nobody_reads_is_a_broken_pipe(monkeypatch):
     """The command ends quietly with it; rich would exit."""
     reads, writes = os.pipe()
@@ -31,6 +43,14 @@ def test_a_table_that_nobody_reads_is_a_broken_pipe(monkeypatch):
         monkeypatch.setattr(sys, "stdout", stream)
         with pytest.raises(BrokenPipeError):
             show(Table("a"))
+
+
+def test_texts_of_the_picture_are_no_formulas():
+    """As which they would be refused."""
+    found = {"median": 1.0, "low": 0.5, "high": 2.0, "values": [0.5, 2.0]}
+    row = {"cell": "lr=$1$", "measures": {r"to.$\frac$": found}}
+    svg = picture("my$x$", [row]).decode()
+    assert all(text in svg for text in ("my$x$: median", "lr=$1$", r"to.$\frac$"))
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_a_killed_installation_does_not_count(tool):
         "workers.install('tool')"
     )
     (workers._folder("tool")).mkdir(parents=True)
+    (workers._folder("tool") / "pyvenv.cfg").touch()
     stamp = workers._folder("tool") / workers.STAMP
     stamp.write_text("of older requirements")
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
@@ -94,6 +95,15 @@ def test_a_killed_installation_does_not_count(tool):
     assert not stamp.exists()
     with pytest.raises(RunError):
         workers.interpreter("tool")
+
+
+def test_a_folder_of_the_user_is_left_as_it_is(tool):
+    notes = workers._folder("tool") / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(RunError, match="IPSRL_WORKERS"):
+        workers.install("tool")
+    assert notes.read_text() == "mine"
 
 
 def test_an_unknown_name_is_told_the_known_ones():

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,26 +42,16 @@ class Line:
     seeds: int
 
 
-class Axes(NamedTuple):
-    """The properties that distinguish charts."""
-
-    family: str
-    title: str
-    x: str
-    y: str
-    log: str
-
-
 @dataclass(frozen=True)
 class Chart:
-    """Lines of several runs on the same axes."""
+    """Lines of several runs on the same axes; without lines, those axes."""
 
     family: str
     title: str
     x: str
     y: str
     log: str
-    lines: Sequence[Line]
+    lines: Sequence[Line] = ()
 
 
 def groups(views: Sequence[View]) -> dict[str, list[View]]:
@@ -70,10 +60,11 @@ def groups(views: Sequence[View]) -> dict[str, list[View]]:
     for one in views:
         kept = [pair for pair in one.config.items() if pair[0] not in _OF_ONE_RUN]
         alike[one.family, _SEED.sub("", one.label), tuple(kept)].append(one)
+    labels = Counter(one.label for one in views)
     named = {}
     for (_, short, _), members in alike.items():
-        name = short if len(members) > 1 and short not in named else members[0].label
-        named[name] = members
+        taken = short in named or labels[short] > sum(one.label == short for one in members)
+        named[members[0].label if taken or len(members) == 1 else short] = members
     return named
 
 
@@ -82,13 +73,13 @@ def charts(views: Sequence[View]) -> list[Chart]:
 
     A chart that the first runs lack stands behind the one that it follows in a later run.
     """
-    found: dict[Axes, list[Line]] = {}
-    order: list[Axes] = []
+    found: dict[Chart, list[Line]] = {}
+    order: list[Chart] = []
     for label, members in groups(views).items():
-        by_line: dict[tuple[Axes, str], list[Curve]] = defaultdict(list)
+        by_line: dict[tuple[Chart, str], list[Curve]] = defaultdict(list)
         for member in members:
             for curve in member.curves:
-                axes = Axes(member.family, curve.chart, curve.x, curve.y, curve.log)
+                axes = Chart(member.family, curve.chart, curve.x, curve.y, curve.log)
                 by_line[axes, curve.name].append(curve)
         place = len(order)
         for (axes, name), curves in by_line.items():
@@ -102,7 +93,7 @@ def charts(views: Sequence[View]) -> list[Chart]:
                 lines.append(Line("", name, first.xs, first.ys_ST[0], [], [], 1))
     families = list(dict.fromkeys(axes.family for axes in order))
     order.sort(key=lambda axes: families.index(axes.family))
-    return [Chart(*axes, _fitting(found[axes])) for axes in order]
+    return [replace(axes, lines=_fitting(found[axes])) for axes in order]
 
 
 def _fitting(lines: Sequence[Line]) -> list[Line]:

@@ -10,15 +10,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ipsrl.config import StrictConfig
+from ipsrl.report.readers.base import settings
+from ipsrl.report.readers.grids import by_distance, distance, marginal, shape
 from ipsrl.runs import Run
-
-
-class GridShape(StrictConfig, extra="ignore"):
-    """The parts of a hyper-grid run's configuration that a figure needs."""
-
-    dims: int = 2  # the lattice's, which has no such keys
-    side: int = 8
 
 
 def of_grids(runs: Mapping[str, Path]) -> dict[str, tuple[str, Figure]]:
@@ -29,10 +23,9 @@ def of_grids(runs: Mapping[str, Path]) -> dict[str, tuple[str, Figure]]:
     """
     by_grid: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
     for label, directory in runs.items():
-        shape = Run.open(directory).config(GridShape)
-        by_grid[shape.dims, shape.side][label] = directory
+        by_grid[shape(settings(Run.open(directory)))][label] = directory
     figures = {}
-    for (dims, side), members in by_grid.items():
+    for (side, dims), members in by_grid.items():
         grid = "x".join([str(side)] * dims)
         figures[f"{grid}: distance to the target"] = f"{grid}-l1", learning_curves(members)
         if enumerable := {k: v for k, v in members.items() if Run.open(v).arrays()}:
@@ -53,11 +46,11 @@ def terminal_distributions(runs: Mapping[str, Path]) -> Figure:
     panels = {}
     for label, directory in runs.items():
         run = Run.open(directory)
-        shape, result, arrays = run.config(GridShape), run.result(), run.arrays()
-        middle = int(np.argsort(result["total_l1"])[len(result["total_l1"]) // 2])
-        panels.setdefault("target", _plane(arrays["target"], shape))
-        distance = f"total L1 {result['total_l1'][middle]:.3f}"
-        panels[f"{plain(label)}\n{distance}"] = _plane(arrays["terminal"][middle], shape)
+        grid, l1_S, arrays = shape(settings(run)), run.result()["total_l1"], run.arrays()
+        middle = by_distance(l1_S)[len(l1_S) // 2]
+        panels.setdefault("target", marginal(arrays["target"], *grid))
+        title = f"{plain(label)}\n{distance(l1_S[middle])}"
+        panels[title] = marginal(arrays["terminal"][middle], *grid)
     figure = Figure(figsize=(2.3 * len(panels) + 0.8, 2.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     # One scale for all, set by the target; a collapsed policy saturates it.
@@ -120,11 +113,3 @@ def plain(label: str) -> str:
     """A label shown literally: no formula between dollars, not hidden by its first underscore."""
     label = label.replace("$", r"\$")
     return label if label and not label.startswith("_") else " " + label
-
-
-def _plane(p: np.ndarray, shape: GridShape) -> np.ndarray:
-    """Marginal of the first two coordinates, as rows of an image."""
-    cube = p.reshape((shape.side,) * shape.dims)
-    if shape.dims == 1:
-        return cube[None]
-    return cube.sum(axis=tuple(range(2, shape.dims))).T

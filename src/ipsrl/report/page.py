@@ -24,15 +24,14 @@ from ipsrl.report.comparison import alike, charts, differing, interval, overview
 from ipsrl.report.folders import find
 from ipsrl.report.readers import read
 from ipsrl.report.readers.base import WRITTEN
-from ipsrl.report.view import Routes, Table, View, as_json
+from ipsrl.report.view import Routes, Table, View, as_json, listed
 from ipsrl.runs import Folder, write_whole
+from ipsrl.runs.folder import is_page, temporary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FILES = Path(__file__).parent / "page_files"
-_MARK = b'<meta name="generator" content="ipsrl">'
-_NAMED = 4  # of a list in the title
 UNREAD = "cannot be read"
 """Title of what cannot be."""
 
@@ -103,11 +102,12 @@ def write_report(paths: Sequence[Path], out: Path, *, refresh: int = 0) -> list[
     _plotly()
     if out.is_dir():
         raise RunError(f"{out} is a folder. Name a file in it: --out {out / 'report.html'}")
-    if (out.exists() or out.is_symlink()) and not _is_report(out):
-        raise RunError(
-            f"{out} exists and is not a report, so it is not overwritten. Name another file with "
-            "--out, or move it away."
-        )
+    for path in (out, temporary(out)):
+        if (path.exists() or path.is_symlink()) and not is_page(path):
+            raise RunError(
+                f"{path} exists and is not a report, so it is not overwritten. Name another file "
+                "with --out, or move it away."
+            )
     found = find(paths)
     views = [_read(place, label, len(found.runs)) for label, place in found.runs.items()]
     views = [_crashed(one, found.failed.get(one.label, "")) for one in views]
@@ -256,16 +256,10 @@ def _title(paths: Sequence[Path], views: Sequence[View]) -> str:
         tasks[found[0] if found else ""].append(title[: found.start()] if found else title)
     parts = []
     for task, methods in tasks.items():
-        part = _listed(list(dict.fromkeys(methods))) + task
+        part = listed(list(dict.fromkeys(methods))) + task
         parts.append(f"{part} ({len(methods)} runs)" if len(methods) > 1 else part)
-    what, where = _listed(parts, "; "), _listed([path.resolve().name for path in paths])
+    what, where = listed(parts, "; "), listed([path.resolve().name for path in paths])
     return f"{where}: {what}" if what and len(paths) == 1 < len(shown) else what or where
-
-
-def _listed(parts: Sequence[str], between: str = ", ") -> str:
-    """The first of several, and how many more there are."""
-    more = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
-    return between.join([*parts[:_NAMED], *more])
 
 
 def _source(picture: bytes) -> str:
@@ -289,15 +283,6 @@ def _plotly() -> str:
 
 def _hash(script: str) -> str:
     return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-
-
-def _is_report(path: Path) -> bool:
-    """True if a file is a page of ours, which a new one may replace wherever it lies."""
-    try:
-        with path.open("rb") as file:
-            return _MARK in file.read(500)
-    except OSError:
-        return False
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:

@@ -100,7 +100,7 @@ class Arrows:
 
     title: str
     cells: Sequence[Sequence[Number]]
-    marks: Sequence[tuple[str, str, int, int, float]]
+    marks: Sequence[tuple[str, str, int, int, Number]]
     note: str = ""
 
 
@@ -243,6 +243,12 @@ def known(values: Any) -> list[Number]:
     """
     values = values.tolist() if hasattr(values, "tolist") else values
     return [None if v is None or not math.isfinite(v) else v for v in values]
+
+
+def listed(parts: Sequence[str], between: str = ", ") -> str:
+    """The first four, and how many more there are."""
+    more = [f"{len(parts) - 4} more"] if len(parts) > 4 else []
+    return between.join([*parts[:4], *more])
 
 
 def as_json(value: Any) -> str:

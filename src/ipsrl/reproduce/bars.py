@@ -62,7 +62,7 @@ def reproduce(name: str, preset: str, out: Path) -> None:
         rows.append(_recorded(folder, path.stem, config))
     write_rows(out, rows)
     title = f"{name}, {preset} preset"
-    _print(f"{title}: median \\[lowest, highest] over the seeds", rows)
+    _print(f"{title}: median [lowest, highest] over the seeds", rows)
     runs = {row["cell"]: out / row["cell"] for row in rows if (out / row["cell"]).exists()}
     write_page(out / "index.html", title=title, figures=of_grids(runs), rows=rows, runs=runs)
 
@@ -145,4 +145,4 @@ def _shown(value: dict[str, float] | None, form: str) -> str:
     if value is None:
         return ""
     median, low, high = (format(value[key], form) for key in ("median", "low", "high"))
-    return f"{median} \\[{low}, {high}]"
+    return f"{median} [{low}, {high}]"

@@ -102,7 +102,7 @@ def _median_time(reached: list[int | None]) -> float | None:
 
 
 def _print(name: str, preset: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{name}, {preset} preset: median \\[lowest, highest] over the seeds")
+    table = Table(title=f"{name}, {preset} preset: median [lowest, highest] over the seeds")
     headings = (
         "cell", "paper mean L1", "our mean L1", "our total L1", "floor", "modes",
         "trajectories", "to L1 .15", "to L1 .05", "seeds",

@@ -264,7 +264,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(title: str, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{title}: mean \\[95 % interval] over sets and seeds")
+    table = Table(title=f"{title}: mean [95 % interval] over sets and seeds")
     flat = [_flat(row) for row in rows]
     for heading in flat[0]:
         justify = "left" if heading == "cell" else "right"
@@ -278,5 +278,5 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return f"{value['median']:.1f} \\[{value['low']:.1f}, {value['high']:.1f}]"
+        return f"{value['median']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"
     return str(value)

@@ -26,13 +26,13 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     rows = [_row(variant, run) for variant, run in runs.items()]
     write_rows(out, rows)
     table = Table(title=f"{name}, {preset} preset: share of A among A and B, over the seeds")
-    for heading in ("variant", "median \\[lowest, highest]", ".4 to .6", "> .9", "< .1", "seeds"):
+    for heading in ("variant", "median [lowest, highest]", ".4 to .6", "> .9", "< .1", "seeds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)
     for row in rows:
         share = row["share_of_a"]
         table.add_row(
             row["variant"],
-            f"{share['median']:.3f} [{share['low']:.3f}, {share['high']:.3f}]".replace("[", "\\["),
+            f"{share['median']:.3f} [{share['low']:.3f}, {share['high']:.3f}]",
             *(str(row[key]) for key in ("balanced", "on_a", "on_b", "seeds")),
         )
     show(table)

@@ -150,7 +150,7 @@ def write_table(
 ) -> None:
     """Print the rows and the note, and write them and the figures to `out`."""
     write_rows(out, rows)
-    table = Table(title=f"{title}: median \\[lowest, highest]", caption=note)
+    table = Table(title=f"{title}: median [lowest, highest]", caption=note)
     for heading in rows[0]:
         first = heading == "cell"
         table.add_column(heading, justify="left" if first else "right", no_wrap=first)
@@ -289,5 +289,5 @@ def modes(folder: Path, config: Config) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{value['median']:.4g} \\[{value['low']:.4g}, {value['high']:.4g}]"
+        return f"{value['median']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
     return f"{value:,}" if isinstance(value, int) else value

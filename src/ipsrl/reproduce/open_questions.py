@@ -224,7 +224,7 @@ def _row(cell: str, counts: list[Counter[str | None]], preset: Preset) -> dict[s
 
 def _print(title: str, rows: list[dict[str, Any]]) -> None:
     several = max(row["seeds"] for row in rows) > 1
-    table = Table(title=f"{title}{'; median [range]' if several else ''}".replace("[", "\\["))
+    table = Table(title=f"{title}{'; median [range]' if several else ''}")
     for heading in ("", "right", "distinct", "effective", "most frequent"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for row in rows:
@@ -235,4 +235,4 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
 
 def _shown(value: dict[str, float]) -> str:
     median, low, high = (f"{value[key]:.3g}" for key in ("median", "low", "high"))
-    return median if low == high else f"{median} \\[{low}, {high}]"
+    return median if low == high else f"{median} [{low}, {high}]"

@@ -87,11 +87,11 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     Folder(out).write(floor.name, save(predicted))
 
     table = Table(title=f"{name}, {preset} preset: total L1 on 8x8, predicted and trained")
-    for heading in ("cell", "G", "eps", "predicted", "trained \\[lowest, highest]", "seeds"):
+    for heading in ("cell", "G", "eps", "predicted", "trained [lowest, highest]", "seeds"):
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
     for row in rows:
         l1 = row["total_l1"]
-        trained = f"{l1['median']:.3f} \\[{l1['low']:.3f}, {l1['high']:.3f}]"
+        trained = f"{l1['median']:.3f} [{l1['low']:.3f}, {l1['high']:.3f}]"
         table.add_row(
             row["cell"], str(row["group_size"]), f"{row['eps']:g}", f"{row['floor_l1']:.3f}",
             trained, str(row["seeds"]),
@@ -154,7 +154,7 @@ def _show_success(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         predicted = "" if row["predicted"] is None else f"{row['predicted']:.3f}"
         measured = [
-            f"{v['median']:.3f} \\[{v['low']:.3f}, {v['high']:.3f}]"
+            f"{v['median']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
             for v in (row["right"], row["least_right"])
         ]
         table.add_row(row["case"], row["method"], predicted, *measured, str(row["seeds"]))

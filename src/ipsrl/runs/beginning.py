@@ -7,11 +7,13 @@ from pathlib import Path
 
 from ipsrl.errors import RunError
 from ipsrl.runs import folder, lock
-from ipsrl.runs.folder import Folder
+from ipsrl.runs.folder import Folder, is_page
 
 
 def check_empty(directory: Path) -> None:
     """A new run begins in an empty folder, or where nothing but a beginning was left.
+
+    A page of a run that failed before its first step is in nobody's way.
 
     Raises:
       RunError: for any other, which stays as it is.
@@ -37,7 +39,7 @@ def check_empty(directory: Path) -> None:
     for name in listed:
         top = Path(name).parts[0]
         ours |= {top, f"{top}.tmp"}
-    if foreign := sorted(names - ours):
+    if foreign := [name for name in sorted(names - ours) if not is_page(directory / name)]:
         raise RunError(
             f"{directory} is not empty (it holds {foreign[0]}) and is not a run, so it is left as "
             "it is. Choose another --out, or an empty folder."

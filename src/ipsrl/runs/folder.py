@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from ipsrl.errors import ConfigError, RunError
 
 LIST = "files.json"
+_PAGE = b'<meta name="generator" content="ipsrl">'
 
 
 class Folder:
@@ -69,7 +70,7 @@ class Folder:
         """
         new = [name for name in names if name not in self.listed]
         for name in new:
-            for path in (self.path / name, _temporary(self.path / name)):
+            for path in (self.path / name, temporary(self.path / name)):
                 if path.exists() or path.is_symlink():
                     raise RunError(
                         f"{path} is in the way, and was not made by ipsrl, so it is not "
@@ -101,7 +102,7 @@ class Folder:
                 _remove_empty(path)
                 continue
             path.unlink(missing_ok=True)
-            _temporary(path).unlink(missing_ok=True)
+            temporary(path).unlink(missing_ok=True)
         self.listed -= {name for name in gone if not (self.path / name).exists()}
         self._list()
 
@@ -146,18 +147,29 @@ def write_whole(path: Path, content: bytes) -> None:
       path: of the file; its folder is made if needed.
       content: all of it.
     """
-    temporary = _temporary(path)
+    unfinished = temporary(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
+    with unfinished.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    unfinished.replace(path)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)  # the rename itself must survive a power cut
     finally:
         os.close(directory)
+
+
+def is_page(path: Path) -> bool:
+    """True if a file is a page of ours, which a new one may replace wherever it lies."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return _PAGE in file.read(500)
+    except OSError:
+        return False
 
 
 def check_free(path: Path) -> None:
@@ -185,7 +197,8 @@ def check_folder(path: Path) -> None:
         raise ConfigError(f"--out {path} is a file. Name a folder.")
 
 
-def _temporary(path: Path) -> Path:
+def temporary(path: Path) -> Path:
+    """The name under which `write_whole` writes a file."""
     return path.with_name(f"{path.name}.tmp")
 
 

@@ -52,6 +52,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise _broken(path, error) from None
 
 
+def cut(path: Path, size: int) -> None:
+    """Drop what a run has written after so many bytes."""
+    with path.open("ab") as file:
+        if file.tell() < size:  # truncating would fill it with NUL
+            raise _broken(path, EOFError(f"it has {file.tell():,} of {size:,} bytes"))
+        file.truncate(size)
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays that a run wrote as safetensors."""
     try:

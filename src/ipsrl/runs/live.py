@@ -37,7 +37,8 @@ _PAUSE = 30.0  # seconds between two pictures
 R = TypeVar("R")
 _Call = tuple[Any, ...]  # method of a sink, and its arguments
 
-_names: ContextVar[tuple[str, ...]] = ContextVar("names", default=())
+watching: ContextVar[tuple[str, ...]] = ContextVar("watching", default=())
+"""Names of the sinks that a run which begins now goes to."""
 
 
 @contextmanager
@@ -50,16 +51,11 @@ def logging_to(names: Sequence[str]) -> Iterator[None]:
       ConfigError, MissingExtra: as `check`, before any work.
     """
     check(names)
-    token = _names.set(tuple(names))
+    token = watching.set(tuple(names))
     try:
         yield
     finally:
-        _names.reset(token)
-
-
-def watched() -> tuple[str, ...]:
-    """Names of the sinks that a run which begins now goes to."""
-    return _names.get()
+        watching.reset(token)
 
 
 class Live:
@@ -96,9 +92,10 @@ class Live:
         """Wait for the sinks to send what is left, and not for ever."""
         if self._thread is None:
             return
+        end = time.monotonic() + _LEAVE
         with suppress(queue.Full):
             self._queue.put(None, timeout=_LEAVE)
-        self._thread.join(_LEAVE)
+        self._thread.join(max(0.0, end - time.monotonic()))
         if self._thread.is_alive():
             print("a sink hangs, and is left behind", file=sys.stderr, flush=True)
         self._thread = None
@@ -213,11 +210,8 @@ def _bars(name: str, table: pa.Table) -> bytes | None:
     axis = figure.subplots()
     axis.barh(range(len(rows)), [row[height] for row in rows], color="#0072b2")
     several = "seed" in columns and len(set(table["seed"].to_pylist())) > 1
-    texts = [
-        str(row[label]).replace("$", r"\$")[:40] + (f", seed {row['seed']}" if several else "")
-        for row in rows
-    ]
-    axis.set_yticks(range(len(rows)), texts)
+    texts = [str(row[label])[:40] + (f", seed {row['seed']}" if several else "") for row in rows]
+    axis.set_yticks(range(len(rows)), texts, parse_math=False)
     axis.invert_yaxis()
     axis.set(xlabel=height, title=name)
     file = BytesIO()

@@ -45,9 +45,9 @@ def progress(label: str, total: int) -> Iterator[Any]:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.percentage:3.0f}% {task.fields[note]}"),
+            TextColumn("{task.percentage:3.0f}% {task.fields[note]}", markup=False),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:

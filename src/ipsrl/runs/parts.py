@@ -26,13 +26,13 @@ class Parts:
 
     def rows(self) -> pa.Table:
         """All rows that were added, in order."""
-        return pa.concat_tables([self._read(name) for name in self._parts()])
+        return pa.concat_tables([self._read(name) for name in self._written()])
 
     def read(self) -> pa.Table | None:
         """The table as it is now, whole or in parts; None where there is none yet."""
         if self.whole in self.files:
             return self._read(self.whole)
-        return self.rows() if self._parts() else None
+        return self.rows() if self._written() else None
 
     def join(self) -> pa.Table:
         """Make one table of all, and return it."""
@@ -58,6 +58,11 @@ class Parts:
 
     def _parts(self) -> list[str]:
         return sorted(one for one in self.files.listed if one.startswith(f"{self.name}/step-"))
+
+    def _written(self) -> list[str]:
+        """Those that can be read: a death may have left the last one listed alone."""
+        names = self._parts()
+        return names if names and names[-1] in self.files else names[:-1]
 
     def _read(self, name: str) -> pa.Table:
         return read_parquet(self.files.path / name)

@@ -38,7 +38,7 @@ from ipsrl.runs.beginning import check_empty, has_begun, not_written
 from ipsrl.runs.checkpoints import Checkpoints
 from ipsrl.runs.environment import check_same, environment, family
 from ipsrl.runs.folder import Folder
-from ipsrl.runs.live import Live, watched
+from ipsrl.runs.live import Live, watching
 from ipsrl.runs.lock import Lock
 from ipsrl.runs.outcomes import counted
 from ipsrl.runs.parts import Parts
@@ -145,11 +145,15 @@ class Run:
             run._lock = Lock(directory)
         except OSError as error:
             raise run.cannot_write(error) from None
-        run.files = Folder(directory)  # the last writer may have ended just now
-        run.files.check_links()
-        with run._writing():
-            run.files.remove([_FAILURE])
-        run._watch()
+        try:
+            run.files = Folder(directory)  # the last writer may have ended just now
+            run.files.check_links()
+            with run._writing():
+                run.files.remove([_FAILURE])
+            run._watch()
+        except BaseException:
+            run.close()
+            raise
         return run
 
     def __enter__(self) -> Self:
@@ -185,9 +189,9 @@ class Run:
         return model.load(self.directory / "config.toml")
 
     @property
-    def family(self) -> str | None:
-        """The run's family, such as grids; None for a run of a version that did not record it."""
-        return self.environment().get("family")
+    def family(self) -> str:
+        """The run's family, such as grids."""
+        return self.environment()["family"]
 
     def check_family(self, model: type[StrictConfig]) -> None:
         """A run goes on as what it began.
@@ -195,7 +199,7 @@ class Run:
         Raises:
           NoRun: if the run is of another family than this configuration.
         """
-        if self.family not in (None, family(model)):
+        if self.family != family(model):
             raise NoRun(
                 f"{self.directory} is a run of the family {self.family}, not of {family(model)}, "
                 "so it cannot go on as one. Continue it with the command that began it."
@@ -287,13 +291,13 @@ class Run:
         Args:
           parts: names of tables that `add_part` writes.
         Raises:
-          RunError: if the checkpoint is damaged.
+          RunError: if the checkpoint is damaged, or metrics.jsonl is shorter than at that step.
         """
         checkpoints = Checkpoints(self.files)
         found = checkpoints.newest()
         state = {"step": -1, "metrics_bytes": 0} if found is None else found[1]
         with self._writing():
-            os.truncate(self.metrics_path, state["metrics_bytes"])
+            formats.cut(self.metrics_path, state["metrics_bytes"])
             for name in parts:
                 Parts(self.files, name).cut(state["step"])
             for name in sorted(self.files.listed):
@@ -359,7 +363,7 @@ class Run:
 
     def _watch(self) -> None:
         """Let those who watch see what is logged from now on."""
-        self._live = Live(watched(), self.directory)
+        self._live = Live(watching.get(), self.directory)
         self.files.claim(*self._live.folders)
 
     @property

@@ -43,7 +43,7 @@ class SweepConfig(StrictConfig):
     grid: dict[str, Any] = {}  # noqa: RUF012 (frozen)
     """For a key the list of its values; every combination is a cell.  Keys may be dotted."""
     seeds: Annotated[int, Field(ge=1)] = 1
-    """Runs of each cell; grids train so many in one run."""
+    """Runs of each cell; grids train so many in one run, if [config] does not say how many."""
     measures: list[str] = []  # noqa: RUF012 (frozen)
     """Numbers of result.json that are shown, such as best or test.recovery_rate.0."""
 
@@ -81,7 +81,7 @@ def cells_of(sweep: SweepConfig, folder: Path) -> list[Cell]:
         chosen = dict(zip(axes, values, strict=True))
         cell = _name(chosen)
         runs = {}
-        for run, seed in _seeds(cell, sweep.seeds, model, {**shared, **sweep.config}):
+        for run, seed in _seeds(cell, sweep, model, {**shared, **sweep.config}):
             settings = _merged(sweep.config, seed)
             for key, value in chosen.items():
                 settings = _merged(settings, _nested(key, value))
@@ -172,16 +172,29 @@ def _axes(grid: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, list[
 
 
 def _seeds(
-    cell: str, seeds: int, model: type[StrictConfig], shared: Mapping[str, Any]
+    cell: str, sweep: SweepConfig, model: type[StrictConfig], shared: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names of the runs of a cell, and the keys that say their seeds."""
+    """Names of the runs of a cell, and the keys that say their seeds.
+
+    Raises:
+      ConfigError: if a seed is an axis, and each cell has several.
+    """
     if "seeds" in model.model_fields:  # which one compiled run trains together
-        yield cell, {"seeds": seeds}
+        elsewhere = "seeds" in shared and "seeds" not in sweep.model_fields_set
+        yield cell, {} if elsewhere else {"seeds": sweep.seeds}
+        return
+    if "seed" in sweep.grid:
+        if sweep.seeds > 1:
+            raise ConfigError(
+                f"seeds = {sweep.seeds} and grid.seed both say the seeds of the runs, which would "
+                "be the same run several times. Leave one out."
+            )
+        yield cell, {}
         return
     first = shared.get("seed", 0)
     if not isinstance(first, int):  # which the model refuses
         first = 0
-    for seed in range(first, first + seeds):
+    for seed in range(first, first + sweep.seeds):
         yield f"{cell},seed={seed}", {"seed": seed}
 
 

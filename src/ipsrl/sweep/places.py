@@ -111,8 +111,9 @@ def under_slurm(options: Mapping[str, str], folder: Path) -> Iterator[Somewhere]
     submitted: list[Any] = []
 
     def somewhere(job: Job) -> str:
-        submitted.append(executor(folder).submit(run, job))
-        return submitted[-1].result()
+        mine = executor(folder).submit(run, job)  # other threads submit theirs
+        submitted.append(mine)
+        return mine.result()
 
     try:
         yield somewhere

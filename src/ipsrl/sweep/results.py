@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,11 @@ def failures(out: Path) -> dict[str, str]:
 
 
 def show(table: Table) -> None:
-    """Print a table, uncut where nobody looks at a terminal."""
-    console = Console()
+    """Print a table, uncut where nobody looks at a terminal; its texts are no markup of rich."""
+    plain = partial(Console, markup=False, emoji=False)  # in a SMILES are [ and :
+    console = plain()
     if not console.is_terminal:  # a pipe has no width; rich would cut at 80
-        console.width = Console(width=1000).measure(table).maximum
+        console.width = plain(width=1000).measure(table).maximum
     try:
         console.print(table)
     except SystemExit:  # rich's, when whoever read it has gone, as `head` does
@@ -144,7 +146,7 @@ def rows_of(
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table: median [lowest, highest] over seeds."""
-    table = Table(title=f"{title}: median \\[lowest, highest] over the seeds")
+    table = Table(title=f"{title}: median [lowest, highest] over the seeds")
     axes, measures = rows[0]["values"], rows[0]["measures"]
     for heading in axes or ["cell"]:
         table.add_column(heading, no_wrap=True)
@@ -164,7 +166,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _written(found: Mapping[str, Any]) -> str:
-    return f"{found['median']:.4g} \\[{found['low']:.4g}, {found['high']:.4g}]"
+    return f"{found['median']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
 
 
 def _measured(found: Any, parts: Sequence[str]) -> Iterator[float]:

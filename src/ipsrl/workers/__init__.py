@@ -33,11 +33,16 @@ def install(name: str) -> Path:
       the folder of the environment.
     Raises:
       InvalidInput: for an unknown name.
-      RunError: if pip fails.
+      RunError: if pip fails, or the folder holds something else.
     """
     requirements, folder = _requirements(name), _folder(name)
     if _is_ready(name):
         return folder
+    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+        raise RunError(
+            f"{folder} is not empty and not an environment of Python, so it is left as it is. "
+            "Move it away, or set IPSRL_WORKERS to another folder."
+        )
     (folder / STAMP).unlink(missing_ok=True)  # first: what follows may be killed at any point
     venv.create(folder, clear=True, with_pip=True)
     pip = [_python(folder), "-m", "pip", "install", "--disable-pip-version-check"]

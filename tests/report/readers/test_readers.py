@@ -17,7 +17,7 @@ from ipsrl.errors import RunError
 from ipsrl.molecules import ComponentConfig, Config
 from ipsrl.report.readers import grids as grids_reader
 from ipsrl.report.readers import molecules, read
-from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles
+from ipsrl.report.view import Bars, Frequencies, Gallery, Planes, Table, Tiles, as_json
 from ipsrl.runs import Run
 
 
@@ -30,14 +30,6 @@ def part(view, kind, title=""):
 def curve(view, chart, name=""):
     (found,) = [one for one in view.curves if (one.chart, one.name) == (chart, name)]
     return found
-
-
-def forget_family(directory):
-    """As a version left it that did not record the family."""
-    path = directory / "environment.json"
-    known = json.loads(path.read_text())
-    del known["family"]
-    path.write_text(json.dumps(known))
 
 
 # --- what all share -------------------------------------------------------------------------------
@@ -105,15 +97,6 @@ def test_the_configuration_and_the_versions_are_told(tmp_path):
     run.close()
 
 
-@pytest.mark.parametrize("made", [runs.grid_run, runs.lm_run, runs.hypospace_run])
-def test_a_run_that_did_not_record_its_family_is_known_by_its_configuration(made, tmp_path):
-    made(tmp_path / "run").close()
-    titles = [read(tmp_path / "run", "r").title]
-    forget_family(tmp_path / "run")
-    titles.append(read(tmp_path / "run", "r").title)
-    assert titles[0] == titles[1]
-
-
 def test_what_no_reader_knows_is_shown_by_its_numbers(tmp_path):
     """A family that is new, or the training of a prior."""
     from small_runs import Toy
@@ -145,7 +128,7 @@ def test_long_runs_are_thinned_to_values_of_their_files(tmp_path):
 
 
 def test_the_scaled_reward_stands_beside_the_raw_one(tmp_path):
-    """A line of a version that did not record it has none."""
+    """An evaluation of one seed that lacks it is left out."""
     run = runs.grid_run(tmp_path / "run", evaluations=3, seeds=1)
     first, *others = run.metrics()
     del first["ips/reward"]
@@ -180,6 +163,29 @@ def test_planes_are_the_target_and_the_median_best_and_worst_seed(tmp_path):
     expected = np.linspace(0, 2 / 64, 64, dtype=np.float32).reshape(8, 8).T
     # Four digits, as many as are shown.
     np.testing.assert_allclose(planes.planes[1], expected, rtol=5e-4)
+
+
+def test_a_seed_that_diverged_leaves_the_others_their_lines_and_is_the_worst(tmp_path):
+    """Seed 0, without a number from the second evaluation on, and with NaN at the end."""
+    run = runs.grid_run(tmp_path / "run", evaluations=3)
+    rows = run.metrics()
+    for row in rows[3:]:
+        row["total_l1"] = row["total_l1"] if row["seed"] else None
+    run.metrics_path.write_bytes(b"")
+    run.log(rows)
+    runs.finish_grid(run)
+    arrays, result = run.arrays(), run.result()
+    arrays["terminal"][0] = np.nan
+    run.finish({**result, "total_l1": [None, *result["total_l1"][1:]]}, arrays)
+    view = read(tmp_path / "run", "r")
+    line = curve(view, "Distance to the target")
+    assert len(line.xs) == 3
+    assert [row["total_l1"] for row in rows if row["seed"] == 1] == line.ys_ST[1]
+    assert line.ys_ST[0][1:] == [None, None]
+    planes = part(view, Planes)
+    assert planes.names[-1] == "worst seed, 0: total L1 unknown"
+    assert planes.planes[-1][0][0] is None
+    as_json(view)
 
 
 def test_a_plane_of_a_large_grid_is_of_blocks():
@@ -444,12 +450,13 @@ def test_hits_are_those_of_the_metrics(tmp_path):
     assert line.ys_ST == [[row["hits"] for row in run.metrics()]]
 
 
-def test_the_axis_of_a_component_says_how_many_calls_a_mean_is_of(tmp_path):
-    """60 windows of 100 calls have one or two."""
-    runs.search_run(tmp_path / "run", ["CCO"] * 100)
-    line = curve(read(tmp_path / "run", "r"), "Component: qed")
-    assert line.y == "raw value, mean of 1 or 2 calls"
-    assert (len(line.xs), line.xs[-1]) == (60, 100)
+def test_a_component_is_on_one_axis_however_many_calls_there_are(tmp_path):
+    """60 windows, of which each has one or two of 100 calls, or one of 50."""
+    for calls in (100, 50):
+        runs.search_run(tmp_path / str(calls), ["CCO"] * calls)
+        line = curve(read(tmp_path / str(calls), "r"), "Component: qed")
+        assert line.y == "raw value, mean of a 60th of the calls"
+        assert (len(line.xs), line.xs[-1]) == (min(calls, 60), calls)
 
 
 def test_scaffolds_are_counted(tmp_path):

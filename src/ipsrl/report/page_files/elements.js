@@ -41,14 +41,15 @@ function show(value) {
 
 const spaced = (name) => String(name).replaceAll("_", " ").replaceAll(/\bl1\b/g, "L1");
 
-function sorted(values) {
-  // Numbers by size, texts by letter, what is not known last.
+function sorted(values, down = false) {
+  // Numbers by size, texts by letter, what is not known last in both directions.
   const key = (v) => (v !== null && typeof v === "object" && "median" in v ? v.median : v);
   return (a, b) => {
     [a, b] = [key(values(a)), key(values(b))];
     if (a === b) return 0;
     if (a === null || a === undefined) return 1;
     if (b === null || b === undefined) return -1;
+    if (down) [a, b] = [b, a];
     if (typeof a === "number" && typeof b === "number") return a - b;
     return String(a).localeCompare(String(b), "en", { numeric: true });
   };
@@ -78,6 +79,8 @@ function cell(value, column, isText) {
 function table(part, level = "h3") {
   let rows = part.rows;
   let shown = ROWS;
+  let words = "";
+  let order = null; // a comparison of rows
   const body = make("tbody");
   const more = make("button", { class: "act", onclick: () => { shown += 5 * ROWS; fill(); } }, "Show more rows");
   const count = make("p", { class: "note", role: "status" });
@@ -88,6 +91,11 @@ function table(part, level = "h3") {
     more.hidden = rows.length <= shown;
     count.textContent = part.search ? `${rows.length} of ${part.rows.length} rows` : "";
   }
+  function arrange() {
+    rows = part.rows.filter((row) => row.some((v) => String(v).toLowerCase().includes(words)));
+    if (order) rows.sort(order);
+    fill();
+  }
   const heads = part.columns.map((name, i) => {
     const head = make("th", { scope: "col", class: name === "run" ? "text run short" : isText[i] ? "text" : null });
     head.append(make("button", { onclick: () => sort(i, head) }, spaced(name)));
@@ -97,17 +105,12 @@ function table(part, level = "h3") {
     const down = head.getAttribute("aria-sort") === "ascending";
     heads.forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    rows = [...rows].sort(sorted((row) => row[i]));
-    if (down) rows.reverse();
-    fill();
+    order = sorted((row) => row[i], down);
+    arrange();
   }
   const search = part.search ? make("label", {}, "Search", make("input", {
     type: "search",
-    oninput: (event) => {
-      const words = event.target.value.toLowerCase();
-      rows = part.rows.filter((row) => row.some((v) => String(v).toLowerCase().includes(words)));
-      fill();
-    },
+    oninput: (event) => { words = event.target.value.toLowerCase(); arrange(); },
   })) : null;
   fill();
   return make("section", {},

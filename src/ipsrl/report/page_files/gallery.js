@@ -19,13 +19,7 @@ function gallery(part) {
       && (!state.words || row[SMILES].includes(state.words) || row[REASON].includes(state.words))
       && (state.least === null || (row[FIRST + state.column] ?? -Infinity) >= state.least)
       && (state.most === null || (row[FIRST + state.column] ?? Infinity) <= state.most));
-    const value = (row) => row[FIRST + state.sort];
-    rows.sort(sorted(value));
-    if (state.down) { // what is not known stays last
-      const known = rows.filter((row) => value(row) !== null);
-      return [...known.reverse(), ...rows.filter((row) => value(row) === null)];
-    }
-    return rows;
+    return rows.sort(sorted((row) => row[FIRST + state.sort], state.down));
   }
 
   function fill() {

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from ipsrl.errors import IpsrlError, NoRun, words
 from ipsrl.report.readers import grids, hypospace, llm, molecules
-from ipsrl.report.readers.base import plain_view, settings
+from ipsrl.report.readers.base import plain_view
 from ipsrl.report.view import View
 from ipsrl.runs import Run
 
@@ -36,7 +36,7 @@ def read(directory: Path, label: str, among: int = 1) -> View:
     """
     run = Run.open(directory)
     try:
-        reader = _READERS.get(run.family or _guessed(run), plain_view)
+        reader = _READERS.get(run.family, plain_view)
         return reader(run, label, among)
     except IpsrlError:
         raise
@@ -48,10 +48,3 @@ def read(directory: Path, label: str, among: int = 1) -> View:
             f"{directory} cannot be read ({words(error)}), though a run wrote it. Restore its "
             "files from a copy, or leave it out."
         ) from error
-
-
-def _guessed(run: Run) -> str:
-    """The family of a run whose version did not record it, by its configuration."""
-    config = settings(run)
-    marks = {"components": "molecules", "domain": "hypospace", "dataset": "llm", "policy": "grids"}
-    return next((family for key, family in marks.items() if key in config), "")

@@ -42,7 +42,7 @@ def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any
 def about(run: Run) -> dict[str, str]:
     """Seed, times of the files, and versions of a run."""
     told = run.environment()
-    found = {f"{key}": str(value) for key, value in told.get("seeds", {}).items()}
+    found = {key: str(value) for key, value in told.get("seeds", {}).items()}
     last = run.directory / "result.json" if run.finished else run.metrics_path
     written = (_date(path) for path in (run.directory / "config.toml", last) if path.exists())
     found[WRITTEN] = f"{' to '.join(dict.fromkeys(written))} UTC"
@@ -109,7 +109,7 @@ def view(
     anew = f"{command} --config {shlex.quote(str(run.directory / 'config.toml'))} --out NEW"
     return View(
         label=label,
-        family=run.family or "",
+        family=run.family,
         title=title,
         state=state,
         progress=progress,
@@ -156,7 +156,7 @@ def curves(
 def curves_of_seeds(
     rows: Sequence[Mapping[str, Any]], x: str, charts: Mapping[str, tuple[str, str]]
 ) -> list[Curve]:
-    """Curves of a run with one line of metrics per step and seed, as long as all seeds have it.
+    """Curves of a run with one line of metrics per step and seed, as long as a seed has it.
 
     Args:
       rows: lines of metrics.jsonl.
@@ -168,11 +168,12 @@ def curves_of_seeds(
     found = []
     for key, (chart, y) in charts.items():
         # Where a value costs much, some evaluations have none.
-        has = [t for t in range(steps) if rows[t * seeds].get(key) is not None]
+        values_TS = [[row.get(key) for row in rows[t * seeds :][:seeds]] for t in range(steps)]
+        has = [t for t, values_S in enumerate(values_TS) if values_S != [None] * seeds]
         if has:
             chosen = [has[i] for i in thinned(len(has))]
             xs = [rows[t * seeds][x] for t in chosen]
-            ys_ST = [known([rows[t * seeds + s].get(key) for t in chosen]) for s in range(seeds)]
+            ys_ST = [known(ys_T) for ys_T in zip(*(values_TS[t] for t in chosen), strict=True)]
             found.append(Curve(chart, x, y, xs, ys_ST))
     return found
 
@@ -185,6 +186,6 @@ def plain_view(run: Run, label: str, among: int = 1) -> View:  # noqa: ARG001 (a
     x = next((key for key in ("step", *keys) if key in first), "step")
     charts = {key: (key, key, "") for key in keys if key != x}
     return view(
-        run, label, f"{run.family or 'a run'}", "ipsrl", curves=curves(rows, x, charts),
+        run, label, run.family, "ipsrl", curves=curves(rows, x, charts),
         summary=run.result() if run.finished else {},
     )  # fmt: skip

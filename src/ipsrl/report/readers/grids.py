@@ -13,7 +13,7 @@ import pyarrow as pa
 from ipsrl.llm.collapse import expected_distinct
 from ipsrl.report.readers.base import curves_of_seeds, cut_off, settings, view
 from ipsrl.report.readers.frequencies import frequencies
-from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
+from ipsrl.report.view import Arrows, Curve, Number, Part, Planes, View, known
 from ipsrl.runs import Run
 from ipsrl.runs.formats import read_parquet
 
@@ -164,8 +164,29 @@ def _state(config: Mapping[str, Any], state: int) -> str:
     """The coordinates of a state, where its number says them."""
     if "env" in config:
         return str(state)
-    side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
+    side, dims = shape(config)
     return f"({', '.join(str(state // side**axis % side) for axis in reversed(range(dims)))})"
+
+
+def shape(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Side and dimensions of the grid of a configuration; the lattice's has no such keys."""
+    return int(config.get("side", 8)), int(config.get("dims", 2))
+
+
+def marginal(p: np.ndarray, side: int, dims: int) -> np.ndarray:
+    """Of the first two coordinates of a grid, as rows from the bottom up."""
+    cube = p.reshape((side,) * dims)
+    return cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
+
+
+def by_distance(l1_S: Sequence[Number]) -> list[int]:
+    """Seeds from the nearest to the target on; one that diverged has no distance, and is last."""
+    return sorted(range(len(l1_S)), key=lambda seed: (l1_S[seed] is None, l1_S[seed]))
+
+
+def distance(l1: Number) -> str:
+    """The distance of a seed in words."""
+    return f"total L1 {'unknown' if l1 is None else f'{l1:.3f}'}"
 
 
 def _distributions(
@@ -177,24 +198,22 @@ def _distributions(
     """Where the seeds end, beside the target; on the lattice also how they get there."""
     if "env" in config:
         return []
-    side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
+    side, dims = shape(config)
     l1, block = result["total_l1"], -(-side // CELLS)
-    middle = int(np.argsort(l1)[len(l1) // 2])
 
-    def plane(p: np.ndarray) -> list[list[Any]]:
-        """Marginal of the first two coordinates."""
-        cube = p.reshape((side,) * dims)
-        rows = cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
+    def plane(p: np.ndarray) -> list[list[Number]]:
+        rows = marginal(p, side, dims)
         for axis in (0, 1):
             rows = np.add.reduceat(rows, np.arange(0, rows.shape[axis], block), axis)
-        return [[float(f"{p:.4g}") for p in row] for row in rows]  # as many digits as are shown
+        return [known([float(f"{p:.4g}") for p in row]) for row in rows]  # the digits shown
 
     target = plane(arrays["target"])
-    best, worst = int(np.argmin(l1)), int(np.argmax(l1))
+    order = by_distance(l1)
+    best, middle, worst = order[0], order[len(order) // 2], order[-1]
     chosen = dict.fromkeys([middle, best, worst] if among <= FEW else [middle])
     words = {middle: "median", best: "best", worst: "worst"} if len(l1) > 1 else {middle: "the"}
     first = int(config.get("seed", 0))
-    names = [f"{words[s]} seed, {first + s}: total L1 {l1[s]:.3f}" for s in chosen]
+    names = [f"{words[s]} seed, {first + s}: {distance(l1[s])}" for s in chosen]
     note = "Probability"
     if dims > 2:
         note += " of the first two coordinates; a brighter cell than any has more than 1.5 times "
@@ -208,7 +227,7 @@ def _distributions(
             "Where the policy ends",
             ["target", *names],
             [target, *(plane(arrays["terminal"][seed]) for seed in chosen)],
-            1.5 * max(max(row) for row in target),
+            1.5 * max(p for row in target for p in row if p is not None),
             block=block,
             note=note,
         )
@@ -249,12 +268,12 @@ def _arrows(policy_SA: np.ndarray, target_S: np.ndarray, seed: int) -> Arrows:
     return Arrows(
         title=f"Force field of seed {seed}",
         cells=[
-            [x, y, *known(policy_SA[x * side + y, :2]), float(visits[x, y])]
+            [x, y, *known([*policy_SA[x * side + y, :2].tolist(), float(visits[x, y])])]
             for x, y in cells
             if x + y < side - 1
         ],
         marks=[
-            (f"{name}, {math.comb(x + y, x)} paths", f"({x}, {y})", x, y, float(visits[x, y]))
+            (f"{name}, {math.comb(x + y, x)} paths", f"({x}, {y})", x, y, known([visits[x, y]])[0])
             for name, (x, y) in ends(target_S).items()
         ],
         note="Arrows are the probabilities of a step right and up; strong where cells are visited.",

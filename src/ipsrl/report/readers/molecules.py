@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -80,7 +79,7 @@ def read(run: Run, label: str, among: int = 1) -> View:
         command="ipsrl train molecules",
         done=(rows[-1]["calls"] if rows else 0, config["budget"], "calls"),
         alarms=[
-            *_alarms(result, rows, calls),
+            *_alarms(result, rows),
             *cut_off(rows[-1]["calls"] if rows else 0, result.get("calls"), "calls"),
         ],
         summary=_summary(result, rows),
@@ -98,16 +97,10 @@ def _calls(run: Run) -> pa.Table | None:
     return calls if calls is not None and len(calls) else None
 
 
-def _alarms(
-    result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], calls: pa.Table | None
-) -> list[str]:
-    """What went wrong so far, which the metrics say at once, and the table at a checkpoint."""
-    counts = result or (rows[-1] if rows else {"calls": 0})
-    if "failed" in counts:
-        failed, late = counts["failed"], counts["timeouts"]
-    else:  # of a version whose metrics did not count them
-        statuses = Counter([] if calls is None else calls["status"].to_pylist())
-        failed, late = statuses["failed"], statuses["timeout"]
+def _alarms(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What went wrong so far."""
+    counts = result or (rows[-1] if rows else {"calls": 0, "failed": 0, "timeouts": 0})
+    failed, late = counts["failed"], counts["timeouts"]
     found = [
         f"{count:,} values of the component {name!r} are not in [0, 1], and were cut to it."
         for name, count in result.get("cut", {}).items()
@@ -128,10 +121,9 @@ def _summary(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str,
 
 
 def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
-    """Mean raw value of each component by windows of calls."""
+    """Mean raw value of each component by windows of calls; runs of any length share a chart."""
     windows = np.array_split(np.arange(len(calls)), min(len(calls), WINDOWS))
     ends = [int(window[-1]) + 1 for window in windows]
-    size = " or ".join(map(str, sorted({len(window) for window in windows})))
     found = []
     for name in names:
         values = calls[name].to_numpy().astype(float)
@@ -139,7 +131,7 @@ def _components(calls: pa.Table, names: list[str]) -> list[Curve]:
         for window in windows:
             some = values[window][~np.isnan(values[window])]
             means.append(some.mean() if len(some) else np.nan)
-        axes = f"Component: {name}", "calls", f"raw value, mean of {size} calls"
+        axes = f"Component: {name}", "calls", f"raw value, mean of a {WINDOWS}th of the calls"
         found.append(Curve(*axes, ends, [known(means)]))
     return found
 

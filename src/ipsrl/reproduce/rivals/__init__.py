@@ -229,7 +229,7 @@ def _shown(interval: Interval) -> dict[str, float]:
 
 def _print(title: str, tasks: Sequence[Task], done: Done) -> None:
     for task in tasks:
-        table = Table(title=f"{task.name}: mean \\[95 % interval] over the seeds")
+        table = Table(title=f"{task.name}: mean [95 % interval] over the seeds")
         for heading in ("", task.coverage, task.reward, "near the best", "rate", "ms per run"):
             table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
         for row in _rows(task, done[task.name]):
@@ -249,7 +249,7 @@ def _print(title: str, tasks: Sequence[Task], done: Done) -> None:
 
 
 def _text(value: dict[str, float]) -> str:
-    return f"{value['median']:.3f} \\[{value['low']:.3f}, {value['high']:.3f}]"
+    return f"{value['median']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def _slug(name: str) -> str:
