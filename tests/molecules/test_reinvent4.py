@@ -94,7 +94,7 @@ SMILES = ["CC(=O)Nc1ccc(O)cc1", "N#Cc1ccccc1", "CCN(CC)CCO", "C1CCCCC1C1CCCCC1",
 @pytest.fixture
 def read(tmp_path):
     def of(text):
-        (tmp_path / "theirs.toml").write_text(text)
+        (tmp_path / "theirs.toml").write_text("\ufeff" + text)
         return translate(tmp_path / "theirs.toml")
 
     return of

@@ -54,7 +54,7 @@ def translate(path: Path) -> Translation:
     """
     advice = "Give the TOML file that `reinvent` reads, or one of its [[component]] tables."
     with reading(path, "a configuration of REINVENT4 with a reward", advice):
-        given: dict[str, Any] = tomllib.loads(path.read_text())
+        given: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
         made = Translation("REINVENT4")
         if not given.keys() & {"stage", "scoring", "component"}:
             ours = ", and [[components]] are ipsrl's own" if "components" in given else ""
@@ -101,7 +101,7 @@ def _scoring(
                 "stage's file as TOML in the same folder"
             )
         with at(name):
-            given |= tomllib.loads(file.read_text())
+            given |= tomllib.loads(file.read_text("utf-8-sig"))
     _unused(made, f"{where}scoring", given, ("filetype", "parallel"))
     if given.pop("use_pumas", False):
         made.lost.append((f"{where}scoring.use_pumas", "read as without it"))

@@ -54,7 +54,7 @@ class Receptor:
         """
         path = Path(config.receptor)
         try:
-            receptor = cls(path.read_text())
+            receptor = cls(path.read_text("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"the receptor {path} cannot be read ({error}), so nothing can be docked. Give the "
