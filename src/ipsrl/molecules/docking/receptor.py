@@ -149,7 +149,7 @@ def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str 
     bound = reference(read_structure(ligand) if ligand else structure, residue)
     center = centroid(atom.pos.tolist() for atom in bound if atom.element.name != "H")
     protein, chains = _protein(structure, center)
-    pdbqt, left_out = _pdbqt(protein, center)
+    pdbqt, left_out = _pdbqt(protein, chains, center)
     folder = Folder.make(out)
     folder.write("receptor.pdbqt", pdbqt.encode())
     folder.write("ligand.pdb", alone(structure, bound).make_pdb_string().encode())
@@ -187,7 +187,7 @@ def _fetched(source: str, out: Path) -> Path:
 
 
 def _protein(structure, center: list[float]):
-    """The chains that reach into the box, and their names."""
+    """The chains that reach into the box, with names of one letter, and their own names."""
     import gemmi
 
     structure = structure.clone()
@@ -206,6 +206,7 @@ def _protein(structure, center: list[float]):
             f"no chain of a protein reaches into the box around {center}. Give a structure in "
             "which the reference ligand is bound"
         )
+    structure.shorten_chain_names()  # PDB, in which Meeko reads them, has one column for each
     return structure, kept
 
 
@@ -227,14 +228,18 @@ def _beside(structure, bound, center: list[float]) -> list[str]:
     return found
 
 
-def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
+def _pdbqt(protein, chains: list[str], center: list[float]) -> tuple[str, list[str]]:
     import meeko
 
     templates = meeko.ResidueChemTemplates.create_from_defaults()
     known = templates.residue_templates.keys() | templates.ambiguous.keys()
-    residues = {f"{chain.name}:{one.seqid}": one for chain in protein[0] for one in chain}
+    residues = {
+        f"{chain.name}:{one.seqid}": (f"{one.name} {name}:{one.seqid}", one)
+        for chain, name in zip(protein[0], chains, strict=True)
+        for one in chain
+    }
     # For these Meeko would ask RCSB, again and again where there is no internet.
-    unknown = [place for place, residue in residues.items() if residue.name not in known]
+    unknown = [place for place, (_, residue) in residues.items() if residue.name not in known]
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             polymer = meeko.Polymer.from_pdb_string(
@@ -249,10 +254,8 @@ def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
             f"Meeko cannot prepare the protein: {' '.join(str(error).split())[:500]}. Mend the "
             "structure, for example without its hydrogens, which Meeko adds, and give the file"
         ) from None
-    left_out = {
-        f"{residues[place].name} {place}": [atom.pos.tolist() for atom in residues[place]]
-        for place in sorted([*unknown, *polymer.get_ignored_monomers()])
-    }
+    ignored = (residues[place] for place in sorted([*unknown, *polymer.get_ignored_monomers()]))
+    left_out = {name: [atom.pos.tolist() for atom in residue] for name, residue in ignored}
     missing = [name for name, at in left_out.items() if inside(np.array(at), center, BOX).any()]
     if missing:
         raise RunError(
