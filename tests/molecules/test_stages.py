@@ -142,6 +142,12 @@ def test_a_later_stage_that_cannot_be_built_is_told_before_the_first(staged, tmp
     assert train(chosen, tmp_path / "run").best == 0.5
 
 
+def test_a_cache_keeps_the_values_of_those_stages_that_have_some():
+    kept = ComponentConfig(kind="synthesis", synthesis={})
+    chosen = Config(stages=[stage(QED), stage(kept)], cache="x.sqlite")
+    assert [chosen.of_stage(number).cache for number in (0, 1)] == ["", chosen.cache]
+
+
 def test_stages_are_tables_of_the_file(small_prior, tmp_path, capsys):
     (tmp_path / "mine.toml").write_text(
         f'prior = "{small_prior}"\nbatch = 16\naugmentations = 0\n'
@@ -166,7 +172,7 @@ def test_stages_are_tables_of_the_file(small_prior, tmp_path, capsys):
         ({"stages": [{"components": [{"kind": "tpsa"}], "budget": 5}]}, "stages.0: .*'tpsa'"),
         ({"stages": [{"components": [], "budget": 5}]}, "components"),
         ({"stages": [{"components": [{"kind": "qed"}]}]}, "budget"),
-        ({"cache": "x.sqlite"}, "stages.0: cache has no effect"),
+        ({"cache": "x.sqlite"}, "cache has no effect"),
     ],
 )
 def test_stages_that_make_no_sense(options, says):
