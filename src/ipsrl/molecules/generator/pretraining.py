@@ -20,7 +20,7 @@ import torch
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import PretrainConfig
 from ipsrl.molecules.generator.device import device_input, device_of
-from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
+from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
 from ipsrl.molecules.identity import digests, is_file, prior_files
@@ -77,7 +77,7 @@ def _corpus(config: PretrainConfig, start: Prior | None) -> tuple[list[str], int
     molecules, left_out = read_smiles(Path(config.smiles))
     corpus = list(molecules)
     if start:  # what it cannot write it cannot learn
-        corpus = [text for text in corpus if start.vocabulary.covers(text)]
+        corpus = [text for text in corpus if start.can_write(text)]
     if len(corpus) <= config.held_out:
         raise InvalidInput(
             f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
@@ -110,7 +110,7 @@ def _pretrain(
         nll = arrays.pop("nll").tolist()
         unpack(arrays, model, optimiser)
     with progress("pretraining", total) as advance:
-        for batch in _batches(config, prior.vocabulary, train, step):
+        for batch in _batches(config, prior, train, step):
             loss = _update(prior, optimiser, batch, config, _rate(config, step, total))
             step += 1
             advance(step, f"loss {loss:.2f}")
@@ -174,7 +174,7 @@ def _unwritable(smiles: str) -> str:
 
 
 def _batches(
-    config: PretrainConfig, vocabulary: Vocabulary, train: list[str], step: int
+    config: PretrainConfig, prior: Prior, train: list[str], step: int
 ) -> Iterator[torch.Tensor]:
     """Token ids [batch, T] of all updates from `step` on."""
     lengths = np.array([len(tokenize(text)) for text in train])
@@ -194,18 +194,17 @@ def _batches(
         batches = np.split(order, range(config.batch, len(order), config.batch))
         turns = rng.permutation(len(batches))
         for turn in turns[step - epoch * per_epoch :]:
-            rows = (_written(config, vocabulary, train[i], seeds[i]) for i in batches[turn])
-            yield padded([vocabulary.encode(text)[1:] for text in rows])
+            rows = [_written(config, prior, train[i], seeds[i]) for i in batches[turn]]
+            yield prior.encode(rows)
             step += 1
 
 
-def _written(config: PretrainConfig, vocabulary: Vocabulary, smiles: str, seed: int) -> str:
+def _written(config: PretrainConfig, prior: Prior, smiles: str, seed: int) -> str:
     if not config.randomise:
         return smiles
     text = random_smiles(smiles, seed)
     # A random form may need tokens that the corpus never shows, such as a tenth open ring.
-    fits = vocabulary.covers(text) and len(tokenize(text)) <= MAX_TOKENS
-    return text if fits else smiles
+    return text if prior.can_write(text) else smiles
 
 
 def _rate(config: PretrainConfig, step: int, total: int) -> float:
