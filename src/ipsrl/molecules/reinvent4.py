@@ -303,7 +303,10 @@ def _filter(made: Translation, given: Mapping[str, Any] | None) -> None:
             made.lost.append((f"diversity_filter.type = {name}", "a repeat costs no call here"))
         made.told += [(f"diversity_filter.{key}", "goes with its type") for key in filters]
         return
-    made.take(f"diversity_filter.type = {name}", "filter", _FILTERS[name])
+    why = "a molecule that is drawn again scores 0 there; here it is paid while its bucket has room"
+    if name == "IdenticalTopologicalScaffold":
+        why += "; there =O of a ring or link counts as an atom of the scaffold, here it does not"
+    made.take(f"diversity_filter.type = {name}", "filter", _FILTERS[name], why)
     made.take("bucket_size", "bucket", filters.pop("bucket_size", 25))
     made.take("minscore", "filter_above", float(filters.pop("minscore", 0.4)))
     similarity = filters.pop("minsimilarity", 0.4)
