@@ -62,11 +62,11 @@ class Receptor:
             ) from None
         if re.search(r"^(ROOT|BRANCH|TORSDOF)", receptor.pdbqt, re.MULTILINE):
             raise ConfigError(f"{path} is a ligand: it has torsions. Give a rigid receptor")
-        positions = receptor.positions()
-        if not len(positions):
+        found = atom_positions(receptor.pdbqt, str(path))
+        if not len(found):
             raise ConfigError(f"{path} has no ATOM lines, so it is not PDBQT. Give a PDBQT file")
-        if not inside(positions, config.center, config.size).any():
-            near = positions[np.linalg.norm(positions - config.center, axis=1).argmin()].tolist()
+        if not inside(found, config.center, config.size).any():
+            near = found[np.linalg.norm(found - config.center, axis=1).argmin()].tolist()
             raise ConfigError(
                 f"no atom of {path} lies in the box around center = {config.center}, so every "
                 f"score would be meaningless; the nearest is at {near}. Correct center or size"
@@ -84,24 +84,29 @@ class Receptor:
         """SHA-256 of the file."""
         return sha256(self.pdbqt.encode()).hexdigest()
 
-    def positions(self) -> np.ndarray:
-        """Coordinates of the atoms [N, 3], in Angstrom."""
-        lines = list(filter(_is_atom, self.pdbqt.splitlines()))
-        try:
-            found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
-            if not np.isfinite(found).all():
-                raise ValueError
-        except ValueError:
-            raise ConfigError(
-                "the receptor has an ATOM line without coordinates in columns 31-54, so it is not "
-                "PDBQT. Give a PDBQT file"
-            ) from None
-        if any(not s[70:76].strip() or not s[77:].strip() for s in lines):
-            raise ConfigError(
-                "the receptor has an ATOM line without a partial charge in columns 71-76 and an "
-                "atom type after them, so it is a PDB file. `ipsrl molecules receptor` prepares it"
-            )
-        return np.array(found, dtype=float).reshape(-1, 3)
+
+def atom_positions(pdbqt: str, name: str) -> np.ndarray:
+    """Coordinates of the atoms of a receptor or ligand [N, 3], in Angstrom.
+
+    Raises:
+      ConfigError: if the text is not PDBQT, by the `name` of what it is.
+    """
+    lines = list(filter(_is_atom, pdbqt.splitlines()))
+    try:
+        found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
+        if not np.isfinite(found).all():
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f"{name} has an ATOM line without coordinates in columns 31-54, so it is not PDBQT. "
+            "Give a PDBQT file"
+        ) from None
+    if any(not s[70:76].strip() or not s[77:].strip() for s in lines):
+        raise ConfigError(
+            f"{name} has an ATOM line without a partial charge in columns 71-76 and an atom type "
+            "after them, so it is a PDB file. `ipsrl molecules receptor` prepares a receptor"
+        )
+    return np.array(found, dtype=float).reshape(-1, 3)
 
 
 def _is_atom(line: str) -> bool:

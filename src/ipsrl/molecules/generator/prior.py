@@ -154,10 +154,10 @@ class Prior:
         """Randomness for `sample`, on the device of the weights."""
         return torch.Generator(self.model.device).manual_seed(seed)
 
-    def save(self, folder: Path, *, half: bool = False) -> None:
-        """Write what `load` reads; `half` stores float16, which is enough to start from."""
-        dtype = torch.float16 if half else torch.float32
-        weights = {name: value.to("cpu", dtype) for name, value in self.model.state_dict().items()}
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads."""
+        state = self.model.state_dict()
+        weights = {name: value.to("cpu", torch.float32) for name, value in state.items()}
         with _no_bars():
             self.model.save_pretrained(folder, state_dict=weights)
         self.vocabulary.save(folder / "tokenizer.json")
