@@ -37,7 +37,7 @@ PROMISES = {
     7: "The same configuration and seed give the same files, under another PYTHONHASHSEED too",
     8: "10,000 oracle calls, of which a fifth fails: none lost, none twice, the budget exact",
     9: "A hung oracle is dead with its children within its limit and 2 s",
-    10: "A failed oracle is never a score: valid, invalid, failed and timeouts are all calls",
+    10: "A failed oracle is never a score: valid, failed and timeouts are all calls",
     11: "8 processes write 1,000 answers each to one cache and are killed: no torn row",
     12: "No load path runs code: no pickle, no eval, no trust_remote_code; malicious inputs",
     13: "IPS advantages equal the float64 closed form, whatever the order and the names",

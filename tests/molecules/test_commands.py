@@ -8,7 +8,7 @@ from routes import ACID, ANILINE, BORONIC, TARGET
 from safetensors.torch import save_file
 
 from ipsrl.cli import main
-from ipsrl.molecules import Prior, Route
+from ipsrl.molecules import Prior, Reaction, Route
 from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.molecule import canonical, internal_diversity
 from ipsrl.molecules.synthesis.picture import route_svg
@@ -233,7 +233,11 @@ def test_the_command_writes_routes_and_pictures(tmp_path, capsys):
     rows = json.loads(said.out)
     assert rows == json.loads((out / "routes.json").read_text())
     assert [row["smiles"] for row in rows] == [TARGET, "C1CC1", ANILINE]
-    route = Route.from_json(rows[0]["route"])
+    steps = rows[0]["route"]["reactions"]
+    route = Route(
+        TARGET,
+        tuple(Reaction(s["product"], tuple(s["reactants"]), s["template"]) for s in steps),
+    )
     assert (rows[1]["route"], rows[2]["route"]) == (None, {"target": ANILINE, "reactions": []})
     assert (out / "route-1.svg").read_text() == route_svg(route)
     assert sorted(path.name for path in out.glob("*.svg")) == ["route-1.svg", "route-3.svg"]

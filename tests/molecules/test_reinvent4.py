@@ -6,10 +6,13 @@ import tomllib
 
 import numpy as np
 import pytest
+from rdkit import Chem
+from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from ipsrl.cli import main
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules import Config, Scoring
+from ipsrl.molecules.molecule import generic_scaffold
 from ipsrl.molecules.reinvent4 import translate
 from ipsrl.molecules.search.diversity import DiversityFilter
 
@@ -94,7 +97,7 @@ SMILES = ["CC(=O)Nc1ccc(O)cc1", "N#Cc1ccccc1", "CCN(CC)CCO", "C1CCCCC1C1CCCCC1",
 @pytest.fixture
 def read(tmp_path):
     def of(text):
-        (tmp_path / "theirs.toml").write_text(text)
+        (tmp_path / "theirs.toml").write_text("\ufeff" + text)
         return translate(tmp_path / "theirs.toml")
 
     return of
@@ -181,6 +184,17 @@ def test_a_search_of_one_stage(read, tmp_path):
         "agent_file = priors/reinvent.prior",
         "stage[0].min_steps = 5",
     }
+
+
+def test_what_a_filter_counts_otherwise_is_told(read, tmp_path):
+    """Of a carbonyl in a ring RDKit's scaffolds, which are theirs, keep the oxygen."""
+    (tmp_path / "one.toml").write_text(PROPERTIES)
+    told = dict(read(SEARCH + STAGE).told)["diversity_filter.type = IdenticalTopologicalScaffold"]
+    assert "drawn again scores 0 there" in told
+    assert "=O of a ring or link counts as an atom" in told
+    ketone = MurckoScaffold.GetScaffoldForMol(Chem.MolFromSmiles("O=C1CCCCC1"))
+    assert Chem.MolToSmiles(MurckoScaffold.MakeScaffoldGeneric(ketone)) == "CC1CCCCC1"
+    assert generic_scaffold("O=C1CCCCC1") == "C1CCCCC1"
 
 
 def test_a_bucket_pays_as_often(read, tmp_path):

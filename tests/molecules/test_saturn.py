@@ -59,7 +59,7 @@ def read(tmp_path):
             for key in keys:
                 part = part[key]
             part[last] = value
-        (tmp_path / "saturn.json").write_text(json.dumps(given))
+        (tmp_path / "saturn.json").write_text("\ufeff" + json.dumps(given))
         return translate(tmp_path / "saturn.json")
 
     return of

@@ -5,7 +5,7 @@ import pytest
 from searches import files
 
 from ipsrl.cli import main
-from ipsrl.errors import ConfigError, RunError
+from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules import ComponentConfig, Config, Prior, StageConfig, train
 from ipsrl.molecules.search.loop import RECENT
 from ipsrl.runs import Run
@@ -131,6 +131,23 @@ def test_a_stage_does_not_go_on_from_another_agent(staged, tmp_path, monkeypatch
         train(chosen, tmp_path / "run", resume=True)
 
 
+def test_a_later_stage_that_cannot_be_built_is_told_before_the_first(staged, tmp_path):
+    file = tmp_path / "later.py"
+    mine = ComponentConfig(kind="function", function=f"{file}:score")
+    chosen = staged(stage(QED, 20), stage(mine, 20))
+    with pytest.raises(InvalidInput, match="later.py"):
+        train(chosen, tmp_path / "run")
+    assert not (tmp_path / "run").exists()  # so that the run can begin when the file is there
+    file.write_text("def score(smiles):\n    return [0.5] * len(smiles)\n")
+    assert train(chosen, tmp_path / "run").best == 0.5
+
+
+def test_a_cache_keeps_the_values_of_those_stages_that_have_some():
+    kept = ComponentConfig(kind="synthesis", synthesis={})
+    chosen = Config(stages=[stage(QED), stage(kept)], cache="x.sqlite")
+    assert [chosen.of_stage(number).cache for number in (0, 1)] == ["", chosen.cache]
+
+
 def test_stages_are_tables_of_the_file(small_prior, tmp_path, capsys):
     (tmp_path / "mine.toml").write_text(
         f'prior = "{small_prior}"\nbatch = 16\naugmentations = 0\n'
@@ -155,7 +172,7 @@ def test_stages_are_tables_of_the_file(small_prior, tmp_path, capsys):
         ({"stages": [{"components": [{"kind": "tpsa"}], "budget": 5}]}, "stages.0: .*'tpsa'"),
         ({"stages": [{"components": [], "budget": 5}]}, "components"),
         ({"stages": [{"components": [{"kind": "qed"}]}]}, "budget"),
-        ({"cache": "x.sqlite"}, "stages.0: cache has no effect"),
+        ({"cache": "x.sqlite"}, "cache has no effect"),
     ],
 )
 def test_stages_that_make_no_sense(options, says):

@@ -1,14 +1,16 @@
-"""Files that the values of a component depend on."""
+"""Files that a run and the values of a component depend on, and their digests."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from ipsrl.functions import source_file
 from ipsrl.molecules.config import ComponentConfig
+
+_IPSRL = Path(__file__).parents[1]  # what it holds changes with the version, not with the run
 
 
 def files(component: ComponentConfig) -> dict[str, Path]:
@@ -31,6 +33,22 @@ def files(component: ComponentConfig) -> dict[str, Path]:
 def digest_of(paths: Iterable[Path]) -> str:
     """SHA-256 of the contents of files, one after another."""
     return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def digests(named: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Short digests by name; what has no file, or comes with ipsrl, has none."""
+    return {
+        name: digest_of(paths)[:16]
+        for name, paths in named.items()
+        if paths and not paths[0].absolute().is_relative_to(_IPSRL)
+    }
+
+
+def prior_files(prior: str) -> list[Path]:
+    """Files of the prior that a configuration names; none if it comes with ipsrl."""
+    kinds = ("*.safetensors", "config.json", "tokenizer.json")
+    folder = Path(prior)
+    return sorted(path for kind in kinds if folder.is_absolute() for path in folder.glob(kind))
 
 
 def existing(named: dict[str, str]) -> dict[str, Path]:

@@ -54,7 +54,7 @@ def translate(path: Path) -> Translation:
     """
     advice = "Give the TOML file that `reinvent` reads, or one of its [[component]] tables."
     with reading(path, "a configuration of REINVENT4 with a reward", advice):
-        given: dict[str, Any] = tomllib.loads(path.read_text())
+        given: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
         made = Translation("REINVENT4")
         if not given.keys() & {"stage", "scoring", "component"}:
             ours = ", and [[components]] are ipsrl's own" if "components" in given else ""
@@ -101,7 +101,7 @@ def _scoring(
                 "stage's file as TOML in the same folder"
             )
         with at(name):
-            given |= tomllib.loads(file.read_text())
+            given |= tomllib.loads(file.read_text("utf-8-sig"))
     _unused(made, f"{where}scoring", given, ("filetype", "parallel"))
     if given.pop("use_pumas", False):
         made.lost.append((f"{where}scoring.use_pumas", "read as without it"))
@@ -303,7 +303,10 @@ def _filter(made: Translation, given: Mapping[str, Any] | None) -> None:
             made.lost.append((f"diversity_filter.type = {name}", "a repeat costs no call here"))
         made.told += [(f"diversity_filter.{key}", "goes with its type") for key in filters]
         return
-    made.take(f"diversity_filter.type = {name}", "filter", _FILTERS[name])
+    why = "a molecule that is drawn again scores 0 there; here it is paid while its bucket has room"
+    if name == "IdenticalTopologicalScaffold":
+        why += "; there =O of a ring or link counts as an atom of the scaffold, here it does not"
+    made.take(f"diversity_filter.type = {name}", "filter", _FILTERS[name], why)
     made.take("bucket_size", "bucket", filters.pop("bucket_size", 25))
     made.take("minscore", "filter_above", float(filters.pop("minscore", 0.4)))
     similarity = filters.pop("minsimilarity", 0.4)

@@ -46,7 +46,7 @@ def translate(path: Path) -> Translation:
     """
     advice = "Give the JSON file that `python saturn.py` reads, or the TOML file of REINVENT4."
     with reading(path, "a configuration of Saturn's goal-directed generation", advice):
-        given = json.loads(path.read_text())
+        given = json.loads(path.read_bytes())
         if "run_type" in given:
             raise ValueError(
                 f"run_type = {given['run_type']!r} is a key of REINVENT, of which REINVENT4's TOML "

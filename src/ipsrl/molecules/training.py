@@ -45,6 +45,9 @@ def _train_stages(config: Config, out: Path, resume: bool) -> Result:
     with (Run.resume if resume else Run.create)(out, config, found) as run:
         if run.finished:
             return Result(**run.result())
+        for number in range(1, len(config.stages)):  # before calls of the first are spent
+            with _scoring(config.of_stage(number)):
+                pass
         agent = result = None
         for number in range(len(config.stages)):
             folder = run.own_folder(f"stage-{number + 1}")
@@ -67,13 +70,17 @@ def _train(config: Config, out: Path, resume: bool, start: Path | None = None) -
             return Result(**run.result())
         prior = Prior.load(config.prior).to(device)
         agent = None if start is None else Prior.load(start).to(device)
-        with Scoring(
-            config.components, config.aggregation, executor=config.executor, cache=config.cache
-        ) as scoring:
+        with _scoring(config) as scoring:
             result = _search(config, run, Search(config, scoring, prior, agent), resume)
     if warning := result.warning():
         print(warning, file=sys.stderr)
     return result
+
+
+def _scoring(config: Config) -> Scoring:
+    return Scoring(
+        config.components, config.aggregation, executor=config.executor, cache=config.cache
+    )
 
 
 def _search(config: Config, run: Run, search: Search, resume: bool) -> Result:

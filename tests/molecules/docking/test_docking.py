@@ -195,7 +195,7 @@ def test_a_file_that_is_no_receptor_is_refused(text, message, tmp_path):
 
 def test_one_polar_hydrogen_is_enough(tmp_path):
     atoms = [LINE.format(i, kind[0], 1, i, 0, 0, kind) for i, kind in enumerate(["N", "HD"])]
-    (tmp_path / "receptor.pdbqt").write_text("\n".join(atoms))
+    (tmp_path / "receptor.pdbqt").write_text("\ufeff" + "\n".join(atoms))
     assert Receptor.load(docking(tmp_path / "receptor.pdbqt")).pdbqt == "\n".join(atoms)
 
 

@@ -80,7 +80,7 @@ def test_few_ligands_say_nothing():
 def test_vinas_budgets_alone_are_compared():
     other = DockingConfig(receptor="r.pdbqt", center=[0.0] * 3, engine="uni-dock")
     with pytest.raises(InvalidInput, match="vina alone"):
-        next(dock(other, ["C"], count=1, minutes=1))
+        dock(other, ["C"] * 10, count=10, minutes=1)
 
 
 LIGANDS = ["Oc1ccccc1", "Cc1ccccc1"]
@@ -105,8 +105,9 @@ def small(pocket, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_budget_and_seed_is_docked_within_the_time(small):
+def test_every_budget_and_seed_is_docked_within_the_time(small, monkeypatch):
     (component,) = Config.load(small / "receptor.toml").components
+    monkeypatch.setattr(rank, "FEWEST", 2)
     found = dict(dock(component.docking, [*LIGANDS, "CCO.CCN"], count=3, minutes=5))
     assert found.pop("CCO.CCN") == []  # fragments are not docked
     assert set(found) == set(LIGANDS)
@@ -129,6 +130,15 @@ def test_the_command_writes_what_it_prints(small, capsys):
     assert all(row["setting"] in said for row in table["rows"])
     lines = (small / "out/dockings.jsonl").read_text().splitlines()
     assert len(lines) == table["ligands"] >= 10
+
+
+def test_too_few_ligands_are_refused_before_any_is_docked(small, capsys):
+    (small / "few.smi").write_text("\n".join(LIGANDS))
+    words = ["--config", str(small / "receptor.toml"), "--out", str(small / "out")]
+    for smiles, n, few in (("few.smi", 200, 2), ("l.smi.gz", 9, 9)):
+        assert main(["molecules", "rank", *words, "--smiles", str(small / smiles), "--n", f"{n}"])
+        assert f"{few} ligands would be docked" in capsys.readouterr().err
+    assert not (small / "out").exists()
 
 
 def test_a_configuration_without_docking_is_refused(small, capsys):

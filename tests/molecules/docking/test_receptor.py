@@ -233,6 +233,24 @@ def test_a_broken_residue_outside_the_box_is_left_out_and_named(structure, tmp_p
     assert made.left_out == ["TYR A:7"]
 
 
+def test_chains_of_mmcif_keep_their_long_names(structure, tmp_path):
+    """Their first letters are alike, and both reach into the box; of each the last residue, which
+    is broken, does not."""
+    near, other = structure[0]["A"], structure[0]["B"]
+    near.name, other.name = "AA", "AAB"
+    moved(other, (-100.0, 0.0, 18.0))
+    for chain in (near, other):
+        moved([chain[6]], (60.0, 0.0, 0.0))
+        chain[6].remove_atom("CZ", "\0")
+    structure.setup_entities()
+    structure.make_mmcif_document().write_file(str(tmp_path / "in.cif"))
+    made = prepare(str(tmp_path / "in.cif"), tmp_path / "out")
+    assert made.chains == ["AA", "AAB"]
+    assert made.left_out == ["TYR AA:7", "TYR AAB:7"]
+    assert made.others == ["ACE AA:901", "ZN AA:902"]
+    assert len({chain for chain, *_ in atoms((tmp_path / "out/receptor.pdbqt").read_text())}) == 2
+
+
 def test_a_ligand_far_from_any_protein_is_refused(structure, tmp_path):
     moved_away = structure[0]["A"]
     for name in ("900", "901"):

@@ -45,7 +45,7 @@ def pose(molecule: Chem.Mol) -> Pose:
 def files(pocket, tmp_path):
     (tmp_path / "receptor.pdbqt").write_text(pocket)
     ligand = crystal(PHENOL)
-    (tmp_path / "ligand.pdb").write_text(Chem.MolToPDBBlock(ligand))
+    (tmp_path / "ligand.pdb").write_text("\ufeff" + Chem.MolToPDBBlock(ligand))
     return tmp_path / "receptor.pdbqt", tmp_path / "ligand.pdb"
 
 

@@ -104,7 +104,7 @@ def test_reads_gzip_and_columns_and_leaves_out_what_is_no_molecule(tmp_path):
         "[Re]$[Re]",
     ]
     plain = tmp_path / "a.smi"
-    plain.write_text("\n".join(lines))
+    plain.write_text("\ufeff" + "\n".join(lines))  # as some editors of Windows begin
     packed = tmp_path / "a.smi.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     # Left out: a duplicate, two that do not parse ("not", "C("), one too long, a quadruple bond,
@@ -134,7 +134,7 @@ def test_no_corpus(tmp_path, content):
         read_smiles(path)
 
 
-def test_refusals_come_before_any_work(corpus_file, tmp_path):
+def test_refusals_come_before_any_work(corpus_file, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="micro_batch = 64 is more than batch = 32"):
         PretrainConfig(smiles="x", batch=32, micro_batch=64)
     with pytest.raises(InvalidInput, match="would be held out"):
@@ -142,13 +142,21 @@ def test_refusals_come_before_any_work(corpus_file, tmp_path):
     assert not (tmp_path / "run").exists()
     config = PretrainConfig(smiles=str(corpus_file), **SMALL)
     pretrain(config, tmp_path / "run")
+    monkeypatch.setattr(
+        "ipsrl.molecules.generator.pretraining.read_smiles", lambda _: pytest.fail("minutes")
+    )
     with pytest.raises(RunError, match="holds a run already"):
         pretrain(config, tmp_path / "run")
+    pretrain(config, tmp_path / "run", resume=True)  # which has ended
+    with pytest.raises(InvalidInput, match="is not a prior"):
+        pretrain(PretrainConfig(smiles=str(corpus_file), prior=str(tmp_path)), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 # --- from a prior ---------------------------------------------------------------------------------
 
 FEW = {"held_out": 4, "batch": 8, "micro_batch": 8, "epochs": 8, "warm_up": 2, "lr": 2e-3}
+PRIOR = ("config.json", "model.safetensors", "tokenizer.json")
 ETHERS = [f"{'C' * a}O{'C' * b}" for a in range(1, 6) for b in range(a, 6)]
 
 
@@ -183,7 +191,8 @@ def test_no_epoch_from_a_prior_is_the_prior(small_prior, tmp_path, monkeypatch):
         torch.testing.assert_close(after.model.state_dict()[name], value, rtol=0, atol=0)
 
 
-def test_a_run_from_another_prior_does_not_go_on(small_prior, tmp_path):
+def test_a_run_from_other_files_does_not_go_on(small_prior, tmp_path):
+    """Each is changed in turn, and put back."""
     (tmp_path / "few.smi").write_text("\n".join(ETHERS))
     mine = tmp_path / "mine"
     shutil.copytree(small_prior, mine)
@@ -192,12 +201,12 @@ def test_a_run_from_another_prior_does_not_go_on(small_prior, tmp_path):
     )
     pretrain(config, tmp_path / "run")
     pretrain(config, tmp_path / "run", resume=True)
-    pretrain(
-        PretrainConfig(smiles=str(tmp_path / "few.smi"), hidden=16, layers=1, **FEW), tmp_path / "o"
-    )
-    shutil.copy(tmp_path / "o" / "prior" / "model.safetensors", mine)
-    with pytest.raises((RunError, InvalidInput)):
-        pretrain(config, tmp_path / "run", resume=True)
+    for file in (tmp_path / "few.smi", *(mine / name for name in PRIOR)):
+        content = file.read_bytes()
+        file.write_bytes(content + b"\n")
+        with pytest.raises(RunError, match=r"other files or versions \(/\S+: \w+, now \w+\)"):
+            pretrain(config, tmp_path / "run", resume=True)
+        file.write_bytes(content)
 
 
 def test_the_command_names_the_prior_to_start_from(small_prior, tmp_path, capsys):

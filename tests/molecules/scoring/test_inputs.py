@@ -1,5 +1,6 @@
 """Nothing that a value depends on changes unseen between the parts of a run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,15 @@ def test_every_file_and_library_counts(mine):
 
 def test_an_outcome_and_a_prior_of_your_own_count(mine, small_prior):
     (mine / "known.smi").write_text("CCO\n")
-    settings = {"outcome": "mine_file.py:score", "prior": str(small_prior)}
-    found = set(inputs(Config(**settings, inception="known.smi")))
-    assert found == {*ALWAYS, "mine_file.py:score", str(small_prior), "known.smi"}
+    prior = Path(shutil.copytree(small_prior, mine / "prior"))
+    settings = {"outcome": "mine_file.py:score", "prior": str(prior)}
+    config = Config(**settings, inception="known.smi")
+    before = inputs(config)
+    assert set(before) == {*ALWAYS, "mine_file.py:score", "prior", "known.smi"}
+    with (prior / "tokenizer.json").open("a") as file:
+        file.write("\n")
+    now = inputs(config)
+    assert {key for key in now if now[key] != before[key]} == {"prior"}
 
 
 def test_what_ipsrl_brings_counts_by_its_version_alone():

@@ -81,6 +81,15 @@ class TestProgram(ComponentSuite):
         assert "JSONDecodeError" in values[1].reason
         assert values[2] == Failure("the program ended with code 3: CUDA error")
 
+    def test_half_a_line_is_not_an_answer(self):
+        """It breaks down in its second line, if there is one: that molecule is asked again."""
+        code = (
+            "import sys; first, *rest = sys.stdin; print('{\"value\": 7}', end=''); "
+            "rest and print('\\n{\"val', end=''); sys.exit(3)"
+        )
+        component = build(ComponentConfig(kind="program", command=[sys.executable, "-c", code]))
+        assert component([PHENOL, ETHANE]) == [7, 7]
+
     def test_one_that_hangs_keeps_what_it_answered(self, tmp_path, monkeypatch):
         code = (
             "import time; print('{\"value\": 7}', flush=True); "

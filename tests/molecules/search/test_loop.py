@@ -10,6 +10,7 @@ from helpers import steps
 
 from ipsrl.molecules import ComponentConfig, Config, Prior, Scoring, Sequences
 from ipsrl.molecules.fragment import Fragment
+from ipsrl.molecules.generator.prior import MAX_TOKENS
 from ipsrl.molecules.generator.weights import pack
 from ipsrl.molecules.molecule import canonical
 from ipsrl.molecules.search import loop
@@ -257,6 +258,14 @@ def test_what_is_purged_of_a_full_bucket(follow, purge, left):
 
 
 # --- known molecules ------------------------------------------------------------------------------
+
+
+def test_no_way_to_write_a_molecule_is_longer_than_what_the_agent_could_draw(follow, tmp_path):
+    """A chain of 128 atoms has 128 tokens, and 130 if it begins at an atom within."""
+    (tmp_path / "known.smi").write_text("C" * MAX_TOKENS)
+    followed = follow(inception=str(tmp_path / "known.smi"), augmentations=3)
+    _, *augmented = followed.step(*BATCH)
+    assert [max(map(len, update.texts)) for update in augmented] == [MAX_TOKENS] * 3
 
 
 def test_known_molecules_are_scored_and_the_memory_begins_with_them(follow, tmp_path):

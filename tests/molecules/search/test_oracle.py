@@ -42,25 +42,6 @@ def test_the_budget_is_exact(oracle):
     assert [call.number for call in oracle.calls] == [1, 2, 3, 4]
 
 
-def test_what_is_no_molecule_costs_nothing(oracle):
-    calls = oracle(["C(", "CCCO", "", "C("])
-    assert [call.status for call in calls] == [
-        Status.INVALID, Status.VALID, Status.INVALID, Status.INVALID
-    ]  # fmt: skip
-    assert calls[0] is calls[3]
-    assert (calls[0].reason, calls[0].scaffold) == ("RDKit cannot read it", "")
-    assert math.isnan(calls[0].reward)
-    assert oracle.left == 3
-    assert oracle.scoring.components[0].function.__globals__["calls"] == ["CCCO"]
-
-
-def test_why_it_is_no_molecule_is_told(oracle):
-    calls = oracle(["C[CH2]", "*C", "[CH3:1]O", "[H+]"])
-    assert {call.status for call in calls} == {Status.INVALID}
-    assert len({call.reason for call in calls}) == 4
-    assert oracle.left == 4
-
-
 def test_scaffolds_of_calls_keep_stereo_marks_if_wanted(oracle):
     isomers = ["C(=C/C1CC1)\\C1CC1", "C(=C\\C1CC1)\\C1CC1"]
     assert len({call.scaffold for call in oracle(isomers)}) == 1

@@ -193,6 +193,7 @@ def test_every_named_outcome_has_a_key():
         ({"replay_batches": 9}, "no effect"),
         ({"method": "grpo", "outcome": "smiles"}, "outcome has no effect with method grpo"),
         ({"method": "reinvent", "kl": 0.1}, "kl has no effect with method reinvent"),
+        ({"transform": "log"}, "an invalid SMILES has reward 0, which has no logarithm"),
         ({"memory": 0}, "leaves nothing to replay"),
         (
             {"memory": 0, "replay": 0, "augmentations": 0, "inception": "x.smi"},

@@ -10,7 +10,7 @@ from ipsrl.molecules.synthesis.stock import STOCKS
 
 
 def test_a_stock_is_canonical_and_counts_what_it_skips(tmp_path):
-    text = "# a comment\nOCC ethanol\nC(C)O again\n\n*CC* polymer\nno molecule\nc1ccccc1\n"
+    text = "\ufeff# a comment\nOCC ethanol\nC(C)O again\n\n*CC* polymer\nno molecule\nc1ccccc1\n"
     (tmp_path / "mine.smi").write_text(text)
     (tmp_path / "mine.smi.gz").write_bytes(gzip.compress(text.encode()))
     for name in ("mine.smi", "mine.smi.gz"):

@@ -131,12 +131,12 @@ def rank(argv: list[str]) -> int:
     from ipsrl.molecules.docking.rank import dock, rows, text
 
     molecules, unread = _load("read_smiles")(options.smiles)
-    folder, found, left_out = Folder.make(options.out), {}, 0
-    folder.claim("table.json", "dockings.jsonl")
     docked = dock(
         parts[0], list(molecules.values()),
         count=options.n, minutes=options.minutes, seed=options.seed,
     )  # fmt: skip
+    folder, found, left_out = Folder.make(options.out), {}, 0
+    folder.claim("table.json", "dockings.jsonl")
     with progress("docking", options.n) as advance:
         for smiles, dockings in docked:
             left_out += not dockings

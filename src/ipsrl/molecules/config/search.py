@@ -193,8 +193,19 @@ class Config(
             raise ValueError(
                 "memory = 0 leaves nothing to replay. Set replay = 0 and augmentations = 0 too"
             )
+        if getattr(self, "transform", None) == "log":
+            raise ValueError(
+                "transform = log: an invalid SMILES has reward 0, which has no logarithm, so there "
+                "would be no update. Use id or sqrt"
+            )
         if self.decorate:
             self._check_fragment()
+        parts = [part for each in (self.stages or [self]) for part in each.components]
+        if self.cache and not any(component.is_kept for component in parts):
+            raise ValueError(
+                "cache has no effect: no values of these components are kept. Leave it out, or "
+                "give your component a version"
+            )
         if self.stages:
             self._check_stages()
             return self
@@ -205,11 +216,6 @@ class Config(
                     f"the values of {component.kind!r} are not in [0, 1], to which they would be "
                     f"cut. Give a transform, such as transform = {example}"
                 )
-        if self.cache and not any(component.is_kept for component in self.components):
-            raise ValueError(
-                "cache has no effect: no values of these components are kept. Leave it out, or "
-                "give your component a version"
-            )
         names = [component.column for component in self.components]
         if taken := [name for name in names if names.count(name) > 1 or name in COLUMNS]:
             raise ValueError(f"the column {taken[0]!r} is taken. Give each component its own name")
@@ -217,8 +223,11 @@ class Config(
 
     def of_stage(self, number: int) -> Config:
         """The configuration of one stage, as a search of its own."""
-        values: dict[str, Any] = self.model_dump() | self.stages[number].model_dump()
-        return Config(**{**values, "stages": []})
+        stage = self.stages[number]
+        values: dict[str, Any] = self.model_dump() | stage.model_dump() | {"stages": []}
+        if not any(component.is_kept for component in stage.components):
+            values["cache"] = ""
+        return Config(**values)
 
     def _check_fragment(self) -> None:
         try:

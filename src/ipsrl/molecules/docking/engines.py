@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.component import Failure, Timeout
 from ipsrl.molecules.config import DockingConfig
-from ipsrl.molecules.docking.receptor import Receptor, inside
+from ipsrl.molecules.docking.receptor import Receptor, atom_positions, inside
 from ipsrl.molecules.identity import digest_of, is_file
 from ipsrl.workers.group import run
 
@@ -105,8 +105,8 @@ class Vina:
         Raises:
           InvalidInput: if it does not lie in the box, where Vina would end the process.
         """
-        positions = Receptor(pdbqt).positions()
-        if not inside(positions, self.config.center, self.config.size).all():
+        atoms = atom_positions(pdbqt, "the ligand")
+        if not inside(atoms, self.config.center, self.config.size).all():
             raise InvalidInput(
                 f"the ligand reaches out of the box around {self.config.center} with sides "
                 f"{self.config.size}. Make the box larger"

@@ -78,7 +78,7 @@ class Row:
 def dock(
     config: DockingConfig, smiles: Sequence[str], *, count: int, minutes: float, seed: int = 0
 ) -> Iterator[tuple[str, list[Docked]]]:
-    """Dock ligands at every budget and seed that `rows` needs, one after another.
+    """Dock ligands at every budget and seed that `rows` needs, each when it is asked for.
 
     Args:
       config: receptor and box; its budget and seeds do not count.
@@ -86,14 +86,16 @@ def dock(
       count: ligands at most.
       minutes: of processor time, after which no further ligand is begun.
       seed: of the draw.
-    Yields:
-      the SMILES of a ligand and its dockings; none where it has no score in one of them.
+    Returns:
+      the SMILES of each ligand and its dockings; none where it has no score in one of them.
     Raises:
-      InvalidInput: if the engine is not Vina.
+      InvalidInput: if the engine is not Vina, or there would be fewer than `FEWEST` ligands.
       ConfigError: if the receptor cannot be used.
     """
     if config.engine != "vina":
         raise InvalidInput(f"engine = {config.engine!r}: the budgets of vina alone are compared.")
+    drawn = random.Random(seed).sample(list(smiles), min(count, len(smiles)))
+    _check_enough(len(drawn), "would be docked", "Give more of them")
     receptor = Receptor.load(config)
     budgets = [
         *((CHEAP, 1, one) for one in range(1, 7)), *((USUAL, 1, one) for one in range(1, 7)),
@@ -105,14 +107,25 @@ def dock(
         Vina(config.model_copy(update={**alone, **dict(zip(keys, one, strict=True))}), receptor)
         for one in budgets
     ]
-    drawn = random.Random(seed).sample(list(smiles), min(count, len(smiles)))
-    for engine in engines:
-        engine(["ROOT\n"])  # makes the maps, whose time is no ligand's
-    began = time.process_time()
-    for text in drawn:
-        if time.process_time() - began > 60 * minutes:
-            return
-        yield text, _dockings(prepare(text, config.pH), engines, budgets)
+
+    def docked() -> Iterator[tuple[str, list[Docked]]]:
+        for engine in engines:
+            engine(["ROOT\n"])  # makes the maps, whose time is no ligand's
+        began = time.process_time()
+        for text in drawn:
+            if time.process_time() - began > 60 * minutes:
+                return
+            yield text, _dockings(prepare(text, config.pH), engines, budgets)
+
+    return docked()
+
+
+def _check_enough(ligands: int, what: str, advice: str) -> None:
+    if ligands < FEWEST:
+        raise InvalidInput(
+            f"{ligands} ligands {what}, and a correlation of fewer than {FEWEST} says nothing. "
+            f"{advice}."
+        )
 
 
 def _dockings(
@@ -137,11 +150,7 @@ def rows(dockings: Sequence[Sequence[Docked]]) -> list[Row]:
     Raises:
       InvalidInput: for fewer than `FEWEST` ligands.
     """
-    if len(dockings) < FEWEST:
-        raise InvalidInput(
-            f"{len(dockings)} ligands were docked, and a correlation of fewer than {FEWEST} says "
-            "nothing. Give more minutes, or more ligands."
-        )
+    _check_enough(len(dockings), "were docked", "Give more minutes, or more ligands")
 
     def best(evals: int, searches: int, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and seconds of the ligands, as the best of these seeds."""

@@ -54,7 +54,7 @@ class Receptor:
         """
         path = Path(config.receptor)
         try:
-            receptor = cls(path.read_text())
+            receptor = cls(path.read_text("utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"the receptor {path} cannot be read ({error}), so nothing can be docked. Give the "
@@ -62,11 +62,11 @@ class Receptor:
             ) from None
         if re.search(r"^(ROOT|BRANCH|TORSDOF)", receptor.pdbqt, re.MULTILINE):
             raise ConfigError(f"{path} is a ligand: it has torsions. Give a rigid receptor")
-        positions = receptor.positions()
-        if not len(positions):
+        found = atom_positions(receptor.pdbqt, str(path))
+        if not len(found):
             raise ConfigError(f"{path} has no ATOM lines, so it is not PDBQT. Give a PDBQT file")
-        if not inside(positions, config.center, config.size).any():
-            near = positions[np.linalg.norm(positions - config.center, axis=1).argmin()].tolist()
+        if not inside(found, config.center, config.size).any():
+            near = found[np.linalg.norm(found - config.center, axis=1).argmin()].tolist()
             raise ConfigError(
                 f"no atom of {path} lies in the box around center = {config.center}, so every "
                 f"score would be meaningless; the nearest is at {near}. Correct center or size"
@@ -84,24 +84,29 @@ class Receptor:
         """SHA-256 of the file."""
         return sha256(self.pdbqt.encode()).hexdigest()
 
-    def positions(self) -> np.ndarray:
-        """Coordinates of the atoms [N, 3], in Angstrom."""
-        lines = list(filter(_is_atom, self.pdbqt.splitlines()))
-        try:
-            found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
-            if not np.isfinite(found).all():
-                raise ValueError
-        except ValueError:
-            raise ConfigError(
-                "the receptor has an ATOM line without coordinates in columns 31-54, so it is not "
-                "PDBQT. Give a PDBQT file"
-            ) from None
-        if any(not s[70:76].strip() or not s[77:].strip() for s in lines):
-            raise ConfigError(
-                "the receptor has an ATOM line without a partial charge in columns 71-76 and an "
-                "atom type after them, so it is a PDB file. `ipsrl molecules receptor` prepares it"
-            )
-        return np.array(found, dtype=float).reshape(-1, 3)
+
+def atom_positions(pdbqt: str, name: str) -> np.ndarray:
+    """Coordinates of the atoms of a receptor or ligand [N, 3], in Angstrom.
+
+    Raises:
+      ConfigError: if the text is not PDBQT, by the `name` of what it is.
+    """
+    lines = list(filter(_is_atom, pdbqt.splitlines()))
+    try:
+        found = [[float(s[i : i + 8]) for i in (30, 38, 46)] for s in lines]
+        if not np.isfinite(found).all():
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f"{name} has an ATOM line without coordinates in columns 31-54, so it is not PDBQT. "
+            "Give a PDBQT file"
+        ) from None
+    if any(not s[70:76].strip() or not s[77:].strip() for s in lines):
+        raise ConfigError(
+            f"{name} has an ATOM line without a partial charge in columns 71-76 and an atom type "
+            "after them, so it is a PDB file. `ipsrl molecules receptor` prepares a receptor"
+        )
+    return np.array(found, dtype=float).reshape(-1, 3)
 
 
 def _is_atom(line: str) -> bool:
@@ -149,7 +154,7 @@ def prepare(source: str, out: Path, *, ligand: Path | None = None, residue: str 
     bound = reference(read_structure(ligand) if ligand else structure, residue)
     center = centroid(atom.pos.tolist() for atom in bound if atom.element.name != "H")
     protein, chains = _protein(structure, center)
-    pdbqt, left_out = _pdbqt(protein, center)
+    pdbqt, left_out = _pdbqt(protein, chains, center)
     folder = Folder.make(out)
     folder.write("receptor.pdbqt", pdbqt.encode())
     folder.write("ligand.pdb", alone(structure, bound).make_pdb_string().encode())
@@ -187,7 +192,7 @@ def _fetched(source: str, out: Path) -> Path:
 
 
 def _protein(structure, center: list[float]):
-    """The chains that reach into the box, and their names."""
+    """The chains that reach into the box, with names of one letter, and their own names."""
     import gemmi
 
     structure = structure.clone()
@@ -206,6 +211,7 @@ def _protein(structure, center: list[float]):
             f"no chain of a protein reaches into the box around {center}. Give a structure in "
             "which the reference ligand is bound"
         )
+    structure.shorten_chain_names()  # PDB, in which Meeko reads them, has one column for each
     return structure, kept
 
 
@@ -227,14 +233,18 @@ def _beside(structure, bound, center: list[float]) -> list[str]:
     return found
 
 
-def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
+def _pdbqt(protein, chains: list[str], center: list[float]) -> tuple[str, list[str]]:
     import meeko
 
     templates = meeko.ResidueChemTemplates.create_from_defaults()
     known = templates.residue_templates.keys() | templates.ambiguous.keys()
-    residues = {f"{chain.name}:{one.seqid}": one for chain in protein[0] for one in chain}
+    residues = {
+        f"{chain.name}:{one.seqid}": (f"{one.name} {name}:{one.seqid}", one)
+        for chain, name in zip(protein[0], chains, strict=True)
+        for one in chain
+    }
     # For these Meeko would ask RCSB, again and again where there is no internet.
-    unknown = [place for place, residue in residues.items() if residue.name not in known]
+    unknown = [place for place, (_, residue) in residues.items() if residue.name not in known]
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             polymer = meeko.Polymer.from_pdb_string(
@@ -249,10 +259,8 @@ def _pdbqt(protein, center: list[float]) -> tuple[str, list[str]]:
             f"Meeko cannot prepare the protein: {' '.join(str(error).split())[:500]}. Mend the "
             "structure, for example without its hydrogens, which Meeko adds, and give the file"
         ) from None
-    left_out = {
-        f"{residues[place].name} {place}": [atom.pos.tolist() for atom in residues[place]]
-        for place in sorted([*unknown, *polymer.get_ignored_monomers()])
-    }
+    ignored = (residues[place] for place in sorted([*unknown, *polymer.get_ignored_monomers()]))
+    left_out = {name: [atom.pos.tolist() for atom in residue] for name, residue in ignored}
     missing = [name for name, at in left_out.items() if inside(np.array(at), center, BOX).any()]
     if missing:
         raise RunError(

@@ -159,7 +159,7 @@ def _crystal(path: Path, smiles: str) -> Chem.Mol:
     molecule, second, reader = openbabel.OBMol(), openbabel.OBMol(), openbabel.OBConversion()
     reader.SetInAndOutFormats(LIGANDS.get(path.suffix.lower(), "pdb"), "mol")
     try:
-        if not reader.ReadString(molecule, path.read_text()):
+        if not reader.ReadString(molecule, path.read_text("utf-8-sig")):
             raise ValueError("Open Babel finds no molecule")
         if reader.Read(second):
             raise ValueError("it holds more than one molecule")

@@ -20,10 +20,10 @@ import torch
 from ipsrl.errors import InvalidInput
 from ipsrl.molecules.config import PretrainConfig
 from ipsrl.molecules.generator.device import device_input, device_of
-from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior, padded
+from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
-from ipsrl.molecules.identity import digest_of, is_file
+from ipsrl.molecules.identity import digests, is_file, prior_files
 from ipsrl.molecules.molecule import canonical, random_smiles, why_not
 from ipsrl.runs import Run, progress
 
@@ -55,28 +55,35 @@ def pretrain(config: PretrainConfig, out: Path, *, resume: bool = False) -> Pret
       resume: continue the run in `out` from its last checkpoint, bit for bit.
     Raises:
       ConfigError: if the device is not there.
-      InvalidInput: if the corpus cannot be read, or is too small to hold molecules out.
-      RunError: if `out` holds a run and `resume` is False, or the other way round.
+      InvalidInput: if the corpus or the prior cannot be read, or too few molecules are there to
+        hold some out.
+      RunError: if `out` holds a run and `resume` is False, or the other way round; if a run that
+        goes on was started with another corpus, prior or device.
     """
-    device = device_of(config.device)
+    named = {config.prior: prior_files(config.prior)}
+    if is_file(config.smiles):
+        named[config.smiles] = [Path(config.smiles)]
+    inputs = digests(named) | device_input(device_of(config.device))
+    with (Run.resume if resume else Run.create)(out, config, inputs) as run:
+        if run.finished:
+            return PretrainResult(**run.result())
+        start = Prior.load(config.prior) if config.prior else None
+        corpus, left_out = _corpus(config, start)  # last: of many molecules it takes minutes
+        return _pretrain(config, run, start, corpus, left_out, resume)
+
+
+def _corpus(config: PretrainConfig, start: Prior | None) -> tuple[list[str], int]:
+    """SMILES to learn and to hold out, and how many lines are left out."""
     molecules, left_out = read_smiles(Path(config.smiles))
     corpus = list(molecules)
-    start = Prior.load(config.prior) if config.prior else None
     if start:  # what it cannot write it cannot learn
-        corpus = [text for text in corpus if start.vocabulary.covers(text)]
-        left_out["the prior lacks tokens"] = len(molecules) - len(corpus)
+        corpus = [text for text in corpus if start.can_write(text)]
     if len(corpus) <= config.held_out:
         raise InvalidInput(
             f"{config.smiles} has {len(corpus)} molecules, of which {config.held_out} would be "
             "held out. Give more molecules, or a smaller held_out."
         )
-    weights = Path(config.prior, "model.safetensors")
-    inputs = {config.prior: digest_of([weights])[:16]} if is_file(str(weights)) else {}
-    inputs |= device_input(device)
-    with (Run.resume if resume else Run.create)(out, config, inputs) as run:
-        if run.finished:
-            return PretrainResult(**run.result())
-        return _pretrain(config, run, start, corpus, sum(left_out.values()), resume)
+    return corpus, sum(left_out.values()) + len(molecules) - len(corpus)
 
 
 def _pretrain(
@@ -103,7 +110,7 @@ def _pretrain(
         nll = arrays.pop("nll").tolist()
         unpack(arrays, model, optimiser)
     with progress("pretraining", total) as advance:
-        for batch in _batches(config, prior.vocabulary, train, step):
+        for batch in _batches(config, prior, train, step):
             loss = _update(prior, optimiser, batch, config, _rate(config, step, total))
             step += 1
             advance(step, f"loss {loss:.2f}")
@@ -134,7 +141,7 @@ def read_smiles(path: Path) -> tuple[dict[str, str], dict[str, int]]:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-        lines = content.decode("utf-8").splitlines()
+        lines = content.decode("utf-8-sig").splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read ({error}). {advice}") from None
     good: dict[str, str] = {}
@@ -167,7 +174,7 @@ def _unwritable(smiles: str) -> str:
 
 
 def _batches(
-    config: PretrainConfig, vocabulary: Vocabulary, train: list[str], step: int
+    config: PretrainConfig, prior: Prior, train: list[str], step: int
 ) -> Iterator[torch.Tensor]:
     """Token ids [batch, T] of all updates from `step` on."""
     lengths = np.array([len(tokenize(text)) for text in train])
@@ -187,18 +194,17 @@ def _batches(
         batches = np.split(order, range(config.batch, len(order), config.batch))
         turns = rng.permutation(len(batches))
         for turn in turns[step - epoch * per_epoch :]:
-            rows = (_written(config, vocabulary, train[i], seeds[i]) for i in batches[turn])
-            yield padded([vocabulary.encode(text)[1:] for text in rows])
+            rows = [_written(config, prior, train[i], seeds[i]) for i in batches[turn]]
+            yield prior.encode(rows)
             step += 1
 
 
-def _written(config: PretrainConfig, vocabulary: Vocabulary, smiles: str, seed: int) -> str:
+def _written(config: PretrainConfig, prior: Prior, smiles: str, seed: int) -> str:
     if not config.randomise:
         return smiles
     text = random_smiles(smiles, seed)
     # A random form may need tokens that the corpus never shows, such as a tenth open ring.
-    fits = vocabulary.covers(text) and len(tokenize(text)) <= MAX_TOKENS
-    return text if fits else smiles
+    return text if prior.can_write(text) else smiles
 
 
 def _rate(config: PretrainConfig, step: int, total: int) -> float:

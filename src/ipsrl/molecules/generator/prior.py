@@ -21,7 +21,7 @@ from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.molecules.fragment import Fragment
 from ipsrl.molecules.generator.frame import Frame, Pen
 from ipsrl.molecules.generator.mamba import CACHE, accelerate, empty_cache
-from ipsrl.molecules.generator.vocabulary import Vocabulary
+from ipsrl.molecules.generator.vocabulary import Vocabulary, tokenize
 from ipsrl.molecules.molecule import canonical
 from ipsrl.pretrained import check_model, load_config, load_model
 
@@ -154,10 +154,10 @@ class Prior:
         """Randomness for `sample`, on the device of the weights."""
         return torch.Generator(self.model.device).manual_seed(seed)
 
-    def save(self, folder: Path, *, half: bool = False) -> None:
-        """Write what `load` reads; `half` stores float16, which is enough to start from."""
-        dtype = torch.float16 if half else torch.float32
-        weights = {name: value.to("cpu", dtype) for name, value in self.model.state_dict().items()}
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads."""
+        state = self.model.state_dict()
+        weights = {name: value.to("cpu", torch.float32) for name, value in state.items()}
         with _no_bars():
             self.model.save_pretrained(folder, state_dict=weights)
         self.vocabulary.save(folder / "tokenizer.json")
@@ -270,6 +270,10 @@ class Prior:
           InvalidInput: for a token that the vocabulary does not have.
         """
         return padded([self.vocabulary.encode(text)[1:] for text in smiles])
+
+    def can_write(self, smiles: str) -> bool:
+        """True if it knows all tokens, and could draw them before it is cut."""
+        return self.vocabulary.covers(smiles) and len(tokenize(smiles)) <= MAX_TOKENS
 
     def decode(self, ids_NT: torch.Tensor) -> list[str | None]:
         """The SMILES of each sequence; None for one that was cut before its end."""

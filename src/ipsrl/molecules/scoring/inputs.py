@@ -6,15 +6,11 @@ record is used again, only where they are the same.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ipsrl.functions import source_file
 from ipsrl.molecules.config import KINDS, Config
-from ipsrl.molecules.identity import digest_of, existing, files
+from ipsrl.molecules.identity import digests, existing, files, prior_files
 from ipsrl.molecules.molecule import NAMES
 from ipsrl.runs import installed_versions
-
-_IPSRL = Path(__file__).parents[2]  # what it holds changes with the version, not with the run
 
 
 def inputs(config: Config) -> dict[str, str]:
@@ -34,7 +30,7 @@ def inputs(config: Config) -> dict[str, str]:
         from ipsrl.molecules.synthesis.reactions import IDENTITY
 
         found["all-amide"] = IDENTITY
-    named = {config.prior: str(Path(config.prior, "model.safetensors"))}
+    named: dict[str, str] = {}
     if config.inception:
         named[config.inception] = config.inception
     if ":" in config.outcome:
@@ -42,7 +38,5 @@ def inputs(config: Config) -> dict[str, str]:
     paths = existing(named)
     for component in config.components:
         paths |= files(component)
-    for name, path in paths.items():
-        if not path.absolute().is_relative_to(_IPSRL):
-            found[name] = digest_of([path])[:16]
-    return found
+    of_each = {config.prior: prior_files(config.prior)}
+    return found | digests(of_each | {name: [path] for name, path in paths.items()})

@@ -81,6 +81,8 @@ class Program:
             last = ended.errors.decode(errors="replace").splitlines()[-1:]
             end = Failure(": ".join([f"the program ended with code {ended.code}", *last])[:200])
         answers = ended.output.splitlines()
+        if end and not ended.output.endswith((b"\n", b"}")):
+            answers = answers[:-1]  # it broke down within its last line
         if len(answers) > len(smiles) or (not end and len(answers) < len(smiles)):
             told = f"{len(answers)} lines in answer to {len(smiles)} molecules"
             return [Failure(f"the program wrote {told}; it must write one for each")] * len(smiles)

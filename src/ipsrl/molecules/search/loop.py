@@ -175,7 +175,7 @@ class Search:
     def _begin(self, known: Path) -> None:
         """Score known molecules, and begin the memory with them; the filter does not count them.
 
-        What the vocabulary cannot write is scored as well, but cannot be learned from.
+        What the agent cannot write is scored as well, but cannot be learned from.
         """
         written: dict[str, str] = {}
         molecules, left_out = read_smiles(known)
@@ -184,12 +184,11 @@ class Search:
         self.tally.left_out = {why: n for why, n in left_out.items() if why != REPEATED}
         calls = [call for call in self.oracle(list(written)) if call]
         kinds = self.filter.keys({call.smiles: call.scaffold for call in calls})
-        covers = self.agent.vocabulary.covers
         entries = [
             Entry(call.smiles, text, kinds[call.smiles], call.reward)
             for call in calls
             for text in dict.fromkeys((written[call.smiles], call.smiles))
-            if covers(text)
+            if self.agent.can_write(text)
         ]
         self.memory.add(entries)  # which takes a molecule as it is written first
         self.made += [Made(0, call.reward) for call in calls]
@@ -295,9 +294,9 @@ class Search:
         )
 
     def _rewritten(self, entry: Entry, seed: int) -> str:
-        """A random SMILES of the molecule, if the vocabulary has its tokens."""
+        """A random SMILES of the molecule, if the agent can write it."""
         text = random_smiles(entry.smiles, seed)
-        return text if self.agent.vocabulary.covers(text) else entry.written
+        return text if self.agent.can_write(text) else entry.written
 
     def _guard(self, samples: list[Sample]) -> bool:
         """Remember the agent whose batch earned most, and go back to it when it has drifted."""

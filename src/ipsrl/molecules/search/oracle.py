@@ -1,9 +1,8 @@
 """The oracle: scores each molecule once, within a budget, and keeps every call.
 
-One answer for each SMILES, whatever happens to the programs that compute it:
+One answer for each molecule, whatever happens to the programs that compute it:
 
     VALID      a reward
-    INVALID    not a molecule (`molecule.fault`); this costs nothing
     FAILED     a component has no value
     TIMEOUT    a component has no value within its limit
 
@@ -16,12 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import numpy as np
 
 from ipsrl.molecules.component import Timeout
-from ipsrl.molecules.molecule import fault, scaffold
+from ipsrl.molecules.molecule import scaffold
 from ipsrl.molecules.scoring.aggregate import Scoring
 
 
@@ -29,7 +27,6 @@ class Status(Enum):
     """The status of a call."""
 
     VALID = "valid"
-    INVALID = "invalid"
     FAILED = "failed"
     TIMEOUT = "timeout"
 
@@ -80,16 +77,11 @@ class Oracle:
     @property
     def left(self) -> int:
         """Calls that remain."""
-        return self.budget - self.statuses.total() + self.statuses[Status.INVALID]
+        return self.budget - len(self.calls)
 
     def __call__(self, smiles: Sequence[str]) -> list[Call | None]:
         """The call of each canonical SMILES [N]; None for those that the budget does not cover."""
-        new = [text for text in dict.fromkeys(smiles) if text not in self._known]
-        nothing = (np.nan,) * len(self.scoring.names)
-        for text in new:
-            if reason := fault(text):
-                self._add(text, "", Status.INVALID, reason, nothing, np.nan)
-        new = [text for text in new if text not in self._known][: self.left]
+        new = [text for text in dict.fromkeys(smiles) if text not in self._known][: self.left]
         if new:
             scores = self.scoring(new)
             raws = np.stack([scores.raw[name] for name in self.scoring.names], axis=1).tolist()
@@ -98,13 +90,10 @@ class Oracle:
                 if failure:
                     late = isinstance(failure, Timeout)
                     status, reason = Status.TIMEOUT if late else Status.FAILED, failure.reason
-                reward = float(scores.rewards[i])
+                reward, number = float(scores.rewards[i]), len(self.calls) + 1
                 name = scaffold(text, stereo=self.stereo)
-                self._add(text, name, status, reason, tuple(raws[i]), reward)
+                self._keep(Call(number, text, name, status, reason, tuple(raws[i]), reward))
         return [self._known.get(text) for text in smiles]
-
-    def _add(self, smiles: str, scaffold: str, *rest: Any) -> None:
-        self._keep(Call(len(self.calls) + 1, smiles, scaffold, *rest))
 
     def _keep(self, call: Call) -> None:
         self.calls.append(call)

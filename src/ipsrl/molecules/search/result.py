@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from ipsrl.core.metrics import distinct_yield, oracle_burden
+from ipsrl.core.metrics import oracle_burden
 from ipsrl.molecules.component import kinds_of_reasons
 from ipsrl.molecules.search.loop import Search
 from ipsrl.molecules.search.oracle import Status
@@ -79,19 +79,18 @@ class Result:
 
 def result_of(search: Search) -> Result:
     """The figures of a search as it is now."""
-    calls, threshold = search.oracle.calls, search.config.threshold
-    rewards = np.array([call.reward for call in calls])
-    ids = np.arange(len(calls))
+    calls, hits, statuses = search.oracle.calls, search.hits, search.oracle.statuses
+    rewards, ids = np.array([call.reward for call in calls]), np.arange(len(calls))
     return Result(
         calls=len(calls),
-        failed=sum(call.status is Status.FAILED for call in calls),
-        timeouts=sum(call.status is Status.TIMEOUT for call in calls),
+        failed=statuses[Status.FAILED],
+        timeouts=statuses[Status.TIMEOUT],
         samples=search.tally.samples,
         invalid=search.tally.invalid,
         steps=search.tally.steps,
-        hits=distinct_yield(rewards, ids, threshold=threshold),
-        ob100=oracle_burden(rewards, ids, threshold=threshold),
-        scaffolds=len({call.scaffold for call in search.hits}),
+        hits=len(hits),
+        ob100=oracle_burden(rewards, ids, threshold=search.config.threshold),
+        scaffolds=len({call.scaffold for call in hits}),
         best=max((call.reward for call in calls if call.reward >= 0), default=None),
         restored=search.tally.restored,
         ended=search.ended,

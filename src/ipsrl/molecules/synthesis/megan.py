@@ -65,7 +65,7 @@ class Megan(BackwardReactionModel):
             steps = [
                 (reactants, p)
                 for texts, p in found
-                if all(reactants := [standard_form(text) for text in texts]) and reactants
+                if len(reactants := [*filter(None, map(standard_form, texts))]) == len(texts) > 0
             ]
             if not all(math.isfinite(p) and 0 <= p <= 1 for _, p in steps):
                 raise ValueError("a probability is not in [0, 1]")
@@ -74,4 +74,4 @@ class Megan(BackwardReactionModel):
                 f"MEGAN's answer for {product.smiles} is not of the protocol "
                 f"({type(error).__name__}: {error}): {str(answer)[:200]}"
             ) from None
-        return [step(product, filter(None, reactants), "MEGAN", p) for reactants, p in steps]
+        return [step(product, reactants, "MEGAN", p) for reactants, p in steps]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ipsrl.errors import InvalidInput
 
@@ -54,24 +53,3 @@ class Route:
         made = {reaction.product for reaction in self.reactions}
         needed = [self.target, *(r for reaction in self.reactions for r in reaction.reactants)]
         return tuple(dict.fromkeys(smiles for smiles in needed if smiles not in made))
-
-    @classmethod
-    def from_json(cls, content: Any) -> Route:
-        """The route of an object as `dataclasses.asdict` makes it, and `ipsrl molecules route`.
-
-        Raises:
-          InvalidInput: for anything else.
-        """
-        try:
-            reactions = tuple(
-                Reaction(
-                    str(row["product"]), tuple(map(str, row["reactants"])), str(row["template"])
-                )
-                for row in content["reactions"]
-            )
-            return cls(str(content["target"]), reactions)
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(
-                f"this is not a route ({type(error).__name__}: {error}). Give an object of target "
-                "and reactions, each with product, reactants and template."
-            ) from None

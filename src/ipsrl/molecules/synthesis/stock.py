@@ -42,7 +42,7 @@ class Stock(BaseMolInventory):
         path = shipped if shipped.is_file() else Path(name)
         try:
             data = path.read_bytes()
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
         except (OSError, EOFError, UnicodeDecodeError) as error:
             names = ", ".join(sorted(file.stem for file in STOCKS.glob("*.smi")))
             raise InvalidInput(
