@@ -244,6 +244,11 @@ class TestSplit(MethodSuite):
         plain = group_advantage(xp.floats([1, 0])).advantages
         assert_close(Split()(group).advantages, plain)
 
+    def test_what_earns_without_an_outcome_is_wrong(self, xp):
+        group = Group(xp.floats([1, 1, 1, 0]), xp.integers([1, 2, -1, 5]))
+        wrong = group._replace(rewards=xp.floats([1, 1, 0, 0]))
+        assert_close(Split()(group).advantages, Split()(wrong).advantages)
+
 
 class TestDPG(MethodSuite):
     method = DPG()

@@ -10,14 +10,14 @@ from pydantic import BeforeValidator, FailFast, Field, field_validator, model_va
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import brief, check_has_effect, parse
-from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay, divides
+from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
 from ipsrl.shaping import shaped
 
 _ONLY_WITH = {
-    "negative_rewards": tuple(name for name, method in METHODS.items() if divides(method)),
+    "negative_rewards": tuple(name for name, method in METHODS.items() if "p" in method.needs),
     "flowrl_beta": ("flowrl",),
     "flowrl_log_z": ("flowrl",),
 }

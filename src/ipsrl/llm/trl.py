@@ -25,7 +25,7 @@ from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in
 from ipsrl.core.check import check_groups
 from ipsrl.core.estimators import Estimator, GroupFrequency
 from ipsrl.core.group import Group
-from ipsrl.core.methods import GRPO, Method, RewardMethod, divides
+from ipsrl.core.methods import GRPO, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
@@ -293,10 +293,11 @@ class IPSMixin(Evidence):
         self._best = max(self._best, group.rewards.max())
         if due:
             self._warn(group)
-        if self.success is None and divides(type(self.method)) and "wrong" not in self._said:
+        as_published = self.success is None and isinstance(self.method, RewardMethod)
+        if as_published and "wrong" not in self._said:
             if problem := warning_of_wrong(group, self._best, raw_NK, self.reward_func_names):
                 self._say_once("wrong", problem)
-        elif group.success is not None:
+        elif self.success is not None:
             self._any_right = self._any_right or bool(group.success.any())
             if due and self._generations >= _PATIENCE and not self._any_right:
                 self._say_once(
@@ -309,16 +310,19 @@ class IPSMixin(Evidence):
     def _right(
         self, rewards_NK: np.ndarray, scored_NK: np.ndarray, totals_PG: np.ndarray
     ) -> np.ndarray | None:
-        """True for right completions [P, G]; None if all are right."""
+        """True for completions that are right, and have a reward [P, G]; None if all are right."""
         right_PG: Any = None
-        if isinstance(self.success, float):
-            right_PG = totals_PG > self.success
+        above = self.success
+        if above is None and "p" in self.method.needs and not isinstance(self.method, RewardMethod):
+            above = 0.0  # as the method takes it, which p^ has to count too
+        if isinstance(above, float):
+            right_PG = (totals_PG > above) & scored_NK.any(axis=1).reshape(totals_PG.shape)
         elif self.success:  # a function may return None for other tasks
             positive, scored = rewards_NK[:, self.success] > 0, scored_NK[:, self.success]
             right_N = (positive | ~scored).all(axis=1) & positive.any(axis=1)
             right_PG = right_N.reshape(totals_PG.shape)
         negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)
-        if not (negative_PG.any() and divides(type(self.method))):
+        if not (negative_PG.any() and "p" in self.method.needs):
             return right_PG
         if self.negative_rewards == "refuse":
             self._refuse(

@@ -83,8 +83,8 @@ class Split(Method):
         r~ = r / max(p^(o), eps)^alpha,   A(success) = (success - mean) / (std + 1e-4)
 
     What is right does not compete with what is wrong for the size of its weight, so that validity
-    rises as under GRPO.  Right is `Group.success`, or a reward above 0.  Source: this project
-    (docs/methods.md); a prototype had recovery .052 and validity .68 with 512 right answers and
+    rises as under GRPO.  Right is `Group.success`, or a reward above 0, with an outcome.  Source: this
+    project (docs/methods.md); a prototype had recovery .052 and validity .68 with 512 right answers and
     G = 8, where IPS with the likelihood has .050 and .50.
     """
 
@@ -100,9 +100,9 @@ class Split(Method):
 
     def advantages(self, group: Group) -> GroupAdvantage:
         xp, rewards, mask = group.earned(self)
-        right = group.right(self)
+        ids = group._replace(success=group.right(self)).scaled_ids(self)
+        right = has_outcome(ids)
         of_success = group_advantage(xp.astype(right, rewards.dtype), mask=mask).advantages
-        ids = group._replace(success=right).scaled_ids(self)
         rewards = ips_rewards(
             rewards, ids, p=group.p, eps=self.eps, alpha=self.alpha, mask=group.mask
         )
