@@ -832,6 +832,7 @@ def test_a_bound_of_the_advantage_holds_for_methods_that_change_rewards(tmp_path
     inputs = [{"prompt": "name one"} for _ in range(trainer.args.per_device_train_batch_size)]
     advantages = trainer._generate_and_score_completions(inputs)["advantages"]
     assert advantages.abs().max() == 0.25
+    assert list(trainer._logs["advantages"]) == advantages.tolist()
 
 
 @pytest.mark.parametrize(

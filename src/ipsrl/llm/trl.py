@@ -221,17 +221,18 @@ class IPSMixin(Evidence):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         """TRL's batch of this process, with the advantages of the method."""
         output = super()._generate_and_score_completions(inputs)
-        advantages = output["advantages"]
+        advantages, logged = output["advantages"], self._logs["advantages"]
         if self._raw_NK is not None:
             self._log_raw(self._raw_NK)
             self._raw_NK = None
         if self._advantages_N is not None:
             whole = torch.as_tensor(self._advantages_N).to(advantages)
             output["advantages"] = whole[self._local(len(advantages))]
-            replace_last(self._logs["advantages"], whole.tolist())
+            replace_last(logged, whole.tolist())
             self._advantages_N = None
         elif (bound := self.method.advantage_clip) > 0 and self.model.training:
             output["advantages"] = advantages.clamp(-bound, bound)
+            replace_last(logged, torch.tensor(logged).clamp(-bound, bound).tolist())
         return output
 
     def _check_gathered(self, rewards: int, prompts: int) -> None:
