@@ -78,7 +78,9 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         similarity = load_function(config.similarity) if config.similarity else None
     arguments = arguments_of(config, out)
     dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)
-    eval_dataset = read_dataset(config.eval_dataset, config.split) if config.eval_dataset else None
+    eval_dataset = None
+    if config.eval_dataset:
+        eval_dataset = read_dataset(config.eval_dataset, config.eval_split)
     process = PartialState()
     with process.main_process_first():
         placed = config.model_copy(update={"model": folder_of(config.model)})

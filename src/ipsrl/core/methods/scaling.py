@@ -83,9 +83,9 @@ class Split(Method):
         r~ = r / max(p^(o), eps)^alpha,   A(success) = (success - mean) / (std + 1e-4)
 
     What is right does not compete with what is wrong for the size of its weight, so that validity
-    rises as under GRPO.  Right is `Group.success`, or a reward above 0, with an outcome.  Source: this
-    project (docs/methods.md); a prototype had recovery .052 and validity .68 with 512 right answers and
-    G = 8, where IPS with the likelihood has .050 and .50.
+    rises as under GRPO.  Right is `Group.success`, or a reward above 0, with an outcome.  Source:
+    this project (docs/methods.md); a prototype had recovery .052 and validity .68 with 512 right
+    answers and G = 8, where IPS with the likelihood has .050 and .50.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("ids", "p")
