@@ -1,6 +1,7 @@
 """Recovery: the exact curve against all orders, references against the specification."""
 
 import json
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -24,6 +25,7 @@ from ipsrl.hypospace import (
 )
 from ipsrl.hypospace.recovery import (
     bootstrap,
+    check_sets,
     one_mode_reference,
     ordered_curve,
     recovery_curve,
@@ -277,19 +279,30 @@ def test_sets_seeds_and_numbers_must_agree():
         evaluate(Causal(), [one], [])
 
 
-def test_options_that_refuse_what_the_data_set_admits_are_noticed():
-    """Refused answers have no key that could contradict the data set."""
-    sets = dataset(Causal())
-    responses = [Response(one.id, "Graph: no such thing") for one in sets]
-    evaluate(Causal(), sets, responses, resamples=2)
-    with pytest.raises(InvalidInput, match="refused.*Give the options"):
-        evaluate(Causal(CausalConfig(max_edges=2)), sets, responses, resamples=2)
+def test_options_under_which_more_or_fewer_answers_are_admissible_are_noticed():
+    """By the prompt: that all keys of the data set are admissible says nothing of missing ones."""
+    few = Causal(CausalConfig(max_edges=2))
+    check_sets(few, dataset(few))
+    for task, other in ((Causal(), few), (few, Causal())):
+        with pytest.raises(InvalidInput, match="its prompt .*Give the options"):
+            check_sets(task, dataset(other))
 
 
-def test_a_data_set_of_another_domain_or_other_options_is_noticed():
-    voxel = dataset(Voxel(), count=2)[0]
-    with pytest.raises(InvalidInput, match="is not of the form"):
-        evaluate(Causal(), [voxel], [Response(voxel.id, "")])
+@pytest.mark.parametrize("task", [Causal(), Voxel(), Boolean()], ids=lambda task: task.name)
+def test_a_data_set_of_another_domain_is_noticed(task):
+    for other in (Causal(), Voxel(), Boolean()):
+        sets = dataset(other, count=2)
+        if other.name == task.name:
+            check_sets(task, sets)
+            continue
+        with pytest.raises(InvalidInput, match=f"{other.name}-.*Name the domain"):
+            evaluate(task, sets, [Response(sets[0].id, "")])
+
+
+def test_keys_of_a_data_set_that_were_changed_are_noticed():
+    sets = dataset(Boolean(), count=2)
+    with pytest.raises(InvalidInput, match="key 'key '&&' is 'no answer&' is .no answer.* but not by the data set"):
+        check_sets(Boolean(), [replace(sets[0], admissible=("&&",))])
     one = one_set()
     with pytest.raises(InvalidInput, match="but not by the data set"):
         evaluate(

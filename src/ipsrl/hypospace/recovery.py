@@ -20,7 +20,15 @@ import numpy as np
 from ipsrl.core.metrics import recovery
 from ipsrl.errors import InvalidInput
 from ipsrl.hypospace.datasets import ObservationSet
-from ipsrl.hypospace.task import AnyTask, Judgement, Verdict, judge
+from ipsrl.hypospace.task import (
+    AnyTask,
+    Judgement,
+    Malformed,
+    Refused,
+    Unreadable,
+    Verdict,
+    judge,
+)
 
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % bootstrap interval."""
@@ -314,10 +322,24 @@ def chosen(
 
 
 def check_sets(task: AnyTask, sets: Iterable[ObservationSet]) -> None:
-    """Raise InvalidInput unless the judge and the data set have the same H_O."""
+    """Raise InvalidInput unless the judge and the data set have the same H_O.
+
+    The prompt holds all options that H_O depends on, so another one would have other keys.
+    """
     for one in sets:
+        _check_agreement(judge(task, one.observations, ""), one)  # can they be read?
+        if task.prompt(one.observations) != one.prompt:
+            raise InvalidInput(
+                f"{one.id}: its prompt is not the one that {task.name} writes with these options, "
+                "so other answers may be admissible. Give the options that the data set was made "
+                "with, or write it again."
+            )
         for key in one.admissible:
-            _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
+            try:
+                answer = task.answer(key)
+            except (Malformed, Unreadable, Refused):
+                answer = ""
+            _check_agreement(judge(task, one.observations, answer), one, key)
 
 
 def _is_novel(judgement: Judgement, task: AnyTask) -> bool:
@@ -329,7 +351,10 @@ def _is_novel(judgement: Judgement, task: AnyTask) -> bool:
 def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None = None) -> None:
     """Check a response, or the answer with a key that the data set calls admissible."""
     if judgement.verdict is Verdict.BAD_INPUT:
-        raise InvalidInput(f"{one.id}: {judgement.detail}. Write the data set again.")
+        raise InvalidInput(
+            f"{one.id}: {judgement.detail}. Name the domain and options "
+            "that the data set was made with, or write it again."
+        )
     key = judgement.key if key is None else key
     if judgement.valid != (key in one.admissible):
         raise InvalidInput(
