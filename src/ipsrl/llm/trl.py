@@ -27,7 +27,6 @@ from ipsrl.core.estimators import Estimator, GroupFrequency
 from ipsrl.core.group import Group
 from ipsrl.core.methods import GRPO, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
-from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import is_coroutine
 from ipsrl.llm.collapse import outcome_statistics
@@ -157,12 +156,11 @@ class IPSMixin(Evidence):
         G = self.num_generations
         if mode == "eval":
             G = getattr(self, "num_generations_eval", G)
-        ids_PG = p_PG = None
+        ids_PG = None
         metrics: dict[str, float] = {}
         if keys is not None:
             ids_PG = self._whole(outcome_ids(keys), G)
-            p_PG = group_frequency(ids_PG)
-            statistics = outcome_statistics(ids_PG, p_PG)
+            statistics = outcome_statistics(ids_PG)
             metrics |= {f"outcomes/{key}": value for key, value in statistics.items()}
         if mode == "train":
             raw_NK = rewards_NK.double().cpu().numpy()
@@ -171,7 +169,7 @@ class IPSMixin(Evidence):
                 raw_NK = rewards_NK.double().cpu().numpy()
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
-            group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
+            group = self._group(raw_NK, scored_NK, Group(ids=ids_PG))
             group = self._judged(group, raw_NK, scored_NK, keys, batch)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
             metrics["ips/weight_max"] = weights_N.max()
@@ -287,7 +285,7 @@ class IPSMixin(Evidence):
         group = self._with_evidence(group, self.method, keys, batch)
         if "p" not in self.method.needs:
             return group
-        if not isinstance(self.estimator, GroupFrequency) or group.success is not None:
+        if not isinstance(self.estimator, GroupFrequency):  # which the method counts itself
             group = group._replace(p=self._probability(group, keys, batch))
         self._generations += 1
         due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
@@ -384,12 +382,11 @@ class IPSMixin(Evidence):
 
     def _warn(self, group: Group) -> None:
         """Warn of obstacles to scaling, and again only if there are more of them."""
-        p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
         eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
         rewards_PG = group.rewards
         if group.success is not None:  # wrong completions are not scaled
             rewards_PG = np.where(group.success, rewards_PG, 0.0)
-        problems = check_groups(rewards_PG, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
+        problems = check_groups(rewards_PG, ids_PG, eps=eps, mask=group.mask, p=group.p).warnings
         if len(problems) > self._problems and self.accelerator.is_main_process:
             for problem in problems:
                 logger.warning(problem)
