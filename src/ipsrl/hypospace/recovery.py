@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from ipsrl.core.metrics import recovery
+from ipsrl.core.metrics import expected_distinct, recovery
 from ipsrl.errors import InvalidInput
 from ipsrl.hypospace.datasets import ObservationSet
 from ipsrl.hypospace.task import (
@@ -134,16 +134,8 @@ def recovery_curve(
     """
     wanted = set(admissible)
     recovery(keys, wanted)  # refuses an empty set
-    total = len(keys)
-    if not all(1 <= m <= total for m in draws):
-        raise InvalidInput(f"draws are {list(draws)}. Ask for 1 to {total}, as many as there are.")
-    counts = Counter(key for key in keys if key in wanted)
-    n = np.array(list(counts.values()), float)
-    # C(N - n, m) / C(N, m) = prod_(i < m) (N - n - i) / (N - i), and 0 once N - n < m.
-    i = np.arange(total)[:, None]
-    missed = np.cumprod(np.maximum(total - n - i, 0.0) / (total - i), axis=0)
-    found = np.sum(1.0 - missed, axis=1) / len(wanted)
-    return found[np.asarray(draws, int) - 1]
+    counts = list(Counter(key for key in keys if key in wanted).values())
+    return expected_distinct(counts, draws, total=len(keys)) / len(wanted)
 
 
 def ordered_curve(
@@ -169,19 +161,10 @@ def uniform_reference(sizes: Sequence[int], draws: Sequence[int] | np.ndarray) -
     Returns:
       float64 array [draws].
     """
-    size = _sizes(sizes)[:, None]
+    size = np.asarray(sizes, float)[:, None]
+    if size.size == 0 or np.any(size < 1):
+        raise InvalidInput("sizes must name at least one set, each with an admissible hypothesis.")
     return np.mean(1.0 - (1.0 - 1.0 / size) ** np.asarray(draws), axis=0)
-
-
-def one_mode_reference(sizes: Sequence[int], draws: Sequence[int]) -> np.ndarray:
-    """Mean recovery rate of a policy collapsed onto one admissible answer: 1/|H|, however many.
-
-    Args:
-      sizes, draws: see `uniform_reference`.
-    Returns:
-      float64 array [draws].
-    """
-    return np.full(len(draws), np.mean(1.0 / _sizes(sizes)))
 
 
 def bootstrap(
@@ -298,7 +281,7 @@ def evaluate(
         draws=draws,
         recovery=_intervals(curves, resamples, seed),
         distinct=_intervals(curves * sizes[:, None], resamples, seed),
-        one_mode=one_mode_reference(list(sizes), draws).tolist(),
+        one_mode=[float(np.mean(1.0 / sizes))] * len(draws),
         uniform=uniform_reference(list(sizes), shown).tolist(),
         truncated=truncated,
     )
@@ -395,13 +378,6 @@ def _intervals(values: np.ndarray, resamples: int, seed: int) -> list[Interval]:
         (float(mean), float(low), float(high))
         for mean, low, high in zip(*bootstrap(values, resamples=resamples, seed=seed), strict=True)
     ]
-
-
-def _sizes(sizes: Sequence[int]) -> np.ndarray:
-    found = np.asarray(sizes, float)
-    if found.size == 0 or np.any(found < 1):
-        raise InvalidInput("sizes must name at least one set, each with an admissible hypothesis.")
-    return found
 
 
 def _shown(interval: Interval) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ipsrl.core.arrays import Array, check_has_group, check_ids, to_numpy
+from ipsrl.core.metrics import expected_distinct
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
 from ipsrl.errors import InvalidInput
 from ipsrl.llm.completions import Completions
@@ -118,39 +119,6 @@ def outcome_statistics(ids_PG: Array) -> dict[str, float]:
         "single_outcome_groups": np.count_nonzero(of.distinct == 1) / groups,
         "no_outcome": np.count_nonzero(ids_PG == NO_OUTCOME) / max(ids_PG.size, 1),
     }
-
-
-def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
-    """Expected number of different outcomes among N of n completions, over their orderings.
-
-        E = sum_o 1 - C(n - n_o, N) / C(n, N),   n = sum_o n_o
-
-    Args:
-      counts_K: completions n_o > 0 of each outcome [K].
-      samples: numbers N, 1 <= N <= n.
-    Returns:
-      expectations, one per N.
-    Raises:
-      InvalidInput: for an N that cannot be drawn.
-    """
-    counts_K = to_numpy(counts_K, np.int64)
-    n, N = int(counts_K.sum()), np.asarray(samples, np.int64)[:, None]
-    counts_K, times_K = np.unique(counts_K, return_counts=True)  # far fewer than outcomes
-    if N.size and not 1 <= N.min() <= N.max() <= n:
-        raise InvalidInput(
-            f"samples are {list(samples)}, but {n} completions give 1 to {n} of them. "
-            "Leave the others out."
-        )
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    others = n - counts_K  # [K]
-    missable = others >= N  # [N, K]
-    log_missed = (
-        log_factorial[others]
-        - log_factorial[np.where(missable, others - N, 0)]
-        - log_factorial[n]
-        + log_factorial[n - N]
-    )
-    return np.where(missable, -np.expm1(log_missed), 1.0) @ times_K
 
 
 def diagnose_completions(
