@@ -311,13 +311,13 @@ class IPSMixin(Evidence):
     ) -> np.ndarray | None:
         """True for completions that are right, and have a reward [P, G]; None if all are right."""
         right_PG: Any = None
-        above = self.success
-        if above is None and "p" in self.method.needs and not isinstance(self.method, RewardMethod):
-            above = 0.0  # as the method takes it, which p^ has to count too
-        if isinstance(above, float):
-            right_PG = (totals_PG > above) & scored_NK.any(axis=1).reshape(totals_PG.shape)
-        elif self.success:  # a function may return None for other tasks
-            positive, scored = rewards_NK[:, self.success] > 0, scored_NK[:, self.success]
+        rule, scales = self.success, isinstance(self.method, RewardMethod)
+        if rule is None and "p" in self.method.needs and not scales:
+            rule = 0.0  # as the method takes it, so that p^ counts the same
+        if isinstance(rule, float):
+            right_PG = (totals_PG > rule) & scored_NK.any(axis=1).reshape(totals_PG.shape)
+        elif rule:  # a function may return None for other tasks
+            positive, scored = rewards_NK[:, rule] > 0, scored_NK[:, rule]
             right_N = (positive | ~scored).all(axis=1) & positive.any(axis=1)
             right_PG = right_N.reshape(totals_PG.shape)
         negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ipsrl.core.metrics import expected_distinct
+from ipsrl.llm.collapse import expected_distinct
 from ipsrl.report.readers.base import curves_of_seeds, cut_off, settings, view
 from ipsrl.report.readers.frequencies import frequencies
 from ipsrl.report.view import Arrows, Curve, Part, Planes, View, known
