@@ -285,8 +285,7 @@ class IPSMixin(Evidence):
         group = self._with_evidence(group, self.method, keys, batch)
         if "p" not in self.method.needs:
             return group
-        if not isinstance(self.estimator, GroupFrequency):  # which the method counts itself
-            group = group._replace(p=self._probability(group, keys, batch))
+        group = group._replace(p=self._probability(group, keys, batch))
         self._generations += 1
         due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
         self._best = max(self._best, group.rewards.max())
@@ -382,11 +381,12 @@ class IPSMixin(Evidence):
 
     def _warn(self, group: Group) -> None:
         """Warn of obstacles to scaling, and again only if there are more of them."""
+        p_PG = None if isinstance(self.estimator, GroupFrequency) else group.p
         eps, ids_PG = getattr(self.method, "eps", 0.0), group.scaled_ids(self.method)
         rewards_PG = group.rewards
         if group.success is not None:  # wrong completions are not scaled
             rewards_PG = np.where(group.success, rewards_PG, 0.0)
-        problems = check_groups(rewards_PG, ids_PG, eps=eps, mask=group.mask, p=group.p).warnings
+        problems = check_groups(rewards_PG, ids_PG, eps=eps, mask=group.mask, p=p_PG).warnings
         if len(problems) > self._problems and self.accelerator.is_main_process:
             for problem in problems:
                 logger.warning(problem)
