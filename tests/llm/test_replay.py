@@ -465,6 +465,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 STEPS = 6
 
 
+def drawn(history: PromptHistory) -> int:
+    """Completions that it has stored."""
+    return sum(len(visit.ids) for visits in history._visits.values() for visit in visits)
+
+
 def go(
     folder: Path,
     variant: str,
@@ -560,8 +565,8 @@ def test_a_history_lies_in_a_file_that_is_whole_before_the_checkpoint_is(tmp_pat
             self.seen.append(history)
 
     go(tmp_path, "replay", trainer=Watched)
-    counts = [sum(map(len, history._visits.values())) for history in Watched.seen]
-    assert counts[:2] == [4, 8]  # two groups per step
+    counts = [drawn(history) for history in Watched.seen]
+    assert counts[:2] == [32, 64]  # two steps of two groups of eight
     assert len(counts) == 3
     state = (tmp_path / "checkpoint-6" / "trainer_state.json").read_text()
     assert "PromptHistory" not in state
@@ -579,8 +584,7 @@ def test_a_checkpoint_of_another_estimator(tmp_path, caplog) -> None:
     assert trainer.state.global_step == STEPS
     restored = PromptHistory()
     assert restored.load(tmp_path / "on" / "checkpoint-6")
-    # two groups per step, four steps
-    assert sum(len(stored) for stored in restored._visits.values()) == 8
+    assert drawn(restored) == 64  # four steps of two groups of eight
 
 
 def test_a_damaged_history_is_not_resumed(tmp_path) -> None:

@@ -60,8 +60,7 @@ class FlowRLTrainer(GRPOTrainer):
             )
         if not beta > 0:
             raise ConfigError(
-                f"FlowRLTrainer got beta={beta}, an inverse temperature. Use one above 0; the "
-                "paper's is 15."
+                f"FlowRLTrainer got beta={beta}. Use an inverse temperature > 0; the paper's is 15."
             )
         args = copy.copy(args or GRPOConfig("FlowRL"))
         if args.beta not in (0.0, beta):
