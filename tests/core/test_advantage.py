@@ -336,12 +336,22 @@ def test_a_weight_of_n_is_n_samples(xp, baseline, scale):
     assert_close(weighted, together, tolerance=None if xp.name == "numpy" else 1e-4)
 
 
+@pytest.mark.parametrize("size", [2, 0.02])
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
-def test_weighted_advantages_sum_to_zero(xp, scale):
-    r, w = rewards_of((7, 9)), 2 * rewards_of((7, 9), seed=1)
+def test_weighted_advantages_sum_to_zero(xp, scale, size):
+    """Also where the weights of a group sum to less than 1."""
+    r, w = rewards_of((7, 9)), size * rewards_of((7, 9), seed=1)
     advantages = group_advantage(xp.floats(r), scale=scale, weights=xp.floats(w)).advantages
-    assert np.abs(numpy_of(advantages).sum(-1)).max() < 2e-5  # 9 float32 terms of order 1
-    assert np.abs(numpy_of(advantages)).max() > 0.1
+    # 9 float32 terms of order 1, or of the weights
+    assert np.abs(numpy_of(advantages).sum(-1)).max() < 1e-5 * size
+    assert np.abs(numpy_of(advantages)).max() > 0.05 * size
+
+
+def test_small_weights_by_hand(xp):
+    # r = 1 0 1 0, all of weight 1/10: the mean is 1/2.
+    r, w = xp.floats([1, 0, 1, 0]), xp.floats([0.1] * 4)
+    advantages = group_advantage(r, scale="none", weights=w).advantages
+    assert_close(advantages, [0.05, -0.05, 0.05, -0.05])
 
 
 def test_weights_outside_the_mask_do_not_matter(xp):

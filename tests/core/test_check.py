@@ -3,12 +3,11 @@ import re
 
 import numpy as np
 import pytest
-from helpers import namespace, numpy_of
+from helpers import namespace
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipsrl import check_groups, minority_survives, stationary_distribution
-from ipsrl.core.check import wrong_share
 from ipsrl.errors import InvalidInput
 
 VARIED = np.array([[1, 1, 2, 3, 3], [4, 4, 4, 5, 6]])
@@ -254,24 +253,3 @@ def test_a_clip_takes_part_of_what_the_minority_has():
         assert minority_survives(16, 10.0, eps=eps) == bool(rest[1] > 0)
     assert minority_survives(16, 10.0)
     assert not minority_survives(16, 10.0, eps=0.2)
-
-
-def test_share_of_wrong_outcomes_by_hand(xp):
-    """Two right ones of 1.2 and three wrong ones of .2, however often: .6 of 3."""
-    ids = xp.integers([1, 1, 1, 2, 3, 3, 4, 5])
-    rewards = xp.floats([1.2, 1.2, 1.2, 1.2, 0.2, 0.2, 0.2, 0.2])
-    wrong = xp.like(numpy_of(rewards) < 1)
-    assert wrong_share(rewards, ids, wrong) == pytest.approx(0.2, rel=1e-6)  # float32 rewards
-    # without an outcome, outside the mask, or without a positive reward there is no share
-    unread = xp.integers([1, 1, 1, 2, 3, 3, 4, -1])
-    assert wrong_share(rewards, unread, wrong) == pytest.approx(0.4 / 2.8, rel=1e-6)
-    mask = xp.like(np.arange(8) < 7)
-    assert wrong_share(rewards, ids, wrong, mask=mask) == pytest.approx(0.4 / 2.8, rel=1e-6)
-    penalty = xp.floats([1.2, 1.2, 1.2, 1.2, 0.2, 0.2, 0.2, -9.0])
-    assert wrong_share(penalty, ids, wrong) == pytest.approx(0.4 / 2.8, rel=1e-6)
-
-
-def test_a_group_without_a_right_outcome_says_nothing_of_wrong_ones():
-    ids, rewards = np.array([[1, 2], [1, 2]]), np.array([[0.2, 0.2], [0.2, 0.6]])
-    assert wrong_share(rewards, ids, rewards < 0.5) == pytest.approx(0.25)
-    assert wrong_share(rewards, ids, rewards < 1) == 0.0

@@ -244,6 +244,11 @@ class TestSplit(MethodSuite):
         plain = group_advantage(xp.floats([1, 0])).advantages
         assert_close(Split()(group).advantages, plain)
 
+    def test_what_earns_without_an_outcome_is_wrong(self, xp):
+        group = Group(xp.floats([1, 1, 1, 0]), xp.integers([1, 2, -1, 5]))
+        wrong = group._replace(rewards=xp.floats([1, 1, 0, 0]))
+        assert_close(Split()(group).advantages, Split()(wrong).advantages)
+
 
 class TestDPG(MethodSuite):
     method = DPG()
@@ -650,9 +655,19 @@ def test_transforms_by_hand(xp, transform, expected):
     assert_close(IPS(transform=transform).rewards(group), expected)
 
 
-def test_zero_has_no_logarithm(xp):
-    with pytest.raises(InvalidInput, match="reward is 0.*transform 'id'"):
+@pytest.mark.parametrize("transform", ["sqrt", "log"])
+def test_transforms_do_not_look_outside_the_mask(xp, transform):
+    mask = xp.booleans([True, True, False])
+    group = Group(xp.floats([2, 8, 0]), xp.integers([7, 8, 7]), mask)
+    alone = IPS(transform=transform)(Group(xp.floats([2, 8]), xp.integers([7, 8])))
+    assert_close(IPS(transform=transform)(group).advantages[:2], alone.advantages)
+
+
+def test_what_has_no_logarithm_or_root_is_refused(xp):
+    with pytest.raises(InvalidInput, match="reward is 0.*no logarithm.*transform 'id'"):
         IPS(transform="log")(Group(xp.floats([0, 1]), xp.integers([7, 8])))
+    with pytest.raises(InvalidInput, match="reward is negative.*no square root"):
+        IPS(transform="sqrt")(Group(xp.floats([-1, 1]), xp.integers([-1, 8])))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 import math
+from itertools import permutations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import FLOAT32_DRIFT, SIGMAS, assert_close, numpy_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipsrl import (
     coverage,
@@ -21,6 +24,7 @@ from ipsrl import (
     total_l1,
     total_variation,
 )
+from ipsrl.core.metrics import expected_distinct
 from ipsrl.errors import InvalidInput
 
 DISTANCES = [total_l1, mean_l1, total_variation, kl_divergence, jensen_shannon]
@@ -347,3 +351,34 @@ def test_complex_distributions_are_refused(xp):
 def test_the_sampling_floor_is_computed_in_float64(xp):
     p = xp.of([0.61, 0.29, 0.1], "float32")
     assert_close(sampling_floor(p, 29), sampling_floor(numpy_of(p), 29))
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda counts: sum(counts) <= 6))
+def test_distinct_outcomes_are_the_mean_over_all_orders(counts):
+    drawn = [outcome for outcome, n in enumerate(counts) for _ in range(n)]
+    samples = range(1, len(drawn) + 1)
+    orders = list(permutations(drawn))
+    expected = [np.mean([len(set(order[:n])) for order in orders]) for n in samples]
+    assert_close(expected_distinct(counts, samples), np.array(expected))
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=20))
+def test_distinct_outcomes_rise_from_one_to_all(counts):
+    curve = expected_distinct(counts, range(1, sum(counts) + 1))
+    # Differences of logarithms of factorials up to 10,000!, of about 10^5: ulp 10^-11.
+    assert curve[0] == pytest.approx(1, abs=1e-9)
+    assert curve[-1] == len(counts)
+    assert (np.diff(curve) >= -1e-9).all()
+
+
+def test_distinct_outcomes_by_hand():
+    # Of a, a, b two are drawn: aa with 1/3, ab with 2/3: 1/3 + 2 * 2/3.
+    assert_close(expected_distinct([2, 1], [2]), np.array([5 / 3]))
+    # If b does not count: a is among them unless b is alone, so always.
+    assert_close(expected_distinct([2], [1, 2], total=3), np.array([2 / 3, 1]))
+
+
+@pytest.mark.parametrize("samples", [[0], [1, 4]])
+def test_more_samples_than_there_are_cannot_be_drawn(samples):
+    with pytest.raises(InvalidInput, match="there are 3. Ask for 1 to 3"):
+        expected_distinct([2, 1], samples)

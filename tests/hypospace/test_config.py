@@ -15,6 +15,7 @@ from ipsrl.hypospace.config import Config
         ({"domain": "voxel", "size": {"min_blocks": 3, "max_blocks": 2}}, "blocks"),
         ({"domain": "chess"}, "domain"),
         ({"domain": "causal", "samples": 0}, "samples"),
+        ({"domain": "causal", "data_seed": -1}, "data_seed"),
         ({"domain": "causal", "method": "grpo", "eps": 0.2}, "eps"),
         ({"domain": "causal", "trl": {"seed": 3}}, "seed"),
         ({"domain": "causal", "warm_up": 10}, "warm_up has no effect on the model tiny"),

@@ -1,5 +1,6 @@
 """JSON lines: every line is answered, and a file is read back as it was written."""
 
+import codecs
 import io
 import json
 import os
@@ -223,6 +224,9 @@ def test_a_file_is_read_back_and_has_the_keys_of_the_issue(task, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "sets.jsonl").read_text().splitlines()]
     assert all(list(row) == ["id", "observations", "prompt", "admissible", "split"] for row in rows)
     assert read_lines(tmp_path / "sets.jsonl", ObservationSet) == sets
+    marked = tmp_path / "windows.jsonl"
+    marked.write_bytes(codecs.BOM_UTF8 + (tmp_path / "sets.jsonl").read_bytes())
+    assert read_lines(marked, ObservationSet) == sets
     # A row with a response can be judged as it is.
     for row in rows:
         row["response"] = task.answer(row["admissible"][-1])

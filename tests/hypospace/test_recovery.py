@@ -1,6 +1,7 @@
 """Recovery: the exact curve against all orders, references against the specification."""
 
 import json
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -24,7 +25,7 @@ from ipsrl.hypospace import (
 )
 from ipsrl.hypospace.recovery import (
     bootstrap,
-    one_mode_reference,
+    check_sets,
     ordered_curve,
     recovery_curve,
     uniform_reference,
@@ -94,8 +95,6 @@ def test_references_of_the_specification(task, printed):
     sizes = [len(keys) for _, keys in task.observation_sets()]
     draws = [1, 4, 8, 16, 32, 64]
     assert np.all(np.abs(uniform_reference(sizes, draws) - printed) < PRINTED_DIGITS)
-    one_mode = one_mode_reference(sizes, draws)
-    assert np.all(np.abs(one_mode - printed[0]) < PRINTED_DIGITS)
 
 
 def test_the_ideal_sampler_reaches_its_reference():
@@ -174,6 +173,7 @@ def test_rates_by_hand():
     assert found.novelty_rate[0] == 3 / 8
     assert found.recovery_rate[0] == pytest.approx(2 / 3)
     assert found.distinct[-1][0] == pytest.approx(2.0)
+    assert found.one_mode == [1 / 3] * 4  # N = 1, 2, 4, 8
     assert found.verdicts == {
         "admissible": 4, "contradicts the observations": 2, "refused": 1, "no answer": 1,
     }  # fmt: skip
@@ -277,19 +277,30 @@ def test_sets_seeds_and_numbers_must_agree():
         evaluate(Causal(), [one], [])
 
 
-def test_options_that_refuse_what_the_data_set_admits_are_noticed():
-    """Refused answers have no key that could contradict the data set."""
-    sets = dataset(Causal())
-    responses = [Response(one.id, "Graph: no such thing") for one in sets]
-    evaluate(Causal(), sets, responses, resamples=2)
-    with pytest.raises(InvalidInput, match="refused.*Give the options"):
-        evaluate(Causal(CausalConfig(max_edges=2)), sets, responses, resamples=2)
+def test_options_under_which_more_or_fewer_answers_are_admissible_are_noticed():
+    """By the prompt: that all keys of the data set are admissible says nothing of missing ones."""
+    few = Causal(CausalConfig(max_edges=2))
+    check_sets(few, dataset(few))
+    for task, other in ((Causal(), few), (few, Causal())):
+        with pytest.raises(InvalidInput, match="its prompt .*Give the options"):
+            check_sets(task, dataset(other))
 
 
-def test_a_data_set_of_another_domain_or_other_options_is_noticed():
-    voxel = dataset(Voxel(), count=2)[0]
-    with pytest.raises(InvalidInput, match="is not of the form"):
-        evaluate(Causal(), [voxel], [Response(voxel.id, "")])
+@pytest.mark.parametrize("task", [Causal(), Voxel(), Boolean()], ids=lambda task: task.name)
+def test_a_data_set_of_another_domain_is_noticed(task):
+    for other in (Causal(), Voxel(), Boolean()):
+        sets = dataset(other, count=2)
+        if other.name == task.name:
+            check_sets(task, sets)
+            continue
+        with pytest.raises(InvalidInput, match=f"{other.name}-.*Name the domain"):
+            evaluate(task, sets, [Response(sets[0].id, "")])
+
+
+def test_keys_of_a_data_set_that_were_changed_are_noticed():
+    sets = dataset(Boolean(), count=2)
+    with pytest.raises(InvalidInput, match="key '&&' is .no answer.*but not by the data set"):
+        check_sets(Boolean(), [replace(sets[0], admissible=("&&",))])
     one = one_set()
     with pytest.raises(InvalidInput, match="but not by the data set"):
         evaluate(

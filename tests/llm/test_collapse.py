@@ -8,7 +8,6 @@ import math
 import subprocess
 import sys
 from collections import Counter
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from llm_logs import ALL, Share, diagnosed, log_of
 
 from ipsrl import outcome_ids
+from ipsrl.core.metrics import expected_distinct
 from ipsrl.errors import InvalidInput
-from ipsrl.llm.collapse import diagnose_completions, expected_distinct, outcome_statistics
+from ipsrl.llm.collapse import diagnose_completions, outcome_statistics
 from ipsrl.llm.completions import outcome_keys, read_completions
 from ipsrl.llm.summary import summary
 
@@ -104,38 +104,6 @@ def test_statistics_loop_over_no_group_and_no_member() -> None:
 def test_statistics_refuse_what_are_no_groups(ids: np.ndarray, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         outcome_statistics(ids)
-
-
-# --- coverage -----------------------------------------------------------------------------------
-
-
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda counts: sum(counts) <= 6))
-def test_coverage_is_the_mean_over_all_orderings(counts: list[int]) -> None:
-    drawn = [outcome for outcome, n in enumerate(counts) for _ in range(n)]
-    samples = range(1, len(drawn) + 1)
-    orders = list(permutations(drawn))
-    expected = [np.mean([len(set(order[:n])) for order in orders]) for n in samples]
-    assert_close(expected_distinct(counts, samples), np.array(expected))
-
-
-@given(st.lists(st.integers(1, 500), min_size=1, max_size=20))
-def test_coverage_rises_from_one_to_all(counts: list[int]) -> None:
-    curve = expected_distinct(counts, range(1, sum(counts) + 1))
-    # Differences of logarithms of factorials up to 10,000!, of about 10^5: ulp 10^-11.
-    assert curve[0] == pytest.approx(1, abs=1e-9)
-    assert curve[-1] == len(counts)
-    assert (np.diff(curve) >= -1e-9).all()
-
-
-def test_coverage_worked_by_hand() -> None:
-    # of a, a, b two are drawn: aa with 1/3, ab with 2/3: 1/3 + 2 * 2/3
-    assert_close(expected_distinct([2, 1], [2]), np.array([5 / 3]))
-
-
-@pytest.mark.parametrize("samples", [[0], [1, 4]])
-def test_coverage_refuses_more_samples_than_there_are(samples: list[int]) -> None:
-    with pytest.raises(InvalidInput, match="3 completions give 1 to 3"):
-        expected_distinct([2, 1], samples)
 
 
 # --- synthetic runs -----------------------------------------------------------------------------

@@ -55,6 +55,14 @@ ROWS = [
 ]
 
 
+def test_rewards_add_up_as_trl_adds_them(tmp_path: Path) -> None:
+    """Where one function gave None, the others decide; where all did, there is no reward."""
+    given = [(0.5, 1.0), (None, 1.0), (0.5, None), (None, None)]
+    rows = [{**ROWS[0], "quality": one, "style": other} for one, other in given]
+    rewards = read_completions([write(tmp_path / "log.jsonl", rows)]).rewards
+    np.testing.assert_array_equal(rewards, [1.5, 1.0, 0.5, np.nan])
+
+
 def test_one_file_several_and_folders_read_alike(tmp_path: Path) -> None:
     file = write(tmp_path / "log.jsonl", ROWS)
     folder = tmp_path / "run" / "completions"
@@ -69,7 +77,7 @@ def test_one_file_several_and_folders_read_alike(tmp_path: Path) -> None:
         assert rows.steps is not None
         assert rows.steps.tolist() == [1, 2, 2]
         assert rows.reward_name == "quality + style"
-        np.testing.assert_array_equal(rows.rewards, [0.25, np.nan, 1.25])
+        np.testing.assert_array_equal(rows.rewards, [0.25, 0.5, 1.25])
         assert set(rows.columns) == {"step", "quality", "style", "advantage"}
 
 

@@ -41,6 +41,7 @@ def test_a_configuration_comes_back_from_its_file(home, tmp_path) -> None:
         ({"flowrl_log_z": "table"}, "flowrl_log_z has no effect"),
         ({"load_in_4bit": True}, "freezes the weights, so set lora_rank"),
         ({"stop_below": 0.5}, "stop_below.*never stop.*1.5"),
+        ({"eval_split": "test"}, "eval_split has no effect without eval_dataset"),
         ({"method": "ppo"}, "method = 'ppo'"),
         ({"eps": 1.5}, "eps is 1.5"),
         ({"alpha": -1.0}, "alpha is -1"),

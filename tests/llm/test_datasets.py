@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from llm_task import PROMPTS, SHORT, differences, task, write_lines
 
 from ipsrl.errors import ConfigError
+from ipsrl.llm.datasets import read_dataset
 from ipsrl.llm.training import train
 
 
@@ -36,6 +39,13 @@ def test_other_columns_reach_the_functions(home, tmp_path) -> None:
     assert train(config, tmp_path / "run").reward in map(len, PROMPTS)
 
 
+def test_a_column_that_the_first_row_lacks_is_kept(tmp_path) -> None:
+    """Also in a file that begins with the mark of Windows."""
+    data = tmp_path / "columns.jsonl"
+    data.write_bytes(codecs.BOM_UTF8 + b'{"prompt": "a"}\n{"answer": 3, "prompt": "b"}\n')
+    assert read_dataset(str(data), "train").to_dict() == {"prompt": ["a", "b"], "answer": [None, 3]}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -44,7 +54,7 @@ def test_other_columns_reach_the_functions(home, tmp_path) -> None:
         ({"eval_dataset": "no-such-file.jsonl"}, "no-such-file.jsonl.*cannot be read"),
         ({"dataset": "prompts.csv"}, "prompts.csv' is not a JSONL or Parquet file.*Convert it"),
         ({"dataset": "./prompts"}, "/prompts' is not a JSONL or Parquet file"),
-        ({"split": "test"}, "split = 'test' has no effect on the file .*read as a whole"),
+        ({"split": "test"}, "the split 'test' has no effect on the file .*read as a whole"),
     ],
     ids=str,
 )  # fmt: skip

@@ -39,8 +39,11 @@ def text(k: int) -> tuple[int, ...]:
 
 
 @st.composite
-def visits(draw: st.DrawFn) -> list[Visit]:
-    """Batches of groups of a few prompts: often the same prompt twice, also in one batch."""
+def visits(draw: st.DrawFn, *, once: bool = False) -> list[Visit]:
+    """Batches of groups of a few prompts: often the same prompt twice, also in one batch.
+
+    With `once` a batch has no prompt twice.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     P, G, T = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 6))
     batches = []
@@ -48,7 +51,8 @@ def visits(draw: st.DrawFn) -> list[Visit]:
         kinds = rng.integers(0, 4, (P, G))
         ids = np.where(kinds == 0, -1, kinds)
         texts = [[text(int(k)) for k in row] for row in kinds]
-        batches.append((rng.integers(0, 3, P), ids, texts))
+        prompts = rng.permutation(4)[:P] if once else rng.integers(0, 3, P)
+        batches.append((prompts, ids, texts))
     return batches
 
 
@@ -83,8 +87,11 @@ def brute_force(
     for t, (prompts, ids, texts) in enumerate(batches):
         p_PG = np.ones(ids.shape)
         now = Policy(t, prompts)
+        for prompt in set(prompts.tolist()):  # its groups have one age
+            rows = np.flatnonzero(prompts == prompt)
+            drawn = [text for row in rows for text in texts[row]]
+            seen.setdefault(prompt, []).append((t, ids[rows].ravel(), drawn))
         for g, prompt in enumerate(prompts.tolist()):
-            seen.setdefault(prompt, []).append((t, ids[g], texts[g]))
             for i, mine in enumerate(ids[g]):
                 same = total = 0.0
                 for age, (then, old, done) in enumerate(reversed(seen[prompt][-visits:])):
@@ -119,7 +126,7 @@ def test_the_estimate_is_its_definition(batches, visits, decay, clip, log_probs)
 
 
 @settings(max_examples=30, deadline=None)
-@given(batches=visits(), remembered=st.integers(1, 4), log_probs=st.booleans())
+@given(batches=visits(once=True), remembered=st.integers(1, 4), log_probs=st.booleans())
 def test_it_is_replay_of_the_library(batches, remembered, log_probs) -> None:
     """One `ipsrl.Replay` per prompt, without decay."""
     history = PromptHistory(batches=remembered, log_probs=log_probs)
@@ -167,7 +174,7 @@ def test_invariances(batches, visits, decay, clip, log_probs) -> None:
             assert_same(a, b[p == prompt])
 
 
-@given(batches=visits())
+@given(batches=visits(once=True))
 @settings(max_examples=20, deadline=None)
 def test_one_visit_is_the_group_frequency(batches) -> None:
     for actual, (_, ids, _) in zip(run(PromptHistory(batches=1), batches), batches, strict=True):
@@ -235,6 +242,13 @@ def test_counts_by_hand() -> None:
     history.estimate(prompt, np.array([[1, 2]]))
     assert_close(history.estimate(prompt, np.array([[1, 3]])), [[1 / 2, 1 / 3]])
     assert_close(history.estimate(prompt, np.array([[2, -1]])), [[1 / 3, 1]])
+
+
+def test_groups_of_one_prompt_in_a_generation_count_together() -> None:
+    """(1, 2) and (1, 3), in any order: p^(1) = 2/4, p^(2) = p^(3) = 1/4, whatever the decay."""
+    for ids in ([[1, 2], [1, 3]], [[1, 3], [1, 2]]):
+        history = PromptHistory(batches=1, decay=0.5, log_probs=False)
+        assert_close(history.estimate(np.array([7, 7]), np.array(ids)), [[1 / 2, 1 / 4]] * 2)
 
 
 def test_by_hand() -> None:
@@ -320,7 +334,15 @@ def test_a_column_of_images() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batches": 0}, {"decay": 0.0}, {"decay": 1.5}, {"clip": 0.0}, {"clip": math.nan}]
+    "wrong",
+    [
+        {"batches": 0},
+        {"batches": 1.5},
+        {"decay": 0.0},
+        {"decay": 1.5},
+        {"clip": 0.0},
+        {"clip": math.nan},
+    ],
 )
 def test_wrong_settings(wrong) -> None:
     with pytest.raises(InvalidInput, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
@@ -443,6 +465,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 STEPS = 6
 
 
+def drawn(history: PromptHistory) -> int:
+    """Completions that it has stored."""
+    return sum(len(visit.ids) for visits in history._visits.values() for visit in visits)
+
+
 def go(
     folder: Path,
     variant: str,
@@ -538,8 +565,8 @@ def test_a_history_lies_in_a_file_that_is_whole_before_the_checkpoint_is(tmp_pat
             self.seen.append(history)
 
     go(tmp_path, "replay", trainer=Watched)
-    counts = [sum(map(len, history._visits.values())) for history in Watched.seen]
-    assert counts[:2] == [4, 8]  # two groups per step
+    counts = [drawn(history) for history in Watched.seen]
+    assert counts[:2] == [32, 64]  # two steps of two groups of eight
     assert len(counts) == 3
     state = (tmp_path / "checkpoint-6" / "trainer_state.json").read_text()
     assert "PromptHistory" not in state
@@ -557,8 +584,7 @@ def test_a_checkpoint_of_another_estimator(tmp_path, caplog) -> None:
     assert trainer.state.global_step == STEPS
     restored = PromptHistory()
     assert restored.load(tmp_path / "on" / "checkpoint-6")
-    # two groups per step, four steps
-    assert sum(len(stored) for stored in restored._visits.values()) == 8
+    assert drawn(restored) == 64  # four steps of two groups of eight
 
 
 def test_a_damaged_history_is_not_resumed(tmp_path) -> None:

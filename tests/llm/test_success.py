@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from llm_logs import FORMAT, diagnosed, log_of, rewarded
 
-from ipsrl import stationary_distribution
+from ipsrl import Group, stationary_distribution
 from ipsrl.errors import InvalidInput
-from ipsrl.llm.success import reward_levels, wrong_answers
+from ipsrl.llm.success import reward_levels, wrong_answers, wrong_share
 from ipsrl.llm.summary import summary
 
 
@@ -127,3 +127,22 @@ def test_many_prompts_take_the_time_of_fifty(tmp_path: Path) -> None:
     w = wrong_answers(prompts, ids, rewards, 8, 0.5)
     assert w.prompts == 50
     assert 0 < w.target < 1
+
+
+def test_share_of_wrong_outcomes_by_hand() -> None:
+    """Two right ones of 1.2 and three wrong ones of .2, however often: .6 of 3."""
+    ids = np.array([[1, 1, 1, 2, 3, 3, 4, 5]])
+    rewards = np.array([[1.2, 1.2, 1.2, 1.2, 0.2, 0.2, 0.2, 0.2]])
+    wrong = rewards < 1
+    assert wrong_share(Group(rewards, ids), wrong) == pytest.approx(0.2)
+    # without an outcome or a positive reward there is no share
+    unread = np.where(ids == 5, -1, ids)
+    assert wrong_share(Group(rewards, unread), wrong) == pytest.approx(0.4 / 2.8)
+    penalty = np.where(ids == 5, -9.0, rewards)
+    assert wrong_share(Group(penalty, ids), wrong) == pytest.approx(0.4 / 2.8)
+
+
+def test_a_group_without_a_right_outcome_says_nothing_of_wrong_ones() -> None:
+    group = Group(np.array([[0.2, 0.2], [0.2, 0.6]]), np.array([[1, 2], [1, 2]]))
+    assert wrong_share(group, group.rewards < 0.5) == pytest.approx(0.25)
+    assert wrong_share(group, group.rewards < 1) == 0.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import llm_toy as toy
@@ -24,7 +26,7 @@ from ipsrl.cli import main
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.functions import load_function
 from ipsrl.llm.config import Config
-from ipsrl.llm.training import _result, train
+from ipsrl.llm.training import _Recorder, _result, train
 from ipsrl.runs import Run
 
 # --- what a run leaves --------------------------------------------------------------------------
@@ -388,6 +390,20 @@ def test_functions_that_are_not_there_are_refused_before_anything_is_written(
     with pytest.raises(InvalidInput, match="an? int, which cannot be called"):
         train(task(home, **{name: f"{home / 'task.py'}:number"}), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_in_which_nothing_has_a_reward_does_not_end_the_run(home, tmp_path) -> None:
+    """TRL logs None, an older one NaN."""
+    state = TrainerState(max_steps=3, log_history=[{"reward": 0.5, "step": 1}])
+    with Run.create(tmp_path / "run", task(home)) as run, ExitStack() as stack:
+        recorder = _Recorder(run, stack)
+        recorder.on_train_begin(None, state, None)
+        for step, nothing in ((2, None), (3, math.nan)):
+            state.global_step = step
+            state.log_history.append({"reward": nothing, "step": step})
+            recorder.on_log(None, state, None, {"reward": nothing, "outcomes/effective": 1.0})
+        assert [row["reward"] for row in run.metrics()] == [0.5, None, None]
+    assert _result(state).reward == 0.5
 
 
 def test_a_reward_that_was_not_logged_is_none_and_not_0(home, tmp_path, capsys) -> None:

@@ -26,7 +26,7 @@ from packaging.version import Version
 from trl import GRPOTrainer, RLOOTrainer
 
 from ipsrl import GRPO, IPS, METHODS, Group, GroupAdvantage, MaxRL, Method, RewardMethod
-from ipsrl.core.methods import DRA, MARA
+from ipsrl.core.methods import DPG, DRA, MARA, Split
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.llm import IPSGRPOTrainer, IPSMixin, IPSRLOOTrainer, PromptHistory
 from ipsrl.llm.evidence import Evidence
@@ -332,6 +332,28 @@ def test_none_rewards_stay_none(tmp_path, caplog) -> None:
     # p^ = 2/4, 1/4, 2/4
     assert_same(rewards, np.array([[2.0, 4.0], [nan, 8.0], [2.0, 4.0], [nan, nan]]))
     assert trainer._metrics["train"]["ips/weight_max"] == [4.0]
+
+
+@pytest.mark.parametrize("method", [Split(), DPG()])
+@pytest.mark.parametrize("rewards", [[1, 1, 0, 0], [1, 1, -1, 0], [1, 1, None, 0]])
+def test_a_method_of_success_counts_right_completions_alone(tmp_path, method, rewards) -> None:
+    """As in core, where p^ is not given: not those that are wrong, or that no function scored."""
+    trainer = small(tmp_path, rewards=lambda **_: rewards, trainer_options={"method": method})
+    rewards_of(trainer, ["a0", "a1", "a1", "a2"])
+    scored = np.array([reward is not None for reward in rewards])
+    group = Group(np.array([reward or 0.0 for reward in rewards]), np.array([0, 1, 1, 2]), scored)
+    assert_same(trainer._advantages_N, method(group).advantages)
+
+
+def test_a_right_completion_that_earns_less_than_0_is_wrong_for_split(tmp_path) -> None:
+    trainer = small(
+        tmp_path, rewards=lambda **_: [1, 1, -1, 0],
+        trainer_options={"method": Split(), "success": -2.0, "negative_rewards": "keep"},
+    )  # fmt: skip
+    rewards_of(trainer, ["a0", "a1", "a1", "a2"])
+    right = np.array([True, True, False, True])
+    group = Group(np.array([1.0, 1, -1, 0]), np.array([0, 1, 1, 2]), success=right)
+    assert_same(trainer._advantages_N, Split()(group).advantages)
 
 
 def test_training_with_rows_that_nobody_scores(tmp_path) -> None:
@@ -810,6 +832,7 @@ def test_a_bound_of_the_advantage_holds_for_methods_that_change_rewards(tmp_path
     inputs = [{"prompt": "name one"} for _ in range(trainer.args.per_device_train_batch_size)]
     advantages = trainer._generate_and_score_completions(inputs)["advantages"]
     assert advantages.abs().max() == 0.25
+    assert list(trainer._logs["advantages"]) == advantages.tolist()
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def _compared(
     rewards = rewards / unit
     size = xp.sum(present, axis=-1, keepdims=True)
     total = xp.sum(rewards * present, axis=-1, keepdims=True)
-    centred = rewards - total / _at_least_one(xp, size)
+    centred = rewards - total / _or_one(xp, size)
     if baseline == "mean":
         advantages = centred * present
     elif baseline == "leave-one-out":
@@ -136,7 +136,7 @@ def _compared(
     count, deviations = size, centred
     if scale == "batch":
         count = xp.sum(present)
-        deviations = rewards - xp.sum(rewards * present) / _at_least_one(xp, count)
+        deviations = rewards - xp.sum(rewards * present) / _or_one(xp, count)
     squares = xp.sum(present * deviations**2, axis=axis, keepdims=True)
     std = xp.sqrt(squares / _at_least_one(xp, count - ddof))
     return advantages / (std + std_eps / unit)
@@ -155,6 +155,11 @@ def _unit(xp: Any, values: Array, axis: int | None) -> Array:
     # XLA multiplies by the reciprocal, which must be a normal number too.
     unit = xp.clip(largest, min=8 / most, max=most / 8)
     return xp.where(ordinary, xp.ones_like(largest), unit)
+
+
+def _or_one(xp: Any, size: Array) -> Array:
+    """The size, which weights may make less than 1; 1 for an empty group."""
+    return xp.where(size > 0, size, xp.ones_like(size))
 
 
 def _at_least_one(xp: Any, count: Array) -> Array:

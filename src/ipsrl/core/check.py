@@ -18,7 +18,6 @@ from ipsrl.core.arrays import (
 )
 from ipsrl.core.floor import clip_is_noop, minority_survives
 from ipsrl.core.outcomes import NO_OUTCOME
-from ipsrl.core.probability import group_frequency
 
 
 @dataclass(frozen=True)
@@ -152,34 +151,6 @@ def check_groups(
     return GroupCheck(
         all_distinct, _share(distinct == 1, known > 0), noop, ratio, at_risk, tuple(warnings)
     )
-
-
-def wrong_share(rewards: Array, ids: Array, wrong: Array, *, mask: Array | None = None) -> float:
-    """Share of the target of IPS, r / sum r, that wrong outcomes have.
-
-    Each outcome of a group is counted once, as its scaled rewards add up to G r.  A group in which
-    none is right says nothing.
-
-    Args:
-      rewards: raw rewards [..., G]; those below 0 are not scaled, and have no share.
-      ids: outcome ids [..., G].
-      wrong: True where a sample is wrong [..., G].
-      mask: True where a sample exists [..., G]; None for all.
-    Returns:
-      the mean over the groups with a right outcome that earns something; 0 if there is none.
-    Raises:
-      InvalidInput: for arrays that are not aligned, or ids that are not ids.
-    """
-    rewards, ids, wrong = to_numpy(rewards, float), to_numpy(ids), to_numpy(as_mask(wrong))
-    mask = np.ones_like(ids, bool) if mask is None else to_numpy(as_mask(mask))
-    p = group_frequency(ids, mask=mask)
-    for name, other in (("rewards", rewards), ("wrong", wrong)):
-        check_same_shape(f"ids and {name}", ids, other)
-    counts = (ids != NO_OUTCOME) & (rewards > 0) & mask
-    scaled = np.where(counts, rewards, 0.0) / p
-    right, all_ = np.where(wrong, 0.0, scaled).sum(-1), scaled.sum(-1)
-    known = right > 0
-    return float((1 - right[known] / all_[known]).mean()) if known.any() else 0.0
 
 
 def _share(which: np.ndarray, among: np.ndarray) -> float:

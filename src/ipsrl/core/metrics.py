@@ -7,7 +7,7 @@ those of 16 bits are computed in float32.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -141,6 +141,41 @@ def recovery(found: Iterable[Hashable | None], admissible: Iterable[Hashable]) -
             "Leave out tasks without a solution."
         )
     return len(wanted.intersection(found)) / len(wanted)
+
+
+def expected_distinct(
+    counts: Array, samples: Sequence[int], *, total: int | None = None
+) -> np.ndarray:
+    """Expected number of different outcomes among m of N samples, over all orders.
+
+        E = sum_o 1 - C(N - n_o, m) / C(N, m)
+
+    Args:
+      counts: samples n_o > 0 of each outcome [K].
+      samples: numbers m, 1 <= m <= N.
+      total: N, at least sum_o n_o: with samples whose outcomes do not count; the sum if not given.
+    Returns:
+      expectations, float64, one per m.
+    Raises:
+      InvalidInput: for an m that cannot be drawn.
+    """
+    counts = to_numpy(counts, np.int64)
+    N, m = int(counts.sum()) if total is None else total, np.asarray(samples, np.int64)[:, None]
+    counts, times = np.unique(counts, return_counts=True)  # far fewer than outcomes
+    if m.size and not 1 <= m.min() <= m.max() <= N:
+        raise InvalidInput(
+            f"samples are {list(samples)}, but there are {N}. Ask for 1 to {N} of them."
+        )
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, N + 1)))])
+    others = N - counts  # [K]
+    missable = others >= m  # [m, K]
+    log_missed = (
+        log_factorial[others]
+        - log_factorial[np.where(missable, others - m, 0)]
+        - log_factorial[N]
+        + log_factorial[N - m]
+    )
+    return np.where(missable, -np.expm1(log_missed), 1.0) @ times
 
 
 def distinct_yield(rewards: Array, ids: Array, *, threshold: float) -> int:

@@ -38,7 +38,7 @@ class Config(PostTraining):
     """Draw uniformly over sets, or over hypotheses, which makes H_O larger."""
     apart: Literal["sets", "hypotheses"] = "sets"
     """What train and test halves do not share."""
-    data_seed: int = 0
+    data_seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the choice of sets, of the split, and of the answers that teach a start model."""
     warm_up: Annotated[int, Field(ge=0)] = 0
     """Steps of supervised training, of 8 answers to each of 4 prompts, of a pretrained model that

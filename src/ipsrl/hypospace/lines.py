@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -47,6 +48,7 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
     try:
         with path.open("rb") as file:
             for line in file:
+                line = line if rows else line.removeprefix(codecs.BOM_UTF8)  # as Windows begins
                 rows.append(adapter.validate_json(line, strict=True))
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error}). Name a file of JSON lines.") from None

@@ -17,10 +17,18 @@ from typing import Literal
 
 import numpy as np
 
-from ipsrl.core.metrics import recovery
+from ipsrl.core.metrics import expected_distinct, recovery
 from ipsrl.errors import InvalidInput
 from ipsrl.hypospace.datasets import ObservationSet
-from ipsrl.hypospace.task import AnyTask, Judgement, Verdict, judge
+from ipsrl.hypospace.task import (
+    AnyTask,
+    Judgement,
+    Malformed,
+    Refused,
+    Unreadable,
+    Verdict,
+    judge,
+)
 
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % bootstrap interval."""
@@ -126,16 +134,8 @@ def recovery_curve(
     """
     wanted = set(admissible)
     recovery(keys, wanted)  # refuses an empty set
-    total = len(keys)
-    if not all(1 <= m <= total for m in draws):
-        raise InvalidInput(f"draws are {list(draws)}. Ask for 1 to {total}, as many as there are.")
-    counts = Counter(key for key in keys if key in wanted)
-    n = np.array(list(counts.values()), float)
-    # C(N - n, m) / C(N, m) = prod_(i < m) (N - n - i) / (N - i), and 0 once N - n < m.
-    i = np.arange(total)[:, None]
-    missed = np.cumprod(np.maximum(total - n - i, 0.0) / (total - i), axis=0)
-    found = np.sum(1.0 - missed, axis=1) / len(wanted)
-    return found[np.asarray(draws, int) - 1]
+    counts = list(Counter(key for key in keys if key in wanted).values())
+    return expected_distinct(counts, draws, total=len(keys)) / len(wanted)
 
 
 def ordered_curve(
@@ -161,19 +161,10 @@ def uniform_reference(sizes: Sequence[int], draws: Sequence[int] | np.ndarray) -
     Returns:
       float64 array [draws].
     """
-    size = _sizes(sizes)[:, None]
+    size = np.asarray(sizes, float)[:, None]
+    if size.size == 0 or np.any(size < 1):
+        raise InvalidInput("sizes must name at least one set, each with an admissible hypothesis.")
     return np.mean(1.0 - (1.0 - 1.0 / size) ** np.asarray(draws), axis=0)
-
-
-def one_mode_reference(sizes: Sequence[int], draws: Sequence[int]) -> np.ndarray:
-    """Mean recovery rate of a policy collapsed onto one admissible answer: 1/|H|, however many.
-
-    Args:
-      sizes, draws: see `uniform_reference`.
-    Returns:
-      float64 array [draws].
-    """
-    return np.full(len(draws), np.mean(1.0 / _sizes(sizes)))
 
 
 def bootstrap(
@@ -290,7 +281,7 @@ def evaluate(
         draws=draws,
         recovery=_intervals(curves, resamples, seed),
         distinct=_intervals(curves * sizes[:, None], resamples, seed),
-        one_mode=one_mode_reference(list(sizes), draws).tolist(),
+        one_mode=[float(np.mean(1.0 / sizes))] * len(draws),
         uniform=uniform_reference(list(sizes), shown).tolist(),
         truncated=truncated,
     )
@@ -314,10 +305,24 @@ def chosen(
 
 
 def check_sets(task: AnyTask, sets: Iterable[ObservationSet]) -> None:
-    """Raise InvalidInput unless the judge and the data set have the same H_O."""
+    """Raise InvalidInput unless the judge and the data set have the same H_O.
+
+    The prompt holds all options that H_O depends on, so another one would have other keys.
+    """
     for one in sets:
+        _check_agreement(judge(task, one.observations, ""), one)  # can they be read?
+        if task.prompt(one.observations) != one.prompt:
+            raise InvalidInput(
+                f"{one.id}: its prompt is not the one that {task.name} writes with these options, "
+                "so other answers may be admissible. Give the options that the data set was made "
+                "with, or write it again."
+            )
         for key in one.admissible:
-            _check_agreement(judge(task, one.observations, task.answer(key)), one, key)
+            try:
+                answer = task.answer(key)
+            except (Malformed, Unreadable, Refused):
+                answer = ""
+            _check_agreement(judge(task, one.observations, answer), one, key)
 
 
 def _is_novel(judgement: Judgement, task: AnyTask) -> bool:
@@ -329,7 +334,10 @@ def _is_novel(judgement: Judgement, task: AnyTask) -> bool:
 def _check_agreement(judgement: Judgement, one: ObservationSet, key: str | None = None) -> None:
     """Check a response, or the answer with a key that the data set calls admissible."""
     if judgement.verdict is Verdict.BAD_INPUT:
-        raise InvalidInput(f"{one.id}: {judgement.detail}. Write the data set again.")
+        raise InvalidInput(
+            f"{one.id}: {judgement.detail}. Name the domain and options "
+            "that the data set was made with, or write it again."
+        )
     key = judgement.key if key is None else key
     if judgement.valid != (key in one.admissible):
         raise InvalidInput(
@@ -370,13 +378,6 @@ def _intervals(values: np.ndarray, resamples: int, seed: int) -> list[Interval]:
         (float(mean), float(low), float(high))
         for mean, low, high in zip(*bootstrap(values, resamples=resamples, seed=seed), strict=True)
     ]
-
-
-def _sizes(sizes: Sequence[int]) -> np.ndarray:
-    found = np.asarray(sizes, float)
-    if found.size == 0 or np.any(found < 1):
-        raise InvalidInput("sizes must name at least one set, each with an admissible hypothesis.")
-    return found
 
 
 def _shown(interval: Interval) -> str:

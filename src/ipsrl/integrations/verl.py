@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ipsrl.core.group import Group
-from ipsrl.core.methods import METHODS, Method, RewardMethod, divides
+from ipsrl.core.methods import METHODS, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.errors import ConfigError, InvalidInput, MissingExtra
 from ipsrl.shaping import option_key
@@ -82,7 +82,8 @@ def shape(
     """
     method, above = _method(algorithm), algorithm.get("ips_success_above")
     right_N = np.ones(len(scores), bool) if above is None else scores > above
-    if divides(type(method)) and (scores[right_N] < 0).any():
+    scales = isinstance(method, RewardMethod) and "p" in method.needs
+    if scales and (scores[right_N] < 0).any():
         raise InvalidInput(
             f"compute_score gave a negative score ({scores[right_N].min():g}): division by p would "
             "punish rare outcomes hardest. Shift the scores so that the worst is 0 (penalties too, "

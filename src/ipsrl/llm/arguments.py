@@ -64,13 +64,16 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
     # Completions are kept for several updates, but not in a checkpoint.
     updates = arguments.steps_per_generation * arguments.num_iterations
     updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
-    by_steps = arguments.save_strategy == "steps" and arguments.save_steps >= 1  # else a share
     if "save_steps" not in config.trl:
         arguments.save_steps = math.ceil(_SAVE_STEPS / updates) * updates
-    elif by_steps and arguments.save_steps % updates:
+    by_steps = arguments.save_strategy == "steps"
+    fits = by_steps and arguments.save_steps % updates == 0  # a share of all steps does not
+    if updates > 1 and not fits and arguments.save_strategy != "no":
+        key = "save_steps" if by_steps else "save_strategy"
         raise ConfigError(
-            f"trl.save_steps = {arguments.save_steps} is not a multiple of {updates}, the steps "
-            "that share one generation, so a resumed run would not be the same. Choose a multiple."
+            f"trl.{key} = {config.trl[key]!r} does not always save after a multiple of "
+            f"{updates} steps, which share one generation, so a resumed run would not be the same. "
+            f"Choose save_steps, a multiple of {updates}."
         )
     return arguments
 

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ipsrl.core.arrays import Array, check_has_group, check_ids, to_numpy
+from ipsrl.core.metrics import expected_distinct
 from ipsrl.core.outcomes import NO_OUTCOME, outcome_ids
-from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 from ipsrl.llm.completions import Completions
 from ipsrl.llm.grouping import group_numbers
@@ -82,7 +82,7 @@ class Diagnosis:
         return json.dumps(asdict(self), allow_nan=False) + "\n"
 
 
-def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[str, float]:
+def outcome_statistics(ids_PG: Array) -> dict[str, float]:
     """Numbers of outcomes in the groups of a batch; means over the groups.
 
         effective = exp(-sum_o q_o log q_o),   q_o = share of outcome o in the group
@@ -92,7 +92,6 @@ def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[st
 
     Args:
       ids_PG: outcome ids [P, G] of P groups; -1 for none.
-      p_PG: their `group_frequency`, where it is known already.
     Returns:
       distinct: different outcomes of a group.
       effective: equally frequent outcomes with the same entropy, 1 <= effective <= distinct.
@@ -110,59 +109,16 @@ def outcome_statistics(ids_PG: Array, p_PG: np.ndarray | None = None) -> dict[st
             f"ids have shape {ids_PG.shape}, but one row per group is needed. "
             "Reshape them to (groups, group_size)."
         )
-    valid_PG = ids_PG != NO_OUTCOME
-    p_PG = group_frequency(ids_PG) if p_PG is None else p_PG
-    # Rows of the same outcome, the row itself included; 1 where there is none.
-    n_PG = np.where(valid_PG, np.rint(p_PG * ids_PG.shape[1]), 1.0)
-    valid_P = valid_PG.sum(axis=1)
-    # Every outcome of n rows adds n times 1/n.
-    distinct_P = np.rint((valid_PG / n_PG).sum(axis=1))
-    # -sum_o (n_o / n) log(n_o / n) = log n - (sum over rows of log n_o) / n
-    some_P = np.maximum(valid_P, 1)
-    effective_P = np.exp(np.log(some_P) - np.log(n_PG).sum(axis=1) / some_P)
-    effective_P = np.maximum(np.minimum(effective_P, distinct_P), 1)  # rounding
-    groups = max(np.count_nonzero(valid_P), 1)
-    single = np.count_nonzero(distinct_P == 1)
+    P, G = ids_PG.shape
+    of = _per_group(_sorted_runs(np.repeat(np.arange(P), G), ids_PG.reshape(-1)), P)
+    groups = max(np.count_nonzero(of.valid), 1)
     return {
-        "distinct": float(distinct_P.sum()) / groups,
-        "effective": float(effective_P[valid_P > 0].sum()) / groups,
-        "inert_groups": np.count_nonzero((distinct_P == valid_P) & (valid_P > 1)) / groups,
-        "single_outcome_groups": single / groups,
-        "no_outcome": np.count_nonzero(~valid_PG) / max(valid_PG.size, 1),
+        "distinct": float(of.distinct.sum()) / groups,
+        "effective": float(of.effective.sum()) / groups,
+        "inert_groups": np.count_nonzero((of.distinct == of.valid) & (of.valid > 1)) / groups,
+        "single_outcome_groups": np.count_nonzero(of.distinct == 1) / groups,
+        "no_outcome": np.count_nonzero(ids_PG == NO_OUTCOME) / max(ids_PG.size, 1),
     }
-
-
-def expected_distinct(counts_K: Array, samples: Sequence[int]) -> np.ndarray:
-    """Expected number of different outcomes among N of n completions, over their orderings.
-
-        E = sum_o 1 - C(n - n_o, N) / C(n, N),   n = sum_o n_o
-
-    Args:
-      counts_K: completions n_o > 0 of each outcome [K].
-      samples: numbers N, 1 <= N <= n.
-    Returns:
-      expectations, one per N.
-    Raises:
-      InvalidInput: for an N that cannot be drawn.
-    """
-    counts_K = to_numpy(counts_K, np.int64)
-    n, N = int(counts_K.sum()), np.asarray(samples, np.int64)[:, None]
-    counts_K, times_K = np.unique(counts_K, return_counts=True)  # far fewer than outcomes
-    if N.size and not 1 <= N.min() <= N.max() <= n:
-        raise InvalidInput(
-            f"samples are {list(samples)}, but {n} completions give 1 to {n} of them. "
-            "Leave the others out."
-        )
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    others = n - counts_K  # [K]
-    missable = others >= N  # [N, K]
-    log_missed = (
-        log_factorial[others]
-        - log_factorial[np.where(missable, others - N, 0)]
-        - log_factorial[n]
-        + log_factorial[n - N]
-    )
-    return np.where(missable, -np.expm1(log_missed), 1.0) @ times_K
 
 
 def diagnose_completions(

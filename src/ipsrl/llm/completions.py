@@ -52,9 +52,9 @@ class Completions:
     """All other columns, as they were logged."""
     steps: np.ndarray | None
     rewards: np.ndarray | None
-    """Rewards; NaN for a row without one."""
+    """Rewards; NaN for a row without any."""
     reward_name: str | None
-    """Columns whose sum is the reward."""
+    """Columns whose sum is the reward; what a column lacks is left out of the sum."""
 
 
 def read_completions(
@@ -100,7 +100,10 @@ def read_completions(
         if prompt is None or prompt != prompt:
             raise InvalidInput(f"row {row} has no prompt, so no group. Write it, or drop the row.")
     chosen = _reward_columns(columns, reward)
-    rewards = sum((_numbers(name, columns[name]) for name in chosen), np.zeros(rows))
+    rewards = np.full(rows, np.nan)
+    for name in chosen:  # as TRL adds them: where one is None, the others decide
+        values = _numbers(name, columns[name])
+        rewards = np.where(np.isnan(rewards), values, rewards + np.nan_to_num(values))
     steps = _steps(columns["step"]) if "step" in columns else None
     if steps is not None and (steps[1:] < steps[:-1]).any():
         order = np.argsort(steps, kind="stable")

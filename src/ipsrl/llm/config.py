@@ -10,14 +10,14 @@ from pydantic import BeforeValidator, FailFast, Field, field_validator, model_va
 from tyro.constructors import PrimitiveConstructorSpec
 
 from ipsrl.config import brief, check_has_effect, parse
-from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay, divides
+from ipsrl.core.methods import GRPO, METHODS, ExemplarReplay
 from ipsrl.errors import ConfigError
 from ipsrl.paths import Function, HubDataset, HubModel, absolute
 from ipsrl.pretrained import check_options
 from ipsrl.shaping import shaped
 
 _ONLY_WITH = {
-    "negative_rewards": tuple(name for name, method in METHODS.items() if divides(method)),
+    "negative_rewards": tuple(name for name, method in METHODS.items() if "p" in method.needs),
     "flowrl_beta": ("flowrl",),
     "flowrl_log_z": ("flowrl",),
 }
@@ -186,6 +186,8 @@ class Config(PostTraining):
     """Split of a hub data set."""
     eval_dataset: HubDataset = ""
     """Data set for evaluation, which is never scaled; TRL's eval_strategy says when."""
+    eval_split: Annotated[str, Field(min_length=1)] = "train"
+    """Split of a hub data set for evaluation."""
     reward: Annotated[list[_Named], BeforeValidator(_as_list), Field(min_length=1)]
     """Reward functions, module:function or file.py:function, as TRL calls them; >= 0."""
     success: Annotated[list[str], FailFast()] = []  # noqa: RUF012 (frozen)
@@ -221,6 +223,8 @@ class Config(PostTraining):
                 f"stop_below = {self.stop_below} would never stop: a group has at least 1 "
                 "effective outcome. Use more, such as 1.5"
             )
+        if self.eval_split != "train" and not self.eval_dataset:
+            raise ValueError("eval_split has no effect without eval_dataset. Leave it out")
         return self
 
 

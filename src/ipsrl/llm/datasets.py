@@ -28,7 +28,7 @@ def read_dataset(name: str, split: str) -> Any:
     of_file = path.suffix in (".jsonl", ".json", ".parquet")
     if of_file and split != "train":
         raise ConfigError(
-            f"split = {split!r} has no effect on the file {name!r}, which is read as a whole. "
+            f"the split {split!r} has no effect on the file {name!r}, which is read as a whole. "
             "Leave it out."
         )
     if not of_file and (path.is_file() or path.suffix in _UNREAD or name[0] in "./~"):
@@ -70,8 +70,10 @@ def read_dataset(name: str, split: str) -> Any:
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows, each with the names of all: a data set takes its columns from the first."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    text = path.read_text(encoding="utf-8-sig")  # Windows begins with a mark
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -81,7 +83,8 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is not a JSON object")
         rows.append(row)
-    return rows
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def _is_message(message: Any) -> bool:

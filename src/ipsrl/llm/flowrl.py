@@ -37,7 +37,6 @@ class FlowRLTrainer(GRPOTrainer):
         minimises the loss, for a fixed set of prompts.
       clip: of w: "paper", to [1 - epsilon, 1 + epsilon_high]; "none", as in FlowRL's released
         code; "max", from above at 10, as in a later port.
-      log_z_rate: step of the running mean of a table.
     Raises:
       ConfigError: for unknown settings, a KL coefficient in GRPOConfig, or a model that TRL cannot
         load a second time as pi_ref.
@@ -52,7 +51,6 @@ class FlowRLTrainer(GRPOTrainer):
         beta: float = 15.0,
         log_z: Literal["mlp", "table"] = "mlp",
         clip: Literal["paper", "none", "max"] = "paper",
-        log_z_rate: float = 0.1,
         **kwargs: Any,
     ) -> None:
         if log_z not in ("mlp", "table") or clip not in ("paper", "none", "max"):
@@ -60,10 +58,9 @@ class FlowRLTrainer(GRPOTrainer):
                 f"FlowRLTrainer got log_z={log_z!r} and clip={clip!r}. Use log_z 'mlp' or 'table', "
                 "and clip 'paper', 'none' or 'max'."
             )
-        if not (beta > 0 and 0 < log_z_rate <= 1):
+        if not beta > 0:
             raise ConfigError(
-                f"FlowRLTrainer got beta={beta} and log_z_rate={log_z_rate}. beta is an inverse "
-                "temperature > 0 (the paper: 15), log_z_rate a step in (0, 1]."
+                f"FlowRLTrainer got beta={beta}. Use an inverse temperature > 0; the paper's is 15."
             )
         args = copy.copy(args or GRPOConfig("FlowRL"))
         if args.beta not in (0.0, beta):
@@ -84,7 +81,7 @@ class FlowRLTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         self.clip = clip
         if log_z == "table":
-            self.log_z = LogZTable(log_z_rate)
+            self.log_z = LogZTable()
         else:
             decoder = self.accelerator.unwrap_model(self.model).get_decoder()
             self.log_z = self.accelerator.prepare_model(LogZMLP(decoder.config.hidden_size))
@@ -214,7 +211,7 @@ class LogZMLP(nn.Module):
 class LogZTable:
     """log Z of each prompt: the running mean of the value that minimises the weighted loss."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float = 0.1) -> None:
         self.rate = rate
         self.values: dict[int, float] = {}
 

@@ -11,7 +11,7 @@ from typing import Any
 from trl.trainer.rloo_config import RLOOConfig
 
 from ipsrl.core.estimators import ESTIMATORS, Estimator, Kernel, Replay
-from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod, divides
+from ipsrl.core.methods import GRPO, IPS, Method, RewardMethod
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import is_coroutine
 from ipsrl.llm.outcomes import OUTCOMES, named
@@ -58,7 +58,7 @@ def check_has_effect(
     for option, given, read in (
         ("estimator", estimator != "group", "p" in method.needs),
         ("success", success is not None, "success" in method.reads),
-        ("negative_rewards", negative_rewards != "refuse", divides(type(method))),
+        ("negative_rewards", negative_rewards != "refuse", "p" in method.needs),
     ):
         if given and not read:
             raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ipsrl.core.arrays import is_count
 from ipsrl.core.outcomes import outcome_ids
 from ipsrl.core.probability import importance_weights, weighted_frequency
 from ipsrl.errors import InvalidInput
@@ -22,11 +23,12 @@ class PromptHistory:
 
         p^(o) = sum_j w_j 1[o_j = o] / sum_j w_j,   w_j = decay^age min(pi_now / pi_then, clip)
 
-    One group bounds p^ from below by 1/G; here `batches` groups do.  It helps a prompt from its
-    second visit on.  `ipsrl.Replay` is the same estimate where trajectories are arrays.
+    One group bounds p^ from below by 1/G; here those of `batches` visits do.  All groups of a
+    prompt in one generation are one visit.  It helps a prompt from its second visit on.
+    `ipsrl.Replay` is the same estimate where trajectories are arrays.
 
     Args:
-      batches: how many visits are remembered, one group each.
+      batches: how many visits are remembered.
       decay: weight of a visit relative to the next newer one, in (0, 1].
       log_probs: weigh stored completions by importance, which costs the forward pass of
         (batches - 1) G of them at each visit (equal ones once).  Without, the estimate lags
@@ -46,10 +48,10 @@ class PromptHistory:
         clip: float = 10.0,
         columns: Sequence[str] = (),
     ) -> None:
-        if not (batches >= 1 and 0 < decay <= 1 and clip > 0):
+        if not (is_count(batches) and 0 < decay <= 1 and clip > 0):
             raise InvalidInput(
                 f"PromptHistory got batches={batches}, decay={decay} and clip={clip}. It remembers "
-                "at least one group, decays by a factor in (0, 1], and clips at a positive number."
+                "one visit or more, decays by a factor in (0, 1], and clips at a positive number."
             )
         if isinstance(columns, str):
             raise InvalidInput(
@@ -67,10 +69,10 @@ class PromptHistory:
         completions_PG: Sequence[Sequence[Tokens]] = (),
         log_probs: Callable[[list[tuple[int, Tokens]]], np.ndarray] | None = None,
     ) -> np.ndarray:
-        """Store one visit of each prompt, and estimate p(outcome) of its samples.
+        """Store a visit of each prompt, and estimate p(outcome) of its samples.
 
         Args:
-          prompts_P: an integer per prompt, from `prompt_ids`; equal ones share their history.
+          prompts_P: the prompt of each group as an integer, from `prompt_ids`.
           ids_PG: outcome ids of their groups.
           completions_PG: token ids of the completions; needed with log_probs only.
           log_probs: log-probability under the current policy of (p, completion) pairs, where p is
@@ -78,38 +80,41 @@ class PromptHistory:
         Returns:
           p^ in (0, 1] [P, G]; 1 for samples without an outcome.
         """
-        prompts = prompts_P.tolist()
-        present = [Visit(np.array(ids_G, np.int64)) for ids_G in ids_PG]
+        groups: dict[int, list[int]] = {}  # of each prompt, which one policy drew at one time
+        for p, prompt in enumerate(prompts_P.tolist()):
+            groups.setdefault(prompt, []).append(p)
+        visits_of: dict[int, list[Visit]] = {}
+        for prompt, rows in groups.items():
+            visit = Visit(np.array(ids_PG[rows], np.int64).reshape(-1))
+            if log_probs is not None:
+                texts = (packed(text) for p in rows for text in completions_PG[p])
+                visit = visit._replace(texts=tuple(texts))
+            visits_of[prompt] = [*self._visits.get(prompt, ()), visit][-self.batches :]
         now: dict[tuple[int, bytes], float] = {}
         if log_probs is not None:
-            present = [
-                visit._replace(texts=tuple(map(packed, texts)))
-                for visit, texts in zip(present, completions_PG, strict=True)
-            ]
-            place = {prompt: p for p, prompt in reversed(list(enumerate(prompts)))}
-            texts = dict.fromkeys(
+            distinct = dict.fromkeys(
                 (prompt, text)
-                for prompt, visit in zip(prompts, present, strict=True)
-                for stored in (*self._visits.get(prompt, ()), visit)
-                for text in stored.texts
+                for prompt, visits in visits_of.items()
+                for visit in visits
+                for text in visit.texts
             )
             pairs: list[tuple[int, Tokens]] = [
-                (place[prompt], unpacked(text)) for prompt, text in texts
+                (groups[prompt][0], unpacked(text)) for prompt, text in distinct
             ]
-            now = dict(zip(texts, log_probs(pairs).tolist(), strict=True))
+            now = dict(zip(distinct, log_probs(pairs).tolist(), strict=True))
 
         p_PG = np.ones(ids_PG.shape)
-        for p_G, prompt, visit in zip(p_PG, prompts, present, strict=True):
+        for prompt, visits in visits_of.items():
             if now:
-                visit = visit._replace(log_then=_log_now(prompt, visit, now))
-            visits = [*self._visits.get(prompt, ()), visit][-self.batches :]
+                visits[-1] = visits[-1]._replace(log_then=_log_now(prompt, visits[-1], now))
             self._visits[prompt] = visits
             weights = [
                 self.decay**age * self._ratios(prompt, stored, now)
                 for age, stored in enumerate(reversed(visits))
             ]
             ids = np.concatenate([stored.ids for stored in reversed(visits)])
-            p_G[:] = weighted_frequency(visit.ids, ids, np.concatenate(weights))
+            p = weighted_frequency(visits[-1].ids, ids, np.concatenate(weights))
+            p_PG[groups[prompt]] = p.reshape(-1, ids_PG.shape[1])
         return p_PG
 
     def _ratios(self, prompt: int, visit: Visit, now: Mapping[tuple[int, bytes], float]) -> Any:

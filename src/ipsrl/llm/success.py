@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ipsrl.core.check import wrong_share
 from ipsrl.core.floor import stationary_distribution
 from ipsrl.core.group import Group
+from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 
 _PROMPTS = 50  # largest number of predictions: each takes a tenth of a second
@@ -112,8 +113,7 @@ def warning_of_wrong(
     wrong_N, right_N = (totals_N > 0) & (totals_N <= best / 2), totals_N > best / 2
     if not (wrong_N.any() and right_N.any()):
         return None
-    wrong_PG = wrong_N.reshape(group.rewards.shape)
-    share = wrong_share(group.rewards, group.ids, wrong_PG, mask=group.mask)
+    share = wrong_share(group, wrong_N.reshape(group.rewards.shape))
     if share <= 0.1:
         return None
     telling = [
@@ -133,3 +133,21 @@ def warning_of_wrong(
         f"that (train llm: --success-above {between}). If they are to be kept in proportion, write "
         "success=0."
     )
+
+
+def wrong_share(group: Group, wrong_PG: np.ndarray) -> float:
+    """Share of the target of IPS, r / sum r, that wrong outcomes have.
+
+    Each outcome of a group is counted once, as its scaled rewards add up to G r.
+
+    Args:
+      group: total rewards and outcome ids [P, G]; rewards below 0 are not scaled.
+      wrong_PG: True where a completion is wrong.
+    Returns:
+      the mean over the groups with a right outcome that earns something; 0 if there is none.
+    """
+    earns_PG = (group.ids != NO_OUTCOME) & (group.rewards > 0)
+    scaled_PG = np.where(earns_PG, group.rewards, 0.0) / group_frequency(group.ids)
+    right_P, all_P = np.where(wrong_PG, 0.0, scaled_PG).sum(-1), scaled_PG.sum(-1)
+    known_P = right_P > 0
+    return float((1 - right_P[known_P] / all_P[known_P]).mean()) if known_P.any() else 0.0

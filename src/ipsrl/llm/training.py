@@ -78,7 +78,9 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
         similarity = load_function(config.similarity) if config.similarity else None
     arguments = arguments_of(config, out)
     dataset = read_dataset(config.dataset, config.split).shuffle(seed=config.seed)
-    eval_dataset = read_dataset(config.eval_dataset, config.split) if config.eval_dataset else None
+    eval_dataset = None
+    if config.eval_dataset:
+        eval_dataset = read_dataset(config.eval_dataset, config.eval_split)
     process = PartialState()
     with process.main_process_first():
         placed = config.model_copy(update={"model": folder_of(config.model)})
@@ -248,12 +250,14 @@ class _Recorder(TrainerCallback):
         self.advance = self.stack.enter_context(progress("training", state.max_steps))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        row = _row({**logs, "step": state.global_step})
         if _SUMMARY not in logs:  # whose mean loss is of what was trained since the last resume
-            self.run.log([_row({**logs, "step": state.global_step})])
-        if "reward" in logs:
-            note = f"reward {logs['reward']:.3f}"
-            if "outcomes/effective" in logs:
-                note += f", effective outcomes {logs['outcomes/effective']:.2f}"
+            self.run.log([row])
+        if "reward" in row:
+            reward = row["reward"]  # None where no function gave one
+            note = "no reward" if reward is None else f"reward {reward:.3f}"
+            if "outcomes/effective" in row:
+                note += f", effective outcomes {row['outcomes/effective']:.2f}"
             self.advance(state.global_step, note)
             if self.run.is_watched:
                 self._show_outcomes()
@@ -292,7 +296,7 @@ def _row(logs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(state: Any) -> Result:
-    rows = [row for row in state.log_history if "reward" in row][-_LAST:]
+    rows = [_row(row) for row in state.log_history if "reward" in row][-_LAST:]
 
     def mean(key: str) -> float | None:
         values = [row[key] for row in rows if row.get(key) is not None]

@@ -25,9 +25,8 @@ from trl.trainer.utils import shutdown_event_loop_in_daemon, start_event_loop_in
 from ipsrl.core.check import check_groups
 from ipsrl.core.estimators import Estimator, GroupFrequency
 from ipsrl.core.group import Group
-from ipsrl.core.methods import GRPO, Method, RewardMethod, divides
+from ipsrl.core.methods import GRPO, Method, RewardMethod
 from ipsrl.core.outcomes import outcome_ids
-from ipsrl.core.probability import group_frequency
 from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.functions import is_coroutine
 from ipsrl.llm.collapse import outcome_statistics
@@ -157,12 +156,11 @@ class IPSMixin(Evidence):
         G = self.num_generations
         if mode == "eval":
             G = getattr(self, "num_generations_eval", G)
-        ids_PG = p_PG = None
+        ids_PG = None
         metrics: dict[str, float] = {}
         if keys is not None:
             ids_PG = self._whole(outcome_ids(keys), G)
-            p_PG = group_frequency(ids_PG)
-            statistics = outcome_statistics(ids_PG, p_PG)
+            statistics = outcome_statistics(ids_PG)
             metrics |= {f"outcomes/{key}": value for key, value in statistics.items()}
         if mode == "train":
             raw_NK = rewards_NK.double().cpu().numpy()
@@ -171,7 +169,7 @@ class IPSMixin(Evidence):
                 raw_NK = rewards_NK.double().cpu().numpy()
             scored_NK = ~np.isnan(raw_NK)
             raw_NK = np.where(scored_NK, raw_NK, 0.0)
-            group = self._group(raw_NK, scored_NK, Group(ids=ids_PG, p=p_PG))
+            group = self._group(raw_NK, scored_NK, Group(ids=ids_PG))
             group = self._judged(group, raw_NK, scored_NK, keys, batch)
             rewards_NK, weights_N = self._shaped(group, rewards_NK)
             metrics["ips/weight_max"] = weights_N.max()
@@ -221,17 +219,18 @@ class IPSMixin(Evidence):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         """TRL's batch of this process, with the advantages of the method."""
         output = super()._generate_and_score_completions(inputs)
-        advantages = output["advantages"]
+        advantages, logged = output["advantages"], self._logs["advantages"]
         if self._raw_NK is not None:
             self._log_raw(self._raw_NK)
             self._raw_NK = None
         if self._advantages_N is not None:
             whole = torch.as_tensor(self._advantages_N).to(advantages)
             output["advantages"] = whole[self._local(len(advantages))]
-            replace_last(self._logs["advantages"], whole.tolist())
+            replace_last(logged, whole.tolist())
             self._advantages_N = None
         elif (bound := self.method.advantage_clip) > 0 and self.model.training:
             output["advantages"] = advantages.clamp(-bound, bound)
+            replace_last(logged, torch.tensor(logged).clamp(-bound, bound).tolist())
         return output
 
     def _check_gathered(self, rewards: int, prompts: int) -> None:
@@ -286,17 +285,17 @@ class IPSMixin(Evidence):
         group = self._with_evidence(group, self.method, keys, batch)
         if "p" not in self.method.needs:
             return group
-        if not isinstance(self.estimator, GroupFrequency) or group.success is not None:
-            group = group._replace(p=self._probability(group, keys, batch))
+        group = group._replace(p=self._probability(group, keys, batch))
         self._generations += 1
         due = self._generations & (self._generations - 1) == 0  # 1, 2, 4, 8, ...
         self._best = max(self._best, group.rewards.max())
         if due:
             self._warn(group)
-        if self.success is None and divides(type(self.method)) and "wrong" not in self._said:
+        as_published = self.success is None and isinstance(self.method, RewardMethod)
+        if as_published and "wrong" not in self._said:
             if problem := warning_of_wrong(group, self._best, raw_NK, self.reward_func_names):
                 self._say_once("wrong", problem)
-        elif group.success is not None:
+        elif self.success is not None:
             self._any_right = self._any_right or bool(group.success.any())
             if due and self._generations >= _PATIENCE and not self._any_right:
                 self._say_once(
@@ -309,16 +308,19 @@ class IPSMixin(Evidence):
     def _right(
         self, rewards_NK: np.ndarray, scored_NK: np.ndarray, totals_PG: np.ndarray
     ) -> np.ndarray | None:
-        """True for right completions [P, G]; None if all are right."""
+        """True for completions that are right, and have a reward [P, G]; None if all are right."""
         right_PG: Any = None
-        if isinstance(self.success, float):
-            right_PG = totals_PG > self.success
-        elif self.success:  # a function may return None for other tasks
-            positive, scored = rewards_NK[:, self.success] > 0, scored_NK[:, self.success]
+        rule, scales = self.success, isinstance(self.method, RewardMethod)
+        if rule is None and "p" in self.method.needs and not scales:
+            rule = 0.0  # as the method takes it, so that p^ counts the same
+        if isinstance(rule, float):
+            right_PG = (totals_PG > rule) & scored_NK.any(axis=1).reshape(totals_PG.shape)
+        elif rule:  # a function may return None for other tasks
+            positive, scored = rewards_NK[:, rule] > 0, scored_NK[:, rule]
             right_N = (positive | ~scored).all(axis=1) & positive.any(axis=1)
             right_PG = right_N.reshape(totals_PG.shape)
         negative_PG = totals_PG < 0 if right_PG is None else right_PG & (totals_PG < 0)
-        if not (negative_PG.any() and divides(type(self.method))):
+        if not (negative_PG.any() and "p" in self.method.needs):
             return right_PG
         if self.negative_rewards == "refuse":
             self._refuse(

@@ -18,11 +18,11 @@ _NONE = np.zeros(0)
 
 
 class Visit(NamedTuple):
-    """One group of a prompt; without log-probabilities only its outcomes are kept."""
+    """The groups of a prompt in a generation; without log-probabilities only their outcomes."""
 
-    ids: np.ndarray  # [G]
-    texts: tuple[bytes, ...] = ()  # G completions, as `packed`
-    log_then: np.ndarray = _NONE  # [G], under the policy that drew them
+    ids: np.ndarray  # [n]
+    texts: tuple[bytes, ...] = ()  # n completions, as `packed`
+    log_then: np.ndarray = _NONE  # [n], under the policy that drew them
 
 
 def packed(tokens: Tokens) -> bytes:

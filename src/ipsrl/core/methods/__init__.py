@@ -20,7 +20,7 @@ docs/methods.md has all of them in one table, with their sources.
 """
 
 from ipsrl.core.group import option
-from ipsrl.core.methods.base import Method, RewardMethod, changes_rewards, divides
+from ipsrl.core.methods.base import Method, RewardMethod, changes_rewards
 from ipsrl.core.methods.counts import DARLING, GAPO, UCB, BatchPenalty, Uniqueness
 from ipsrl.core.methods.exemplar import ExemplarReplay
 from ipsrl.core.methods.likelihood import MARA, UCPO, Unlikeliness
@@ -54,7 +54,6 @@ __all__ = [
     "Uniqueness",
     "Unlikeliness",
     "changes_rewards",
-    "divides",
     "option",
 ]
 

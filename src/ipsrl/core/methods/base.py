@@ -86,11 +86,6 @@ class RewardMethod(Method):
         )
 
 
-def divides(kind: type[Method]) -> bool:
-    """True if it divides rewards by p^, of all samples or of those in `success`."""
-    return issubclass(kind, RewardMethod) and "p" in kind.needs
-
-
 def changes_rewards(method: Method) -> TypeGuard[RewardMethod]:
     """True if its rewards differ from those that it is given; GRPO's do not."""
     return isinstance(method, RewardMethod) and bool(method.needs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ipsrl.core.advantage import GroupAdvantage, group_advantage
-from ipsrl.core.arrays import Array, as_arrays, check_clip, holds
+from ipsrl.core.arrays import Array, as_arrays, as_mask, check_clip, holds
 from ipsrl.core.group import Group, option
 from ipsrl.core.methods.base import Method, RewardMethod, check_option, told
 from ipsrl.core.outcomes import has_outcome
@@ -62,17 +62,19 @@ class IPS(RewardMethod):
             alpha=self.alpha,
             mask=group.mask,
         )
-        xp, rewards = as_arrays(rewards)
-        if self.transform == "sqrt":
-            return xp.sqrt(rewards)
-        if self.transform == "log":
-            if not holds(rewards > 0):
-                raise InvalidInput(
-                    "a reward is 0, which has no logarithm. Use transform 'id', or add a constant "
-                    "to all rewards."
-                )
-            return xp.log(rewards)
-        return rewards
+        xp, rewards, mask = as_arrays(rewards, as_mask(group.mask))
+        if self.transform == "id":
+            return rewards
+        root = self.transform == "sqrt"
+        if mask is not None and not root:
+            rewards = xp.where(mask, rewards, xp.ones_like(rewards))  # no sample, and log 1 = 0
+        if not holds(rewards >= 0 if root else rewards > 0):
+            below, value = ("negative", "square root") if root else ("0 or negative", "logarithm")
+            raise InvalidInput(
+                f"a reward is {below}, which has no {value}. Use transform 'id', or add a constant "
+                "to all rewards."
+            )
+        return xp.sqrt(rewards) if root else xp.log(rewards)
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ class Split(Method):
         r~ = r / max(p^(o), eps)^alpha,   A(success) = (success - mean) / (std + 1e-4)
 
     What is right does not compete with what is wrong for the size of its weight, so that validity
-    rises as under GRPO.  Right is `Group.success`, or a reward above 0.  Source: this project
-    (docs/methods.md); a prototype had recovery .052 and validity .68 with 512 right answers and
-    G = 8, where IPS with the likelihood has .050 and .50.
+    rises as under GRPO.  Right is `Group.success`, or a reward above 0, with an outcome.  Source:
+    this project (docs/methods.md); a prototype had recovery .052 and validity .68 with 512 right
+    answers and G = 8, where IPS with the likelihood has .050 and .50.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("ids", "p")
@@ -100,9 +102,9 @@ class Split(Method):
 
     def advantages(self, group: Group) -> GroupAdvantage:
         xp, rewards, mask = group.earned(self)
-        right = group.right(self)
+        ids = group._replace(success=group.right(self)).scaled_ids(self)
+        right = has_outcome(ids)
         of_success = group_advantage(xp.astype(right, rewards.dtype), mask=mask).advantages
-        ids = group._replace(success=right).scaled_ids(self)
         rewards = ips_rewards(
             rewards, ids, p=group.p, eps=self.eps, alpha=self.alpha, mask=group.mask
         )

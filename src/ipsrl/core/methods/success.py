@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ipsrl.core.advantage import GroupAdvantage, group_advantage
-from ipsrl.core.arrays import Array, as_arrays, as_mask, holds, is_count, placement
+from ipsrl.core.arrays import Array, holds, is_count, placement
 from ipsrl.core.group import Group, option
 from ipsrl.core.methods.base import Method, check_option, members, told
 from ipsrl.errors import InvalidInput
@@ -22,16 +22,13 @@ class MaxRL(Method):
     """
 
     def advantages(self, group: Group) -> GroupAdvantage:
-        rewards = group.needed("rewards", self)
-        centred, no_signal = group_advantage(rewards, scale="none", mask=group.mask)
-        xp, rewards, mask, centred = as_arrays(rewards, as_mask(group.mask), centred)
-        if mask is not None:
-            rewards = xp.where(mask, rewards, xp.zeros_like(rewards))
+        _, rewards, mask = group.earned(self)
         if not holds(rewards >= 0):
             raise InvalidInput(
                 "rewards have negative values, whose mean MaxRL would divide by. Shift the rewards "
                 "so that the worst is 0."
             )
+        centred, no_signal = group_advantage(rewards, scale="none", mask=mask)
         return GroupAdvantage(centred / (rewards - centred + 1e-6), no_signal)
 
 
