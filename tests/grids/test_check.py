@@ -54,6 +54,10 @@ class Two:
         return on
 
 
+_PARTS = {name: one for name, one in vars(Two).items() if name not in ("states", "state")}
+Unnumbered = type("Unnumbered", (), _PARTS)
+
+
 def made(**faults):
     return type("Faulty", (Two,), faults)()
 
@@ -65,8 +69,7 @@ def raises(self):
 def test_what_keeps_the_laws_passes():
     # The horizon is a bound, and numbers of states may be of none.
     check_environment(made(modes=0, mode=lambda self, on: 0, horizon=1000, states=8))
-    parts = {name: one for name, one in vars(Two).items() if name not in ("states", "state")}
-    check_environment(type("Unnumbered", (), parts)())
+    check_environment(Unnumbered())
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,11 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("Two", "earns 0, which has no logarithm"), ("raises", "cannot be called: .* 'self'")],
+    [
+        ("Two", "reward gives 0.0 at the start, which has no logarithm"),
+        ("Unnumbered", "reward gives 0.0 at the start, which has no logarithm"),
+        ("raises", "cannot be called: .* 'self'"),
+    ],
 )
 def test_a_run_begins_with_the_check(name, said, tmp_path):
     config = EnvConfig(env=f"{__file__}:{name}", method="tb")

@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ipsrl import METHODS, floor_l1, total_l1
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, RunError
 from ipsrl.grids import Config, HyperGrid, train
+from ipsrl.grids.config import Learning
 from ipsrl.grids.loop import Loop
+from ipsrl.grids.training import _check_diverged
 from ipsrl.runs import Run
 
 
@@ -119,6 +121,42 @@ def test_methods_other_than_group_ips_have_no_floor(tmp_path):
     assert train(Config(method="grpo", **options), tmp_path / "run").floor_l1 is None
     assert "ips/reward" not in Run.open(tmp_path / "run").metrics()[0]  # nor a scaled reward
     assert train(Config(estimator="exact", **options)).floor_l1 is None
+
+
+class Overflowing(Learning):
+    """The modes pay 8e37, which over a share of 1/8 is more than float32 can hold."""
+
+    title = property(lambda _: "a grid that overflows")
+
+    def environment(self):
+        return HyperGrid(2, 8, r2=8e37)
+
+
+def test_a_seed_that_diverged_is_named_and_has_no_distance(tmp_path, capsys):
+    """Seven in a hundred trajectories end in a mode, so among 16 some seeds have one."""
+    config = Overflowing(
+        policy="tabular", batch=8, group_size=8, seeds=5, iterations=2, eval_every=1,
+        checkpoint_every=1,
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    assert 0 < len(result.diverged) < 5, "the test needs both"
+    said, run = capsys.readouterr().err, Run.open(tmp_path / "run")
+    for seed, last in enumerate(run.metrics()[-5:]):
+        lost = seed in result.diverged
+        assert (result.total_l1[seed] is None) == (result.sampled_l1[seed] is None) == lost
+        assert (f"seed {seed} has diverged by iteration" in said) == lost
+        assert (last["loss"] is None) == (last["expected_reward"] is None) == lost
+    assert "NaN" not in run.metrics_path.read_text()
+
+
+def test_a_run_ends_with_an_error_when_all_seeds_have_diverged():
+    """Of two evaluations the first loses seed 7, and the second seed 8."""
+    config, ends = Config(method="tb", seed=7, seeds=2, lr=0.5), np.array([10, 20])
+    lost = np.array([[True, True], [False, True]])
+    with pytest.raises(RunError, match=r"all seeds .* by iteration 20: .*below 0.5.* all above 0"):
+        _check_diverged(config, lost, np.array([True, False]), ends)
+    earlier = _check_diverged(config, lost[:, :1], np.array([True, False]), ends)
+    assert earlier.tolist() == [True, False]
 
 
 def test_a_small_group_is_warned_of(capsys):

@@ -46,11 +46,14 @@ def _train(argv: list[str], prog: str, model: type[Learning]) -> int:
         if l1 is None and (sampled := result.sampled_l1[seed]) is not None:
             distance = f"{sampled:.4f} of samples (of the target itself {result.sampled_floor:.4f})"
         line = f"seed {config.seed + seed}: total L1 {distance}"
+        if config.seed + seed in result.diverged:
+            lines.append(f"seed {config.seed + seed}: diverged, its loss is no longer finite")
+            continue
         if result.modes_total:  # visited ones are counted where a mode's mass is not known
             how = "visited" if l1 is None else "found"
             line += f", modes {how} {modes}/{result.modes_total}"
         lines.append(line)
-    if result.total_l1[0] is None and result.sampled_l1[0] is None:
+    if all(l1 is None for l1 in result.total_l1 + result.sampled_l1):
         lines.append(
             "total L1 needs `states`, `state` and `index` of the environment, and `reward_counts` "
             "above 2^20 states (docs/extending.md)"

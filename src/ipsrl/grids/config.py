@@ -293,4 +293,4 @@ class EnvConfig(Learning):
 
         make = load_function(self.env)
         check_takes(make, ())
-        return checked(call(make), self.env)
+        return checked(call(make), self.env, positive=self.needs_log)

@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     modes_visited: jax.Array  # by any trajectory so far
     effective_outcomes: jax.Array
     expected_reward: jax.Array
-    loss: jax.Array
+    loss: jax.Array  # NaN also if a parameter is not finite after it
     scaled_reward: jax.Array  # mean of the last batch, if the method changes rewards
     drawn: jax.Array  # ids of outcomes since the last evaluation; -1 for an explorer's
     rewards: jax.Array  # of the last batch

@@ -74,7 +74,7 @@ class Memory(NamedTuple):
     """The outcomes found so far with the highest rewards, padded with outcomes of reward 0.
 
     They are drawn in proportion to their reward, and a trajectory backward from each, so that
-    b(tau) = R(o) / sum_memory R * P_B(tau | o).
+    b(tau) = R(o) / sum_memory R * P_B(tau | o), which is not defined before an outcome earns.
     """
 
     states_M: State

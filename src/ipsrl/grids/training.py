@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import numpy as np
 from ipsrl.core.check import GroupCheck, check_groups
 from ipsrl.core.floor import floor_l1
 from ipsrl.core.methods import IPS, changes_rewards
-from ipsrl.errors import InvalidInput, MissingExtra
+from ipsrl.errors import InvalidInput, MissingExtra, RunError
 from ipsrl.grids.config import Learning
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Result:
         so behind it; None where the sum of all rewards is not known.
       sampled_floor: its expectation for as many samples of the target itself.
       floor_l1: closed-form floor of group-frequency IPS at this G and eps; None for other methods.
+      diverged: seeds whose loss or parameters are not finite at the end.
     """
 
     total_l1: list[float | None]
@@ -55,6 +56,7 @@ class Result:
     sampled_l1: list[float | None]
     sampled_floor: float | None
     floor_l1: float | None
+    diverged: list[int] = field(default_factory=list)
 
 
 def train(config: Learning, out: Path | None = None, *, resume: bool = False) -> Result:
@@ -68,7 +70,8 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
       the result, also written to `out`/result.json.
     Raises:
       MissingExtra: without the libraries of `ipsrl[grids]`.
-      RunError: if `out` holds a run and `resume` is False, or the other way round.
+      RunError: if `out` holds a run and `resume` is False, or the other way round; if every
+        seed has diverged.
     """
     try:
         import ipsrl.grids.loop  # noqa: F401
@@ -96,13 +99,16 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
     restored = run.restore() if run is not None and resume else None
     done = 0 if restored is None else restored[0]
     # What the result needs of the evaluations; -1 stands for "not reached".
-    summary = {"trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1)}
+    summary = {
+        "trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1),
+        "diverged": np.zeros(config.seeds, bool),
+    }
 
     with progress(f"{config.method} {config.title}", config.iterations) as advance:
         advance(done, "compiling", at_once=True)
         carry = loop.init(seeds)
         if restored is not None:
-            summary = restored[1]
+            summary |= restored[1]
             leaves, structure = jax.tree.flatten(carry)
             leaves = [jnp.asarray(summary.pop(f"carry.{i}")) for i in range(len(leaves))]
             carry = jax.tree.unflatten(structure, leaves)
@@ -129,11 +135,16 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                 if not config.explored:
                     rewards, early = chunk.rewards[:, 0].reshape(groups), early.reshape(groups)
                     _warn(check_groups(rewards, early, eps=loop.method.eps))
+            lost_SE = ~np.isfinite(chunk.loss)
+            diverged_S = _check_diverged(config, lost_SE, summary["diverged"], ends)
+            # A policy of NaN moves too, and its samples look like any others.
+            chunk = chunk._replace(drawn=np.where(lost_SE[..., None, None], -1, chunk.drawn))
             summary = {
                 "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
                 "total_l1": chunk.total_l1[:, -1],
                 "modes_found": chunk.modes_found[:, -1],
                 "modes_visited": chunk.modes_visited[:, -1],
+                "diverged": diverged_S,
             }
             rows = list(_rows(config, chunk, ends * config.batch, recents, loop.table is not None))
             last = (int(ends[-1]) - 1) % config.eval_every
@@ -164,12 +175,37 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
 
 
 def _told(rows: Sequence[dict[str, Any]], modes: int) -> str:
-    """The progress message of an evaluation: medians over the seeds."""
+    """The progress message of an evaluation: medians over the seeds that have not diverged."""
+    rows = [row for row in rows if row["loss"] is not None]
+    if not rows:
+        return "no loss is finite"
     if all(row["total_l1"] is not None for row in rows):
         return f"total L1 {median(row['total_l1'] for row in rows):.3f}"
     if modes:
         return f"modes visited {median(row['modes_visited'] for row in rows):g}/{modes}"
     return f"expected reward {median(row['expected_reward'] for row in rows):.3g}"
+
+
+def _check_diverged(
+    config: Learning, lost_SE: np.ndarray, before_S: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """Warn of seeds that have diverged in these evaluations; all that have by their end [seeds].
+
+    Raises:
+      RunError: if none is left.
+    """
+    diverged_S = lost_SE[:, -1]
+    why = "a loss or parameters are not finite. Start a new run with an lr below "
+    why += f"{config.lr:g}, or with smaller rewards{', all above 0' if config.needs_log else ''}."
+    if diverged_S.all():
+        raise RunError(f"all seeds have diverged by iteration {ends[-1]}: {why}")
+    for seed in np.flatnonzero(diverged_S & ~before_S):
+        at = ends[lost_SE[seed].argmax()]
+        print(
+            f"warning: seed {config.seed + seed} has diverged by iteration {at}: {why}",
+            file=sys.stderr,
+        )
+    return diverged_S
 
 
 def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarray) -> np.ndarray:
@@ -193,6 +229,10 @@ def _rows(
     method = config.shaping()
     for e, drawn in enumerate(trajectories):
         for seed in range(config.seeds):
+            place = {"trajectories": int(drawn), "seed": config.seed + seed}
+            if not np.isfinite(chunk.loss[seed, e]):
+                yield {**place, **dict.fromkeys(names)}
+                continue
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
             if changes_rewards(method):
                 values["ips/reward"] = _number(chunk.scaled_reward[seed, e])
@@ -206,7 +246,7 @@ def _rows(
                     l1, floor = recents[seed].distance()
                     size = len(recents[seed].ids)
                     values |= {"sampled_l1": l1, "sampled_floor": floor, "sampled": size}
-            yield {"trajectories": int(drawn), "seed": config.seed + seed, **values}
+            yield {**place, **values}
 
 
 def _result(
@@ -219,7 +259,9 @@ def _result(
             floor = floor_l1(loop.table.rewards, config.group_size, eps=method.eps)
     total_l1 = [_number(value) for value in summary["total_l1"]]
     visited = [int(modes) for modes in summary["modes_visited"]]
-    sampled = [recent.distance() for recent in recents] or [(None, None)] * config.seeds
+    sampled: list[tuple[float | None, float | None]] = [(None, None)] * config.seeds
+    for seed in np.flatnonzero(~summary["diverged"]) if recents else ():
+        sampled[seed] = recents[seed].distance()
     return Result(
         total_l1=total_l1,
         mean_l1=[
@@ -237,8 +279,9 @@ def _result(
             for threshold, first in zip(THRESHOLDS, summary["trajectories_to"], strict=True)
         },
         sampled_l1=[l1 for l1, _ in sampled],
-        sampled_floor=sampled[0][1],
+        sampled_floor=next((floor for _, floor in sampled if floor is not None), None),
         floor_l1=floor,
+        diverged=(config.seed + np.flatnonzero(summary["diverged"])).tolist(),
     )
 
 

@@ -54,9 +54,10 @@ def terminal_distributions(runs: Mapping[str, Path]) -> Figure:
     for label, directory in runs.items():
         run = Run.open(directory)
         shape, result, arrays = run.config(GridShape), run.result(), run.arrays()
-        middle = int(np.argsort(result["total_l1"])[len(result["total_l1"]) // 2])
+        l1 = result["total_l1"]  # None of a seed that diverged, which stands last
+        middle = int(np.argsort(np.array(l1, float))[(len(l1) - l1.count(None)) // 2])
         panels.setdefault("target", _plane(arrays["target"], shape))
-        distance = f"total L1 {result['total_l1'][middle]:.3f}"
+        distance = f"total L1 {l1[middle]:.3f}"
         panels[f"{plain(label)}\n{distance}"] = _plane(arrays["terminal"][middle], shape)
     figure = Figure(figsize=(2.3 * len(panels) + 0.8, 2.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

@@ -182,6 +182,16 @@ def test_planes_are_the_target_and_the_median_best_and_worst_seed(tmp_path):
     np.testing.assert_allclose(planes.planes[1], expected, rtol=5e-4)
 
 
+def test_planes_leave_out_a_seed_that_diverged():
+    arrays = {"target": np.full(4, 0.25), "terminal": np.full((3, 4), 0.25)}
+    arrays["terminal"][0] = np.nan
+    result = {"total_l1": [None, 0.5, 0.25]}
+    (planes,) = grids_reader._distributions({"side": 2, "dims": 2}, result, arrays, among=1)
+    assert [name.partition(":")[0] for name in planes.names] == [
+        "target", "worst seed, 1", "best seed, 2",
+    ]  # fmt: skip
+
+
 def test_a_plane_of_a_large_grid_is_of_blocks():
     """A million cells would be 30 MB of page; each number is the sum of 3 x 3."""
     terminal = np.arange(500.0**2) / 1e10

@@ -168,7 +168,11 @@ def curves_of_seeds(
     found = []
     for key, (chart, y) in charts.items():
         # Where a value costs much, some evaluations have none.
-        has = [t for t in range(steps) if rows[t * seeds].get(key) is not None]
+        has = [
+            t
+            for t in range(steps)
+            if any(row.get(key) is not None for row in rows[t * seeds : (t + 1) * seeds])
+        ]
         if has:
             chosen = [has[i] for i in thinned(len(has))]
             xs = [rows[t * seeds][x] for t in chosen]

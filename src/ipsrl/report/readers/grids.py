@@ -179,7 +179,9 @@ def _distributions(
         return []
     side, dims = int(config.get("side", 8)), int(config.get("dims", 2))
     l1, block = result["total_l1"], -(-side // CELLS)
-    middle = int(np.argsort(l1)[len(l1) // 2])
+    # A seed that diverged has None, and stands last.
+    order = np.argsort(np.array(l1, float))[: len(l1) - l1.count(None)].tolist()
+    best, middle, worst = order[0], order[len(order) // 2], order[-1]
 
     def plane(p: np.ndarray) -> list[list[Any]]:
         """Marginal of the first two coordinates."""
@@ -190,7 +192,6 @@ def _distributions(
         return [[float(f"{p:.4g}") for p in row] for row in rows]  # as many digits as are shown
 
     target = plane(arrays["target"])
-    best, worst = int(np.argmin(l1)), int(np.argmax(l1))
     chosen = dict.fromkeys([middle, best, worst] if among <= FEW else [middle])
     words = {middle: "median", best: "best", worst: "worst"} if len(l1) > 1 else {middle: "the"}
     first = int(config.get("seed", 0))
