@@ -13,7 +13,7 @@ import pytest
 from ipsrl import METHODS, floor_l1, total_l1
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.grids import Config, HyperGrid, train
-from ipsrl.grids.config import Learning
+from ipsrl.grids.config import EnvConfig, Learning
 from ipsrl.grids.loop import Loop
 from ipsrl.grids.training import _check_diverged
 from ipsrl.runs import Run
@@ -157,6 +157,29 @@ def test_a_run_ends_with_an_error_when_all_seeds_have_diverged():
         _check_diverged(config, lost, np.array([True, False]), ends)
     earlier = _check_diverged(config, lost[:, :1], np.array([True, False]), ends)
     assert earlier.tolist() == [True, False]
+
+
+ENVIRONMENT = """
+from ipsrl.grids import HyperGrid
+
+
+def make():
+    return HyperGrid(1, 3)
+"""
+
+
+def test_a_run_goes_on_in_the_environment_that_it_began_in(tmp_path):
+    file = tmp_path / "envs.py"
+    file.write_text(ENVIRONMENT)
+    config = EnvConfig(env=f"{file}:make", policy="tabular", batch=4, group_size=4, seeds=1)
+    with Run.create(tmp_path / "run", config, config.inputs()) as run:
+        run.checkpoint(500, {"carry.0": np.zeros((1, 2))})
+    file.write_text(ENVIRONMENT.replace("3", "4"))
+    with pytest.raises(RunError, match=r"other files .*envs\.py:make: \w{16}, now \w{16}"):
+        train(config, tmp_path / "run", resume=True)
+    file.write_text(ENVIRONMENT)  # what it imports may have changed
+    with pytest.raises(RunError, match="parameters of other shapes"):
+        train(config, tmp_path / "run", resume=True)
 
 
 def test_a_small_group_is_warned_of(capsys):

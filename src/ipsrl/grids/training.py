@@ -19,7 +19,7 @@ from ipsrl.grids.config import Learning
 
 if TYPE_CHECKING:
     from ipsrl.grids.evaluation import Recent
-    from ipsrl.grids.loop import Loop
+    from ipsrl.grids.loop import Carry, Loop
     from ipsrl.runs import Run
 
 THRESHOLDS = (0.3, 0.15, 0.05)
@@ -70,8 +70,8 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
       the result, also written to `out`/result.json.
     Raises:
       MissingExtra: without the libraries of `ipsrl[grids]`.
-      RunError: if `out` holds a run and `resume` is False, or the other way round; if every
-        seed has diverged.
+      RunError: if `out` holds a run and `resume` is False, or the other way round; if the
+        environment of a run that goes on is another; if every seed has diverged.
     """
     try:
         import ipsrl.grids.loop  # noqa: F401
@@ -81,12 +81,11 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
 
     if out is None:
         return _train(config, None, resume)
-    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+    with (Run.resume if resume else Run.create)(out, config, config.inputs()) as run:
         return Result(**run.result()) if run.finished else _train(config, run, resume)
 
 
 def _train(config: Learning, run: Run | None, resume: bool) -> Result:
-    import jax
     import jax.numpy as jnp
 
     from ipsrl.grids.evaluation import recent_of
@@ -109,11 +108,8 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
         carry = loop.init(seeds)
         if restored is not None:
             summary |= restored[1]
-            leaves, structure = jax.tree.flatten(carry)
-            leaves = [jnp.asarray(summary.pop(f"carry.{i}")) for i in range(len(leaves))]
-            carry = jax.tree.unflatten(structure, leaves)
-            for seed, recent in enumerate(recents):
-                recent.ids = summary.pop(f"recent.{seed}")
+            kept = {key: summary.pop(key) for key in list(summary) if "." in key}
+            carry = _restored(carry, recents, kept)
         run_chunk = loop.run.lower(carry, seeds, done).compile()
         advance(done, "training")
         while done < config.iterations:
@@ -154,11 +150,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             if run is not None:
                 run.log(rows)
                 run.log_outcomes(done, final, rewards)
-                carried = {
-                    f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))
-                }
-                kept = {f"recent.{seed}": recent.ids for seed, recent in enumerate(recents)}
-                run.checkpoint(done, {**carried, **kept, **summary})
+                run.checkpoint(done, {**_kept(carry, recents), **summary})
             for i, end in enumerate(ends):
                 at_end = rows[i * config.seeds : (i + 1) * config.seeds]
                 said = _told(at_end, loop.environment.modes)
@@ -184,6 +176,39 @@ def _told(rows: Sequence[dict[str, Any]], modes: int) -> str:
     if modes:
         return f"modes visited {median(row['modes_visited'] for row in rows):g}/{modes}"
     return f"expected reward {median(row['expected_reward'] for row in rows):.3g}"
+
+
+def _kept(carry: Carry, recents: Sequence[Recent]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint beside the summary."""
+    import jax
+
+    carried = {f"carry.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
+    return carried | {f"recent.{seed}": recent.ids for seed, recent in enumerate(recents)}
+
+
+def _restored(carry: Carry, recents: Sequence[Recent], kept: dict[str, np.ndarray]) -> Carry:
+    """The carry of a checkpoint; `recents`, new as the carry given, get its samples.
+
+    Raises:
+      RunError: if it was written in another environment.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    fresh = _kept(carry, recents)
+    was, is_now = (
+        {key: (leaf.shape[1:], leaf.dtype) for key, leaf in arrays.items()}
+        for arrays in (kept, fresh)
+    )
+    if was != is_now:
+        raise RunError(
+            "the checkpoint has parameters of other shapes than this environment needs, so the run "
+            "began in another one. Undo what has changed, or start a new run elsewhere."
+        )
+    for seed, recent in enumerate(recents):
+        recent.ids = kept[f"recent.{seed}"]
+    leaves = [jnp.asarray(kept[f"carry.{i}"]) for i in range(len(kept) - len(recents))]
+    return jax.tree.unflatten(jax.tree.structure(carry), leaves)
 
 
 def _check_diverged(
@@ -260,8 +285,9 @@ def _result(
     total_l1 = [_number(value) for value in summary["total_l1"]]
     visited = [int(modes) for modes in summary["modes_visited"]]
     sampled: list[tuple[float | None, float | None]] = [(None, None)] * config.seeds
-    for seed in np.flatnonzero(~summary["diverged"]) if recents else ():
-        sampled[seed] = recents[seed].distance()
+    for seed, recent in enumerate(recents):
+        if not summary["diverged"][seed]:
+            sampled[seed] = recent.distance()
     return Result(
         total_l1=total_l1,
         mean_l1=[
