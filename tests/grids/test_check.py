@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ipsrl.errors import InvalidInput
-from ipsrl.grids import Config, EnvConfig, check_environment, train
+from ipsrl.grids import Config, EnvConfig, Table, check_environment, train
 
 REWARDS = np.array([0.0, 1.0, 2.0, 1.0])
 
@@ -72,6 +72,15 @@ def test_what_keeps_the_laws_passes():
     check_environment(Unnumbered())
 
 
+def test_a_mode_counts_only_where_a_trajectory_may_stop():
+    environment = made(
+        legal=lambda self, on: jnp.append(switches(on) == 0, on == 3),
+        mode=lambda self, on: jnp.where(on == 3, 0, -1),
+    )
+    check_environment(environment)
+    assert Table(environment).modes.tolist() == [1, 1, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
@@ -113,6 +122,10 @@ def test_what_keeps_the_laws_passes():
         ({"state": lambda self, i: i ^ 1}, "index gives 0 at the start, but state.0. is another"),
         # Found in the table of all states.
         ({"reward": lambda self, on: on * 0.0}, "earn from 0 to 0"),
+        (
+            {"reward_counts": lambda self: (np.array([0.0, 1.0, 2.0]), np.array([1, 2, 3]))},
+            "reward_counts gives rewards that sum to 8, but those of all outcomes sum to 4",
+        ),
     ],
 )
 def test_a_fault_is_named(faults, said):

@@ -11,8 +11,8 @@ from ipsrl import total_l1
 from ipsrl.grids import Config, HyperGrid, Table, train
 from ipsrl.grids import evaluation as module
 from ipsrl.grids.evaluation import Evaluator, Recent, recent_of, sampling_floor, total_reward
-from ipsrl.grids.policy import MLPPolicy
-from ipsrl.grids.rollout import WhereVisited
+from ipsrl.grids.policy import MLPPolicy, TabularPolicy
+from ipsrl.grids.rollout import Everywhere, WhereVisited
 from ipsrl.runs import Run
 
 
@@ -70,6 +70,22 @@ def test_a_grid_without_a_table_knows_the_sum_of_its_rewards():
         assert isinstance(recent, Recent)
         recent.add(np.arange(64))
     assert by_table.distance() == pytest.approx(by_counts.distance(), rel=1e-5)
+
+
+def test_a_mode_without_target_mass_is_not_found():
+    """Two modes of eight cells, and a third of none."""
+
+    class OneMore(HyperGrid):
+        modes = property(lambda _: 3)
+
+    grid = OneMore(1, 8)
+    config, table = Config(dims=1), Table(grid)
+    evaluator = Evaluator(config, grid, table, Everywhere(table))
+    others = ("modes_visited", "loss", "scaled_reward", "drawn", "cut", "rewards")
+    uniform = TabularPolicy(grid.states, grid.actions)
+    evaluation = jax.jit(evaluator._exact)(uniform, dict.fromkeys(others, jnp.zeros(())))
+    # The nearer has 1/4 of all trajectories, and the other 1/128; the target of each is 13/34.
+    assert evaluation.modes_found == 1
 
 
 def test_the_distance_by_importance_is_near_the_exact_one():

@@ -14,8 +14,9 @@ from ipsrl import METHODS, floor_l1, total_l1
 from ipsrl.errors import ConfigError, RunError
 from ipsrl.grids import Config, HyperGrid, train
 from ipsrl.grids.config import EnvConfig, Learning
+from ipsrl.grids.evaluation import Evaluation
 from ipsrl.grids.loop import Loop
-from ipsrl.grids.training import _check_diverged
+from ipsrl.grids.training import _check_diverged, _warn
 from ipsrl.runs import Run
 
 
@@ -187,6 +188,16 @@ def test_a_small_group_is_warned_of(capsys):
     warnings = capsys.readouterr().err
     assert "eps = 0.05 has no effect" in warnings
     assert "G - 1 = 15" in warnings
+
+
+@pytest.mark.parametrize(("above", "warned"), [(None, True), (0.1, False)])
+def test_what_is_not_right_is_not_warned_of(above, warned, capsys):
+    config = Config(group_size=4, batch=4, seeds=1, eval_every=1, success_above=above)
+    chunk = Evaluation(*[None] * len(Evaluation._fields))._replace(
+        drawn=np.array([[[[0, 1, 1, 2]]]]), rewards=np.array([[[2.0, 2.0, 2.0, 0.1]]])
+    )
+    _warn(config, chunk, 1)
+    assert ("Rewards differ by a factor of 20" in capsys.readouterr().err) == warned
 
 
 def test_the_bar_of_a_terminal_says_that_it_compiles(tmp_path):

@@ -21,7 +21,8 @@ def train_env(argv: list[str]) -> int:
     from ipsrl.grids.config import EnvConfig
 
     given = {word.partition("=")[0] for word in argv} & {"--config", "--resume", "-h", "--help"}
-    if not given and (not argv or argv[0].startswith("-")):
+    named = any(":" in word for word in argv) or (argv and not argv[0].startswith("-"))
+    if not given and not named:
         raise ConfigError(
             "no environment is given. Name the function that makes it: "
             "ipsrl train env my_env.py:make (docs/extending.md has one)."

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln, xlog1py, xlogy
 
-from ipsrl.core.metrics import coverage, effective_outcomes, total_l1
+from ipsrl.core.metrics import effective_outcomes, total_l1
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import Learning
@@ -122,7 +122,7 @@ class Evaluator:
         mass = jnp.zeros(modes + 1).at[jnp.asarray(table.modes)].add(p_S)[:-1]
         wanted = np.bincount(table.modes, table.target, minlength=modes + 1)[:-1]
         wanted = jnp.asarray(wanted, jnp.float32)
-        found = jnp.round(coverage(mass, wanted) * modes) if modes else jnp.zeros(())
+        found = ((wanted > 0) & (mass >= 0.1 * wanted)).sum().astype(mass.dtype)
         return Evaluation(
             total_l1=total_l1(p_S, target_S),
             importance_l1=jnp.asarray(jnp.nan),
@@ -181,19 +181,29 @@ def total_reward(
     Args:
       positive: whether every outcome must earn something.
     Raises:
-      InvalidInput: for rewards that define no target, or are 0 where they may not be.
+      InvalidInput: for rewards that define no target, or are 0 where they may not be; for
+        `reward_counts` that a table contradicts.
     """
+    by_counts = None
+    if isinstance(environment, Summed):
+        levels, counts = (np.asarray(part, float) for part in environment.reward_counts())
+        by_counts, levels = float(levels @ counts), levels[counts > 0]
     if table is not None:
         rewards, total = table.rewards[table.outcomes], table.rewards.sum()
-    elif isinstance(environment, Summed):
-        rewards, counts = environment.reward_counts()
-        rewards, total = np.asarray(rewards)[np.asarray(counts) > 0], rewards @ counts
+    elif by_counts is not None:
+        rewards, total = levels, by_counts
     else:
         return None
     if not (np.isfinite(rewards) & (rewards >= 0)).all() or not total > 0:
         raise InvalidInput(
             f"the outcomes that can be reached earn from {min(rewards):g} to {max(rewards):g}. "
             "The target is R / sum R, so let rewards be finite and at least 0, and one above 0."
+        )
+    # 1e-4: a table has rewards in float32.
+    if by_counts is not None and not math.isclose(by_counts, total, rel_tol=1e-4):
+        raise InvalidInput(
+            f"reward_counts gives rewards that sum to {by_counts:g}, but those of all "
+            f"outcomes sum to {total:g}. Return each reward, and how many outcomes have it."
         )
     if positive and (rewards == 0).any():
         raise InvalidInput(

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipsrl.core.check import GroupCheck, check_groups
+from ipsrl.core.check import check_groups
 from ipsrl.core.floor import floor_l1
 from ipsrl.core.methods import IPS, changes_rewards
+from ipsrl.core.outcomes import NO_OUTCOME
 from ipsrl.errors import InvalidInput, MissingExtra, RunError
 from ipsrl.grids.config import Learning
 
 if TYPE_CHECKING:
-    from ipsrl.grids.evaluation import Recent
+    from ipsrl.grids.evaluation import Evaluation, Recent
     from ipsrl.grids.loop import Carry, Loop
     from ipsrl.runs import Run
 
@@ -124,13 +125,8 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                     f"a trajectory had more actions than horizon = {loop.environment.horizon}, "
                     "with its stop. Raise the horizon of the environment."
                 )
-            if done == 0 and isinstance(loop.method, IPS) and config.uses("group"):
-                # The last iteration before the first evaluation.
-                early = chunk.drawn[:, 0, (int(ends[0]) - 1) % config.eval_every]
-                groups = (-1, config.group_size)
-                if not config.explored:
-                    rewards, early = chunk.rewards[:, 0].reshape(groups), early.reshape(groups)
-                    _warn(check_groups(rewards, early, eps=loop.method.eps))
+            if done == 0 and not config.explored and config.uses("group"):
+                _warn(config, chunk, int(ends[0]))
             lost_SE = ~np.isfinite(chunk.loss)
             diverged_S = _check_diverged(config, lost_SE, summary["diverged"], ends)
             # A policy of NaN moves too, and its samples look like any others.
@@ -316,6 +312,15 @@ def _number(value: Any) -> float | int | None:
     return value.item() if np.isfinite(value) else None
 
 
-def _warn(check: GroupCheck) -> None:
-    for warning in check.warnings:
+def _warn(config: Learning, chunk: Evaluation, first: int) -> None:
+    """Warn of groups in which scaling does not act, in the last batch before an evaluation."""
+    if not isinstance(method := config.shaping(), IPS):
+        return
+    groups = (-1, config.group_size)
+    ids = chunk.drawn[:, 0, (first - 1) % config.eval_every].reshape(groups)
+    rewards = chunk.rewards[:, 0].reshape(groups)
+    if config.success_above is not None:  # what is not right is not scaled
+        right = rewards > config.success_above
+        rewards, ids = np.where(right, rewards, 0.0), np.where(right, ids, NO_OUTCOME)
+    for warning in check_groups(rewards, ids, eps=method.eps).warnings:
         print(f"warning: {warning}", file=sys.stderr)
