@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln, xlog1py, xlogy
 
-from ipsrl.core.metrics import effective_outcomes, total_l1
+from ipsrl.core.metrics import effective_outcomes, sampling_floor, total_l1
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import Learning
@@ -229,8 +228,8 @@ class Recent:
         if table is not None:
             rewards, counts = np.unique(table.rewards, return_counts=True)
         else:
-            rewards, counts = environment.reward_counts()  # type: ignore[attr-defined]
-        self.levels = rewards / self.total, np.asarray(counts, float)
+            rewards, counts = map(np.asarray, environment.reward_counts())  # type: ignore[attr-defined]
+        self.p, self.counts = rewards / self.total, counts
         self._rewards_of = rewards_of
         self.ids = np.zeros(0, np.int32)
 
@@ -247,7 +246,7 @@ class Recent:
         padded[: len(found)] = found
         target = np.asarray(self._rewards_of(padded), float)[: len(found)] / self.total
         l1 = abs(counts / size - target).sum() + 1 - target.sum()
-        return float(l1), sampling_floor(*self.levels, size)
+        return float(l1), sampling_floor(self.p, size, counts=self.counts)
 
 
 def recent_of(environment: Environment, table: Table | None, seeds: int) -> list[Recent]:
@@ -256,22 +255,3 @@ def recent_of(environment: Environment, table: Table | None, seeds: int) -> list
         rewards = jax.jit(jax.vmap(lambda index: environment.reward(environment.state(index))))
         return [Recent(environment, table, rewards) for _ in range(seeds)]
     return []
-
-
-def sampling_floor(p: np.ndarray, counts: np.ndarray, samples: int) -> float:
-    """Expected total L1 between a distribution and the shares of N samples from it.
-
-        sum_o E|n_o / N - p_o|,   E|n - N p| = 2 m C(N, m) p^m (1 - p)^(N - m + 1),
-        m = floor(N p) + 1  (De Moivre)
-
-    Args:
-      p: probabilities that differ.
-      counts: how many outcomes have each.
-      samples: N.
-    """
-    p, counts = np.asarray(p, float), np.asarray(counts, float)
-    m = np.floor(samples * p) + 1
-    log = np.log(2 * m) + gammaln(samples + 1) - gammaln(m + 1) - gammaln(samples - m + 1)
-    log = log + xlogy(m, p) + xlog1py(samples - m + 1, -p)
-    mean = np.where((p > 0) & (p < 1), np.exp(log), 0.0)
-    return float(counts @ mean / samples)
