@@ -43,13 +43,14 @@ def _train(argv: list[str], prog: str, model: type[Learning]) -> int:
         result = train(config, asked.out, resume=asked.resume)
     lines = []
     for seed, (l1, modes) in enumerate(zip(result.total_l1, result.modes_found, strict=True)):
+        name = f"seed {config.seed + seed}"
+        if config.seed + seed in result.diverged:
+            lines.append(f"{name}: diverged, its loss or parameters are not finite")
+            continue
         distance = "unknown" if l1 is None else f"{l1:.4f}"
         if l1 is None and (sampled := result.sampled_l1[seed]) is not None:
             distance = f"{sampled:.4f} of samples (of the target itself {result.sampled_floor:.4f})"
-        line = f"seed {config.seed + seed}: total L1 {distance}"
-        if config.seed + seed in result.diverged:
-            lines.append(f"seed {config.seed + seed}: diverged, its loss is no longer finite")
-            continue
+        line = f"{name}: total L1 {distance}"
         if result.modes_total:  # visited ones are counted where a mode's mass is not known
             how = "visited" if l1 is None else "found"
             line += f", modes {how} {modes}/{result.modes_total}"

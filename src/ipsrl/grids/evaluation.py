@@ -66,7 +66,7 @@ class Evaluator:
 
     def __call__(
         self,
-        policy: Any,
+        learned: Any,
         final_B: State,
         visited: jax.Array,
         cut: jax.Array,
@@ -78,6 +78,7 @@ class Evaluator:
         """The evaluation with this number, from 1 on.
 
         Args:
+          learned: all parameters, `policy` among them.
           final_B: outcomes of the last batch.
           visited: whether any trajectory ended in each mode.
           cut: see `Evaluation`.
@@ -85,9 +86,11 @@ class Evaluator:
           drawn: see `Evaluation`.
           last: whether no other follows.
         """
+        policy = learned.policy
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(learned)]).all()
         given = {
             "modes_visited": visited[:-1].sum(),
-            "loss": told[0],
+            "loss": jnp.where(finite, told[0], jnp.nan),
             "scaled_reward": told[1],
             "drawn": drawn,
             "cut": cut,

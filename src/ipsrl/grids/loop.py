@@ -7,7 +7,6 @@ fold_in(key(seed), i), so a resumed run needs no generator state.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -160,10 +159,8 @@ class Loop:
                 start, stop, iterate, (carry, nothing_yet)
             )
             number, last = start // config.eval_every + 1, stop == config.iterations
-            sound = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(carry.learned)]
-            told = told.at[0].set(jnp.where(jnp.stack(sound).all(), told[0], jnp.nan))
-            policy, so_far = carry.learned.policy, (carry.visited, carry.cut)
-            return carry, self.evaluator(policy, final_B, *so_far, told, drawn, number, last)
+            so_far = carry.visited, carry.cut
+            return carry, self.evaluator(carry.learned, final_B, *so_far, told, drawn, number, last)
 
         offsets = np.arange(0, config.checkpoint_every, config.eval_every)
         return jax.lax.scan(segment, carry, first + jnp.asarray(offsets))
@@ -238,20 +235,18 @@ class Loop:
         if carry.memory is not None:
             rows_B = explored_rows(config)
             back = carry.memory.trajectories(view, jax.random.fold_in(key, 1), int(rows_B.sum()))
-            # While nothing that earns was found, the policy draws all: b = pi.
-            empty, both = carry.memory.rewards_M.sum() == 0, joined(rows_B, rollout, back)
-            rollout = jax.tree.map(partial(jnp.where, empty), rollout, both)
+            rollout = joined(rows_B, rollout, back, carry.memory.is_empty)
             log_pi, pullback = view.evaluate(policy, rollout.steps)
             log_pb_B = view.log_backward(rollout.steps).sum(0)
             log_explorer_B = carry.memory.log_probs(view.ids(rollout.final_B), log_pb_B)
-            own_B = view.taken(log_pi, rollout.steps).sum(0)
-            log_explorer_B = jnp.where(empty, own_B, log_explorer_B)
         elif self.explorer is not None:
             others = self.explorer.log_probs(log_pi)
             log_explorer_B = view.taken(others, rollout.steps).sum(0)
         else:
             return log_pi, pullback, rollout, None
         log_pf_B = view.taken(log_pi, rollout.steps).sum(0)
+        if carry.memory is not None:  # of which an empty one leaves all to the policy: b = pi
+            log_explorer_B = jnp.where(carry.memory.is_empty, log_pf_B, log_explorer_B)
         share = config.explored / config.group_size
         return log_pi, pullback, rollout, importance(log_pf_B, log_explorer_B, share)
 
@@ -294,8 +289,7 @@ class Loop:
             scaled_B = self.method.rewards(group).reshape(-1)
             batch = batch._replace(scaled=jnp.average(scaled_B, weights=weights_B))
             if config.method == "ips-ppo":
-                # Of a batch that earns nothing the mean is 0, and all advantages are those of 0.
-                scaled_B = scaled_B / jnp.where(batch.scaled > 0, batch.scaled, 1.0)
+                scaled_B = scaled_B / jnp.where(batch.scaled > 0, batch.scaled, 1.0)  # not 0 / 0
                 batch = self._criticised(carry, batch, at_stop(batch.steps.live_TB, scaled_B))
                 advantages_TB = batch.signal
                 if self.method.scale != "none":
