@@ -253,6 +253,11 @@ def test_sampling_floor_against_draws(samples):
     assert abs(sampling_floor(p, samples) - scores.mean()) < SIGMAS * standard_error + 1e-12
 
 
+def test_sampling_floor_of_equal_outcomes_counted():
+    p, counts = np.array([0.3, 0.05, 0.1, 0.0]), np.array([1, 6, 4, 3])
+    assert_close(sampling_floor(p, 7, counts=counts), sampling_floor(np.repeat(p, counts), 7))
+
+
 def test_sampling_floor_against_the_binomial_sum():
     p = np.array([0.61, 0.29, 0.1])
     for samples in (1, 2, 10, 29):
@@ -277,6 +282,8 @@ def test_bad_sampling_floors_are_refused():
         sampling_floor([0.5, 0.5], 0)
     with pytest.raises(InvalidInput, match="p is not a distribution"):
         sampling_floor([0.5, 0.6], 5)
+    with pytest.raises(InvalidInput, match="p, times counts, is not a distribution"):
+        sampling_floor([0.5, 0.5], 5, counts=[1, 2])
 
 
 # Strange input.

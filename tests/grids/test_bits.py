@@ -31,6 +31,13 @@ def test_a_string_by_hand():
     assert int(strings.mode(written)) == 0
 
 
+def test_equal_targets_are_one():
+    """Of eight bits there are five blocks; 60 strings of fifteen blocks are all different."""
+    short = BitSequences(bits=8, word=4)
+    assert short.modes == len(np.unique(short.targets_MN, axis=0)) == 5
+    assert BitSequences().modes == 60
+
+
 @pytest.mark.parametrize(
     "options", [{"word": 7}, {"word": 0}, {"word": 11}, {"bits": 0}, {"bits": -8}, {"targets": 0}]
 )

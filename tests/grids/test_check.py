@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ipsrl.errors import InvalidInput
-from ipsrl.grids import Config, EnvConfig, check_environment, train
+from ipsrl.grids import Config, EnvConfig, Table, check_environment, train
 
 REWARDS = np.array([0.0, 1.0, 2.0, 1.0])
 
@@ -54,6 +54,10 @@ class Two:
         return on
 
 
+_PARTS = {name: one for name, one in vars(Two).items() if name not in ("states", "state")}
+Unnumbered = type("Unnumbered", (), _PARTS)
+
+
 def made(**faults):
     return type("Faulty", (Two,), faults)()
 
@@ -65,8 +69,16 @@ def raises(self):
 def test_what_keeps_the_laws_passes():
     # The horizon is a bound, and numbers of states may be of none.
     check_environment(made(modes=0, mode=lambda self, on: 0, horizon=1000, states=8))
-    parts = {name: one for name, one in vars(Two).items() if name not in ("states", "state")}
-    check_environment(type("Unnumbered", (), parts)())
+    check_environment(Unnumbered())
+
+
+def test_a_mode_counts_only_where_a_trajectory_may_stop():
+    environment = made(
+        legal=lambda self, on: jnp.append(switches(on) == 0, on == 3),
+        mode=lambda self, on: jnp.where(on == 3, 0, -1),
+    )
+    check_environment(environment)
+    assert Table(environment).modes.tolist() == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +122,10 @@ def test_what_keeps_the_laws_passes():
         ({"state": lambda self, i: i ^ 1}, "index gives 0 at the start, but state.0. is another"),
         # Found in the table of all states.
         ({"reward": lambda self, on: on * 0.0}, "earn from 0 to 0"),
+        (
+            {"reward_counts": lambda self: (np.array([0.0, 1.0, 2.0]), np.array([1, 2, 3]))},
+            "reward_counts gives rewards that sum to 8, but those of all outcomes sum to 4",
+        ),
     ],
 )
 def test_a_fault_is_named(faults, said):
@@ -129,7 +145,11 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("Two", "earns 0, which has no logarithm"), ("raises", "cannot be called: .* 'self'")],
+    [
+        ("Two", "reward gives 0.0 at the start, which has no logarithm"),
+        ("Unnumbered", "reward gives 0.0 at the start, which has no logarithm"),
+        ("raises", "cannot be called: .* 'self'"),
+    ],
 )
 def test_a_run_begins_with_the_check(name, said, tmp_path):
     config = EnvConfig(env=f"{__file__}:{name}", method="tb")

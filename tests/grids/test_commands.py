@@ -19,3 +19,11 @@ def test_an_existing_run_is_refused_and_untouched(finished, capsys):
     assert main(["train", "hypergrid", *TINY, "--out", str(finished)]) == 1
     assert f"--resume {finished}" in capsys.readouterr().err
     assert files(finished) == before
+
+
+def test_the_environment_may_follow_the_options(tmp_path, capsys):
+    missing = f"{tmp_path}/envs.py:make"
+    assert main(["train", "env", "--seeds", "1", missing, "--iterations", "5"]) == 2
+    assert "there is no file" in capsys.readouterr().err
+    assert main(["train", "env", "--seeds", "1"]) == 2
+    assert "no environment is given" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 
 from ipsrl.grids import Config
 from ipsrl.grids.critic import Critic, critic_update, generalised_advantages
-from ipsrl.grids.loop import Loop
+from ipsrl.grids.loop import Batch, Loop
 
 FLOAT32 = 1e-5  # sums of some ten float32 terms of order 1
 
@@ -70,6 +70,27 @@ def test_a_critic_learns_the_return_that_follows():
 
     values = learnt(critic, optimiser.init(critic))(cells[:, None])
     np.testing.assert_allclose(values[:3], [6, 5, 3], atol=0.05)  # Adam's steps are of size .01
+
+
+def test_a_batch_that_earns_nothing_teaches_finite_advantages():
+    """r / p^ is divided by its mean, which is 0."""
+    config = Config(
+        method="ips-ppo", dims=1, r0=0, r1=0, policy="tabular", hidden=4, batch=4, group_size=4
+    )
+    loop, nothing = Loop(config), jnp.zeros((), int)
+    carry = jax.tree.map(lambda leaf: leaf[0], loop.init(jnp.array([0])))
+
+    @jax.jit
+    def taught(carry):
+        log_pi, _, (steps, _) = loop.view.sample(carry.learned.policy, jax.random.key(0), 4)
+        batch = Batch(steps, loop.view.taken(log_pi, steps), None, None, nothing)
+        at_start = loop.view.starts(4)  # the modes alone earn
+        return loop._taught(carry, log_pi, None, batch, at_start, nothing)[0]
+
+    batch = taught(carry)
+    assert batch.scaled == 0
+    assert not batch.gains_TB.any()
+    assert np.isfinite(batch.signal).all()
 
 
 @pytest.mark.parametrize("method", ["ppo", "ips-ppo"])

@@ -4,42 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import SIGMAS
 from policies import log_probs_of
 
-from ipsrl import total_l1
+from ipsrl import sampling_floor, total_l1
 from ipsrl.grids import Config, HyperGrid, Table, train
 from ipsrl.grids import evaluation as module
-from ipsrl.grids.evaluation import Evaluator, Recent, recent_of, sampling_floor, total_reward
-from ipsrl.grids.policy import MLPPolicy
-from ipsrl.grids.rollout import WhereVisited
+from ipsrl.grids.evaluation import Evaluator, Recent, recent_of, total_reward
+from ipsrl.grids.policy import MLPPolicy, TabularPolicy
+from ipsrl.grids.rollout import Everywhere, WhereVisited
 from ipsrl.runs import Run
-
-
-@pytest.mark.parametrize("samples", [1, 7, 50])
-def test_the_floor_of_sampling_is_that_of_simulated_samples(samples):
-    """Twelve outcomes, three of which are never drawn."""
-    p, counts = np.array([0.3, 0.05, 0.1, 0.0]), np.array([1, 6, 4, 3])
-    each = np.repeat(p, counts)
-    drawn = np.random.default_rng(0).multinomial(samples, each, size=20_000)
-    distances = abs(drawn / samples - each).sum(-1)
-    error = distances.std() / len(drawn) ** 0.5 + 1e-12  # one sample has one distance per outcome
-    assert abs(sampling_floor(p, counts, samples) - distances.mean()) < SIGMAS * error
-
-
-def test_the_floor_of_sampling_by_hand():
-    """Two outcomes of 1/2: one sample is at distance 1; of two, half are at 0 and half at 1."""
-    for samples, floor in ((1, 1.0), (2, 0.5)):
-        assert sampling_floor(np.array([0.5]), np.array([2]), samples) == pytest.approx(floor)
-    assert sampling_floor(np.array([1.0]), np.array([1]), 3) == 0
-
-
-def test_the_floor_of_many_samples_is_that_of_normal_ones():
-    """E|n/N - p| is sqrt(2/pi) standard errors where N p is large: here, at least 90."""
-    rewards, counts = HyperGrid(3, 8).reward_counts()
-    p = rewards / (rewards @ counts)
-    normal = counts @ np.sqrt(2 / np.pi * p * (1 - p) / 100_000)
-    assert sampling_floor(p, counts, 100_000) == pytest.approx(normal, rel=2e-3)
 
 
 def test_the_distance_of_recent_samples_by_hand(monkeypatch):
@@ -54,8 +27,7 @@ def test_the_distance_of_recent_samples_by_hand(monkeypatch):
     recent.add(np.array([[0, -1], [0, 0], [-1, 1]]))
     l1, floor = recent.distance()
     assert l1 == pytest.approx(1, abs=1e-6)  # rewards in float32
-    p, counts = np.array([6 / 14, 1 / 14]), np.array([2, 2])
-    assert floor == pytest.approx(sampling_floor(p, counts, 4), rel=1e-5)
+    assert floor == pytest.approx(sampling_floor([6 / 14, 1 / 14, 1 / 14, 6 / 14], 4), rel=1e-5)
     recent.add(np.array([3, 3, -1]))
     assert recent.ids.tolist() == [0, 1, 3, 3]
     assert recent.distance()[0] == pytest.approx(0.5, abs=1e-6)
@@ -70,6 +42,22 @@ def test_a_grid_without_a_table_knows_the_sum_of_its_rewards():
         assert isinstance(recent, Recent)
         recent.add(np.arange(64))
     assert by_table.distance() == pytest.approx(by_counts.distance(), rel=1e-5)
+
+
+def test_a_mode_without_target_mass_is_not_found():
+    """Two modes of eight cells, and a third of none."""
+
+    class OneMore(HyperGrid):
+        modes = property(lambda _: 3)
+
+    grid = OneMore(1, 8)
+    config, table = Config(dims=1), Table(grid)
+    evaluator = Evaluator(config, grid, table, Everywhere(table))
+    others = ("modes_visited", "loss", "scaled_reward", "drawn", "cut", "rewards")
+    uniform = TabularPolicy(grid.states, grid.actions)
+    evaluation = jax.jit(evaluator._exact)(uniform, dict.fromkeys(others, jnp.zeros(())))
+    # The nearer has 1/4 of all trajectories, and the other 1/128; the target of each is 13/34.
+    assert evaluation.modes_found == 1
 
 
 def test_the_distance_by_importance_is_near_the_exact_one():

@@ -136,6 +136,21 @@ def test_a_batch_is_drawn_by_both_and_weighted(two_by_two, options, kind):
     np.testing.assert_allclose(weights, w[drawn], rtol=1e-5)  # exponentials of float32 sums
 
 
+def test_while_the_memory_is_empty_the_policy_draws_all(two_by_two):
+    config = config_of(two_by_two, explore="replay", memory=3, batch=8)
+    loop, policy = Loop(config), policy_of("tabular", two_by_two.grid)
+    learned = Learned(policy, jnp.zeros(()), None, None)
+    memory = Memory.empty(3, jnp.zeros(8, jnp.int32))
+    carry = Carry(learned, learned, policy, (), memory, jnp.zeros(1, bool), jnp.zeros((), bool))
+
+    def draw(key):
+        return loop._draw(carry, key)[2:], loop.view.sample(policy, key, 8)[2]
+
+    (rollout, weights), own = jax.jit(draw)(jax.random.key(3))
+    jax.tree.map(np.testing.assert_array_equal, rollout, own)
+    np.testing.assert_allclose(weights, 1, rtol=1e-5)  # exponentials of float32 sums
+
+
 def assert_drawn(drawn, p):
     """Pearson's statistic has mean K - 1 and variance 2 (K - 1): five deviations, fixed seed."""
     expected = len(drawn) * p

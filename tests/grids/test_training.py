@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ipsrl import METHODS, floor_l1, total_l1
-from ipsrl.errors import ConfigError
+from ipsrl.errors import ConfigError, RunError
 from ipsrl.grids import Config, HyperGrid, train
+from ipsrl.grids.config import EnvConfig, Learning
+from ipsrl.grids.evaluation import Evaluation
 from ipsrl.grids.loop import Loop
+from ipsrl.grids.training import _check_diverged, _warn
 from ipsrl.runs import Run
 
 
@@ -121,11 +124,80 @@ def test_methods_other_than_group_ips_have_no_floor(tmp_path):
     assert train(Config(estimator="exact", **options)).floor_l1 is None
 
 
+class Overflowing(Learning):
+    """The modes pay 8e37, which over a share of 1/8 is more than float32 can hold."""
+
+    title = property(lambda _: "a grid that overflows")
+
+    def environment(self):
+        return HyperGrid(2, 8, r2=8e37)
+
+
+def test_a_seed_that_diverged_is_named_and_has_no_distance(tmp_path, capsys):
+    """Seven in a hundred trajectories end in a mode, so among 16 some seeds have one."""
+    config = Overflowing(
+        policy="tabular", batch=8, group_size=8, seeds=5, iterations=2, eval_every=1,
+        checkpoint_every=1,
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    assert 0 < len(result.diverged) < 5, "the test needs both"
+    said, run = capsys.readouterr().err, Run.open(tmp_path / "run")
+    for seed, last in enumerate(run.metrics()[-5:]):
+        lost = seed in result.diverged
+        assert (result.total_l1[seed] is None) == (result.sampled_l1[seed] is None) == lost
+        assert (f"seed {seed} has diverged by iteration" in said) == lost
+        assert (last["loss"] is None) == (last["expected_reward"] is None) == lost
+    assert "NaN" not in run.metrics_path.read_text()
+
+
+def test_a_run_ends_with_an_error_when_all_seeds_have_diverged():
+    """Of two evaluations the first loses seed 7, and the second seed 8."""
+    config, ends = Config(method="tb", seed=7, seeds=2, lr=0.5), np.array([10, 20])
+    lost = np.array([[True, True], [False, True]])
+    with pytest.raises(RunError, match=r"all seeds .* by iteration 20: .*below 0.5.* all above 0"):
+        _check_diverged(config, lost, np.array([True, False]), ends)
+    earlier = _check_diverged(config, lost[:, :1], np.array([True, False]), ends)
+    assert earlier.tolist() == [True, False]
+
+
+ENVIRONMENT = """
+from ipsrl.grids import HyperGrid
+
+
+def make():
+    return HyperGrid(1, 3)
+"""
+
+
+def test_a_run_goes_on_in_the_environment_that_it_began_in(tmp_path):
+    file = tmp_path / "envs.py"
+    file.write_text(ENVIRONMENT)
+    config = EnvConfig(env=f"{file}:make", policy="tabular", batch=4, group_size=4, seeds=1)
+    with Run.create(tmp_path / "run", config, config.inputs()) as run:
+        run.checkpoint(500, {"carry.0": np.zeros((1, 2))})
+    file.write_text(ENVIRONMENT.replace("3", "4"))
+    with pytest.raises(RunError, match=r"other files .*envs\.py:make: \w{16}, now \w{16}"):
+        train(config, tmp_path / "run", resume=True)
+    file.write_text(ENVIRONMENT)  # what it imports may have changed
+    with pytest.raises(RunError, match="parameters of other shapes"):
+        train(config, tmp_path / "run", resume=True)
+
+
 def test_a_small_group_is_warned_of(capsys):
     train(Config(hidden=4, iterations=1, batch=16, group_size=16, eps=0.05, seeds=1))
     warnings = capsys.readouterr().err
     assert "eps = 0.05 has no effect" in warnings
     assert "G - 1 = 15" in warnings
+
+
+@pytest.mark.parametrize(("above", "warned"), [(None, True), (0.1, False)])
+def test_what_is_not_right_is_not_warned_of(above, warned, capsys):
+    config = Config(group_size=4, batch=4, seeds=1, eval_every=1, success_above=above)
+    chunk = Evaluation(*[None] * len(Evaluation._fields))._replace(
+        drawn=np.array([[[[0, 1, 1, 2]]]]), rewards=np.array([[[2.0, 2.0, 2.0, 0.1]]])
+    )
+    _warn(config, chunk, 1)
+    assert ("Rewards differ by a factor of 20" in capsys.readouterr().err) == warned
 
 
 def test_the_bar_of_a_terminal_says_that_it_compiles(tmp_path):

@@ -28,7 +28,7 @@ def finished(directory, dims=2, side=3, floor=0.1, l1=TOTAL_L1):
             for seed, value in enumerate(l1)
         )
     arrays = {}
-    if None not in l1:
+    if any(l1):
         arrays["target"] = distributions(dims, side, 1)[0]
         arrays["terminal"] = distributions(dims, side, len(l1))
     run.finish({"total_l1": l1, "floor_l1": floor}, arrays)
@@ -51,6 +51,11 @@ def test_panels_are_the_target_and_the_median_seed_of_each_run(tmp_path):
     np.testing.assert_array_equal(target, arrays["target"].reshape(3, 3).T)
     np.testing.assert_array_equal(ours, arrays["terminal"][2].reshape(3, 3).T)
     assert panels(figure)[0].images[0].origin == "lower"
+
+
+def test_the_median_seed_is_among_those_that_did_not_diverge(tmp_path):
+    figure = terminal_distributions({"ours": finished(tmp_path / "run", l1=[0.9, None, 0.2])})
+    assert [axis.get_title() for axis in panels(figure)] == ["target", "ours\ntotal L1 0.900"]
 
 
 def test_panels_share_one_scale(tmp_path):

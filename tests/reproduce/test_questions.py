@@ -16,6 +16,8 @@ KEYS = {
         "": None,
         "San Marino": "San Marino",
         "ANDORRA LA VELLA": "Andorra la Vella",
+        "PAR\u0130S or LI\u017fBON": None,
+        "Rom\u00e9o": None,
     },
     "states": {
         "West Virginia": "West Virginia",

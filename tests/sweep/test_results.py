@@ -7,12 +7,17 @@ import pytest
 from rich.table import Table
 
 from ipsrl.sweep.picture import picture
-from ipsrl.sweep.results import _measured, interval, print_rows, show
+from ipsrl.sweep.results import _measured, interval, print_rows, show, shown
 
 
 def test_an_interval_is_median_and_range():
     # Sorted: 1, 2, 4, 10; the median is half-way between 2 and 4.
     assert interval([10, 1, 4, 2]) == {"median": 3, "low": 1, "high": 10}
+
+
+def test_an_interval_is_shown_by_median_and_range():
+    assert shown({"median": 2.0, "low": 1.0, "high": 3.25}, ".1f") == "2.0 [1.0, 3.2]"
+    assert shown(None) == ""
 
 
 def test_a_wide_table_is_not_cut_in_a_pipe(capsys):

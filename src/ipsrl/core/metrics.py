@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -206,7 +207,7 @@ def oracle_burden(rewards: Array, ids: Array, *, threshold: float, count: int = 
     return int(hits[int(count) - 1]) + 1 if len(hits) >= count else None
 
 
-def sampling_floor(p: Array, samples: int) -> float:
+def sampling_floor(p: Array, samples: int, *, counts: Array | None = None) -> float:
     """Total L1 that a *perfect* sampler of p scores when measured with N samples.
 
         E sum_o |n_o / N - p_o|,   n_o ~ Binomial(N, p_o)
@@ -217,26 +218,35 @@ def sampling_floor(p: Array, samples: int) -> float:
     Args:
       p: a distribution [K].
       samples: N >= 1.
+      counts: how many outcomes have each p [K]; None for one.
     Returns:
       the expected total L1.
     Raises:
       InvalidInput: for N < 1, or values that are not a distribution.
     """
     p = to_numpy(p, float)
-    if not is_count(samples) or p.ndim != 1:
+    times = np.ones_like(p) if counts is None else to_numpy(counts, float)
+    if not is_count(samples) or p.ndim != 1 or times.shape != p.shape:
         raise InvalidInput(
-            f"sampling_floor got {samples} samples of a distribution of shape {p.shape}. "
-            "Pass a whole number of samples, at least 1, and one distribution [K]."
+            f"sampling_floor got {samples} samples of a distribution of shape {p.shape}, with "
+            f"counts of shape {times.shape}. Pass a whole number of samples, at least 1, and one "
+            "distribution [K], with as many counts."
         )
-    check_distribution("p", p)
-    samples = int(samples)
-    inner = p[(p > 0) & (p < 1)]
-    m = np.floor(samples * inner) + 1
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, samples + 2)))])
-    mi = np.minimum(m, samples).astype(int)  # N p = N - small rounds to m = N + 1 at most
-    log_choose = log_factorial[samples] - log_factorial[mi] - log_factorial[samples - mi]
-    log_term = log_choose + mi * np.log(inner) + (samples - mi + 1) * np.log1p(-inner)
-    return float(np.sum(2 * mi * np.exp(log_term)) / samples)
+    check_distribution("p" if counts is None else "p, times counts,", p * times)
+    samples, inside = int(samples), (p > 0) & (p < 1)
+    p, times = p[inside], times[inside]
+    m = np.floor(samples * p).astype(int) + 1
+    m = np.minimum(m, samples)  # N p = N - small rounds to m = N + 1 at most
+    log_factorial = _log_factorials(samples)
+    log_choose = log_factorial[samples] - log_factorial[m] - log_factorial[samples - m]
+    log_term = log_choose + m * np.log(p) + (samples - m + 1) * np.log1p(-p)
+    return float(times @ (2 * m * np.exp(log_term)) / samples)
+
+
+@lru_cache(maxsize=1)  # seeds are measured one after another
+def _log_factorials(largest: int) -> np.ndarray:
+    """log n! of n from 0 on."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, largest + 1)))])
 
 
 def _check_outcomes(p: Array, q: Array) -> None:

@@ -28,15 +28,15 @@ class BitSequences:
 
         R(x) = exp(-beta min_{y in M} d(x, y)),   d: bits that differ
 
-    M are 60 strings, each of n / 8 blocks drawn from five; a string within n / 4 bits of one has
-    found it.  A string is written in one way, so P_B = 1.  Source: Malkin et al. (2201.13259); this
-    beta and this way of drawing M are those of torchgfn.
+    M are 60 strings, each of n / 8 blocks drawn from five, and equal ones count once; a string
+    within n / 4 bits of one has found it.  A string is written in one way, so P_B = 1.  Source:
+    Malkin et al. (2201.13259); this beta and this way of drawing M are those of torchgfn.
 
     Attributes:
       bits: n, a multiple of 8 and of `word`.
       word: k bits, from 1 to 10.
       beta: of the reward; beyond 80 / n a far string's is too small for float32.
-      targets: size of M.
+      targets: strings drawn for M.
       seed: of M.
     """
 
@@ -60,7 +60,7 @@ class BitSequences:
 
     @property
     def modes(self) -> int:
-        return self.targets
+        return len(self.targets_MN)
 
     @property
     def words(self) -> int:
@@ -92,7 +92,8 @@ class BitSequences:
         chosen = np.random.default_rng(self.seed).integers(
             len(blocks), size=(self.targets, self.bits // 8)
         )
-        return blocks[chosen].reshape(self.targets, self.bits)
+        _, first = np.unique(chosen, axis=0, return_index=True)
+        return blocks[chosen[np.sort(first)]].reshape(-1, self.bits)
 
     def start(self) -> Written:
         return Written(jnp.full(self.words, 2**self.word, jnp.int32), jnp.zeros((), jnp.int32))
@@ -127,7 +128,7 @@ class BitSequences:
 
     def mode(self, state: Written):
         distances = self.distances(state)
-        return jnp.where(distances.min() <= self.bits // 4, distances.argmin(), self.targets)
+        return jnp.where(distances.min() <= self.bits // 4, distances.argmin(), self.modes)
 
     def state(self, index: Any) -> Written:
         """The string with this number: shorter ones first, 0 is the empty one."""

@@ -15,7 +15,8 @@ def check_environment(environment: object) -> None:
     differ where states do; `legal_back` and `step_back` undo the last step, and whatever they undo
     leads forward again; a reward is finite and not negative, and a mode has its number; `index` and
     `state` are inverse; and the trajectory stops within the horizon.  All states of an `Enumerable`
-    of at most 2^20 are then tested for circles, for the horizon, and for a reward above 0.
+    of at most 2^20 are then tested for circles, for the horizon, for a reward above 0, and for the
+    sum of `reward_counts`.
 
     It takes about a second, and `ipsrl train env` does it before it trains.
 

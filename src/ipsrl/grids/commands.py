@@ -21,7 +21,8 @@ def train_env(argv: list[str]) -> int:
     from ipsrl.grids.config import EnvConfig
 
     given = {word.partition("=")[0] for word in argv} & {"--config", "--resume", "-h", "--help"}
-    if not given and (not argv or argv[0].startswith("-")):
+    named = any(":" in word for word in argv) or (argv and not argv[0].startswith("-"))
+    if not given and not named:
         raise ConfigError(
             "no environment is given. Name the function that makes it: "
             "ipsrl train env my_env.py:make (docs/extending.md has one)."
@@ -42,15 +43,19 @@ def _train(argv: list[str], prog: str, model: type[Learning]) -> int:
         result = train(config, asked.out, resume=asked.resume)
     lines = []
     for seed, (l1, modes) in enumerate(zip(result.total_l1, result.modes_found, strict=True)):
+        name = f"seed {config.seed + seed}"
+        if config.seed + seed in result.diverged:
+            lines.append(f"{name}: diverged, its loss or parameters are not finite")
+            continue
         distance = "unknown" if l1 is None else f"{l1:.4f}"
         if l1 is None and (sampled := result.sampled_l1[seed]) is not None:
             distance = f"{sampled:.4f} of samples (of the target itself {result.sampled_floor:.4f})"
-        line = f"seed {config.seed + seed}: total L1 {distance}"
+        line = f"{name}: total L1 {distance}"
         if result.modes_total:  # visited ones are counted where a mode's mass is not known
             how = "visited" if l1 is None else "found"
             line += f", modes {how} {modes}/{result.modes_total}"
         lines.append(line)
-    if result.total_l1[0] is None and result.sampled_l1[0] is None:
+    if all(l1 is None for l1 in result.total_l1 + result.sampled_l1):
         lines.append(
             "total L1 needs `states`, `state` and `index` of the environment, and `reward_counts` "
             "above 2^20 states (docs/extending.md)"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import PurePath
+from hashlib import sha256
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
@@ -168,6 +169,10 @@ class Learning(
     def title(self) -> str:
         """The name of the environment in progress messages."""
 
+    def inputs(self) -> dict[str, str]:
+        """Digests of the files on which the environment depends, by their names here."""
+        return {}
+
     @property
     def explored(self) -> int:
         """Number of trajectories of a group that the policy does not draw."""
@@ -287,10 +292,16 @@ class EnvConfig(Learning):
     def run_name(self) -> str:
         return self.title
 
+    def inputs(self) -> dict[str, str]:
+        from ipsrl.functions import source_file
+
+        file = Path(source_file(self.env))
+        return {self.env: sha256(file.read_bytes()).hexdigest()[:16]} if file.is_file() else {}
+
     def environment(self) -> Environment:
         from ipsrl.functions import call, check_takes, load_function
         from ipsrl.grids.laws import checked
 
         make = load_function(self.env)
         check_takes(make, ())
-        return checked(call(make), self.env)
+        return checked(call(make), self.env, positive=self.needs_log)

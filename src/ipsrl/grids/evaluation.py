@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln, xlog1py, xlogy
 
-from ipsrl.core.metrics import coverage, effective_outcomes, total_l1
+from ipsrl.core.metrics import effective_outcomes, sampling_floor, total_l1
 from ipsrl.core.probability import group_frequency
 from ipsrl.errors import InvalidInput
 from ipsrl.grids.config import Learning
@@ -38,7 +37,7 @@ class Evaluation(NamedTuple):
     modes_visited: jax.Array  # by any trajectory so far
     effective_outcomes: jax.Array
     expected_reward: jax.Array
-    loss: jax.Array
+    loss: jax.Array  # NaN also if a parameter is not finite after it
     scaled_reward: jax.Array  # mean of the last batch, if the method changes rewards
     drawn: jax.Array  # ids of outcomes since the last evaluation; -1 for an explorer's
     rewards: jax.Array  # of the last batch
@@ -67,7 +66,7 @@ class Evaluator:
 
     def __call__(
         self,
-        policy: Any,
+        learned: Any,
         final_B: State,
         visited: jax.Array,
         cut: jax.Array,
@@ -79,6 +78,7 @@ class Evaluator:
         """The evaluation with this number, from 1 on.
 
         Args:
+          learned: all parameters, `policy` among them.
           final_B: outcomes of the last batch.
           visited: whether any trajectory ended in each mode.
           cut: see `Evaluation`.
@@ -86,9 +86,11 @@ class Evaluator:
           drawn: see `Evaluation`.
           last: whether no other follows.
         """
+        policy = learned.policy
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(learned)]).all()
         given = {
             "modes_visited": visited[:-1].sum(),
-            "loss": told[0],
+            "loss": jnp.where(finite, told[0], jnp.nan),
             "scaled_reward": told[1],
             "drawn": drawn,
             "cut": cut,
@@ -122,7 +124,7 @@ class Evaluator:
         mass = jnp.zeros(modes + 1).at[jnp.asarray(table.modes)].add(p_S)[:-1]
         wanted = np.bincount(table.modes, table.target, minlength=modes + 1)[:-1]
         wanted = jnp.asarray(wanted, jnp.float32)
-        found = jnp.round(coverage(mass, wanted) * modes) if modes else jnp.zeros(())
+        found = ((wanted > 0) & (mass >= 0.1 * wanted)).sum().astype(mass.dtype)
         return Evaluation(
             total_l1=total_l1(p_S, target_S),
             importance_l1=jnp.asarray(jnp.nan),
@@ -181,19 +183,29 @@ def total_reward(
     Args:
       positive: whether every outcome must earn something.
     Raises:
-      InvalidInput: for rewards that define no target, or are 0 where they may not be.
+      InvalidInput: for rewards that define no target, or are 0 where they may not be; for
+        `reward_counts` that a table contradicts.
     """
+    by_counts = None
+    if isinstance(environment, Summed):
+        levels, counts = (np.asarray(part, float) for part in environment.reward_counts())
+        by_counts, levels = float(levels @ counts), levels[counts > 0]
     if table is not None:
         rewards, total = table.rewards[table.outcomes], table.rewards.sum()
-    elif isinstance(environment, Summed):
-        rewards, counts = environment.reward_counts()
-        rewards, total = np.asarray(rewards)[np.asarray(counts) > 0], rewards @ counts
+    elif by_counts is not None:
+        rewards, total = levels, by_counts
     else:
         return None
     if not (np.isfinite(rewards) & (rewards >= 0)).all() or not total > 0:
         raise InvalidInput(
             f"the outcomes that can be reached earn from {min(rewards):g} to {max(rewards):g}. "
             "The target is R / sum R, so let rewards be finite and at least 0, and one above 0."
+        )
+    # 1e-4: a table has rewards in float32.
+    if by_counts is not None and not math.isclose(by_counts, total, rel_tol=1e-4):
+        raise InvalidInput(
+            f"reward_counts gives rewards that sum to {by_counts:g}, but those of all "
+            f"outcomes sum to {total:g}. Return each reward, and how many outcomes have it."
         )
     if positive and (rewards == 0).any():
         raise InvalidInput(
@@ -219,8 +231,8 @@ class Recent:
         if table is not None:
             rewards, counts = np.unique(table.rewards, return_counts=True)
         else:
-            rewards, counts = environment.reward_counts()  # type: ignore[attr-defined]
-        self.levels = rewards / self.total, np.asarray(counts, float)
+            rewards, counts = map(np.asarray, environment.reward_counts())  # type: ignore[attr-defined]
+        self.p, self.counts = rewards / self.total, counts
         self._rewards_of = rewards_of
         self.ids = np.zeros(0, np.int32)
 
@@ -237,7 +249,7 @@ class Recent:
         padded[: len(found)] = found
         target = np.asarray(self._rewards_of(padded), float)[: len(found)] / self.total
         l1 = abs(counts / size - target).sum() + 1 - target.sum()
-        return float(l1), sampling_floor(*self.levels, size)
+        return float(l1), sampling_floor(self.p, size, counts=self.counts)
 
 
 def recent_of(environment: Environment, table: Table | None, seeds: int) -> list[Recent]:
@@ -246,22 +258,3 @@ def recent_of(environment: Environment, table: Table | None, seeds: int) -> list
         rewards = jax.jit(jax.vmap(lambda index: environment.reward(environment.state(index))))
         return [Recent(environment, table, rewards) for _ in range(seeds)]
     return []
-
-
-def sampling_floor(p: np.ndarray, counts: np.ndarray, samples: int) -> float:
-    """Expected total L1 between a distribution and the shares of N samples from it.
-
-        sum_o E|n_o / N - p_o|,   E|n - N p| = 2 m C(N, m) p^m (1 - p)^(N - m + 1),
-        m = floor(N p) + 1  (De Moivre)
-
-    Args:
-      p: probabilities that differ.
-      counts: how many outcomes have each.
-      samples: N.
-    """
-    p, counts = np.asarray(p, float), np.asarray(counts, float)
-    m = np.floor(samples * p) + 1
-    log = np.log(2 * m) + gammaln(samples + 1) - gammaln(m + 1) - gammaln(samples - m + 1)
-    log = log + xlogy(m, p) + xlog1py(samples - m + 1, -p)
-    mean = np.where((p > 0) & (p < 1), np.exp(log), 0.0)
-    return float(counts @ mean / samples)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from ipsrl.grids.config import Learning
 from ipsrl.grids.environment import State
@@ -87,6 +87,11 @@ class Memory(NamedTuple):
         states = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), like)
         return cls(states, jnp.full(size, -1, jnp.int32), jnp.zeros(size))
 
+    @property
+    def is_empty(self) -> Bool[Array, ""]:
+        """True while nothing that earns was found: there is no b."""
+        return ~(self.rewards_M > 0).any()
+
     def with_found(self, final_B: State, ids_B: Array, rewards_B: Array) -> Memory:
         """The memory after these outcomes."""
         earlier = jnp.tril(ids_B[:, None] == ids_B, -1).any(-1)
@@ -115,11 +120,16 @@ class Memory(NamedTuple):
         return jnp.log(remembered / self.rewards_M.sum()) + log_pb_B
 
 
-def joined(rows_B: np.ndarray, ours: Rollout, theirs: Steps) -> Rollout:
-    """A batch in which the chosen rows are replaced by other trajectories, one for each row."""
+def joined(rows_B: np.ndarray, ours: Rollout, theirs: Steps, ours_only: Array) -> Rollout:
+    """A batch in which the chosen rows are replaced by other trajectories, one for each row.
+
+    Args:
+      ours_only: True to leave the batch as it is.
+    """
+    rows = np.flatnonzero(rows_B)
 
     def chosen(a: Any, b: Any) -> Any:
-        return a.at[:, np.flatnonzero(rows_B)].set(b.astype(a.dtype))
+        return a.at[:, rows].set(jnp.where(ours_only, a[:, rows], b.astype(a.dtype)))
 
     steps = jax.tree.map(chosen, ours.steps, theirs)
     stopped_B = steps.live_TB.sum(0) - 1

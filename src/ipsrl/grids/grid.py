@@ -120,7 +120,9 @@ class Grid(ABC):
         return state + jnp.asarray(self.strides)[action]
 
     def legal_back(self, state):
-        return self.observe(state) > 0
+        x = self.observe(state)
+        parents = x - jnp.eye(self.dims, dtype=x.dtype)  # a row for each move
+        return (x > 0) & jnp.diagonal(self.legal_at(parents, jnp))
 
     def step_back(self, state, action):
         return state - jnp.asarray(self.strides)[action]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ipsrl.grids.grid import Grid
@@ -124,12 +123,6 @@ class DeceptiveGrid(HyperGrid):
         inside = (coordinates < self.side - 1).all(-1, keepdims=True)
         moves = xp.ones_like(coordinates, dtype=bool) & inside
         return xp.concatenate([moves, xp.ones_like(inside)], axis=-1)
-
-    def legal_back(self, state: Any) -> Any:
-        """Moves that led here from cells that can be left."""
-        x = self.observe(state)
-        others = jnp.where(jnp.eye(self.dims, dtype=bool), -1, x)  # a row for each move
-        return (x > 0) & (others < self.side - 1).all(-1)
 
     def reward_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """The different rewards, and the number of reachable cells with each."""

@@ -28,12 +28,13 @@ _brief = Repr()
 _brief.maxlist = 20
 
 
-def checked(environment: object, name: str) -> Environment:
+def checked(environment: object, name: str, *, positive: bool = False) -> Environment:
     """Return the environment if random trajectories keep its laws; all states are not visited.
 
     Args:
       environment: of the user.
       name: what errors call it.
+      positive: whether every outcome must earn something.
     Raises:
       InvalidInput: as `check_environment`.
     """
@@ -41,7 +42,7 @@ def checked(environment: object, name: str) -> Environment:
         kept = _complete(environment)
         start = _start(kept)
         _check_forms(kept, start)
-        _check_walks(kept, start)
+        _check_walks(kept, start, positive)
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error}") from error.__cause__
     return kept
@@ -153,7 +154,7 @@ def _form(state: State) -> str:
 # --- trajectories ---------------------------------------------------------------------------------
 
 
-def _check_walks(environment: Environment, start: State) -> None:
+def _check_walks(environment: Environment, start: State, positive: bool) -> None:
     """The laws in every state of random trajectories."""
     rng, walks = np.random.default_rng(0), _Walks()
     actions, stop = environment.actions, environment.actions - 1
@@ -171,6 +172,8 @@ def _check_walks(environment: Environment, start: State) -> None:
         draws[: WALKS // 2, 0, stop] = 0  # the smallest: these stop where nothing else is legal
         *found, after = look(state, before, action_N, time, draws)
         facts, seen_N, chosen_N = jax.tree.map(np.asarray, found)
+        if not positive:
+            del facts["log"]
         states = {n: row.tobytes() for n, row in enumerate(_rows(state)) if live_N[n]}
         walks.check_circles(states)
         walks.check_laws(facts, live_N, environment)
@@ -234,6 +237,8 @@ _LAWS = {
     "forth": "legal_back allows the move {0} {at}, but where step_back leads, that move is not "
     "legal, or leads elsewhere. Allow only what may have led to a state.",
     "reward": "reward gives {0} {at}. Return a finite number of at least 0.",
+    "log": "reward gives {0} {at}, which has no logarithm; tb, ppo and transform log need one. Let "
+    "every outcome earn something, or use another method.",
     "mode": "mode gives {0} {at}, but modes is {its.modes}. Return an integer from 0 to one less "
     "than that, or modes itself outside all modes.",
     "index": "index gives {0} {at}, but states is {its.states}. Return an integer from 0 to one "
@@ -272,6 +277,7 @@ def _laws(
         "step_back": (~later | _same(undone, before), action),
         "forth": (~back.any() | forth, move),
         "reward": (~legal[-1] | (jnp.isfinite(reward) & (reward >= 0)), reward),
+        "log": (~legal[-1] | (reward > 0), reward),
         "mode": (~legal[-1] | ((mode >= 0) & (mode <= environment.modes)), mode),
     }
     if numbered(environment):

@@ -159,8 +159,8 @@ class Loop:
                 start, stop, iterate, (carry, nothing_yet)
             )
             number, last = start // config.eval_every + 1, stop == config.iterations
-            policy, so_far = carry.learned.policy, (carry.visited, carry.cut)
-            return carry, self.evaluator(policy, final_B, *so_far, told, drawn, number, last)
+            so_far = carry.visited, carry.cut
+            return carry, self.evaluator(carry.learned, final_B, *so_far, told, drawn, number, last)
 
         offsets = np.arange(0, config.checkpoint_every, config.eval_every)
         return jax.lax.scan(segment, carry, first + jnp.asarray(offsets))
@@ -235,7 +235,7 @@ class Loop:
         if carry.memory is not None:
             rows_B = explored_rows(config)
             back = carry.memory.trajectories(view, jax.random.fold_in(key, 1), int(rows_B.sum()))
-            rollout = joined(rows_B, rollout, back)
+            rollout = joined(rows_B, rollout, back, carry.memory.is_empty)
             log_pi, pullback = view.evaluate(policy, rollout.steps)
             log_pb_B = view.log_backward(rollout.steps).sum(0)
             log_explorer_B = carry.memory.log_probs(view.ids(rollout.final_B), log_pb_B)
@@ -245,6 +245,8 @@ class Loop:
         else:
             return log_pi, pullback, rollout, None
         log_pf_B = view.taken(log_pi, rollout.steps).sum(0)
+        if carry.memory is not None:  # of which an empty one leaves all to the policy: b = pi
+            log_explorer_B = jnp.where(carry.memory.is_empty, log_pf_B, log_explorer_B)
         share = config.explored / config.group_size
         return log_pi, pullback, rollout, importance(log_pf_B, log_explorer_B, share)
 
@@ -287,7 +289,7 @@ class Loop:
             scaled_B = self.method.rewards(group).reshape(-1)
             batch = batch._replace(scaled=jnp.average(scaled_B, weights=weights_B))
             if config.method == "ips-ppo":
-                scaled_B = scaled_B / batch.scaled
+                scaled_B = scaled_B / jnp.where(batch.scaled > 0, batch.scaled, 1.0)  # not 0 / 0
                 batch = self._criticised(carry, batch, at_stop(batch.steps.live_TB, scaled_B))
                 advantages_TB = batch.signal
                 if self.method.scale != "none":

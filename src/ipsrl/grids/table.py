@@ -28,7 +28,7 @@ class Table:
       reachable: whether a trajectory can come there [S].
       outcomes: whether one can stop there [S].
       rewards: R [S]; 0 where none can stop.
-      modes: number of the mode [S].
+      modes: number of the mode [S]; that of none where none can stop.
     """
 
     def __init__(self, environment: Enumerable) -> None:
@@ -48,7 +48,7 @@ class Table:
 
         found = jax.jit(jax.vmap(answers))(jnp.arange(self.states))
         found = map(np.asarray, found)
-        self.legal, after, self.observations, rewards, self.modes, numbers = found
+        self.legal, after, self.observations, rewards, modes, numbers = found
         self.after = np.where(self.legal, after, np.arange(self.states)[:, None])
         self._trace()
         reached = (self.levels < self.states).nonzero()
@@ -62,6 +62,7 @@ class Table:
             )
         self.outcomes = self.reachable & self.legal[:, -1]
         self.rewards = np.where(self.outcomes, rewards, 0).astype(float)
+        self.modes = np.where(self.outcomes, modes, environment.modes)
 
     def _trace(self) -> None:
         """Levels, parents and moves from the start; a state's level is the longest way to it."""

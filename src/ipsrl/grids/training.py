@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipsrl.core.check import GroupCheck, check_groups
+from ipsrl.core.check import check_groups
 from ipsrl.core.floor import floor_l1
 from ipsrl.core.methods import IPS, changes_rewards
-from ipsrl.errors import InvalidInput, MissingExtra
+from ipsrl.core.outcomes import NO_OUTCOME
+from ipsrl.errors import InvalidInput, MissingExtra, RunError
 from ipsrl.grids.config import Learning
 
 if TYPE_CHECKING:
-    from ipsrl.grids.evaluation import Recent
-    from ipsrl.grids.loop import Loop
+    from ipsrl.grids.evaluation import Evaluation, Recent
+    from ipsrl.grids.loop import Carry, Loop
     from ipsrl.runs import Run
 
 THRESHOLDS = (0.3, 0.15, 0.05)
@@ -43,6 +44,7 @@ class Result:
         so behind it; None where the sum of all rewards is not known.
       sampled_floor: its expectation for as many samples of the target itself.
       floor_l1: closed-form floor of group-frequency IPS at this G and eps; None for other methods.
+      diverged: seeds whose loss or parameters are not finite at the end.
     """
 
     total_l1: list[float | None]
@@ -55,6 +57,7 @@ class Result:
     sampled_l1: list[float | None]
     sampled_floor: float | None
     floor_l1: float | None
+    diverged: list[int] = field(default_factory=list)
 
 
 def train(config: Learning, out: Path | None = None, *, resume: bool = False) -> Result:
@@ -68,7 +71,8 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
       the result, also written to `out`/result.json.
     Raises:
       MissingExtra: without the libraries of `ipsrl[grids]`.
-      RunError: if `out` holds a run and `resume` is False, or the other way round.
+      RunError: if `out` holds a run and `resume` is False, or the other way round; if the
+        environment of a run that goes on is another; if every seed has diverged.
     """
     try:
         import ipsrl.grids.loop  # noqa: F401
@@ -78,12 +82,11 @@ def train(config: Learning, out: Path | None = None, *, resume: bool = False) ->
 
     if out is None:
         return _train(config, None, resume)
-    with Run.resume(out, config) if resume else Run.create(out, config) as run:
+    with (Run.resume if resume else Run.create)(out, config, config.inputs()) as run:
         return Result(**run.result()) if run.finished else _train(config, run, resume)
 
 
 def _train(config: Learning, run: Run | None, resume: bool) -> Result:
-    import jax
     import jax.numpy as jnp
 
     from ipsrl.grids.evaluation import recent_of
@@ -96,18 +99,18 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
     restored = run.restore() if run is not None and resume else None
     done = 0 if restored is None else restored[0]
     # What the result needs of the evaluations; -1 stands for "not reached".
-    summary = {"trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1)}
+    summary = {
+        "trajectories_to": np.full((len(THRESHOLDS), config.seeds), -1),
+        "diverged": np.zeros(config.seeds, bool),
+    }
 
     with progress(f"{config.method} {config.title}", config.iterations) as advance:
         advance(done, "compiling", at_once=True)
         carry = loop.init(seeds)
         if restored is not None:
-            summary = restored[1]
-            leaves, structure = jax.tree.flatten(carry)
-            leaves = [jnp.asarray(summary.pop(f"carry.{i}")) for i in range(len(leaves))]
-            carry = jax.tree.unflatten(structure, leaves)
-            for seed, recent in enumerate(recents):
-                recent.ids = summary.pop(f"recent.{seed}")
+            summary |= restored[1]
+            kept = {key: summary.pop(key) for key in list(summary) if "." in key}
+            carry = _restored(carry, recents, kept)
         run_chunk = loop.run.lower(carry, seeds, done).compile()
         advance(done, "training")
         while done < config.iterations:
@@ -122,18 +125,18 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
                     f"a trajectory had more actions than horizon = {loop.environment.horizon}, "
                     "with its stop. Raise the horizon of the environment."
                 )
-            if done == 0 and isinstance(loop.method, IPS) and config.uses("group"):
-                # The last iteration before the first evaluation.
-                early = chunk.drawn[:, 0, (int(ends[0]) - 1) % config.eval_every]
-                groups = (-1, config.group_size)
-                if not config.explored:
-                    rewards, early = chunk.rewards[:, 0].reshape(groups), early.reshape(groups)
-                    _warn(check_groups(rewards, early, eps=loop.method.eps))
+            if done == 0 and not config.explored and config.uses("group"):
+                _warn(config, chunk, int(ends[0]))
+            lost_SE = ~np.isfinite(chunk.loss)
+            diverged_S = _check_diverged(config, lost_SE, summary["diverged"], ends)
+            # A policy of NaN moves too, and its samples look like any others.
+            chunk = chunk._replace(drawn=np.where(lost_SE[..., None, None], -1, chunk.drawn))
             summary = {
                 "trajectories_to": _first_below(summary, chunk.total_l1, ends * config.batch),
                 "total_l1": chunk.total_l1[:, -1],
                 "modes_found": chunk.modes_found[:, -1],
                 "modes_visited": chunk.modes_visited[:, -1],
+                "diverged": diverged_S,
             }
             rows = list(_rows(config, chunk, ends * config.batch, recents, loop.table is not None))
             last = (int(ends[-1]) - 1) % config.eval_every
@@ -143,11 +146,7 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
             if run is not None:
                 run.log(rows)
                 run.log_outcomes(done, final, rewards)
-                carried = {
-                    f"carry.{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(carry))
-                }
-                kept = {f"recent.{seed}": recent.ids for seed, recent in enumerate(recents)}
-                run.checkpoint(done, {**carried, **kept, **summary})
+                run.checkpoint(done, {**_kept(carry, recents), **summary})
             for i, end in enumerate(ends):
                 at_end = rows[i * config.seeds : (i + 1) * config.seeds]
                 said = _told(at_end, loop.environment.modes)
@@ -164,12 +163,70 @@ def _train(config: Learning, run: Run | None, resume: bool) -> Result:
 
 
 def _told(rows: Sequence[dict[str, Any]], modes: int) -> str:
-    """The progress message of an evaluation: medians over the seeds."""
+    """The progress message of an evaluation: medians over the seeds that have not diverged."""
+    rows = [row for row in rows if row["loss"] is not None]
+    if not rows:
+        return "no loss is finite"
     if all(row["total_l1"] is not None for row in rows):
         return f"total L1 {median(row['total_l1'] for row in rows):.3f}"
     if modes:
         return f"modes visited {median(row['modes_visited'] for row in rows):g}/{modes}"
     return f"expected reward {median(row['expected_reward'] for row in rows):.3g}"
+
+
+def _kept(carry: Carry, recents: Sequence[Recent]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint beside the summary."""
+    import jax
+
+    carried = {f"carry.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(carry))}
+    return carried | {f"recent.{seed}": recent.ids for seed, recent in enumerate(recents)}
+
+
+def _restored(carry: Carry, recents: Sequence[Recent], kept: dict[str, np.ndarray]) -> Carry:
+    """The carry of a checkpoint; `recents`, new as the carry given, get its samples.
+
+    Raises:
+      RunError: if it was written in another environment.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    fresh = _kept(carry, recents)
+    was, is_now = (
+        {key: (leaf.shape[1:], leaf.dtype) for key, leaf in arrays.items()}
+        for arrays in (kept, fresh)
+    )
+    if was != is_now:
+        raise RunError(
+            "the checkpoint has parameters of other shapes than this environment needs, so the run "
+            "began in another one. Undo what has changed, or start a new run elsewhere."
+        )
+    for seed, recent in enumerate(recents):
+        recent.ids = kept[f"recent.{seed}"]
+    leaves = [jnp.asarray(kept[f"carry.{i}"]) for i in range(len(kept) - len(recents))]
+    return jax.tree.unflatten(jax.tree.structure(carry), leaves)
+
+
+def _check_diverged(
+    config: Learning, lost_SE: np.ndarray, before_S: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """Warn of seeds that have diverged in these evaluations; all that have by their end [seeds].
+
+    Raises:
+      RunError: if none is left.
+    """
+    diverged_S = lost_SE[:, -1]
+    why = "a loss or parameters are not finite. Start a new run with an lr below "
+    why += f"{config.lr:g}, or with smaller rewards{', all above 0' if config.needs_log else ''}."
+    if diverged_S.all():
+        raise RunError(f"all seeds have diverged by iteration {ends[-1]}: {why}")
+    for seed in np.flatnonzero(diverged_S & ~before_S):
+        at = ends[lost_SE[seed].argmax()]
+        print(
+            f"warning: seed {config.seed + seed} has diverged by iteration {at}: {why}",
+            file=sys.stderr,
+        )
+    return diverged_S
 
 
 def _first_below(summary: dict[str, Any], l1: np.ndarray, trajectories: np.ndarray) -> np.ndarray:
@@ -193,6 +250,10 @@ def _rows(
     method = config.shaping()
     for e, drawn in enumerate(trajectories):
         for seed in range(config.seeds):
+            place = {"trajectories": int(drawn), "seed": config.seed + seed}
+            if not np.isfinite(chunk.loss[seed, e]):
+                yield {**place, **dict.fromkeys(names)}
+                continue
             values = {name: _number(getattr(chunk, name)[seed, e]) for name in names}
             if changes_rewards(method):
                 values["ips/reward"] = _number(chunk.scaled_reward[seed, e])
@@ -206,7 +267,7 @@ def _rows(
                     l1, floor = recents[seed].distance()
                     size = len(recents[seed].ids)
                     values |= {"sampled_l1": l1, "sampled_floor": floor, "sampled": size}
-            yield {"trajectories": int(drawn), "seed": config.seed + seed, **values}
+            yield {**place, **values}
 
 
 def _result(
@@ -219,7 +280,10 @@ def _result(
             floor = floor_l1(loop.table.rewards, config.group_size, eps=method.eps)
     total_l1 = [_number(value) for value in summary["total_l1"]]
     visited = [int(modes) for modes in summary["modes_visited"]]
-    sampled = [recent.distance() for recent in recents] or [(None, None)] * config.seeds
+    sampled: list[tuple[float | None, float | None]] = [(None, None)] * config.seeds
+    for seed, recent in enumerate(recents):
+        if not summary["diverged"][seed]:
+            sampled[seed] = recent.distance()
     return Result(
         total_l1=total_l1,
         mean_l1=[
@@ -237,8 +301,9 @@ def _result(
             for threshold, first in zip(THRESHOLDS, summary["trajectories_to"], strict=True)
         },
         sampled_l1=[l1 for l1, _ in sampled],
-        sampled_floor=sampled[0][1],
+        sampled_floor=next((floor for _, floor in sampled if floor is not None), None),
         floor_l1=floor,
+        diverged=(config.seed + np.flatnonzero(summary["diverged"])).tolist(),
     )
 
 
@@ -247,6 +312,15 @@ def _number(value: Any) -> float | int | None:
     return value.item() if np.isfinite(value) else None
 
 
-def _warn(check: GroupCheck) -> None:
-    for warning in check.warnings:
+def _warn(config: Learning, chunk: Evaluation, first: int) -> None:
+    """Warn of groups in which scaling does not act, in the last batch before an evaluation."""
+    if not isinstance(method := config.shaping(), IPS):
+        return
+    groups = (-1, config.group_size)
+    ids = chunk.drawn[:, 0, (first - 1) % config.eval_every].reshape(groups)
+    rewards = chunk.rewards[:, 0].reshape(groups)
+    if config.success_above is not None:  # what is not right is not scaled
+        right = rewards > config.success_above
+        rewards, ids = np.where(right, rewards, 0.0), np.where(right, ids, NO_OUTCOME)
+    for warning in check_groups(rewards, ids, eps=method.eps).warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -18,7 +18,7 @@ from ipsrl.grids import Config, train
 from ipsrl.report.figures import of_grids
 from ipsrl.report.page import write_page
 from ipsrl.runs import Folder, Run
-from ipsrl.sweep.results import interval, of_another, show, train_once, write_rows
+from ipsrl.sweep.results import interval, of_another, show, shown, train_once, write_rows
 
 
 @dataclass(frozen=True)
@@ -131,18 +131,11 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["cell"],
             row["published"],
-            _shown(row["total_l1"], ".3f"),
-            _shown(row["of_samples"], ".3f"),
-            f"{_shown(row['modes_visited'], ',.0f')} of {row['modes_total']:,}",
+            shown(row["total_l1"], ".3f"),
+            shown(row["of_samples"], ".3f"),
+            f"{shown(row['modes_visited'], ',.0f')} of {row['modes_total']:,}",
             "never" if at is None else f"{at:,.0f}",
             f"{row['trajectories']:,}",
             str(row["seeds"]),
         )
     show(table)
-
-
-def _shown(value: dict[str, float] | None, form: str) -> str:
-    if value is None:
-        return ""
-    median, low, high = (format(value[key], form) for key in ("median", "low", "high"))
-    return f"{median} [{low}, {high}]"

@@ -17,7 +17,7 @@ from ipsrl.grids import Config, train
 from ipsrl.report.figures import of_grids
 from ipsrl.report.page import write_page
 from ipsrl.runs import Run
-from ipsrl.sweep.results import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, show, shown, train_once, write_rows
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,11 @@ def _print(name: str, preset: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    mean, total = row["mean_l1"], row["total_l1"]
     return [
         row["cell"],
         "" if row["paper_mean_l1"] is None else f"{row['paper_mean_l1']:.1e}",
-        f"{mean['median']:.1e} [{mean['low']:.1e}, {mean['high']:.1e}]",
-        f"{total['median']:.3f} [{total['low']:.3f}, {total['high']:.3f}]",
+        shown(row["mean_l1"], ".1e"),
+        shown(row["total_l1"], ".3f"),
         "" if row["floor_l1"] is None else f"{row['floor_l1']:.3f}",
         f"{row['modes_found']:g}/{row['modes_total']}",
         f"{row['trajectories']:,}",

@@ -13,7 +13,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from ipsrl.config import shipped_configs
-from ipsrl.core.floor import floor_l1, presence
+from ipsrl.core.floor import presence
 from ipsrl.hypospace.config import Config
 from ipsrl.hypospace.datasets import ObservationSet
 from ipsrl.hypospace.domains import DOMAINS, make_task
@@ -23,7 +23,7 @@ from ipsrl.hypospace.task import judge
 from ipsrl.report.hypospace import over_training, recovery_curves, recovery_grid, structures
 from ipsrl.report.page import write_page
 from ipsrl.runs import Run
-from ipsrl.sweep.results import show, train_once, write_rows
+from ipsrl.sweep.results import show, shown, train_once, write_rows
 
 # Table 2 of the paper: recovery rate in %.
 _TABLE_2 = {
@@ -179,14 +179,6 @@ def _row(cell: str, configs: list[Config], out: Path) -> dict[str, Any]:
         "group_size": size,
         "eps": eps,
         "paper": _TABLE_4[size][eps] if grid else _TABLE_2[config.domain].get(method),
-        "floor_l1": float(
-            np.mean(
-                [
-                    floor_l1(np.ones(k), size, eps=getattr(config.shaping(), "eps", 0.0))
-                    for k in sizes
-                ]
-            )
-        ),
         "pull": float(np.mean([pull(k, size, clip) for k in sizes if k > 1])),
         **halves,
     }
@@ -249,7 +241,6 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         return {"median": mean, "low": low, "high": high}
 
     test, train = row["test"], row["train"]
-    predicted = {"floor L1": round(row["floor_l1"], 3), "pull": round(row["pull"], 2)}
     return {
         "cell": row["cell"],
         "paper recovery %": row["paper"],
@@ -257,7 +248,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         "test valid %": percent(test["valid_rate"]),
         "train recovery %": percent(train["recovery_rate"]),
         "train, % of ideal": round(100 * train["recovery_rate"][0] / train["uniform"][-1], 1),
-        **(predicted if row["cell"].startswith("G") else {}),
+        **({"pull": round(row["pull"], 2)} if row["cell"].startswith("G") else {}),
         "N": test["responses"],
         "seeds": test["seeds"],
     }
@@ -278,5 +269,5 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return f"{value['median']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"
+        return shown(value, ".1f")
     return str(value)

@@ -11,7 +11,7 @@ from ipsrl.config import shipped_configs
 from ipsrl.grids import LatticeConfig, train
 from ipsrl.report.lattice import figure_3, shares_of_a, variants
 from ipsrl.report.page import write_page
-from ipsrl.sweep.results import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, show, shown, train_once, write_rows
 
 
 def reproduce(name: str, preset: str, out: Path) -> None:
@@ -29,10 +29,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     for heading in ("variant", "median [lowest, highest]", ".4 to .6", "> .9", "< .1", "seeds"):
         table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)
     for row in rows:
-        share = row["share_of_a"]
         table.add_row(
             row["variant"],
-            f"{share['median']:.3f} [{share['low']:.3f}, {share['high']:.3f}]",
+            shown(row["share_of_a"], ".3f"),
             *(str(row[key]) for key in ("balanced", "on_a", "on_b", "seeds")),
         )
     show(table)

@@ -24,7 +24,7 @@ from ipsrl.report.molecules import curve, hits_by_calls
 from ipsrl.report.page import write_page
 from ipsrl.reproduce.records import add_record, read_records
 from ipsrl.runs import Folder, Run, differences
-from ipsrl.sweep.results import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, show, shown, train_once, write_rows
 
 Methods = Mapping[str, Mapping[str, str | float | bool]]
 """Keys of a configuration that choose a method, by the name that a table has for it."""
@@ -289,5 +289,5 @@ def modes(folder: Path, config: Config) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{value['median']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
+        return shown(value)
     return f"{value:,}" if isinstance(value, int) else value

@@ -21,7 +21,7 @@ from ipsrl.report.page import write_page
 from ipsrl.report.questions import shares_of_answers
 from ipsrl.reproduce.questions import QUESTIONS
 from ipsrl.runs import Folder, progress
-from ipsrl.sweep.results import interval, of_another, show, train_once, write_rows
+from ipsrl.sweep.results import interval, of_another, show, shown, train_once, write_rows
 
 MODEL = "smollm2-135m"
 SAMPLES = 256
@@ -234,5 +234,5 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _shown(value: dict[str, float]) -> str:
-    median, low, high = (f"{value[key]:.3g}" for key in ("median", "low", "high"))
-    return median if low == high else f"{median} [{low}, {high}]"
+    low, high = (f"{value[key]:.3g}" for key in ("low", "high"))
+    return low if low == high else shown(value, ".3g")

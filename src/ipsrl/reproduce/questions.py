@@ -49,7 +49,8 @@ class Question:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self._keys, key=len, reverse=True)
-        return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
+        # Letters of a name are ASCII: else a dotted I would be an i, and be no key.
+        return re.compile(rf"\b(?ai:{'|'.join(map(re.escape, longest_first))})\b")
 
 
 def _list(text: str) -> tuple[str, ...]:

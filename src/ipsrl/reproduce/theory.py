@@ -25,7 +25,7 @@ from ipsrl.report.theory import (
     ties_and_drift,
 )
 from ipsrl.runs import Folder, Run
-from ipsrl.sweep.results import interval, show, train_once, write_rows
+from ipsrl.sweep.results import interval, show, shown, train_once, write_rows
 from ipsrl.theory.flows import Flow, solve
 from ipsrl.theory.groups import simulate, trace
 from ipsrl.theory.ties import concentration_rate, drift, tie_noise
@@ -90,11 +90,9 @@ def reproduce(name: str, preset: str, out: Path) -> None:
     for heading in ("cell", "G", "eps", "predicted", "trained [lowest, highest]", "seeds"):
         table.add_column(heading, justify="left" if heading == "cell" else "right", no_wrap=True)
     for row in rows:
-        l1 = row["total_l1"]
-        trained = f"{l1['median']:.3f} [{l1['low']:.3f}, {l1['high']:.3f}]"
         table.add_row(
             row["cell"], str(row["group_size"]), f"{row['eps']:g}", f"{row['floor_l1']:.3f}",
-            trained, str(row["seeds"]),
+            shown(row["total_l1"], ".3f"), str(row["seeds"]),
         )  # fmt: skip
     show(table)
     success = _success(2 if preset == "quick" else 5)
@@ -153,10 +151,7 @@ def _show_success(rows: list[dict[str, Any]]) -> None:
         table.add_column(heading, justify="left" if heading in headings[:2] else "right")
     for row in rows:
         predicted = "" if row["predicted"] is None else f"{row['predicted']:.3f}"
-        measured = [
-            f"{v['median']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
-            for v in (row["right"], row["least_right"])
-        ]
+        measured = [shown(row[key], ".3f") for key in ("right", "least_right")]
         table.add_row(row["case"], row["method"], predicted, *measured, str(row["seeds"]))
     show(table)
 

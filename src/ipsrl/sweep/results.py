@@ -83,6 +83,14 @@ def interval(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
+def shown(found: Mapping[str, float] | None, form: str = ".4g") -> str:
+    """An interval in a table, with this format of its numbers; "" if there is none."""
+    if found is None:
+        return ""
+    median, low, high = (format(found[key], form) for key in ("median", "low", "high"))
+    return f"{median} [{low}, {high}]"
+
+
 def write_rows(out: Path, found: Any, name: str = "table.json") -> None:
     """The rows of a table, or whatever was found, as JSON."""
     Folder.make(out).write(name, json.dumps(found, indent=2).encode() + b"\n")
@@ -158,15 +166,11 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         found = row["measures"].values()
         table.add_row(
             *(map(str, row["values"].values()) if axes else [row["cell"]]),
-            *("" if one is None else _written(one) for one in found),
+            *(shown(one) for one in found),
             str(max((len(one["values"]) for one in found if one), default=0)),
             str(len(row["failed"])) if row["failed"] else "",
         )
     show(table)
-
-
-def _written(found: Mapping[str, Any]) -> str:
-    return f"{found['median']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
 
 
 def _measured(found: Any, parts: Sequence[str]) -> Iterator[float]:

@@ -204,10 +204,15 @@ def test_a_plane_of_a_large_grid_is_of_blocks():
     assert rows.sum() == pytest.approx(terminal.sum(), rel=5e-4)
 
 
-def test_a_loss_that_is_not_finite_is_an_alarm(tmp_path):
-    run = runs.grid_run(tmp_path / "run", evaluations=2, seeds=1)
-    run.log([{**run.metrics()[-1], "trajectories": 7680, "loss": None}])
-    assert read(tmp_path / "run", "r").alarms == ["The loss is no longer finite: seed 0 diverged."]
+def test_a_loss_that_is_not_finite_is_an_alarm_and_the_other_seeds_go_on(tmp_path):
+    run = runs.grid_run(tmp_path / "run", evaluations=2, seeds=2)
+    lost, other = ({**row, "trajectories": 7680} for row in run.metrics()[-2:])
+    run.log([{**lost, "loss": None, "total_l1": None}, other])
+    view = read(tmp_path / "run", "r")
+    assert view.alarms == ["The loss is no longer finite: seed 0 diverged."]
+    l1 = curve(view, "Distance to the target")
+    assert l1.xs == [2560, 5120, 7680]
+    assert [line[-1] for line in l1.ys_ST] == [None, other["total_l1"]]
 
 
 @pytest.mark.parametrize(("keep", "ends"), [(60, 51200), (None, 0)])
