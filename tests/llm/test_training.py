@@ -301,6 +301,18 @@ def test_a_run_is_resumed_with_its_own_configuration_only(home, finished) -> Non
         train(task(home, seed=3), finished("ips-grpo"), resume=True)
 
 
+@pytest.mark.parametrize("name", ["task.py", "prompts.jsonl"])
+def test_a_run_does_not_go_on_with_another_file(name, home, finished) -> None:
+    run, file = finished("ips-grpo"), home / name
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before + b"\n")
+        with pytest.raises(RunError, match=f"started with other files .*{name}"):
+            train(config_of(home, "ips-grpo"), run, resume=True)
+    finally:
+        file.write_bytes(before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ips-grpo", "flowrl-mlp"])
 def test_two_processes_share_one_run(kind, home, tmp_path) -> None:

@@ -3,7 +3,8 @@
 from hashlib import sha256
 
 from ipsrl.molecules import ComponentConfig, SynthesisConfig
-from ipsrl.molecules.identity import digest_of, files
+from ipsrl.molecules.identity import files
+from ipsrl.runs import digest_of
 
 
 def test_of_a_command_the_words_that_name_files(tmp_path):

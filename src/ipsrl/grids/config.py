@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -294,9 +293,10 @@ class EnvConfig(Learning):
 
     def inputs(self) -> dict[str, str]:
         from ipsrl.functions import source_file
+        from ipsrl.runs import digests
 
         file = Path(source_file(self.env))
-        return {self.env: sha256(file.read_bytes()).hexdigest()[:16]} if file.is_file() else {}
+        return digests({self.env: [file]}) if file.is_file() else {}
 
     def environment(self) -> Environment:
         from ipsrl.functions import call, check_takes, load_function

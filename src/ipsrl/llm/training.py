@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from ipsrl.errors import ConfigError, InvalidInput, IpsrlError, MissingExtra
-from ipsrl.functions import check_takes, load_function, name_of
+from ipsrl.functions import check_takes, load_function, name_of, source_file
 from ipsrl.llm.config import Config
 from ipsrl.llm.result import Result
 from ipsrl.pretrained import check_template, load_config, load_tokenizer, not_loaded
-from ipsrl.runs import Run, progress
+from ipsrl.runs import Run, digests, progress
 
 try:
     from accelerate import PartialState
@@ -68,7 +68,8 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     Raises:
       ConfigError: for settings that cannot work, before the model is loaded.
       InvalidInput: for functions that cannot be found.
-      RunError: if `out` holds a run and `resume` is False, or the other way round.
+      RunError: if `out` holds a run and `resume` is False, or the other way round; if a file of a
+        function or of the data has changed since that run began.
     """
     with _naming("reward"):
         rewards = [load_function(reward) for reward in config.reward]
@@ -94,7 +95,7 @@ def train(config: Config, out: Path, *, resume: bool = False) -> Result:
     disable_progress_bar()  # of loading and saving; training has its own
     main = process.is_main_process
     # One process writes, and the others read.
-    own = (Run.resume if resume else Run.create)(out, config) if main else None
+    own = (Run.resume if resume else Run.create)(out, config, _inputs(config)) if main else None
     process.wait_for_everyone()
     with own or Run.open(out) as run:
         if run.finished:
@@ -150,6 +151,14 @@ def _train(
     if main:
         run.finish(asdict(result))
     return result
+
+
+def _inputs(config: Config) -> dict[str, str]:
+    """Digests of the files of functions and of data sets, by their names in the configuration."""
+    functions = (*config.reward, config.outcome, config.similarity)
+    named = {name: Path(source_file(name)) for name in functions if ":" in name}
+    named |= {name: Path(name) for name in (config.dataset, config.eval_dataset)}
+    return digests({name: [path] for name, path in named.items() if path.is_file()})
 
 
 @contextmanager

@@ -1,16 +1,12 @@
-"""Files that a run and the values of a component depend on, and their digests."""
+"""Files that a run and the values of a component depend on."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from ipsrl.functions import source_file
 from ipsrl.molecules.config import ComponentConfig
-
-_IPSRL = Path(__file__).parents[1]  # what it holds changes with the version, not with the run
 
 
 def files(component: ComponentConfig) -> dict[str, Path]:
@@ -28,20 +24,6 @@ def files(component: ComponentConfig) -> dict[str, Path]:
         named |= {word: shutil.which(word) or word for word in command[:1]}
         named |= {word: word for word in command[1:]}
     return existing(named)
-
-
-def digest_of(paths: Iterable[Path]) -> str:
-    """SHA-256 of the contents of files, one after another."""
-    return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-
-
-def digests(named: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    """Short digests by name; what has no file, or comes with ipsrl, has none."""
-    return {
-        name: digest_of(paths)[:16]
-        for name, paths in named.items()
-        if paths and not paths[0].absolute().is_relative_to(_IPSRL)
-    }
 
 
 def prior_files(prior: str) -> list[Path]:

@@ -12,13 +12,12 @@ import pyarrow.csv as csv
 from ipsrl.molecules.config import Config
 from ipsrl.molecules.generator.device import device_input, device_of
 from ipsrl.molecules.generator.prior import Prior
-from ipsrl.molecules.identity import digest_of
 from ipsrl.molecules.scoring.aggregate import Scoring
 from ipsrl.molecules.scoring.inputs import inputs
 from ipsrl.molecules.search.loop import Search
 from ipsrl.molecules.search.result import Result, filter_of, result_of, table_of
 from ipsrl.molecules.search.state import restore, state_of
-from ipsrl.runs import Parts, Run, progress
+from ipsrl.runs import Parts, Run, digest_of, progress
 
 
 def train(config: Config, out: Path, *, resume: bool = False) -> Result:

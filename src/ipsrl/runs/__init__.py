@@ -1,6 +1,6 @@
 """Run directories: what a run leaves behind, and how it goes on after an interruption."""
 
-from ipsrl.runs.environment import differences, installed_versions
+from ipsrl.runs.environment import differences, digest_of, digests, installed_versions
 from ipsrl.runs.folder import Folder, check_folder, check_free, write_whole
 from ipsrl.runs.live import logging_to
 from ipsrl.runs.loudness import progress, speaking
@@ -14,6 +14,8 @@ __all__ = [
     "check_folder",
     "check_free",
     "differences",
+    "digest_of",
+    "digests",
     "installed_versions",
     "logging_to",
     "progress",

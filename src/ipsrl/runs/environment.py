@@ -6,8 +6,9 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ipsrl.errors import RunError
 _PACKAGES = (
     "ipsrl", "numpy", "jax", "jaxlib", "optax", "equinox", "torch", "transformers", "trl", "rdkit",
 )  # fmt: skip
+_IPSRL = Path(__file__).parents[1]  # what it holds changes with the version, not with the run
 
 
 def environment(config: StrictConfig, inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -82,6 +84,25 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """The differences between the inputs of two runs, in words; "" if there are none."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(f"{n}: {before.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """SHA-256 of the contents of files, one after another."""
+    found = sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                found.update(part)
+    return found.hexdigest()
+
+
+def digests(named: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Short digests by name; what has no file, or comes with ipsrl, has none."""
+    return {
+        name: digest_of(paths)[:16]
+        for name, paths in named.items()
+        if paths and not paths[0].absolute().is_relative_to(_IPSRL)
+    }
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:

@@ -21,7 +21,8 @@ from ipsrl.errors import ConfigError, InvalidInput
 from ipsrl.molecules.component import Failure, Timeout
 from ipsrl.molecules.config import DockingConfig
 from ipsrl.molecules.docking.receptor import Receptor, atom_positions, inside
-from ipsrl.molecules.identity import digest_of, is_file
+from ipsrl.molecules.identity import is_file
+from ipsrl.runs import digest_of
 from ipsrl.workers.group import run
 
 STRONGEST = -20.0  # kcal/mol; no real ligand is below, nor at 0 or above, as a failed search is

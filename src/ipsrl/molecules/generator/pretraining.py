@@ -23,9 +23,9 @@ from ipsrl.molecules.generator.device import device_input, device_of
 from ipsrl.molecules.generator.prior import MAX_TOKENS, Prior
 from ipsrl.molecules.generator.vocabulary import END, Vocabulary, tokenize
 from ipsrl.molecules.generator.weights import pack, unpack
-from ipsrl.molecules.identity import digests, is_file, prior_files
+from ipsrl.molecules.identity import is_file, prior_files
 from ipsrl.molecules.molecule import canonical, random_smiles, why_not
-from ipsrl.runs import Run, progress
+from ipsrl.runs import Run, digests, progress
 
 REPEATED = "it is written before"
 _SORTED = 50  # batches among which SMILES of like length are brought together

@@ -8,10 +8,11 @@ from pathlib import PurePath
 
 from ipsrl.molecules.component import Component
 from ipsrl.molecules.config import ComponentConfig
-from ipsrl.molecules.identity import digest_of, files
+from ipsrl.molecules.identity import files
 from ipsrl.molecules.molecule import Fingerprint
 from ipsrl.molecules.scoring.own import Function, Program
 from ipsrl.molecules.scoring.properties import PROPERTIES, Property, Similarity, Smarts
+from ipsrl.runs import digest_of
 
 
 def build(config: ComponentConfig) -> Component:

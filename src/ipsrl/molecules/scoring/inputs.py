@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ipsrl.functions import source_file
 from ipsrl.molecules.config import KINDS, Config
-from ipsrl.molecules.identity import digests, existing, files, prior_files
+from ipsrl.molecules.identity import existing, files, prior_files
 from ipsrl.molecules.molecule import NAMES
-from ipsrl.runs import installed_versions
+from ipsrl.runs import digests, installed_versions
 
 
 def inputs(config: Config) -> dict[str, str]:

@@ -15,9 +15,8 @@ import numpy as np
 from ipsrl.errors import ConfigError, InvalidInput, MissingExtra, words
 from ipsrl.molecules.component import Failure, guarded
 from ipsrl.molecules.config import KINDS, QsarConfig
-from ipsrl.molecules.identity import digest_of
 from ipsrl.molecules.molecule import Fingerprint, fingerprint_rows
-from ipsrl.runs import installed_versions
+from ipsrl.runs import digest_of, installed_versions
 
 
 class Model(NamedTuple):
