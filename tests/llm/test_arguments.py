@@ -21,7 +21,6 @@ from ipsrl.llm.training import train
         ({"trl": {"num_iterations": 2, "save_steps": 3}}, "save_steps = 3.*multiple of 2.*resumed"),
         ({"trl": {"steps_per_generation": 4}}, "save_steps = 2.*multiple of 4"),
         ({"trl": {"steps_per_generation": 4, "save_steps": 0.25}}, "save_steps = 0.25.*of 4"),
-        ({"trl": {"num_iterations": 2, "save_strategy": "epoch"}}, "save_strategy = 'epoch'.*of 2"),
         ({"trl": {"multi_objective_aggregation": "normalize_then_sum"}}, "sum_then_normalize"),
         ({"trl": {"eval_strategy": "steps", "eval_steps": 2}}, "eval_dataset"),
         ({"trl": {"optim": "adamw"}}, "adamw is not a valid"),

@@ -66,14 +66,12 @@ def arguments_of(config: PostTraining, out: Path) -> Any:
     updates //= math.gcd(updates, arguments.gradient_accumulation_steps)
     if "save_steps" not in config.trl:
         arguments.save_steps = math.ceil(_SAVE_STEPS / updates) * updates
-    by_steps = arguments.save_strategy == "steps"
-    fits = by_steps and arguments.save_steps % updates == 0  # a share of all steps does not
-    if updates > 1 and not fits and arguments.save_strategy != "no":
-        key = "save_steps" if by_steps else "save_strategy"
+    # A share of all steps is not a multiple either; an epoch always has whole generations.
+    if updates > 1 and arguments.save_strategy == "steps" and arguments.save_steps % updates:
         raise ConfigError(
-            f"trl.{key} = {config.trl[key]!r} does not always save after a multiple of "
-            f"{updates} steps, which share one generation, so a resumed run would not be the same. "
-            f"Choose save_steps, a multiple of {updates}."
+            f"trl.save_steps = {config.trl['save_steps']!r} does not always save after a multiple "
+            f"of {updates} steps, which share one generation, so a resumed run would not be the "
+            f"same. Choose a multiple of {updates}."
         )
     return arguments
 
