@@ -234,6 +234,7 @@ def test_death_before_any_write_changes_nothing(torn, in_peace, tmp_path):
     assert failures == []
 
 
+@pytest.mark.slow  # each death starts processes; those of the first run are tested above
 def test_death_of_the_continued_run_too_changes_nothing(in_peace, tmp_path):
     """The first death is in the second checkpoint; then every write of the continuation."""
     seen = writes_of(SMALL, tmp_path / "count")

@@ -113,14 +113,21 @@ def test_cells_of_one_grid_have_equal_budgets(folder):
     assert all(len(found) == 1 for found in budgets.values())
 
 
-@pytest.mark.parametrize("config", TOYS.values(), ids=TOYS)
+def compiled_last(name: str) -> list[pytest.MarkDecorator]:
+    """Each compiles for seconds: cells of the last items are left to the slow suite."""
+    return [pytest.mark.slow] if name.startswith(("bars-", "critic-")) else []
+
+
+@pytest.mark.parametrize(
+    "config", [pytest.param(toy, id=name, marks=compiled_last(name)) for name, toy in TOYS.items()]
+)
 def test_the_configuration_trains(config, tmp_path):
     train(config, tmp_path / "run")
     run = Run.open(tmp_path / "run")
     result = run.result()
     assert set(result) == {
         "total_l1", "mean_l1", "modes_found", "modes_visited", "modes_total", "trajectories",
-        "trajectories_to", "sampled_l1", "sampled_floor", "floor_l1",
+        "trajectories_to", "sampled_l1", "sampled_floor", "floor_l1", "diverged",
     }  # fmt: skip
     assert [len(result[name]) for name in PER_SEED] == [1] * len(PER_SEED)
     assert set(result["trajectories_to"]) == {"0.3", "0.15", "0.05"}

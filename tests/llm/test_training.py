@@ -26,7 +26,7 @@ from ipsrl.cli import main
 from ipsrl.errors import ConfigError, InvalidInput, RunError
 from ipsrl.functions import load_function
 from ipsrl.llm.config import Config
-from ipsrl.llm.training import _Recorder, _result, train
+from ipsrl.llm.training import _inputs, _Recorder, _result, train
 from ipsrl.runs import Run
 
 # --- what a run leaves --------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_a_reward_that_was_not_logged_is_none_and_not_0(home, tmp_path, capsys) 
     assert _result(logged).reward == 0.5
     nothing = _result(TrainerState(global_step=3))
     assert nothing.reward is None
-    with Run.create(tmp_path / "run", task(home)) as run:
+    with Run.create(tmp_path / "run", task(home), _inputs(task(home))) as run:
         run.finish(dataclasses.asdict(nothing))
     assert main(["train", "llm", "--resume", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().out.startswith("3 steps: reward none\n")
