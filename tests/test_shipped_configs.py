@@ -113,13 +113,13 @@ def test_cells_of_one_grid_have_equal_budgets(folder):
     assert all(len(found) == 1 for found in budgets.values())
 
 
-def compiled_last(name: str) -> list[pytest.MarkDecorator]:
-    """Each compiles for seconds: cells of the last items are left to the slow suite."""
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """Each compiles for seconds, so those of two items are left to the slow suite."""
     return [pytest.mark.slow] if name.startswith(("bars-", "critic-")) else []
 
 
 @pytest.mark.parametrize(
-    "config", [pytest.param(toy, id=name, marks=compiled_last(name)) for name, toy in TOYS.items()]
+    "config", [pytest.param(toy, id=name, marks=marks_of(name)) for name, toy in TOYS.items()]
 )
 def test_the_configuration_trains(config, tmp_path):
     train(config, tmp_path / "run")

@@ -32,7 +32,7 @@ def test_a_string_by_hand():
 
 
 def test_equal_targets_are_one():
-    """Of eight bits there are five blocks; 60 strings of fifteen blocks are all different."""
+    """A string of eight bits is one of five blocks; 60 of fifteen blocks are all different."""
     short = BitSequences(bits=8, word=4)
     assert short.modes == len(np.unique(short.targets_MN, axis=0)) == 5
     assert BitSequences().modes == 60

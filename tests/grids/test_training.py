@@ -151,7 +151,7 @@ def test_a_seed_that_diverged_is_named_and_has_no_distance(tmp_path, capsys):
 
 
 def test_a_run_ends_with_an_error_when_all_seeds_have_diverged():
-    """Of two evaluations the first loses seed 7, and the second seed 8."""
+    """The first of two evaluations loses seed 7, and the second loses seed 8."""
     config, ends = Config(method="tb", seed=7, seeds=2, lr=0.5), np.array([10, 20])
     lost = np.array([[True, True], [False, True]])
     with pytest.raises(RunError, match=r"all seeds .* by iteration 20: .*below 0.5.* all above 0"):

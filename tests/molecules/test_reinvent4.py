@@ -187,7 +187,7 @@ def test_a_search_of_one_stage(read, tmp_path):
 
 
 def test_what_a_filter_counts_otherwise_is_told(read, tmp_path):
-    """Of a carbonyl in a ring RDKit's scaffolds, which are theirs, keep the oxygen."""
+    """RDKit's scaffolds, which are theirs, keep the oxygen of a carbonyl in a ring."""
     (tmp_path / "one.toml").write_text(PROPERTIES)
     told = dict(read(SEARCH + STAGE).told)["diversity_filter.type = IdenticalTopologicalScaffold"]
     assert "drawn again scores 0 there" in told

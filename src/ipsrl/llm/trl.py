@@ -160,8 +160,7 @@ class IPSMixin(Evidence):
         metrics: dict[str, float] = {}
         if keys is not None:
             ids_PG = self._whole(outcome_ids(keys), G)
-            statistics = outcome_statistics(ids_PG)
-            metrics |= {f"outcomes/{key}": value for key, value in statistics.items()}
+            metrics |= {f"outcomes/{k}": v for k, v in outcome_statistics(ids_PG).items()}
         if mode == "train":
             raw_NK = rewards_NK.double().cpu().numpy()
             if np.isinf(raw_NK).any():
@@ -310,8 +309,8 @@ class IPSMixin(Evidence):
     ) -> np.ndarray | None:
         """True for completions that are right, and have a reward [P, G]; None if all are right."""
         right_PG: Any = None
-        rule, scales = self.success, isinstance(self.method, RewardMethod)
-        if rule is None and "p" in self.method.needs and not scales:
+        rule = self.success
+        if rule is None and "p" in self.method.needs and not isinstance(self.method, RewardMethod):
             rule = 0.0  # as the method takes it, so that p^ counts the same
         if isinstance(rule, float):
             right_PG = (totals_PG > rule) & scored_NK.any(axis=1).reshape(totals_PG.shape)

@@ -106,7 +106,7 @@ def failures(out: Path) -> dict[str, str]:
 
 
 def show(table: Table) -> None:
-    """Print a table, uncut where nobody looks at a terminal; its texts are no markup of rich."""
+    """Print a table, uncut where nobody looks at a terminal; its texts are not read as markup."""
     plain = partial(Console, markup=False, emoji=False)  # in a SMILES are [ and :
     console = plain()
     if not console.is_terminal:  # a pipe has no width; rich would cut at 80

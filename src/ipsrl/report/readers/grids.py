@@ -174,7 +174,7 @@ def shape(config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def marginal(p: np.ndarray, side: int, dims: int) -> np.ndarray:
-    """Of the first two coordinates of a grid, as rows from the bottom up."""
+    """The marginal of the first two coordinates of a grid, as rows from the bottom up."""
     cube = p.reshape((side,) * dims)
     return cube[None] if dims == 1 else cube.sum(axis=tuple(range(2, dims))).T
 
