@@ -168,7 +168,8 @@ def curves_of_seeds(
     found = []
     for key, (chart, y) in charts.items():
         # Where a value costs much, some evaluations have none.
-        values_TS = [[row.get(key) for row in rows[t * seeds :][:seeds]] for t in range(steps)]
+        values = [row.get(key) for row in rows]
+        values_TS = [values[t * seeds : (t + 1) * seeds] for t in range(steps)]
         has = [t for t, values_S in enumerate(values_TS) if values_S != [None] * seeds]
         if has:
             chosen = [has[i] for i in thinned(len(has))]
